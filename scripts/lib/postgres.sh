@@ -1,0 +1,99 @@
+# shellcheck shell=bash
+# Postgres' server programs, for scripts that run a private server. Source this, then call `ensure_postgres`.
+#
+# It returns 0 when initdb and postgres can be found where renderhook looks for them (src/cluster/binaries.rs: keep the two in
+# step), and installs them from the system's packages where they are missing and that needs no password. Otherwise it returns 1,
+# after one line on stderr that says what is missing and how to get it. No server is started and none is set up.
+
+ensure_postgres() {
+  if [[ -n ${PG_BIN_DIR:-} ]]; then
+    _holds_postgres "$PG_BIN_DIR" && return 0
+    echo "PG_BIN_DIR is $PG_BIN_DIR, which does not hold initdb and postgres: correct it, or unset it to use what is installed" >&2
+    return 1
+  fi
+  if _find_postgres; then return 0; fi
+
+  local get log
+  if command -v apt-get >/dev/null; then
+    get='apt-get install postgresql'
+  elif command -v apk >/dev/null; then
+    get='apk add postgresql postgresql-client'
+  elif command -v dnf >/dev/null; then
+    get='dnf install postgresql-server'
+  elif command -v brew >/dev/null; then
+    get='brew install postgresql@17'
+  else
+    echo "No Postgres server found (initdb and postgres): install it, or name the folder of its programs in PG_BIN_DIR" >&2
+    return 1
+  fi
+  if [[ $get != brew* ]] && ! _as_root true 2>/dev/null; then
+    echo "No Postgres server found (initdb and postgres): run \`sudo $get\`, or name the folder of its programs in PG_BIN_DIR" >&2
+    return 1
+  fi
+
+  echo "Postgres is missing: $get" >&2
+  log=$(mktemp)
+  if _install_postgres "${get%% *}" >"$log" 2>&1 && _find_postgres; then
+    rm -f "$log"
+    return 0
+  fi
+  tail -n 5 "$log" >&2
+  rm -f "$log"
+  echo "Could not install Postgres: run \`$get\` by hand, or name the folder of a server's programs in PG_BIN_DIR" >&2
+  return 1
+}
+
+# Both programs in one folder, so that they are of one version.
+_holds_postgres() {
+  [[ -f $1/initdb && -x $1/initdb && -f $1/postgres && -x $1/postgres ]]
+}
+
+_find_postgres() {
+  local folder folders
+  IFS=: read -r -a folders <<<"${PATH:-}"
+  # A pattern that matches nothing stays as it is, and holds nothing.
+  folders+=(
+    /usr/lib/postgresql/*/bin
+    /usr/pgsql-*/bin
+    /usr/libexec/postgresql*
+    /usr/lib/postgresql*/bin
+    /opt/homebrew/opt/postgresql@*/bin
+    /usr/local/opt/postgresql@*/bin
+    /home/linuxbrew/.linuxbrew/opt/postgresql@*/bin
+    /Applications/Postgres.app/Contents/Versions/*/bin
+    /usr/local/pgsql/bin
+  )
+  for folder in "${folders[@]}"; do
+    if [[ $folder == /* ]] && _holds_postgres "$folder"; then return 0; fi
+  done
+  return 1
+}
+
+_as_root() {
+  if [[ $(id -u) == 0 ]]; then
+    "$@"
+  else
+    command -v sudo >/dev/null && sudo -n "$@"
+  fi
+}
+
+_install_postgres() {
+  case $1 in
+  apt-get) _install_postgres_by_apt ;;
+  apk) _as_root apk add --no-cache postgresql postgresql-client ;;
+  dnf) _as_root dnf install -y postgresql-server ;;
+  brew) brew install --quiet postgresql@17 ;;
+  esac
+}
+
+# Debian's package makes and starts a cluster of its own on port 5432, unless it is told not to before it is installed. The setting
+# is taken back afterwards: it is ours to make for this installation, not for the machine.
+_install_postgres_by_apt() {
+  local settings=/etc/postgresql-common/createcluster.d/renderhook.conf installed=0
+  local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -y -q --no-install-recommends install postgresql)
+  _as_root mkdir -p "${settings%/*}"
+  _as_root sh -c "echo 'create_main_cluster = false' >'$settings'"
+  _as_root "${apt[@]}" || { _as_root apt-get -q update && _as_root "${apt[@]}"; } || installed=$?
+  _as_root rm -f "$settings"
+  return "$installed"
+}

@@ -1,0 +1,88 @@
+//! Answers that say no: Magic Hour's own shape, `{"message": "…"}`, with a sentence that says what to do.
+//!
+//! The sentences are constant or made of what the caller sent; the cause of our own trouble goes to the log, once, and
+//! never into an answer.
+
+use axum::Json;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use tracing::error;
+
+use crate::database::DatabaseError;
+use crate::log::LogEvent;
+
+/// The body of every refusal, and of the webhook's answers.
+#[derive(Debug, Serialize)]
+pub struct Message {
+    /// A sentence.
+    pub message: String,
+}
+
+/// An answer that says no.
+#[derive(Debug)]
+pub struct Refusal {
+    status: StatusCode,
+    message: String,
+    header: Option<(HeaderName, HeaderValue)>,
+}
+
+impl Refusal {
+    /// Refuses with `status` and a sentence.
+    pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self { status, message: message.into(), header: None }
+    }
+
+    /// 400.
+    pub fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, message)
+    }
+
+    /// 401 to who asks without a token.
+    #[must_use]
+    pub fn unauthorized() -> Self {
+        let message = "send `Authorization: Bearer TOKEN` with one of the tokens in API_TOKENS";
+        Self {
+            header: Some((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
+            ..Self::new(StatusCode::UNAUTHORIZED, message)
+        }
+    }
+
+    /// 404.
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, message)
+    }
+
+    /// 503: our own trouble. Whoever asked may ask again.
+    #[must_use]
+    pub fn unavailable() -> Self {
+        Self {
+            header: Some((header::RETRY_AFTER, HeaderValue::from_static("1"))),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "renderhook cannot answer right now: send it again")
+        }
+    }
+
+    /// The sentence.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+}
+
+impl From<DatabaseError> for Refusal {
+    fn from(trouble: DatabaseError) -> Self {
+        if let DatabaseError::Refused(cause) = trouble {
+            // Not a database that is away, but a statement that should never have been made: a defect of ours.
+            error!(event = %LogEvent::DatabaseLost, error = %cause, "the database refused a statement: please report this");
+        }
+        Self::unavailable()
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, Json(Message { message: self.message })).into_response();
+        response.headers_mut().extend(self.header);
+        response
+    }
+}

@@ -1,0 +1,72 @@
+//! The routes, and what every request passes: the journal, the guard against panics, and the tokens.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use tokio::time::Instant;
+use tower_http::catch_panic::CatchPanicLayer;
+use tracing::{debug, error, info};
+
+use crate::answer::Refusal;
+use crate::config::Tokens;
+use crate::files;
+use crate::health::{self, Health};
+use crate::log::LogEvent;
+use crate::receive::{self, Receiver};
+use crate::renders::{self, Renders};
+
+/// Everything that answers.
+pub fn router(receiver: Arc<Receiver>, renders: Arc<Renders>, health: Arc<Health>, tokens: Arc<Tokens>) -> Router {
+    let webhook = Router::new().route("/webhook", post(receive::receive)).with_state(receiver);
+    let health =
+        Router::new().route("/livez", get(health::livez)).route("/readyz", get(health::readyz)).with_state(health);
+    let renders = Router::new()
+        .route("/renders/{id}", get(renders::get))
+        .route("/renders/{id}/downloads/{index}", get(files::get))
+        .with_state(renders)
+        .route_layer(middleware::from_fn_with_state(tokens, admit));
+    webhook
+        .merge(health)
+        .merge(renders)
+        .fallback(|| async { Refusal::not_found("there is nothing here: the README lists the addresses") })
+        .method_not_allowed_fallback(|| async {
+            Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "this address does not take this method")
+        })
+        .layer(CatchPanicLayer::custom(|_panic| {
+            error!(event = %LogEvent::HttpResponded, "a handler panicked: please report this");
+            Refusal::unavailable().into_response()
+        }))
+        .layer(middleware::from_fn(journal))
+}
+
+/// Lets in who has a token.
+async fn admit(State(tokens): State<Arc<Tokens>>, request: Request, next: Next) -> Response {
+    let authorization = request.headers().get(header::AUTHORIZATION).map(header::HeaderValue::as_bytes);
+    match &*tokens {
+        Tokens::Off => next.run(request).await,
+        Tokens::Any(bearers) if bearers.admit(authorization) => next.run(request).await,
+        Tokens::Any(_) => Refusal::unauthorized().into_response(),
+    }
+}
+
+/// One line an answer. The address is told as its route: what a stranger puts in a path does not get into the log.
+async fn journal(request: Request, next: Next) -> Response {
+    let begun = Instant::now();
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
+    let response = next.run(request).await;
+    let status = response.status().as_u16();
+    let duration_ms = u64::try_from(begun.elapsed().min(Duration::from_hours(1)).as_millis()).unwrap_or_default();
+    if matches!(route.as_str(), "/livez" | "/readyz") && response.status().is_success() {
+        debug!(event = %LogEvent::HttpResponded, http.method = %method, http.route = route, http.status = status, duration_ms, "answered");
+    } else {
+        info!(event = %LogEvent::HttpResponded, http.method = %method, http.route = route, http.status = status, duration_ms, "answered");
+    }
+    response
+}

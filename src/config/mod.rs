@@ -1,0 +1,79 @@
+//! The settings: flags and environment variables, read once at start.
+//!
+//! The `…Args` are what clap reads: texts. Their `read` methods make finished values of them, and note every mistake in
+//! [`Mistakes`], so that all of them are told at once. Every secret may come as `NAME_FILE` instead, and none of them is
+//! ever shown: neither in `--help` nor in a mistake.
+
+mod read;
+mod serve;
+
+use std::path::PathBuf;
+
+use clap::Args;
+use secrecy::SecretString;
+
+pub use self::read::{Mistake, Mistakes};
+pub use self::serve::{Config, LogFormat, ServeArgs, Tokens};
+
+/// Where Postgres is.
+#[derive(Debug, Clone, Default, Args)]
+pub struct DatabaseArgs {
+    /// Postgres, as `postgres://user:password@host/database` [required]
+    #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
+    pub database_url: Option<SecretString>,
+    /// A file that holds `DATABASE_URL`
+    #[arg(long, env = "DATABASE_URL_FILE", value_name = "PATH")]
+    pub database_url_file: Option<PathBuf>,
+}
+
+impl DatabaseArgs {
+    /// The connection URL; a mistake if there is none.
+    pub fn read(&self, mistakes: &mut Mistakes) -> SecretString {
+        read::required("DATABASE_URL", self.database_url.as_ref(), self.database_url_file.as_deref(), mistakes)
+    }
+}
+
+/// What signs the webhooks.
+#[derive(Debug, Clone, Default, Args)]
+pub struct SecretArgs {
+    /// The webhook's secret as Developer Hub shows it, or several, comma-separated [required]
+    #[arg(long, env = "MAGIC_HOUR_WEBHOOK_SECRET", value_name = "SECRETS", hide_env_values = true)]
+    pub magic_hour_webhook_secret: Option<SecretString>,
+    /// A file that holds `MAGIC_HOUR_WEBHOOK_SECRET`
+    #[arg(long, env = "MAGIC_HOUR_WEBHOOK_SECRET_FILE", value_name = "PATH")]
+    pub magic_hour_webhook_secret_file: Option<PathBuf>,
+}
+
+impl SecretArgs {
+    /// The secrets, byte for byte; a mistake if there is none or one is empty.
+    pub fn read(&self, mistakes: &mut Mistakes) -> Vec<SecretString> {
+        const NAME: &str = "MAGIC_HOUR_WEBHOOK_SECRET";
+        let secret = self.magic_hour_webhook_secret.as_ref();
+        let secrets = read::required(NAME, secret, self.magic_hour_webhook_secret_file.as_deref(), mistakes);
+        read::secrets(NAME, &secrets, mistakes)
+    }
+}
+
+/// Where this service listens.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ListenArgs {
+    /// Where to listen [default: 0.0.0.0:8080]
+    #[arg(long, env = "LISTEN_ADDR", value_name = "ADDRESS:PORT")]
+    pub listen_addr: Option<String>,
+    /// The port to listen on, as platforms set it, where `LISTEN_ADDR` is not set
+    #[arg(long, env = "PORT", value_name = "PORT")]
+    pub port: Option<String>,
+}
+
+impl ListenArgs {
+    /// The address.
+    pub fn read(&self, mistakes: &mut Mistakes) -> std::net::SocketAddr {
+        let everywhere = |port| std::net::SocketAddr::from(([0, 0, 0, 0], port));
+        match (read::given(self.listen_addr.as_deref()), read::given(self.port.as_deref())) {
+            (Some(address), _) => read::parsed("LISTEN_ADDR", address, "an address such as 0.0.0.0:8080", mistakes),
+            (None, Some(port)) => read::parsed("PORT", port, "a port from 0 to 65535", mistakes).map(everywhere),
+            (None, None) => None,
+        }
+        .unwrap_or_else(|| everywhere(8080))
+    }
+}

@@ -1,0 +1,352 @@
+//! The settings of `serve`.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+
+use super::read::{self, Mistakes};
+use super::{DatabaseArgs, ListenArgs, SecretArgs};
+use crate::bearer::Bearers;
+use crate::fetch::guard::{Guard, HostSuffix};
+use crate::store::Store;
+use crate::verify::Verifier;
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object a line, for programs.
+    Json,
+    /// Lines for people.
+    Pretty,
+}
+
+/// Every setting of `serve`, as clap reads it.
+#[derive(Debug, Clone, Args)]
+pub struct ServeArgs {
+    #[command(flatten)]
+    database: DatabaseArgs,
+    #[command(flatten)]
+    secret: SecretArgs,
+    #[command(flatten)]
+    listen: ListenArgs,
+    /// Where files are kept: `s3://bucket/prefix`, `gs://…`, `az://…` or `file:///dir`, with the cloud's usual variables [required]
+    #[arg(long, env = "STORAGE_URL", value_name = "URL")]
+    storage_url: Option<String>,
+    /// Bearer tokens of the applications that ask, comma-separated; the word none turns them off [required]
+    #[arg(long, env = "API_TOKENS", value_name = "TOKENS", hide_env_values = true)]
+    api_tokens: Option<SecretString>,
+    /// A file that holds `API_TOKENS`
+    #[arg(long, env = "API_TOKENS_FILE", value_name = "PATH")]
+    api_tokens_file: Option<PathBuf>,
+    /// How far a delivery's time may be from ours, either way
+    #[arg(long, env = "SIGNATURE_TOLERANCE", value_name = "TIME", default_value = "5m")]
+    signature_tolerance: String,
+    /// The largest body of a delivery
+    #[arg(long, env = "MAX_BODY_BYTES", value_name = "SIZE", default_value = "1MiB")]
+    max_body_bytes: String,
+    /// Transfers at once in this process; 0 downloads nothing
+    #[arg(long, env = "DOWNLOAD_CONCURRENCY", value_name = "COUNT", default_value = "8")]
+    download_concurrency: String,
+    /// Host suffixes that files may come from, comma-separated [default: any public host]
+    #[arg(long, env = "DOWNLOAD_ALLOWED_HOSTS", value_name = "HOSTS")]
+    download_allowed_hosts: Option<String>,
+    /// Allows http and private or loopback addresses: for development and tests only
+    #[arg(long, env = "DOWNLOAD_ALLOW_PRIVATE", value_name = "BOOL", default_value = "false", num_args = 0..=1, default_missing_value = "true")]
+    download_allow_private: String,
+    /// The largest file
+    #[arg(long, env = "DOWNLOAD_MAX_BYTES", value_name = "SIZE", default_value = "20GiB")]
+    download_max_bytes: String,
+    /// How often a download is tried before it has failed
+    #[arg(long, env = "DOWNLOAD_MAX_ATTEMPTS", value_name = "COUNT", default_value = "20")]
+    download_max_attempts: String,
+    /// How long a worker's claim to a download lasts unless it is renewed
+    #[arg(long, env = "DOWNLOAD_LEASE", value_name = "TIME", default_value = "60s")]
+    download_lease: String,
+    /// How the log is written [default: json when not a terminal, else pretty]
+    #[arg(long, env = "LOG_FORMAT", value_name = "FORMAT")]
+    log_format: Option<String>,
+}
+
+/// Who may ask.
+#[derive(Debug, Clone)]
+pub enum Tokens {
+    /// Anyone.
+    Off,
+    /// Who has one of these.
+    Any(Bearers),
+}
+
+/// The settings of `serve`, finished.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Postgres.
+    pub database_url: SecretString,
+    /// What believes deliveries.
+    pub verifier: Verifier,
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Where files are kept.
+    pub store: Store,
+    /// Who may ask.
+    pub tokens: Tokens,
+    /// The largest body of a delivery.
+    pub max_body_bytes: usize,
+    /// Transfers at once.
+    pub download_concurrency: usize,
+    /// Where files may come from.
+    pub guard: Guard,
+    /// The largest file.
+    pub download_max_bytes: u64,
+    /// Attempts a download.
+    pub download_max_attempts: u32,
+    /// How long a claim lasts.
+    pub download_lease: Duration,
+    /// How the log is written.
+    pub log_format: LogFormat,
+}
+
+impl ServeArgs {
+    /// Makes finished values, or tells every mistake. `environment` is where the clouds' own settings are looked up;
+    /// `terminal` is whether a person reads the log.
+    pub fn read(
+        &self,
+        environment: impl IntoIterator<Item = (String, String)>,
+        terminal: bool,
+    ) -> Result<Config, Mistakes> {
+        let mut mistakes = Mistakes::default();
+        let database_url = self.database.read(&mut mistakes);
+        let secrets = self.secret.read(&mut mistakes);
+        let tolerance = read::duration("SIGNATURE_TOLERANCE", or(&self.signature_tolerance, "5m"), &mut mistakes);
+        let listen = self.listen.read(&mut mistakes);
+        let store = self.store(environment, &mut mistakes);
+        let tokens = self.tokens(&mut mistakes);
+        let max_body_bytes = read::bytes("MAX_BODY_BYTES", or(&self.max_body_bytes, "1MiB"), &mut mistakes);
+        let download_concurrency = count("DOWNLOAD_CONCURRENCY", or(&self.download_concurrency, "8"), 0, &mut mistakes);
+        let guard = self.guard(&mut mistakes);
+        let download_max_bytes =
+            read::bytes("DOWNLOAD_MAX_BYTES", or(&self.download_max_bytes, "20GiB"), &mut mistakes);
+        let attempts = count("DOWNLOAD_MAX_ATTEMPTS", or(&self.download_max_attempts, "20"), 1, &mut mistakes);
+        let download_lease = read::duration("DOWNLOAD_LEASE", or(&self.download_lease, "60s"), &mut mistakes);
+        if download_lease < Duration::from_secs(1) {
+            mistakes.note("DOWNLOAD_LEASE", "must be 1s or more: it is renewed at a third of it");
+        }
+        let log_format = self.log_format(terminal, &mut mistakes);
+        let Some(store) = store else { return Err(mistakes) };
+        mistakes.or(Config {
+            database_url,
+            verifier: Verifier::new(&secrets, tolerance),
+            listen,
+            store,
+            tokens,
+            max_body_bytes: usize::try_from(max_body_bytes).unwrap_or(usize::MAX),
+            download_concurrency,
+            guard,
+            download_max_bytes,
+            download_max_attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
+            download_lease,
+            log_format,
+        })
+    }
+
+    fn store(&self, environment: impl IntoIterator<Item = (String, String)>, mistakes: &mut Mistakes) -> Option<Store> {
+        const NAME: &str = "STORAGE_URL";
+        let Some(url) = read::given(self.storage_url.as_deref()) else {
+            mistakes.note(NAME, "is required: s3://bucket/prefix, gs://…, az://… or file:///dir");
+            return None;
+        };
+        let variables = cloud_variables(environment, mistakes);
+        let url: Url = read::parsed(NAME, url, "a URL such as s3://bucket/prefix or file:///dir", mistakes)?;
+        Store::at(&url, &variables).map_err(|error| mistakes.note(NAME, error.to_string())).ok()
+    }
+
+    fn tokens(&self, mistakes: &mut Mistakes) -> Tokens {
+        const NAME: &str = "API_TOKENS";
+        let tokens = read::required(NAME, self.api_tokens.as_ref(), self.api_tokens_file.as_deref(), mistakes);
+        if tokens.expose_secret() == "none" {
+            return Tokens::Off;
+        }
+        let tokens = read::secrets(NAME, &tokens, mistakes);
+        // OK to trim here, since a header's value never begins or ends with a blank.
+        let trimmed: Vec<_> = tokens.iter().map(|token| SecretString::from(token.expose_secret().trim())).collect();
+        Tokens::Any(Bearers::new(&trimmed))
+    }
+
+    fn guard(&self, mistakes: &mut Mistakes) -> Guard {
+        let hosts = read::given(self.download_allowed_hosts.as_deref()).unwrap_or_default();
+        let hosts: Vec<HostSuffix> = hosts
+            .split(',')
+            .map(str::trim)
+            .filter(|host| !host.is_empty())
+            .filter_map(|host| {
+                let suffix = host.parse();
+                suffix.map_err(|error| mistakes.note("DOWNLOAD_ALLOWED_HOSTS", format!("`{host}`: {error}"))).ok()
+            })
+            .collect();
+        let private = or(&self.download_allow_private, "false");
+        let private = read::parsed("DOWNLOAD_ALLOW_PRIVATE", private, "true or false", mistakes);
+        Guard::new(hosts, private.unwrap_or(false))
+    }
+
+    fn log_format(&self, terminal: bool, mistakes: &mut Mistakes) -> LogFormat {
+        let usual = if terminal { LogFormat::Pretty } else { LogFormat::Json };
+        match read::given(self.log_format.as_deref()) {
+            None => usual,
+            Some(text) => LogFormat::from_str(text.trim(), true).unwrap_or_else(|_| {
+                mistakes.note("LOG_FORMAT", "must be json or pretty");
+                usual
+            }),
+        }
+    }
+}
+
+/// An empty variable counts as not set.
+fn or<'a>(text: &'a str, default: &'a str) -> &'a str {
+    read::given(Some(text)).unwrap_or(default)
+}
+
+fn count(name: &'static str, text: &str, least: usize, mistakes: &mut Mistakes) -> usize {
+    let number = read::parsed(name, text, &format!("a whole number from {least}"), mistakes);
+    if number.is_some_and(|number| number < least) {
+        mistakes.note(name, format!("must be a whole number from {least}"));
+    }
+    number.unwrap_or(least)
+}
+
+/// Variables whose own names end in `_FILE`: the clouds read these files themselves.
+const FILES_OF_THE_CLOUDS: [&str; 4] = [
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "AZURE_FEDERATED_TOKEN_FILE",
+];
+
+/// The clouds' settings, with those that came as `NAME_FILE` read in.
+fn cloud_variables(
+    environment: impl IntoIterator<Item = (String, String)>,
+    mistakes: &mut Mistakes,
+) -> HashMap<String, String> {
+    let clouds = ["AWS_", "AZURE_", "GOOGLE_"];
+    let mut variables = HashMap::new();
+    for (name, value) in environment {
+        if value.is_empty() || !clouds.iter().any(|cloud| name.starts_with(cloud)) {
+            continue;
+        }
+        match name.strip_suffix("_FILE") {
+            Some(plain) if !FILES_OF_THE_CLOUDS.contains(&name.as_str()) => {
+                let secret = read::optional("STORAGE_URL", None, Some(Path::new(&value)), mistakes);
+                variables.extend(secret.map(|secret| (plain.to_owned(), secret.expose_secret().to_owned())));
+            }
+            _ => {
+                variables.insert(name, value);
+            }
+        }
+    }
+    variables
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        serve: ServeArgs,
+    }
+
+    fn read(flags: &[&str]) -> Result<Config, Mistakes> {
+        let cli = Cli::try_parse_from(std::iter::once("renderhook").chain(flags.iter().copied())).unwrap();
+        cli.serve.read([], false)
+    }
+
+    const LEAST: [&str; 4] = [
+        "--database-url=postgres://h/d",
+        "--magic-hour-webhook-secret=whsec_hush",
+        "--storage-url=file:///tmp/x",
+        "--api-tokens=token_hush",
+    ];
+
+    #[test]
+    fn four_settings_are_enough_and_the_others_have_the_promised_defaults() {
+        let config = read(&LEAST).unwrap();
+        assert_eq!(config.listen.to_string(), "0.0.0.0:8080");
+        assert_eq!(config.max_body_bytes, 1 << 20);
+        assert_eq!(config.download_concurrency, 8);
+        assert_eq!(config.download_max_bytes, 20 << 30);
+        assert_eq!(config.download_max_attempts, 20);
+        assert_eq!(config.download_lease, Duration::from_mins(1));
+        assert_eq!(config.log_format, LogFormat::Json);
+    }
+
+    #[test]
+    fn all_mistakes_are_told_at_once_by_name_and_without_a_value() {
+        let flags = [
+            "--storage-url=ftp://hush",
+            "--api-tokens=a,,hush",
+            "--signature-tolerance=hush",
+            "--max-body-bytes=hush",
+            "--listen-addr=hush",
+            "--download-concurrency=-1",
+            "--download-max-attempts=0",
+            "--download-lease=1ms",
+            "--download-allow-private=hush",
+            "--log-format=hush",
+        ];
+        let told = read(&flags).unwrap_err().to_string();
+        for name in [
+            "DATABASE_URL",
+            "MAGIC_HOUR_WEBHOOK_SECRET",
+            "STORAGE_URL",
+            "API_TOKENS",
+            "SIGNATURE_TOLERANCE",
+            "MAX_BODY_BYTES",
+            "LISTEN_ADDR",
+            "DOWNLOAD_CONCURRENCY",
+            "DOWNLOAD_MAX_ATTEMPTS",
+            "DOWNLOAD_LEASE",
+            "DOWNLOAD_ALLOW_PRIVATE",
+            "LOG_FORMAT",
+        ] {
+            assert!(told.contains(name), "{name} is missing in {told}");
+        }
+        assert!(!told.contains("hush"), "{told}");
+    }
+
+    #[test]
+    fn no_secret_shows_in_debug() {
+        let config = read(&LEAST).unwrap();
+        assert!(!format!("{config:?}").contains("hush"), "{config:?}");
+    }
+
+    #[test]
+    fn the_port_alone_works_and_the_address_wins() {
+        let listen = |flags: &[&str]| read(&[&LEAST, flags].concat()).unwrap().listen.to_string();
+        assert_eq!(listen(&["--port=3000"]), "0.0.0.0:3000");
+        assert_eq!(listen(&["--port=3000", "--listen-addr=127.0.0.1:1"]), "127.0.0.1:1");
+        assert_eq!(listen(&["--port=", "--listen-addr="]), "0.0.0.0:8080");
+    }
+
+    #[test]
+    fn a_clouds_secret_may_come_as_a_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "hush\n").unwrap();
+        let path = file.path().to_str().unwrap().to_owned();
+        let environment = [
+            ("AWS_SECRET_ACCESS_KEY_FILE".to_owned(), path),
+            ("AWS_WEB_IDENTITY_TOKEN_FILE".to_owned(), "/somewhere".to_owned()),
+            ("HOME".to_owned(), "/root".to_owned()),
+        ];
+        let mut mistakes = Mistakes::default();
+        let variables = cloud_variables(environment, &mut mistakes);
+        assert_eq!(variables.get("AWS_SECRET_ACCESS_KEY").map(String::as_str), Some("hush"));
+        assert_eq!(variables.get("AWS_WEB_IDENTITY_TOKEN_FILE").map(String::as_str), Some("/somewhere"));
+        assert_eq!(variables.len(), 2);
+    }
+}

@@ -1,0 +1,136 @@
+//! The database: its connections, its migrations, and whether it answers.
+//!
+//! Every statement of the service runs inside [`Database::within`], which gives it a deadline and notices when the
+//! database goes and comes back: one line of the log each, however many statements failed between them.
+
+use std::future::Future;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::migrate::Migrator;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions, PgPool};
+use tracing::{error, info};
+
+use crate::log::LogEvent;
+
+/// The schema, compiled in.
+pub static MIGRATIONS: Migrator = sqlx::migrate!();
+
+/// How long a statement of a request may take, connecting included.
+pub const REQUEST: Duration = Duration::from_secs(3);
+
+/// How long the work behind the scenes may wait for a statement.
+pub const BACKGROUND: Duration = Duration::from_secs(10);
+
+/// The connections to Postgres. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Database {
+    pool: PgPool,
+    lost: Arc<AtomicBool>,
+}
+
+/// Why a statement gave nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseError {
+    /// The database does not answer: nothing is known to have been written.
+    #[error("the database does not answer")]
+    Away,
+    /// The database refused the statement.
+    #[error("the database refused")]
+    Refused(#[source] sqlx::Error),
+}
+
+impl Database {
+    /// Prepares connections to `url`; none is made yet.
+    pub fn new(url: &SecretString) -> Result<Self, sqlx::Error> {
+        let options =
+            PgConnectOptions::from_str(url.expose_secret())?.application_name("renderhook").disable_statement_logging();
+        let pool = PgPoolOptions::new()
+            .max_connections(16)
+            .acquire_timeout(REQUEST)
+            .idle_timeout(Duration::from_mins(5))
+            .connect_lazy_with(options);
+        Ok(Self::from_pool(pool))
+    }
+
+    /// Uses connections that are there.
+    #[must_use]
+    pub fn from_pool(pool: PgPool) -> Self {
+        Self { pool, lost: Arc::default() }
+    }
+
+    /// The connections.
+    #[must_use]
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// Applies the migrations that are missing. Safe while others do the same: Postgres lets one at a time.
+    pub async fn migrate(&self) -> Result<(), sqlx::migrate::MigrateError> {
+        MIGRATIONS.run(&self.pool).await
+    }
+
+    /// Whether every migration that this program needs is applied.
+    pub async fn is_migrated(&self) -> Result<bool, DatabaseError> {
+        let newest = MIGRATIONS.iter().map(|migration| migration.version).max();
+        // Not checked at build time, because the table is sqlx's own.
+        let applied = sqlx::query_scalar::<_, Option<i64>>("SELECT max(version) FROM _sqlx_migrations WHERE success");
+        Ok(self.within(REQUEST, applied.fetch_one(&self.pool)).await? >= newest)
+    }
+
+    /// Runs a statement with a deadline.
+    pub async fn within<T>(
+        &self,
+        limit: Duration,
+        statement: impl Future<Output = sqlx::Result<T>>,
+    ) -> Result<T, DatabaseError> {
+        match tokio::time::timeout(limit, statement).await {
+            Ok(Ok(value)) => {
+                self.found();
+                Ok(value)
+            }
+            Ok(Err(cause)) if is_away(&cause) => {
+                self.missed(&cause.to_string());
+                Err(DatabaseError::Away)
+            }
+            Ok(Err(cause)) => Err(DatabaseError::Refused(cause)),
+            Err(_elapsed) => {
+                self.missed("no answer in time");
+                Err(DatabaseError::Away)
+            }
+        }
+    }
+
+    fn missed(&self, cause: &str) {
+        if !self.lost.swap(true, Ordering::Relaxed) {
+            error!(event = %LogEvent::DatabaseLost, error = cause, "the database does not answer: events get 503 and are sent again");
+        }
+    }
+
+    fn found(&self) {
+        if self.lost.load(Ordering::Relaxed) && self.lost.swap(false, Ordering::Relaxed) {
+            info!(event = %LogEvent::DatabaseRestored, "the database answers again");
+        }
+    }
+}
+
+/// Whether an error says that the database is not there, rather than that it dislikes the statement.
+fn is_away(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => true,
+        // Connection exceptions, too many connections, out of disk or memory, shut down, starting up, read-only.
+        sqlx::Error::Database(refusal) => {
+            refusal.code().is_some_and(|code| ["08", "53", "57P", "25006"].iter().any(|class| code.starts_with(class)))
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,114 @@
+//! `GET /renders/{id}/downloads/{index}`: the file itself.
+//!
+//! Where the store can make a presigned URL the answer is a redirect to it, so that no byte passes through here; else
+//! the file comes from here, with ranges and validators as RFC 9110 has them.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use futures::StreamExt;
+use object_store::{GetOptions, GetRange};
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use tokio_util::io::ReaderStream;
+use tracing::error;
+
+use crate::answer::Refusal;
+use crate::database::REQUEST;
+use crate::log::LogEvent;
+use crate::query::{self, File, StoredFile};
+use crate::ranges::{Asked, Span};
+use crate::renders::{Renders, render_id};
+use crate::store::{Store, StoreError};
+
+/// The handler, for GET and HEAD.
+pub async fn get(
+    State(renders): State<Arc<Renders>>,
+    Path((id, index)): Path<(String, String)>,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let id = render_id(&id)?;
+    let index = index.parse().map_err(|_| no_such_file())?;
+    let found = query::file(renders.database.pool(), &id, index);
+    let file = match renders.database.within(REQUEST, found).await? {
+        Some(File::Stored(file)) => file,
+        Some(File::NotStored) => return Err(not_stored()),
+        None => return Err(no_such_file()),
+    };
+    if let Store::Bucket(bucket) = &renders.store
+        && let Some(link) = bucket.link(&file.key, method.clone()).await
+    {
+        let location = HeaderValue::from_str(link.as_str()).map_err(|_| Refusal::unavailable())?;
+        let headers = [(header::LOCATION, location), (header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
+        return Ok((StatusCode::TEMPORARY_REDIRECT, headers).into_response());
+    }
+    answer(&renders.store, &file, &method, &headers).await
+}
+
+fn no_such_file() -> Refusal {
+    Refusal::not_found("the render has no download with this index: GET /renders/{id} lists them")
+}
+
+fn not_stored() -> Refusal {
+    let message = "the file is not stored, or not yet: GET /renders/{id} tells its state";
+    Refusal::new(StatusCode::CONFLICT, message)
+}
+
+async fn answer(store: &Store, file: &StoredFile, method: &Method, headers: &HeaderMap) -> Result<Response, Refusal> {
+    let etag = format!("\"{}\"", file.sha256);
+    let asked = Asked::of(headers, &etag, file.size_bytes);
+    let (status, span) = match asked {
+        Asked::Whole => (StatusCode::OK, Span { first: 0, length: file.size_bytes }),
+        Asked::Part(span) => (StatusCode::PARTIAL_CONTENT, span),
+        Asked::NotModified => return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response()),
+        Asked::Unsatisfiable => {
+            let range = [(header::CONTENT_RANGE, format!("bytes */{}", file.size_bytes))];
+            let refusal = Refusal::new(StatusCode::RANGE_NOT_SATISFIABLE, "the range lies outside the file");
+            return Ok((range, refusal).into_response());
+        }
+    };
+    let body = if *method == Method::HEAD {
+        Body::empty()
+    } else {
+        body(store, file, span).await.map_err(|cause| broken(&cause))?
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let answer = response.headers_mut();
+    let content_type = HeaderValue::from_str(&file.content_type);
+    answer.insert(header::CONTENT_TYPE, content_type.unwrap_or(HeaderValue::from_static("application/octet-stream")));
+    answer.insert(header::CONTENT_LENGTH, span.length.into());
+    answer.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    answer.insert(header::ETAG, HeaderValue::from_str(&etag).map_err(|_| Refusal::unavailable())?);
+    // A file is what a stranger's server sent: no browser may take it for anything but what it says it is.
+    answer.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    answer.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
+    if status == StatusCode::PARTIAL_CONTENT {
+        let range = span.content_range(file.size_bytes);
+        answer.insert(header::CONTENT_RANGE, HeaderValue::from_str(&range).map_err(|_| Refusal::unavailable())?);
+    }
+    Ok(response)
+}
+
+async fn body(store: &Store, file: &StoredFile, span: Span) -> Result<Body, StoreError> {
+    match store {
+        Store::Folder(folder) => {
+            let mut source = tokio::fs::File::open(folder.path(&file.key)).await?;
+            source.seek(std::io::SeekFrom::Start(span.first)).await?;
+            Ok(Body::from_stream(ReaderStream::with_capacity(source.take(span.length), 64 << 10)))
+        }
+        Store::Bucket(bucket) => {
+            let range = (span.length > 0).then(|| GetRange::Bounded(span.first..span.first + span.length));
+            let options = GetOptions { range, ..GetOptions::default() };
+            Ok(Body::from_stream(bucket.get(&file.key, options).await?.into_stream().boxed()))
+        }
+    }
+}
+
+fn broken(cause: &StoreError) -> Refusal {
+    error!(event = %LogEvent::StoreFailed, error = %cause, "a stored file cannot be read");
+    Refusal::unavailable()
+}

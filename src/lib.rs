@@ -1,0 +1,59 @@
+//! renderhook: the webhook receiver for [Magic Hour](https://magichour.ai).
+//!
+//! ```text
+//!  Magic Hour ──POST──▶ receive ▶ verify ▶ event ▶ record ──▶ 2xx          application ──GET──▶ renders, files
+//!                                                    │ one transaction:                            │
+//!                                                    │ delivery · render · transition · downloads  ▼
+//!                                                    ▼                                           query
+//!                                                Postgres ◀── settle ── worker ── claim            │
+//!                                                    ▲                    │ download: fetch ▶ store │
+//!                                                    └────────────────────┼────────────────────────┘
+//!                                                                         ▼
+//!                                                                    object store
+//! ```
+//!
+//! The modules stand in the order in which a webhook travels; `docs/architecture.md` walks one through them.
+
+// The way of an event.
+pub mod api;
+pub mod event;
+pub mod receive;
+pub mod record;
+pub mod render;
+pub mod server;
+pub mod verify;
+
+// The way of a file.
+pub mod backoff;
+pub mod download;
+pub mod fetch;
+pub mod key;
+pub mod media_type;
+pub mod queue;
+pub mod store;
+pub mod worker;
+
+// What an application reads.
+pub mod answer;
+pub mod bearer;
+pub mod files;
+pub mod health;
+pub mod query;
+pub mod ranges;
+pub mod renders;
+
+// What they stand on.
+pub mod app;
+pub mod clock;
+pub mod config;
+pub mod database;
+pub mod log;
+pub mod shutdown;
+pub mod telemetry;
+pub mod wakeups;
+
+// What stands beside the service.
+#[cfg(unix)]
+pub mod cluster;
+pub mod commands;
+pub mod standin;

@@ -1,0 +1,11 @@
+//! The binary: see `renderhook --help`, or the library's documentation for how it works.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use renderhook::commands::Cli;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    Cli::parse().run().await
+}

@@ -1,0 +1,133 @@
+//! What part of a file is asked for: `Range`, `If-Range` and `If-None-Match` of RFC 9110, as pure code.
+
+use axum::http::{HeaderMap, header};
+
+/// A run of bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// The offset of the first byte.
+    pub first: u64,
+    /// How many bytes.
+    pub length: u64,
+}
+
+impl Span {
+    /// The value of `Content-Range` for a file of `size` bytes.
+    #[must_use]
+    pub fn content_range(self, size: u64) -> String {
+        format!("bytes {}-{}/{size}", self.first, (self.first + self.length).saturating_sub(1))
+    }
+}
+
+/// What a request asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// The whole file.
+    Whole,
+    /// One run of it.
+    Part(Span),
+    /// Nothing: the caller has this very file.
+    NotModified,
+    /// A range that the file does not have.
+    Unsatisfiable,
+}
+
+impl Asked {
+    /// Reads the headers of a request for a file of `size` bytes whose strong validator is `etag`.
+    ///
+    /// Several ranges at once, and what is no range, are answered with the whole file, as RFC 9110 allows.
+    #[must_use]
+    pub fn of(headers: &HeaderMap, etag: &str, size: u64) -> Self {
+        let value = |name| headers.get(name).and_then(|value: &axum::http::HeaderValue| value.to_str().ok());
+        if value(header::IF_NONE_MATCH).is_some_and(|list| names(list, etag)) {
+            return Self::NotModified;
+        }
+        if value(header::IF_RANGE).is_some_and(|validator| validator.trim() != etag) {
+            return Self::Whole;
+        }
+        value(header::RANGE).map_or(Self::Whole, |range| Self::range(range, size))
+    }
+
+    fn range(text: &str, size: u64) -> Self {
+        let range = text.trim().strip_prefix("bytes=").and_then(|range| range.trim().split_once('-'));
+        let Some((first, last)) = range else { return Self::Whole };
+        let (first, last) = match (number(first), number(last)) {
+            (Some(first), Some(last)) if first <= last => (first, last.min(size.saturating_sub(1))),
+            (Some(first), None) if last.is_empty() => (first, size.saturating_sub(1)),
+            (None, Some(0)) if first.is_empty() => return Self::Unsatisfiable,
+            (None, Some(tail)) if first.is_empty() => (size.saturating_sub(tail), size.saturating_sub(1)),
+            _ => return Self::Whole,
+        };
+        if first >= size { Self::Unsatisfiable } else { Self::Part(Span { first, length: last - first + 1 }) }
+    }
+}
+
+fn number(digits: &str) -> Option<u64> {
+    if digits.bytes().all(|byte| byte.is_ascii_digit()) { digits.parse().ok() } else { None }
+}
+
+/// Whether an `If-None-Match` list names `etag`, compared weakly.
+fn names(list: &str, etag: &str) -> bool {
+    let weak = |tag: &str| tag.trim().strip_prefix("W/").map_or(tag.trim() == etag, |tag| tag == etag);
+    list.trim() == "*" || list.split(',').any(weak)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ETAG: &str = "\"abc\"";
+
+    fn asked(headers: &[(header::HeaderName, &str)], size: u64) -> Asked {
+        let headers = headers.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect();
+        Asked::of(&headers, ETAG, size)
+    }
+
+    #[test]
+    fn a_range_is_read_as_the_standard_says() {
+        let part = |first, length| Asked::Part(Span { first, length });
+        let table = [
+            ("bytes=0-0", part(0, 1)),
+            ("bytes=0-9", part(0, 10)),
+            ("bytes=0-99", part(0, 10)),
+            ("bytes=3-", part(3, 7)),
+            ("bytes=-4", part(6, 4)),
+            ("bytes=-99", part(0, 10)),
+            ("bytes=9-9", part(9, 1)),
+            ("bytes=10-", Asked::Unsatisfiable),
+            ("bytes=10-20", Asked::Unsatisfiable),
+            ("bytes=-0", Asked::Unsatisfiable),
+            ("bytes=5-3", Asked::Whole),
+            ("bytes=0-1,3-4", Asked::Whole),
+            ("bytes=-", Asked::Whole),
+            ("bytes=a-b", Asked::Whole),
+            ("bytes=+1-2", Asked::Whole),
+            ("bytes=99999999999999999999-", Asked::Whole),
+            ("items=0-1", Asked::Whole),
+        ];
+        for (range, expected) in table {
+            assert_eq!(asked(&[(header::RANGE, range)], 10), expected, "{range}");
+        }
+        assert_eq!(asked(&[(header::RANGE, "bytes=0-")], 0), Asked::Unsatisfiable);
+        assert_eq!(asked(&[(header::RANGE, "bytes=-5")], 0), Asked::Unsatisfiable);
+        assert_eq!(asked(&[], 0), Asked::Whole);
+        assert_eq!(Span { first: 3, length: 4 }.content_range(10), "bytes 3-6/10");
+    }
+
+    #[test]
+    fn a_range_holds_only_for_the_file_that_the_caller_has_begun() {
+        let with = |validator| asked(&[(header::RANGE, "bytes=1-2"), (header::IF_RANGE, validator)], 10);
+        assert_eq!(with(ETAG), Asked::Part(Span { first: 1, length: 2 }));
+        assert_eq!(with("\"other\""), Asked::Whole);
+        assert_eq!(with("W/\"abc\""), Asked::Whole);
+        assert_eq!(with("Mon, 23 Nov 2026 00:00:00 GMT"), Asked::Whole);
+    }
+
+    #[test]
+    fn a_caller_that_has_the_file_gets_nothing() {
+        for (list, same) in [(ETAG, true), ("\"x\", W/\"abc\"", true), ("*", true), ("\"x\"", false), ("abc", false)] {
+            let expected = if same { Asked::NotModified } else { Asked::Whole };
+            assert_eq!(asked(&[(header::IF_NONE_MATCH, list)], 10), expected, "{list}");
+        }
+    }
+}

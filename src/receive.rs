@@ -1,0 +1,159 @@
+//! `POST /webhook`: from a request to an answer.
+//!
+//! Guaranteed: 200 only after what was said is committed; an authentic event is never answered with 500 or 429, and
+//! with a refusal only where sending it again cannot help or, as 503, where it will; nothing is stored, and no more than
+//! the largest body is held, for who cannot sign. Each step has its own deadline, and together they end well before
+//! Magic Hour's ten seconds.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use tokio::time::timeout;
+use tracing::{error, info, warn};
+
+use crate::answer::{Message, Refusal};
+use crate::clock::Clock;
+use crate::database::{Database, REQUEST};
+use crate::event::{self, Event};
+use crate::log::LogEvent;
+use crate::record::{self, Outcome, Recorded, Word};
+use crate::render::Kind;
+use crate::verify::{Rejection, SIGNATURE_HEADER, Seal, Stale, TIMESTAMP_HEADER, Verdict, Verified, Verifier};
+
+/// How long a body may take to arrive.
+const BODY: Duration = Duration::from_secs(4);
+/// How long the whole may take. The steps' own deadlines end before it; it is for what they do not foresee.
+const HANDLER: Duration = Duration::from_secs(8);
+
+/// What receiving needs.
+#[derive(Debug)]
+pub struct Receiver {
+    /// Who is believed.
+    pub verifier: Verifier,
+    /// Where it is recorded.
+    pub database: Database,
+    /// What time it is.
+    pub clock: Clock,
+    /// The largest body.
+    pub max_body_bytes: usize,
+}
+
+/// The handler.
+pub async fn receive(State(receiver): State<Arc<Receiver>>, request: Request) -> Result<Json<Message>, Refusal> {
+    let answer = timeout(HANDLER, receiver.take(request)).await;
+    let message = answer.unwrap_or_else(|_elapsed| Err(Refusal::unavailable()))?;
+    Ok(Json(Message { message: message.to_owned() }))
+}
+
+impl Receiver {
+    async fn take(&self, request: Request) -> Result<&'static str, Refusal> {
+        let (head, body) = request.into_parts();
+        if announced(&head.headers).is_some_and(|length| length > self.max_body_bytes as u64) {
+            return Err(self.too_large());
+        }
+        let seal = seal(&head.headers).map_err(rejected)?;
+        let body = self.body(body).await?;
+        match self.verifier.verify(&seal, body, self.clock.now()).map_err(rejected)? {
+            Verdict::Fresh(verified) => self.believe(verified).await,
+            Verdict::Stale(stale) => self.doubt(stale).await,
+        }
+    }
+
+    async fn body(&self, body: Body) -> Result<Bytes, Refusal> {
+        match timeout(BODY, Limited::new(body, self.max_body_bytes).collect()).await {
+            Ok(Ok(body)) => Ok(body.to_bytes()),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(self.too_large()),
+            Ok(Err(_)) => Err(Refusal::bad_request("the body ended before it was whole: send it again")),
+            Err(_elapsed) => {
+                Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, "the body did not arrive within 4 s: send it again"))
+            }
+        }
+    }
+
+    fn too_large(&self) -> Refusal {
+        let message = format!("the body is larger than {} bytes: raise MAX_BODY_BYTES", self.max_body_bytes);
+        warn!(event = %LogEvent::WebhookRejected, error = "too_large", "refused a request to /webhook: {message}");
+        Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message)
+    }
+
+    async fn believe(&self, verified: Verified) -> Result<&'static str, Refusal> {
+        let pool = self.database.pool();
+        let event = match event::read(&verified.delivery().body) {
+            Ok(event) => event,
+            Err(why) => {
+                self.database.within(REQUEST, record::keep_unreadable(pool, &verified, why)).await?;
+                error!(event = %LogEvent::WebhookUnreadable, error = %why, "kept an authentic delivery that is no event");
+                return Err(Refusal::bad_request(format!("{why}; the body is kept")));
+            }
+        };
+        let word = [Word::webhook(&verified, event.clone())];
+        let recorded = record::record(pool, verified.delivery().received_at, &word);
+        let recorded = self.database.within(REQUEST, recorded).await?;
+        let recorded = recorded.into_iter().next().ok_or_else(Refusal::unavailable)?;
+        say_recorded(&verified, &event, recorded);
+        Ok(match recorded.outcome {
+            Outcome::Recorded => "recorded",
+            Outcome::Duplicate => "recorded before: a duplicate changes nothing",
+            Outcome::Late => "recorded: the render had already come further",
+            Outcome::Unknown => "recorded: this type or status is not known yet and is kept",
+        })
+    }
+
+    async fn doubt(&self, stale: Stale) -> Result<&'static str, Refusal> {
+        let delivery = stale.delivery();
+        let event = event::read(&delivery.body).ok();
+        let kept = record::keep_stale(self.database.pool(), &stale, event.as_ref());
+        self.database.within(REQUEST, kept).await?;
+        warn!(
+            event = %LogEvent::WebhookStale,
+            render.id = event.as_ref().map(|event| event.payload.id.as_str()).unwrap_or_default(),
+            lag_ms = delivery.lag().map(|lag| lag.num_milliseconds()),
+            "an authentic delivery was signed outside the tolerance: it is kept and not believed; compare this \
+             machine's clock with the sender's"
+        );
+        Err(Refusal::new(
+            StatusCode::UNAUTHORIZED,
+            "the timestamp is outside the tolerance: the event is not believed; sign it afresh",
+        ))
+    }
+}
+
+fn announced(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn seal(headers: &HeaderMap) -> Result<Seal, Rejection> {
+    let values = |name| headers.get_all(name).iter().map(axum::http::HeaderValue::as_bytes);
+    Seal::read(values(SIGNATURE_HEADER), values(TIMESTAMP_HEADER))
+}
+
+fn rejected(why: Rejection) -> Refusal {
+    warn!(event = %LogEvent::WebhookRejected, error = why.code(), "refused a request to /webhook: {why}");
+    Refusal::new(StatusCode::UNAUTHORIZED, why.to_string())
+}
+
+fn say_recorded(verified: &Verified, event: &Event, recorded: Recorded) {
+    let log_event = match recorded.outcome {
+        Outcome::Recorded => LogEvent::WebhookRecorded,
+        Outcome::Duplicate => LogEvent::WebhookDuplicate,
+        Outcome::Late => LogEvent::WebhookLate,
+        Outcome::Unknown => LogEvent::WebhookUnknown,
+    };
+    let kind = event.event_type.kind();
+    info!(
+        event = %log_event,
+        webhook.r#type = event.event_type.as_str(),
+        render.id = %event.payload.id,
+        render.kind = kind.map(Kind::as_str),
+        lag_ms = verified.delivery().lag().map(|lag| lag.num_milliseconds()),
+        downloads.queued = recorded.queued,
+        "recorded a delivery"
+    );
+    record::say_moved(&event.payload.id, kind, recorded.moved);
+}

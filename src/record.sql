@@ -1,0 +1,164 @@
+-- Records what was said of renders: deliveries, renders, transitions and downloads, in one statement, which is one
+-- round trip and one transaction. It is `render::moved` in SQL, for a slice of words in their order.
+--
+-- The upsert of `renders` takes each render's row lock, in the order of ids, and goes on from the row as the last
+-- committed writer left it. What is decided below comes from the `before` that it returns, never from the statement's
+-- older snapshot: that is why any number of these may run at once about the same render.
+WITH said AS (
+    SELECT *
+    FROM unnest(
+        $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::int2[], $8::bool[], $9::jsonb[],
+        $10::timestamptz[], $11::int8[], $12::bytea[]
+    ) WITH ORDINALITY AS said (
+        source, event_type, render_id, kind, status, rank, known, told, said_at, lag_ms, body, ord
+    )
+),
+-- What is said of a render of a kind that this version knows.
+word AS (
+    SELECT
+        *,
+        -- How far the words before it in this slice had already come, and whether one of them was the same event.
+        coalesce(
+            max(rank) OVER (PARTITION BY render_id ORDER BY ord ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), -1
+        ) AS reached,
+        row_number() OVER (PARTITION BY render_id, event_type ORDER BY ord) > 1 AS repeated
+    FROM said
+    WHERE kind IS NOT NULL
+),
+-- The newest word about each field: the greater [rank, time, value].
+told AS (
+    SELECT render_id, jsonb_object_agg(key, value) AS told
+    FROM (
+        SELECT DISTINCT ON (render_id, key) render_id, key, value
+        FROM word CROSS JOIN jsonb_each(word.told)
+        ORDER BY render_id, key, value DESC
+    ) AS newest
+    GROUP BY render_id
+),
+sum AS (
+    SELECT
+        render_id,
+        (array_agg(kind ORDER BY ord))[1] AS kind,
+        (array_agg(status ORDER BY rank DESC, ord))[1] AS status,
+        max(rank) AS rank,
+        coalesce(array_agg(DISTINCT event_type) FILTER (WHERE event_type IS NOT NULL), '{}') AS heard
+    FROM word
+    GROUP BY render_id
+),
+render AS (
+    INSERT INTO renders AS r (id, kind, status, rank, heard, told, first_heard_at, updated_at)
+    SELECT render_id, kind, status, rank, heard, coalesce(told, '{}'), $1, $1
+    FROM sum LEFT JOIN told USING (render_id)
+    ORDER BY render_id
+    ON CONFLICT (id) DO UPDATE SET
+        before = jsonb_build_object('status', r.status, 'rank', r.rank, 'heard', r.heard),
+        status = CASE WHEN excluded.rank > r.rank THEN excluded.status ELSE r.status END,
+        rank = greatest(excluded.rank, r.rank),
+        heard = ARRAY(SELECT DISTINCT unnest(r.heard || excluded.heard) ORDER BY 1),
+        (told, updated_at) = (
+            SELECT
+                merged.told,
+                CASE
+                    WHEN excluded.rank > r.rank OR merged.told <> r.told THEN greatest(r.updated_at, $1)
+                    ELSE r.updated_at
+                END
+            FROM (
+                SELECT coalesce(jsonb_object_agg(key, value), '{}') AS told
+                FROM (
+                    SELECT DISTINCT ON (key) key, value
+                    FROM (SELECT * FROM jsonb_each(r.told) UNION ALL SELECT * FROM jsonb_each(excluded.told)) AS both_told
+                    ORDER BY key, value DESC
+                ) AS newest
+            ) AS merged
+        )
+    RETURNING id, before
+),
+-- What each word meant: here the rule decides, with the row as it was and the words before this one.
+meant AS (
+    SELECT
+        word.*,
+        render.before ->> 'status' AS status_before,
+        word.rank > greatest(word.reached, coalesce((render.before ->> 'rank')::int2, -1)) AS moves,
+        word.rank < greatest(word.reached, coalesce((render.before ->> 'rank')::int2, -1)) AS is_late,
+        word.repeated OR coalesce(render.before -> 'heard' ? word.event_type, false) AS is_duplicate
+    FROM word JOIN render ON render.id = word.render_id
+),
+moved AS (
+    INSERT INTO transitions (render_id, from_status, to_status, source, event, at, lag_ms)
+    SELECT
+        render_id, coalesce(lag(status) OVER (PARTITION BY render_id ORDER BY ord), status_before), status,
+        source, event_type, $1, lag_ms
+    FROM meant
+    WHERE moves
+    ORDER BY ord
+    RETURNING render_id, from_status, to_status
+),
+queued AS (
+    INSERT INTO downloads AS d (
+        render_id, index, url, expires_at, url_said_at, key, state, due_at, error_code, error_message, updated_at
+    )
+    SELECT DISTINCT ON (meant.render_id, entry.index)
+        meant.render_id, entry.index, entry.url, entry.expires_at, meant.said_at, entry.key,
+        CASE WHEN entry.url IS NULL THEN 'failed' ELSE 'pending' END,
+        CASE WHEN entry.url IS NULL THEN NULL ELSE $1 END,
+        CASE WHEN entry.url IS NULL THEN 'no_url' END,
+        CASE WHEN entry.url IS NULL THEN 'this entry of `downloads` came without a URL that can be read' END,
+        $1
+    FROM unnest($13::int8[], $14::int4[], $15::text[], $16::timestamptz[], $17::text[])
+        AS entry (ord, index, url, expires_at, key)
+    JOIN meant USING (ord)
+    ORDER BY
+        meant.render_id, entry.index, entry.url IS NULL, entry.expires_at DESC NULLS LAST, meant.said_at DESC, ord
+    -- A fresh URL for a file that is not stored yet takes the old one's place, and is worth a try at once.
+    ON CONFLICT (render_id, index) DO UPDATE SET
+        url = excluded.url,
+        expires_at = excluded.expires_at,
+        url_said_at = excluded.url_said_at,
+        state = CASE WHEN d.url IS NULL THEN 'pending' ELSE d.state END,
+        due_at = CASE WHEN d.url IS NULL OR d.state = 'pending' THEN $1 ELSE d.due_at END,
+        error_code = CASE WHEN d.url IS NOT NULL THEN d.error_code END,
+        error_message = CASE WHEN d.url IS NOT NULL THEN d.error_message END,
+        updated_at = $1
+    WHERE d.state <> 'stored'
+        AND excluded.url IS NOT NULL
+        AND excluded.url IS DISTINCT FROM d.url
+        AND (d.url IS NULL OR coalesce(excluded.expires_at > d.expires_at, excluded.url_said_at > d.url_said_at))
+    RETURNING render_id, state
+),
+judged AS (
+    SELECT
+        said.*,
+        CASE
+            WHEN meant.ord IS NULL THEN 'unknown'
+            WHEN meant.moves THEN 'recorded'
+            WHEN meant.is_duplicate THEN 'duplicate'
+            WHEN NOT meant.known THEN 'unknown'
+            WHEN meant.is_late THEN 'late'
+            ELSE 'recorded'
+        END AS outcome
+    FROM said LEFT JOIN meant USING (ord)
+),
+delivered AS (
+    INSERT INTO deliveries (received_at, sent_at, lag_ms, body, event_type, render_id, outcome)
+    SELECT $1, said_at, lag_ms, body, event_type, render_id, outcome
+    FROM judged
+    WHERE source = 'webhook'
+    ORDER BY ord
+),
+-- Wakes who waits for a render and the workers, of every process; both look by themselves as well.
+woken AS MATERIALIZED (
+    SELECT pg_notify('renderhook_renders', changed.render_id)
+    FROM (SELECT render_id FROM moved UNION SELECT render_id FROM queued) AS changed
+    UNION ALL
+    SELECT pg_notify('renderhook_downloads', '')
+    WHERE EXISTS (SELECT FROM queued WHERE state = 'pending')
+)
+SELECT
+    judged.outcome AS "outcome!",
+    moved.from_status AS "from_status?",
+    moved.to_status AS "to_status?",
+    (SELECT count(*) FROM queued WHERE queued.render_id = judged.render_id) AS "queued!",
+    (SELECT count(*) FROM woken) AS "woken!"
+FROM judged LEFT JOIN meant USING (ord)
+    LEFT JOIN moved ON meant.moves AND moved.render_id = meant.render_id AND moved.to_status = meant.status
+ORDER BY judged.ord

@@ -1,0 +1,90 @@
+//! `GET /renders/{id}`: what an application asks.
+//!
+//! With `?wait=` the answer comes as soon as the render is finished or the time is up; the caller is woken by Postgres,
+//! and looks by itself as well.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use serde::Deserialize;
+use tokio::time::Instant;
+
+use crate::answer::Refusal;
+use crate::database::{Database, REQUEST};
+use crate::query::{self, Render};
+use crate::render::RenderId;
+use crate::shutdown::Shutdown;
+use crate::store::Store;
+use crate::wakeups::Wakeups;
+
+/// The longest that a caller may wait.
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
+/// How often a waiting caller's render is looked at without a wake-up call.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+
+/// What asking needs.
+#[derive(Debug)]
+pub struct Renders {
+    /// Where the rows are.
+    pub database: Database,
+    /// Where the objects are.
+    pub store: Store,
+    /// What wakes who waits.
+    pub wakeups: Arc<Wakeups>,
+    /// Who waits is answered when the service stops.
+    pub shutdown: Shutdown,
+}
+
+/// The parameters of the question.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Parameters {
+    wait: Option<String>,
+}
+
+/// The handler.
+pub async fn get(
+    State(renders): State<Arc<Renders>>,
+    Path(id): Path<String>,
+    parameters: Result<Query<Parameters>, QueryRejection>,
+) -> Result<Json<Render>, Refusal> {
+    let Query(parameters) = parameters.map_err(|error| Refusal::bad_request(error.body_text()))?;
+    let wait = parameters.wait.as_deref().map(wait).transpose()?.unwrap_or_default();
+    renders.find(&render_id(&id)?, wait).await.map(Json)
+}
+
+/// An id from a path. What is no id names no render.
+pub(crate) fn render_id(text: &str) -> Result<RenderId, Refusal> {
+    text.parse().map_err(|_| unknown_render())
+}
+
+fn unknown_render() -> Refusal {
+    Refusal::not_found("no render with this id was heard of: has its webhook come, or is the id of another account?")
+}
+
+fn wait(text: &str) -> Result<Duration, Refusal> {
+    let wait = humantime::parse_duration(text).ok().filter(|wait| *wait <= LONGEST_WAIT);
+    wait.ok_or_else(|| Refusal::bad_request("`wait` must be a length of time up to 60s, such as 30s"))
+}
+
+impl Renders {
+    async fn find(&self, id: &RenderId, wait: Duration) -> Result<Render, Refusal> {
+        let until = Instant::now() + wait;
+        let mut changes = self.wakeups.renders(); // before the first look, so that no change falls in between
+        loop {
+            let found = query::render(self.database.pool(), &self.store, id);
+            let render = self.database.within(REQUEST, found).await?.ok_or_else(unknown_render)?;
+            if render.is_finished() || Instant::now() >= until || self.shutdown.is_stopping() {
+                return Ok(render);
+            }
+            tokio::select! {
+                () = changes.of(id) => {}
+                () = self.shutdown.stopping() => {}
+                () = tokio::time::sleep_until(until.min(Instant::now() + LOOK_AGAIN)) => {}
+            }
+        }
+    }
+}

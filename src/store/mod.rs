@@ -1,0 +1,130 @@
+//! The store: where the files of finished renders are kept.
+//!
+//! An [`Upload`] takes a file's bytes as they come. Guaranteed: the object appears whole, at [`Upload::finish`], or not
+//! at all; memory stays at a few parts however large the file is, and a store that is slow makes the sender wait.
+
+mod bucket;
+mod folder;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use url::Url;
+use uuid::Uuid;
+
+pub use self::bucket::Bucket;
+pub use self::folder::Folder;
+use crate::key::ObjectKey;
+
+/// How long a presigned URL of an object works: enough to follow a redirect, and to seek in a long video.
+pub const LINK_LIFETIME: Duration = Duration::from_hours(1);
+
+/// A place for objects.
+#[derive(Debug, Clone)]
+pub enum Store {
+    /// A folder of this machine: `file://`.
+    Folder(Folder),
+    /// A bucket: `s3://`, `gs://`, `az://`.
+    Bucket(Bucket),
+}
+
+/// Why a store did not do its part. The texts name no credential.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The folder failed.
+    #[error("{0}")]
+    Folder(#[from] std::io::Error),
+    /// The bucket failed.
+    #[error("{0}")]
+    Bucket(#[from] object_store::Error),
+}
+
+/// Why a `STORAGE_URL` cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidStorageUrl {
+    /// Another scheme.
+    #[error("its scheme must be s3, gs, az or file")]
+    Scheme,
+    /// A folder without a path.
+    #[error("a folder is written file:///absolute/path")]
+    NoPath,
+    /// What `object_store` says of the settings of that cloud.
+    #[error("{0}")]
+    Settings(#[from] object_store::Error),
+}
+
+impl Store {
+    /// The store at `url`. `variables` are the cloud's own settings, such as `AWS_ACCESS_KEY_ID`.
+    pub fn at(url: &Url, variables: &HashMap<String, String>) -> Result<Self, InvalidStorageUrl> {
+        match url.scheme() {
+            "file" => {
+                let path = url.to_file_path().map_err(|()| InvalidStorageUrl::NoPath)?;
+                Ok(Self::Folder(Folder::at(path)))
+            }
+            "s3" | "gs" | "az" => Ok(Self::Bucket(Bucket::at(url, variables)?)),
+            _ => Err(InvalidStorageUrl::Scheme),
+        }
+    }
+
+    /// Writes and deletes a probe object: whether files can be kept here at all.
+    pub async fn probe(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Folder(folder) => Ok(folder.probe().await?),
+            Self::Bucket(bucket) => Ok(bucket.probe().await?),
+        }
+    }
+
+    /// Begins to write the object at `key`. `token` keeps two writers of the same object apart.
+    pub async fn begin(&self, key: &ObjectKey, content_type: &str, token: Uuid) -> Result<Upload, StoreError> {
+        Ok(match self {
+            Self::Folder(folder) => Upload::Folder(folder.begin(key, token).await?),
+            Self::Bucket(bucket) => Upload::Bucket(bucket.begin(key, content_type)),
+        })
+    }
+
+    /// The object's address, for people and programs that have their own access to the store.
+    #[must_use]
+    pub fn url(&self, key: &ObjectKey) -> String {
+        match self {
+            Self::Folder(folder) => folder.url(key),
+            Self::Bucket(bucket) => bucket.url(key),
+        }
+    }
+}
+
+/// An object that is being written. Dropped without [`Upload::finish`], it leaves no object; only [`Upload::abort`]
+/// leaves nothing at all.
+#[derive(Debug)]
+pub enum Upload {
+    /// Into a folder.
+    Folder(folder::FolderUpload),
+    /// Into a bucket.
+    Bucket(bucket::BucketUpload),
+}
+
+impl Upload {
+    /// Adds bytes. Waits while the store is slower than the sender.
+    pub async fn write(&mut self, bytes: Bytes) -> Result<(), StoreError> {
+        match self {
+            Self::Folder(upload) => Ok(upload.write(&bytes).await?),
+            Self::Bucket(upload) => Ok(upload.write(bytes).await?),
+        }
+    }
+
+    /// Makes the object appear.
+    pub async fn finish(self) -> Result<(), StoreError> {
+        match self {
+            Self::Folder(upload) => Ok(upload.finish().await?),
+            Self::Bucket(upload) => Ok(upload.finish().await?),
+        }
+    }
+
+    /// Leaves nothing behind.
+    pub async fn abort(self) {
+        match self {
+            Self::Folder(upload) => upload.abort().await,
+            Self::Bucket(upload) => upload.abort().await,
+        }
+    }
+}
