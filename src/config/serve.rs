@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, FromArgMatches, ValueEnum};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
@@ -111,6 +111,14 @@ pub struct Config {
 }
 
 impl ServeArgs {
+    /// Reads flags alone, as the demo and the tests have them: no variable of the environment plays a part, and the last
+    /// of a repeated flag counts.
+    pub fn from_flags(flags: impl IntoIterator<Item = String>) -> Result<Self, clap::Error> {
+        let command = Self::augment_args(clap::Command::new("serve").no_binary_name(true).args_override_self(true));
+        let matches = command.mut_args(|flag| flag.env(None)).try_get_matches_from(flags)?;
+        Self::from_arg_matches(&matches)
+    }
+
     /// Makes finished values, or tells every mistake. `environment` is where the clouds' own settings are looked up;
     /// `terminal` is whether a person reads the log.
     pub fn read(
@@ -251,19 +259,10 @@ fn cloud_variables(
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
 
-    #[derive(Parser)]
-    struct Cli {
-        #[command(flatten)]
-        serve: ServeArgs,
-    }
-
     fn read(flags: &[&str]) -> Result<Config, Mistakes> {
-        let cli = Cli::try_parse_from(std::iter::once("renderhook").chain(flags.iter().copied())).unwrap();
-        cli.serve.read([], false)
+        ServeArgs::from_flags(flags.iter().map(|&flag| flag.to_owned())).unwrap().read([], false)
     }
 
     const LEAST: [&str; 4] = [

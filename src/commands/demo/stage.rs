@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use clap::Parser;
 use secrecy::SecretString;
 use sqlx::migrate::MigrateDatabase;
 use tokio::net::TcpListener;
@@ -44,13 +43,6 @@ pub(super) async fn cluster(folder: &Path) -> anyhow::Result<Cluster> {
     Ok(cluster)
 }
 
-/// The settings of the service, read as `serve` reads them.
-#[derive(Parser)]
-struct Settings {
-    #[command(flatten)]
-    serve: ServeArgs,
-}
-
 impl Stage {
     pub(super) async fn set(folder: &Path, cluster: &Cluster, port: u16) -> anyhow::Result<Self> {
         let url = cluster.url(DATABASE);
@@ -69,7 +61,6 @@ impl Stage {
         let objects = folder.join("objects");
         let storage = Url::from_file_path(&objects).map_err(|()| anyhow::anyhow!("no path: {}", objects.display()))?;
         let flags = [
-            "demo".to_owned(),
             format!("--database-url={url}"),
             format!("--magic-hour-webhook-secret={secret}"),
             format!("--storage-url={storage}"),
@@ -77,7 +68,7 @@ impl Stage {
             // The stand-in is on this machine and speaks plain HTTP.
             "--download-allow-private=true".to_owned(),
         ];
-        let config = Settings::try_parse_from(flags)?.serve.read([], false)?;
+        let config = ServeArgs::from_flags(flags)?.read([], false)?;
         debug_assert_eq!(config.log_format, LogFormat::Json);
         let listener = listen(port).await.context("cannot listen on 127.0.0.1")?;
         let base = Url::parse(&format!("http://{}/", listener.local_addr()?))?;

@@ -1,0 +1,66 @@
+# syntax=docker/dockerfile:1
+
+# The image of renderhook: the binary, a C library, the root certificates and nothing else.
+#
+#   docker build -t renderhook .
+
+# The Rust that Cargo.toml declares (rust-version), so that the image is built by what the promise is made for.
+ARG RUST_VERSION=1.95.0
+
+# The slim image is enough: it has gcc and the C library's headers, and aws-lc-sys (the cryptography under rustls) asks
+# for a C compiler alone on x86-64 and ARM64: its assembly and its bindings come ready made, so neither cmake nor clang.
+# Its Debian release is that of the image below: a binary must not ask for a newer C library than it will find.
+FROM rust:${RUST_VERSION}-slim-trixie AS build
+ARG TARGETPLATFORM
+WORKDIR /src
+
+# The queries are checked against .sqlx/, so that no database is needed.
+ENV SQLX_OFFLINE=true
+
+COPY Cargo.toml Cargo.lock build.rs ./
+COPY .sqlx .sqlx
+COPY migrations migrations
+COPY src src
+
+# Dependencies are kept in cache mounts: unlike a layer of their own they outlive a change of Cargo.lock, and no made-up
+# main.rs has to stand in for the sources. One target cache a platform, since an emulated build must not take over the
+# native one's; locked, since two builds in one target folder would wait for each other anyhow. The sources are touched
+# because cargo judges by time, and a checkout of an older version may be older than what the cache holds.
+RUN --mount=type=cache,id=renderhook-registry,target=/usr/local/cargo/registry \
+    --mount=type=cache,id=renderhook-target-${TARGETPLATFORM},target=/src/target,sharing=locked \
+    find build.rs src migrations .sqlx -exec touch {} + \
+    && cargo build --release --locked --bin renderhook \
+    && cp target/release/renderhook /usr/local/bin/renderhook
+
+# Distroless cc: the C library and libgcc that the binary is linked to, the root certificates, and no shell or package
+# manager for an intruder to use. The certificates are needed: both HTTP clients (downloads, object store) take their
+# roots from the system, and cannot even be made where /etc/ssl/certs/ca-certificates.crt is missing. Only the
+# connection to Postgres brings its own. A private authority is mounted as a file and named in SSL_CERT_FILE.
+# Distroless publishes no version tags; pin it by digest where builds have to be repeatable.
+FROM gcr.io/distroless/cc-debian13:nonroot
+
+ARG VERSION=unreleased
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="renderhook" \
+      org.opencontainers.image.description="The webhook receiver for Magic Hour: verifies, records, archives and answers for every render" \
+      org.opencontainers.image.licenses="MIT OR Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+
+COPY --from=build /usr/local/bin/renderhook /usr/local/bin/renderhook
+
+# A number, since Kubernetes' runAsNonRoot cannot judge a name. It is distroless' own `nonroot`. Nothing is written to
+# the image's file system, so that it may be mounted read-only.
+USER 65532:65532
+
+EXPOSE 8080
+
+# What asks the process to drain; it is done within ten seconds, the time that engines give by default.
+STOPSIGNAL SIGTERM
+
+# There is no shell and no curl: the binary asks its own /readyz, and gives up after 4 seconds by itself.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
+    CMD ["/usr/local/bin/renderhook", "health"]
+
+ENTRYPOINT ["/usr/local/bin/renderhook"]
+CMD ["serve"]

@@ -1,0 +1,4 @@
+//! The service as a whole, against real neighbours: Postgres, HTTP servers, files and an S3 server.
+
+mod journey;
+mod support;

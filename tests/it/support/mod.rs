@@ -1,0 +1,8 @@
+//! What the tests stand on: the service in this process, a sender that signs, and neighbours that can misbehave.
+
+pub(crate) mod app;
+pub(crate) mod s3;
+pub(crate) mod wait;
+
+pub(crate) use self::app::{App, Options};
+pub(crate) use self::wait::until;

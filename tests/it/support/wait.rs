@@ -1,0 +1,24 @@
+//! Waiting on a condition, with a deadline.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, interval};
+
+/// How long anything may take before a test gives up. Generous, because machines are slow at times.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Asks until there is an answer, and gives up with `what` after [`PATIENCE`].
+pub(crate) async fn until<T, F>(what: &str, mut ask: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Option<T>>,
+{
+    let deadline = Instant::now() + PATIENCE;
+    let mut tick = interval(Duration::from_millis(20));
+    loop {
+        tick.tick().await;
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "gave up waiting: {what}");
+    }
+}
