@@ -18,9 +18,9 @@ secret=$(cat "$secrets/renderhook/aws_secret_access_key")
 # Fails unless the answer is a 2xx.
 ask() { # call, and a JSON body where the call takes one
     if [ $# -gt 1 ]; then
-        wget -q -T 10 -O - --header "Authorization: Bearer $token" --post-data "$2" "$admin/v2/$1"
+        wget -q -O - --header "Authorization: Bearer $token" --post-data "$2" "$admin/v2/$1"
     else
-        wget -q -T 10 -O - --header "Authorization: Bearer $token" "$admin/v2/$1"
+        wget -q -O - --header "Authorization: Bearer $token" "$admin/v2/$1"
     fi
 }
 
@@ -35,12 +35,13 @@ id=$(printf %s "$info" | grep -o '"id": *"[0-9a-f]\{64\}"' | head -n 1 | cut -d 
 
 ask AllowBucketKey "{\"bucketId\":\"$id\",\"accessKeyId\":\"$key\",\"permissions\":{\"read\":true,\"write\":true,\"owner\":false}}" >/dev/null
 
-# A renderhook that is killed in the middle of a large file leaves parts that no object refers to. They go after two
-# days: no upload takes that long, since a file's URL expires after one. A rule that is there already stays as it is.
+# A renderhook that is killed in the middle of a large file leaves parts that belong to no object. They go after two
+# days: no transfer takes that long, since a file's URL expires after one. A rule that is there already stays as it is.
 case $info in
 *bortIncompleteMultipartUpload*) ;;
 *)
-    ask "UpdateBucket?id=$id" '{"lifecycleRules":[LIFECYCLE]}' >/dev/null
+    rule='{"ID":"unfinished uploads","Status":"Enabled","AbortIncompleteMultipartUpload":{"DaysAfterInitiation":2}}'
+    ask "UpdateBucket?id=$id" "{\"lifecycleRules\":[$rule]}" >/dev/null
     ;;
 esac
 echo "the bucket $bucket is there, and renderhook's key may read and write it"

@@ -6,7 +6,7 @@
 //! transition. A render takes part in that with a status that only rises and with a map of its other fields in which
 //! the newest word stays, so that any two orders meet.
 //!
-//! [`keep`] writes an authentic delivery of which nothing is believed.
+//! [`keep_unreadable`] and [`keep_stale`] write authentic deliveries of which nothing is believed.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};

@@ -1,7 +1,7 @@
 //! The server: connections in, each held to its deadlines, and drained at the end.
 //!
 //! axum's own `serve` puts no bound on how long a request's head may take or how many connections there are. Here a
-//! head that dawdles is cut off, an idle connection is closed, and beyond [`CONNECTIONS`] the next one waits.
+//! head that dawdles is cut off, an idle connection is closed, and beyond 4096 connections the next one waits.
 
 use std::convert::Infallible;
 use std::io;

@@ -24,10 +24,10 @@ pub(super) struct Args {
     /// Where to post it
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080/webhook")]
     to: Url,
-    /// The render's id [default: a new one]
+    /// The render's id (default: a new one)
     #[arg(long)]
     id: Option<String>,
-    /// The status in the payload [default: the one that goes with the event]
+    /// The status in the payload (default: the one that goes with the event)
     #[arg(long)]
     status: Option<String>,
     /// The render's name
@@ -42,10 +42,10 @@ pub(super) struct Args {
     /// A file of the render, as often as there are files
     #[arg(long = "download", value_name = "URL")]
     downloads: Vec<Url>,
-    /// When the files' URLs expire [default: in 24 hours]
+    /// When the files' URLs expire (default: in 24 hours)
     #[arg(long, value_name = "RFC3339")]
     expires_at: Option<DateTime<Utc>>,
-    /// The Unix seconds to sign with [default: now]
+    /// The Unix seconds to sign with (default: now)
     #[arg(long, value_name = "SECONDS")]
     timestamp: Option<String>,
     /// Prints a curl command that passes verification, instead of posting

@@ -18,7 +18,7 @@ pub use self::serve::{Config, LogFormat, ServeArgs, Tokens};
 /// Where Postgres is.
 #[derive(Debug, Clone, Default, Args)]
 pub struct DatabaseArgs {
-    /// Postgres, as `postgres://user:password@host/database` [required]
+    /// Postgres, as `postgres://user:password@host/database` (required)
     #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
     pub database_url: Option<SecretString>,
     /// A file that holds `DATABASE_URL`
@@ -36,7 +36,7 @@ impl DatabaseArgs {
 /// What signs the webhooks.
 #[derive(Debug, Clone, Default, Args)]
 pub struct SecretArgs {
-    /// The webhook's secret as Developer Hub shows it, or several, comma-separated [required]
+    /// The webhook's secret as Developer Hub shows it, or several, comma-separated (required)
     #[arg(long, env = "MAGIC_HOUR_WEBHOOK_SECRET", value_name = "SECRETS", hide_env_values = true)]
     pub magic_hour_webhook_secret: Option<SecretString>,
     /// A file that holds `MAGIC_HOUR_WEBHOOK_SECRET`
@@ -57,7 +57,7 @@ impl SecretArgs {
 /// Where this service listens.
 #[derive(Debug, Clone, Default, Args)]
 pub struct ListenArgs {
-    /// Where to listen [default: 0.0.0.0:8080]
+    /// Where to listen (default: 0.0.0.0:8080)
     #[arg(long, env = "LISTEN_ADDR", value_name = "ADDRESS:PORT")]
     pub listen_addr: Option<String>,
     /// The port to listen on, as platforms set it, where `LISTEN_ADDR` is not set

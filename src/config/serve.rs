@@ -34,10 +34,10 @@ pub struct ServeArgs {
     secret: SecretArgs,
     #[command(flatten)]
     listen: ListenArgs,
-    /// Where files are kept: `s3://bucket/prefix`, `gs://…`, `az://…` or `file:///dir`, with the cloud's usual variables [required]
+    /// Where files are kept: `s3://bucket/prefix`, `gs://…`, `az://…` or `file:///dir`, with the cloud's usual variables (required)
     #[arg(long, env = "STORAGE_URL", value_name = "URL")]
     storage_url: Option<String>,
-    /// Bearer tokens of the applications that ask, comma-separated; the word none turns them off [required]
+    /// Bearer tokens of the applications that ask, comma-separated; the word none turns them off (required)
     #[arg(long, env = "API_TOKENS", value_name = "TOKENS", hide_env_values = true)]
     api_tokens: Option<SecretString>,
     /// A file that holds `API_TOKENS`
@@ -52,7 +52,7 @@ pub struct ServeArgs {
     /// Transfers at once in this process; 0 downloads nothing
     #[arg(long, env = "DOWNLOAD_CONCURRENCY", value_name = "COUNT", default_value = "8")]
     download_concurrency: String,
-    /// Host suffixes that files may come from, comma-separated [default: any public host]
+    /// Host suffixes that files may come from, comma-separated (default: any public host)
     #[arg(long, env = "DOWNLOAD_ALLOWED_HOSTS", value_name = "HOSTS")]
     download_allowed_hosts: Option<String>,
     /// Allows http and private or loopback addresses: for development and tests only
@@ -67,7 +67,7 @@ pub struct ServeArgs {
     /// How long a worker's claim to a download lasts unless it is renewed
     #[arg(long, env = "DOWNLOAD_LEASE", value_name = "TIME", default_value = "60s")]
     download_lease: String,
-    /// How the log is written [default: json when not a terminal, else pretty]
+    /// How the log is written (default: json when not a terminal, else pretty)
     #[arg(long, env = "LOG_FORMAT", value_name = "FORMAT")]
     log_format: Option<String>,
 }

@@ -1,7 +1,7 @@
 //! Fetching: a file's bytes from where Magic Hour keeps them, under guard.
 //!
 //! [`Fetcher::open`] gives an [`Incoming`] whose chunks come as fast as they are taken. Guaranteed: every URL, redirect
-//! and address on the way has passed the [`Guard`](guard::Guard); nothing but the URL is sent along, no credential and
+//! and address on the way has passed the [`Guard`]; nothing but the URL is sent along, no credential and
 //! no cookie; a server that stops sending is cut off while a slow one is not; and the end is told only where the length
 //! is the announced one.
 

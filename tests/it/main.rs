@@ -1,4 +1,5 @@
 //! The service as a whole, against real neighbours: Postgres, HTTP servers, files and an S3 server.
 
+mod compose;
 mod journey;
 mod support;
