@@ -29,6 +29,7 @@ pub fn router(receiver: Arc<Receiver>, renders: Arc<Renders>, health: Arc<Health
     let renders = Router::new()
         .route("/renders/{id}", get(renders::get))
         .route("/renders/{id}/downloads/{index}", get(files::get))
+        .route("/renders/{id}/retry", post(renders::retry))
         .with_state(renders)
         .route_layer(middleware::from_fn_with_state(tokens, admit));
     webhook

@@ -11,12 +11,14 @@ use crate::api;
 use crate::clock::Clock;
 use crate::config::{Config, Tokens};
 use crate::database::Database;
+use crate::deletion::Deleter;
 use crate::download::Downloader;
 use crate::fetch::Fetcher;
 use crate::health::Health;
 use crate::log::LogEvent;
 use crate::receive::Receiver;
 use crate::renders::Renders;
+use crate::renewal::Renewer;
 use crate::server;
 use crate::shutdown::Shutdown;
 use crate::wakeups::Wakeups;
@@ -61,17 +63,20 @@ pub async fn run(
         clock: clock.clone(),
         lease: config.download_lease,
         max_attempts: config.download_max_attempts,
+        renews: config.magic_hour.is_some(),
+        deletes: config.delete_after_store,
     });
     let router = api::router(
         Arc::new(Receiver {
             verifier: config.verifier,
             database: database.clone(),
-            clock,
+            clock: clock.clone(),
             max_body_bytes: config.max_body_bytes,
         }),
         Arc::new(Renders {
             database: database.clone(),
-            store: config.store,
+            store: config.store.clone(),
+            clock: clock.clone(),
             wakeups: wakeups.clone(),
             shutdown: shutdown.clone(),
         }),
@@ -90,9 +95,17 @@ pub async fn run(
         async move { worker::run(downloader, config.download_concurrency, &wakeups, &shutdown).await }
     });
     parts.spawn({
-        let shutdown = shutdown.clone();
+        let (shutdown, database) = (shutdown.clone(), database.clone());
         async move { wakeups.listen(&database, &shutdown).await }
     });
+    if let Some(magic_hour) = config.magic_hour {
+        let renewer = Renewer { database: database.clone(), magic_hour: magic_hour.clone(), clock: clock.clone() };
+        let stop = shutdown.clone();
+        parts.spawn(async move { renewer.run(&stop).await });
+        let deleter = Deleter { database, magic_hour, store: config.store, clock };
+        let stop = shutdown.clone();
+        parts.spawn(async move { deleter.run(&stop).await });
+    }
     attend(parts, &shutdown).await
 }
 

@@ -9,10 +9,6 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use futures::StreamExt;
-use object_store::{GetOptions, GetRange};
-use tokio::io::{AsyncReadExt, AsyncSeekExt};
-use tokio_util::io::ReaderStream;
 use tracing::error;
 
 use crate::answer::Refusal;
@@ -94,18 +90,10 @@ async fn answer(store: &Store, file: &StoredFile, method: &Method, headers: &Hea
 }
 
 async fn body(store: &Store, file: &StoredFile, span: Span) -> Result<Body, StoreError> {
-    match store {
-        Store::Folder(folder) => {
-            let mut source = tokio::fs::File::open(folder.path(&file.key)).await?;
-            source.seek(std::io::SeekFrom::Start(span.first)).await?;
-            Ok(Body::from_stream(ReaderStream::with_capacity(source.take(span.length), 64 << 10)))
-        }
-        Store::Bucket(bucket) => {
-            let range = (span.length > 0).then(|| GetRange::Bounded(span.first..span.first + span.length));
-            let options = GetOptions { range, ..GetOptions::default() };
-            Ok(Body::from_stream(bucket.get(&file.key, options).await?.into_stream().boxed()))
-        }
+    if span.length == 0 {
+        return Ok(Body::empty());
     }
+    Ok(Body::from_stream(store.read(&file.key, Some(span.first..span.first + span.length)).await?))
 }
 
 fn broken(cause: &StoreError) -> Refusal {

@@ -25,11 +25,16 @@ pub mod verify;
 
 // The way of a file.
 pub mod backoff;
+pub mod deletion;
 pub mod download;
 pub mod fetch;
 pub mod key;
+pub mod magic_hour;
 pub mod media_type;
+pub mod partial;
 pub mod queue;
+pub mod renewal;
+pub mod retry;
 pub mod store;
 pub mod worker;
 

@@ -50,6 +50,8 @@ pub struct Claimed {
     pub lease: Lease,
     /// Where the file is.
     pub url: Result<SignedUrl, url::ParseError>,
+    /// When that URL dies, where it was told.
+    pub expires_at: Option<DateTime<Utc>>,
     /// Where the object goes.
     pub key: ObjectKey,
     /// Which attempt this is, from 1.
@@ -65,27 +67,61 @@ pub struct Claimed {
 #[error("the lease was lost to another worker")]
 pub struct LeaseLost;
 
-/// Claims up to `limit` downloads that are due at `now`, the ones that expire soonest first, for `lease`.
-pub async fn claim(pool: &PgPool, now: DateTime<Utc>, lease: Duration, limit: i64) -> sqlx::Result<Vec<Claimed>> {
+impl LeaseLost {
+    pub(crate) fn unless(held: bool) -> Result<(), Self> {
+        if held { Ok(()) } else { Err(Self) }
+    }
+}
+
+/// How many downloads a worker may claim, and how its present ones are spread over servers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Room {
+    /// At most so many.
+    pub limit: i64,
+    /// At most so many of one server, those under way included: a slow one must not take every place.
+    pub per_host: i64,
+    /// Servers, and how many downloads of each are under way.
+    pub under_way: Vec<(String, i64)>,
+}
+
+/// Claims downloads that are due at `now` as far as there is `room`, the ones that expire soonest first, for `lease`.
+pub async fn claim(pool: &PgPool, now: DateTime<Utc>, lease: Duration, room: &Room) -> sqlx::Result<Vec<Claimed>> {
+    let (hosts, counts): (Vec<_>, Vec<_>) = room.under_way.iter().cloned().unzip();
     let rows = sqlx::query!(
-        r#"WITH due AS (
-               SELECT render_id, index, state = 'downloading' AS taken_over
-               FROM downloads
-               WHERE due_at <= $1
-               ORDER BY expires_at NULLS LAST, due_at
+        r#"WITH host AS (
+               SELECT DISTINCT host AS name FROM downloads WHERE due_at <= $1
+           ),
+           under_way AS (
+               SELECT * FROM unnest($4::text[], $5::int8[]) AS under_way (name, count)
+           ),
+           due AS (
+               SELECT file.*
+               FROM host LEFT JOIN under_way USING (name)
+               CROSS JOIN LATERAL (
+                   SELECT render_id, index, state = 'downloading' AS taken_over
+                   FROM downloads
+                   WHERE due_at <= $1 AND downloads.host = host.name
+                   ORDER BY expires_at NULLS LAST, due_at
+                   LIMIT greatest($6 - coalesce(under_way.count, 0), 0)
+                   FOR UPDATE SKIP LOCKED
+               ) AS file
+               JOIN downloads AS d USING (render_id, index)
+               ORDER BY d.expires_at NULLS LAST, d.due_at
                LIMIT $2
-               FOR UPDATE SKIP LOCKED
            )
            UPDATE downloads AS d
            SET state = 'downloading', lease = gen_random_uuid(), due_at = $3, attempts = attempts + 1,
                first_attempt_at = coalesce(first_attempt_at, $1), updated_at = $1
            FROM due
            WHERE d.render_id = due.render_id AND d.index = due.index
-           RETURNING d.render_id, d.index, d.lease AS "lease!", d.url AS "url!", d.key, d.attempts,
+           RETURNING d.render_id, d.index, d.lease AS "lease!", d.url AS "url!", d.expires_at, d.key, d.attempts,
                d.first_attempt_at AS "first_attempt_at!", due.taken_over AS "taken_over!""#,
         now,
-        limit,
+        room.limit,
         now + lease,
+        &hosts,
+        &counts,
+        room.per_host,
     )
     .fetch_all(pool)
     .await?;
@@ -95,6 +131,7 @@ pub async fn claim(pool: &PgPool, now: DateTime<Utc>, lease: Duration, limit: i6
             Ok(Claimed {
                 lease: Lease { render_id, index: row.index, token: row.lease },
                 url: SignedUrl::parse(&row.url),
+                expires_at: row.expires_at,
                 key: ObjectKey::from_row(row.key),
                 attempt: row.attempts.unsigned_abs(),
                 first_attempt_at: row.first_attempt_at,
@@ -137,15 +174,20 @@ pub async fn stored(
     pool: &PgPool,
     lease: &Lease,
     object: &Stored,
+    delete_wanted: bool,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Result<(), LeaseLost>> {
     let settled = sqlx::query!(
         "WITH settled AS (
              UPDATE downloads
              SET state = 'stored', lease = NULL, due_at = NULL, error_code = NULL, error_message = NULL,
-                 content_type = $4, size_bytes = $5, sha256 = $6, stored_at = $7, updated_at = $7
+                 content_type = $4, size_bytes = $5, sha256 = $6, stored_at = $7, updated_at = $7,
+                 delete_wanted = $8
              WHERE render_id = $1 AND index = $2 AND lease = $3
-             RETURNING render_id
+             RETURNING render_id, index
+         ),
+         gone AS (
+             DELETE FROM partials AS p USING settled AS s WHERE p.render_id = s.render_id AND p.index = s.index
          )
          SELECT pg_notify('renderhook_renders', render_id) FROM settled",
         lease.render_id.as_str(),
@@ -155,6 +197,7 @@ pub async fn stored(
         i64::try_from(object.size_bytes).map_err(|error| sqlx::Error::Encode(Box::new(error)))?,
         object.sha256,
         now,
+        delete_wanted,
     );
     Ok(held(&settled.execute(pool).await?))
 }
@@ -237,5 +280,5 @@ pub async fn release(pool: &PgPool, lease: &Lease, now: DateTime<Utc>) -> sqlx::
 
 /// Every statement above names one row by its key and token: it touched that row, or the lease was lost.
 fn held(done: &sqlx::postgres::PgQueryResult) -> Result<(), LeaseLost> {
-    if done.rows_affected() == 1 { Ok(()) } else { Err(LeaseLost) }
+    LeaseLost::unless(done.rows_affected() == 1)
 }

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use sqlx::PgPool;
 use tracing::{info, warn};
 
-use crate::event::{Entry, Event, EventType, Facts, Nullable, Unreadable};
+use crate::event::{Entry, Event, EventType, Facts, Nullable, Payload, Unreadable};
 use crate::key::ObjectKey;
 use crate::log::LogEvent;
 use crate::render::{Kind, RenderId, Status, UNTOLD};
@@ -73,6 +73,24 @@ impl Word {
             said_at: delivery.sent_at.unwrap_or(delivery.received_at),
             lag_ms: lag_ms(delivery),
             body: Some(delivery.body.to_vec()),
+        }
+    }
+
+    /// What the details call answered to a question of `asked_at`.
+    #[must_use]
+    pub fn poll(kind: Kind, payload: Payload, asked_at: DateTime<Utc>) -> Self {
+        Self {
+            source: Source::Poll,
+            event_type: None,
+            kind: Some(kind),
+            status: payload.status,
+            known: !payload.has_other_status,
+            render_id: payload.id,
+            facts: payload.facts,
+            downloads: payload.downloads,
+            said_at: asked_at,
+            lag_ms: None,
+            body: None,
         }
     }
 
@@ -157,6 +175,7 @@ pub async fn record(pool: &PgPool, now: DateTime<Utc>, words: &[Word]) -> sqlx::
         &column.files.url as _,
         &column.files.expires_at as _,
         &column.files.key,
+        &column.files.host as _,
     )
     .fetch_all(pool)
     .await?;
@@ -209,6 +228,7 @@ struct Files<'a> {
     url: Vec<Option<&'a str>>,
     expires_at: Vec<Option<DateTime<Utc>>>,
     key: Vec<String>,
+    host: Vec<&'a str>,
 }
 
 impl<'a> Columns<'a> {
@@ -241,6 +261,7 @@ impl<'a> Files<'a> {
             self.index.push(index);
             self.url.push(url.map(url::Url::as_str));
             self.expires_at.push(entry.expires_at);
+            self.host.push(entry.url.as_ref().map(crate::event::SignedUrl::host).unwrap_or_default());
             self.key.push(ObjectKey::new(kind, &word.render_id, index, url).to_string());
         }
     }

@@ -41,19 +41,22 @@ sum AS (
         (array_agg(kind ORDER BY ord))[1] AS kind,
         (array_agg(status ORDER BY rank DESC, ord))[1] AS status,
         max(rank) AS rank,
+        -- Complete, and nobody told where the files are: the details call knows.
+        bool_or(status = 'complete') AND NOT bool_or(ord = ANY ($13::int8[])) AS awaits_urls,
         coalesce(array_agg(DISTINCT event_type) FILTER (WHERE event_type IS NOT NULL), '{}') AS heard
     FROM word
     GROUP BY render_id
 ),
 render AS (
-    INSERT INTO renders AS r (id, kind, status, rank, heard, told, first_heard_at, updated_at)
-    SELECT render_id, kind, status, rank, heard, coalesce(told, '{}'), $1, $1
+    INSERT INTO renders AS r (id, kind, status, rank, heard, told, first_heard_at, updated_at, urls_due_at)
+    SELECT render_id, kind, status, rank, heard, coalesce(told, '{}'), $1::timestamptz, $1, CASE WHEN awaits_urls THEN $1::timestamptz END
     FROM sum LEFT JOIN told USING (render_id)
     ORDER BY render_id
     ON CONFLICT (id) DO UPDATE SET
         before = jsonb_build_object('status', r.status, 'rank', r.rank, 'heard', r.heard),
         status = CASE WHEN excluded.rank > r.rank THEN excluded.status ELSE r.status END,
         rank = greatest(excluded.rank, r.rank),
+        urls_due_at = CASE WHEN r.rank < excluded.rank THEN coalesce(r.urls_due_at, excluded.urls_due_at) ELSE r.urls_due_at END,
         heard = ARRAY(SELECT DISTINCT unnest(r.heard || excluded.heard) ORDER BY 1),
         (told, updated_at) = (
             SELECT
@@ -95,23 +98,24 @@ moved AS (
 ),
 queued AS (
     INSERT INTO downloads AS d (
-        render_id, index, url, expires_at, url_said_at, key, state, due_at, error_code, error_message, updated_at
+        render_id, index, url, expires_at, url_said_at, key, host, state, due_at, error_code, error_message, updated_at
     )
     SELECT DISTINCT ON (meant.render_id, entry.index)
-        meant.render_id, entry.index, entry.url, entry.expires_at, meant.said_at, entry.key,
+        meant.render_id, entry.index, entry.url, entry.expires_at, meant.said_at, entry.key, entry.host,
         CASE WHEN entry.url IS NULL THEN 'failed' ELSE 'pending' END,
         CASE WHEN entry.url IS NULL THEN NULL ELSE $1 END,
         CASE WHEN entry.url IS NULL THEN 'no_url' END,
         CASE WHEN entry.url IS NULL THEN 'this entry of `downloads` came without a URL that can be read' END,
         $1
-    FROM unnest($13::int8[], $14::int4[], $15::text[], $16::timestamptz[], $17::text[])
-        AS entry (ord, index, url, expires_at, key)
+    FROM unnest($13::int8[], $14::int4[], $15::text[], $16::timestamptz[], $17::text[], $18::text[])
+        AS entry (ord, index, url, expires_at, key, host)
     JOIN meant USING (ord)
     ORDER BY
         meant.render_id, entry.index, entry.url IS NULL, entry.expires_at DESC NULLS LAST, meant.said_at DESC, ord
     -- A fresh URL for a file that is not stored yet takes the old one's place, and is worth a try at once.
     ON CONFLICT (render_id, index) DO UPDATE SET
         url = excluded.url,
+        host = excluded.host,
         expires_at = excluded.expires_at,
         url_said_at = excluded.url_said_at,
         state = CASE WHEN d.url IS NULL THEN 'pending' ELSE d.state END,

@@ -9,13 +9,15 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::answer::Refusal;
+use crate::clock::Clock;
 use crate::database::{Database, REQUEST};
 use crate::query::{self, Render};
 use crate::render::RenderId;
+use crate::retry::{self, Selection};
 use crate::shutdown::Shutdown;
 use crate::store::Store;
 use crate::wakeups::Wakeups;
@@ -32,6 +34,8 @@ pub struct Renders {
     pub database: Database,
     /// Where the objects are.
     pub store: Store,
+    /// What time it is.
+    pub clock: Clock,
     /// What wakes who waits.
     pub wakeups: Arc<Wakeups>,
     /// Who waits is answered when the service stops.
@@ -68,6 +72,27 @@ fn unknown_render() -> Refusal {
 fn wait(text: &str) -> Result<Duration, Refusal> {
     let wait = humantime::parse_duration(text).ok().filter(|wait| *wait <= LONGEST_WAIT);
     wait.ok_or_else(|| Refusal::bad_request("`wait` must be a length of time up to 60s, such as 30s"))
+}
+
+/// The answer to a request to try failed downloads again.
+#[derive(Debug, Serialize)]
+pub struct Retried {
+    message: &'static str,
+    /// The indices of the downloads that are in the queue again.
+    downloads: Vec<i32>,
+}
+
+/// `POST /renders/{id}/retry`.
+pub async fn retry(State(renders): State<Arc<Renders>>, Path(id): Path<String>) -> Result<Json<Retried>, Refusal> {
+    let id = render_id(&id)?;
+    let pool = renders.database.pool();
+    let known = query::render(pool, &renders.store, &id);
+    renders.database.within(REQUEST, known).await?.ok_or_else(unknown_render)?;
+    let selection = Selection::render(id);
+    let put_back = retry::put_back(pool, &selection, renders.clock.now());
+    let put_back = renders.database.within(REQUEST, put_back).await?;
+    let message = if put_back.is_empty() { "no download of this render has failed" } else { "in the queue again" };
+    Ok(Json(Retried { message, downloads: put_back.into_iter().map(|file| file.index).collect() }))
 }
 
 impl Renders {

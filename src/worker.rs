@@ -3,14 +3,16 @@
 //! The loop only decides when to claim; [`Downloader::carry`] is the work. A permit belongs to each download and moves
 //! into its task, so that the bound holds whatever becomes of it.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::database::BACKGROUND;
 use crate::download::Downloader;
-use crate::queue;
+use crate::event::SignedUrl;
+use crate::queue::{self, Room};
 use crate::shutdown::Shutdown;
 use crate::wakeups::Wakeups;
 
@@ -21,13 +23,14 @@ const SHORTEST_SLEEP: Duration = Duration::from_millis(100);
 
 /// Works until it is time to stop. `concurrency` 0 downloads nothing.
 pub async fn run(downloader: Arc<Downloader>, concurrency: usize, wakeups: &Wakeups, shutdown: &Shutdown) {
+    let hosts = Hosts::default();
     let permits = Arc::new(Semaphore::new(concurrency));
     while !shutdown.is_stopping() {
         tokio::select! {
             () = shutdown.stopping() => {}
             free = all_free(&permits) => {
                 let asked = free.len();
-                let took = claim(&downloader, free, shutdown).await;
+                let took = claim(&downloader, free, concurrency, &hosts, shutdown).await;
                 if took < asked {
                     sleep(&downloader, wakeups, shutdown).await;
                 }
@@ -44,19 +47,65 @@ async fn all_free(permits: &Arc<Semaphore>) -> Vec<OwnedSemaphorePermit> {
 }
 
 /// One step: claims up to a download a permit and starts them. Returns how many there were.
-async fn claim(downloader: &Arc<Downloader>, free: Vec<OwnedSemaphorePermit>, shutdown: &Shutdown) -> usize {
-    let limit = i64::try_from(free.len()).unwrap_or(i64::MAX);
-    let claimed = queue::claim(downloader.database.pool(), downloader.clock.now(), downloader.lease, limit);
+async fn claim(
+    downloader: &Arc<Downloader>,
+    free: Vec<OwnedSemaphorePermit>,
+    concurrency: usize,
+    hosts: &Hosts,
+    shutdown: &Shutdown,
+) -> usize {
+    let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+    let room = Room {
+        limit: count(free.len()),
+        per_host: count(concurrency.saturating_sub(1).max(1)),
+        under_way: hosts.under_way(),
+    };
+    let claimed = queue::claim(downloader.database.pool(), downloader.clock.now(), downloader.lease, &room);
     let claimed = downloader.database.within(BACKGROUND, claimed).await.unwrap_or_default();
     let took = claimed.len();
     for (claimed, permit) in claimed.into_iter().zip(free) {
         let (downloader, stop) = (downloader.clone(), shutdown.deadline().clone());
+        let place = hosts.enter(claimed.url.as_ref().map(SignedUrl::host).unwrap_or_default());
         shutdown.tasks().spawn(async move {
-            downloader.carry(claimed, &stop).await;
-            drop(permit);
+            Box::pin(downloader.carry(claimed, &stop)).await;
+            drop((place, permit));
         });
     }
     took
+}
+
+/// How many downloads of each server are under way.
+#[derive(Clone, Default)]
+struct Hosts(Arc<Mutex<HashMap<String, i64>>>);
+
+impl Hosts {
+    fn under_way(&self) -> Vec<(String, i64)> {
+        let hosts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        hosts.iter().map(|(host, &count)| (host.clone(), count)).collect()
+    }
+
+    fn enter(&self, host: &str) -> Place {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(host.to_owned()).or_default() += 1;
+        Place { hosts: self.clone(), host: host.to_owned() }
+    }
+}
+
+/// A download's place among those of its server, for as long as it lives.
+struct Place {
+    hosts: Hosts,
+    host: String,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut hosts = self.hosts.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = hosts.get_mut(&self.host) {
+            *count -= 1;
+            if *count == 0 {
+                hosts.remove(&self.host);
+            }
+        }
+    }
 }
 
 /// Sleeps until something falls due, somebody calls, or it is time to stop.

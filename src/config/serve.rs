@@ -13,6 +13,7 @@ use super::read::{self, Mistakes};
 use super::{DatabaseArgs, ListenArgs, SecretArgs};
 use crate::bearer::Bearers;
 use crate::fetch::guard::{Guard, HostSuffix};
+use crate::magic_hour::MagicHour;
 use crate::store::Store;
 use crate::verify::Verifier;
 
@@ -67,6 +68,18 @@ pub struct ServeArgs {
     /// How long a worker's claim to a download lasts unless it is renewed
     #[arg(long, env = "DOWNLOAD_LEASE", value_name = "TIME", default_value = "60s")]
     download_lease: String,
+    /// Magic Hour's API key: with it, fresh URLs are asked for
+    #[arg(long, env = "MAGIC_HOUR_API_KEY", value_name = "KEY", hide_env_values = true)]
+    magic_hour_api_key: Option<SecretString>,
+    /// A file that holds `MAGIC_HOUR_API_KEY`
+    #[arg(long, env = "MAGIC_HOUR_API_KEY_FILE", value_name = "PATH")]
+    magic_hour_api_key_file: Option<PathBuf>,
+    /// Magic Hour's API; may carry a path
+    #[arg(long, env = "MAGIC_HOUR_API_URL", value_name = "URL", default_value = "https://api.magichour.ai")]
+    magic_hour_api_url: String,
+    /// Deletes a project at Magic Hour once all its files are stored and proven; needs the key, cannot be undone
+    #[arg(long, env = "DELETE_AFTER_STORE", value_name = "BOOL", default_value = "false", num_args = 0..=1, default_missing_value = "true")]
+    delete_after_store: String,
     /// How the log is written (default: json when not a terminal, else pretty)
     #[arg(long, env = "LOG_FORMAT", value_name = "FORMAT")]
     log_format: Option<String>,
@@ -106,6 +119,10 @@ pub struct Config {
     pub download_max_attempts: u32,
     /// How long a claim lasts.
     pub download_lease: Duration,
+    /// Magic Hour's API, where there is a key.
+    pub magic_hour: Option<MagicHour>,
+    /// Whether projects are deleted once their files are stored.
+    pub delete_after_store: bool,
     /// How the log is written.
     pub log_format: LogFormat,
 }
@@ -143,6 +160,12 @@ impl ServeArgs {
         if download_lease < Duration::from_secs(1) {
             mistakes.note("DOWNLOAD_LEASE", "must be 1s or more: it is renewed at a third of it");
         }
+        let magic_hour = self.magic_hour(&mut mistakes);
+        let delete = or(&self.delete_after_store, "false");
+        let delete_after_store = read::parsed("DELETE_AFTER_STORE", delete, "true or false", &mut mistakes);
+        if delete_after_store == Some(true) && magic_hour.is_none() {
+            mistakes.note("DELETE_AFTER_STORE", "needs MAGIC_HOUR_API_KEY");
+        }
         let log_format = self.log_format(terminal, &mut mistakes);
         let Some(store) = store else { return Err(mistakes) };
         mistakes.or(Config {
@@ -157,6 +180,8 @@ impl ServeArgs {
             download_max_bytes,
             download_max_attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
             download_lease,
+            magic_hour,
+            delete_after_store: delete_after_store.unwrap_or(false),
             log_format,
         })
     }
@@ -182,6 +207,22 @@ impl ServeArgs {
         // OK to trim here, since a header's value never begins or ends with a blank.
         let trimmed: Vec<_> = tokens.iter().map(|token| SecretString::from(token.expose_secret().trim())).collect();
         Tokens::Any(Bearers::new(&trimmed))
+    }
+
+    fn magic_hour(&self, mistakes: &mut Mistakes) -> Option<MagicHour> {
+        const URL: &str = "MAGIC_HOUR_API_URL";
+        let url = or(&self.magic_hour_api_url, "https://api.magichour.ai");
+        let url: Option<Url> = read::parsed(URL, url, "a URL such as https://api.magichour.ai", mistakes);
+        let url = url.filter(|url| {
+            let usable = matches!(url.scheme(), "http" | "https") && url.username().is_empty() && url.query().is_none();
+            if !usable {
+                mistakes.note(URL, "must be an http or https URL without a user and a query");
+            }
+            usable
+        });
+        let file = self.magic_hour_api_key_file.as_deref();
+        let key = read::optional("MAGIC_HOUR_API_KEY", self.magic_hour_api_key.as_ref(), file, mistakes)?;
+        MagicHour::new(url?, key).map_err(|_| mistakes.note(URL, "no HTTPS client can be made on this machine")).ok()
     }
 
     fn guard(&self, mistakes: &mut Mistakes) -> Guard {

@@ -10,17 +10,23 @@ mod transfer;
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use self::settle::Settling;
 use self::transfer::Ended;
 use crate::clock::Clock;
 use crate::database::{BACKGROUND, Database};
 use crate::event::SignedUrl;
 use crate::fetch::Fetcher;
 use crate::log::LogEvent;
-use crate::queue::{self, Claimed, LeaseLost};
+use crate::queue::{self, Claimed, LeaseLost, Reason};
+use crate::renewal::{self, Wish};
 use crate::store::Store;
+
+/// A URL that lives no longer than this is not worth beginning with, where a fresh one can be had.
+const DYING: Duration = Duration::from_mins(15);
 
 /// What every download needs.
 #[derive(Debug)]
@@ -37,12 +43,19 @@ pub struct Downloader {
     pub lease: Duration,
     /// How many attempts a download has.
     pub max_attempts: u32,
+    /// Whether fresh URLs can be had.
+    pub renews: bool,
+    /// Whether the project is deleted at Magic Hour once all its files are stored.
+    pub deletes: bool,
 }
 
 impl Downloader {
     /// Sees one claimed download through. `stop` asks to give it back.
     pub async fn carry(&self, claimed: Claimed, stop: &CancellationToken) {
         let begun = self.clock.now();
+        if self.waits_for_a_fresh_url(&claimed, begun).await {
+            return;
+        }
         say_started(&claimed);
         let stop = stop.child_token();
         let done = CancellationToken::new();
@@ -53,7 +66,24 @@ impl Downloader {
         };
         let (ended, held) = tokio::join!(transfer, self.keep_lease(&claimed, &stop, &done));
         let ended = if held.is_err() { Ended::LeaseLost } else { ended };
-        settle::settle(self, &claimed, ended, begun, &stop).await;
+        Settling { downloader: self, claimed: &claimed, begun, stop: &stop }.settle(ended).await;
+    }
+
+    /// Wants a fresh URL in the place of one that is about to die, before a transfer is begun that it cannot end.
+    async fn waits_for_a_fresh_url(&self, claimed: &Claimed, now: DateTime<Utc>) -> bool {
+        let dying = claimed.expires_at.is_some_and(|expires_at| expires_at <= now + DYING);
+        let Ok(url) = &claimed.url else { return false };
+        if !dying || !self.renews {
+            return false;
+        }
+        let reason =
+            Reason { code: "url_expired".to_owned(), message: "the URL has expired or is about to".to_owned() };
+        let wish = renewal::want(self.database.pool(), &claimed.lease, url, &reason, now);
+        match self.database.within(BACKGROUND, wish).await {
+            // Nothing fresher is to be had: it may still work.
+            Ok(Ok(Wish::InVain)) | Err(_) => false,
+            Ok(Ok(Wish::Taken | Wish::Fresh) | Err(LeaseLost)) => true,
+        }
     }
 
     /// Renews the lease while the transfer lives; ends with it, or once the lease is lost, which stops the transfer.

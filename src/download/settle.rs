@@ -13,115 +13,154 @@ use crate::database::{BACKGROUND, DatabaseError};
 use crate::fetch::Failure;
 use crate::log::LogEvent;
 use crate::queue::{self, Claimed, LeaseLost, Reason, Stored};
+use crate::renewal::{self, Wish};
 
 /// How long to wait before telling the database again what it did not take.
 const SETTLE_AGAIN: Duration = Duration::from_secs(1);
 
+/// What becomes of the row.
 enum Settlement {
     Stored(Stored),
-    Retry { reason: Reason, due_at: DateTime<Utc> },
+    /// It waits for a fresh URL.
+    Wait(Reason),
+    Retry {
+        reason: Reason,
+        due_at: DateTime<Utc>,
+    },
     GiveUp(Reason),
     GiveBack,
     LeaseLost,
 }
 
-pub(super) async fn settle(
-    downloader: &Downloader,
-    claimed: &Claimed,
-    ended: Ended,
-    begun: DateTime<Utc>,
-    stop: &CancellationToken,
-) {
-    let now = downloader.clock.now();
-    let settlement = match ended {
-        Ended::Stored(object) => Settlement::Stored(object),
-        Ended::Failed(failure) => follow(claimed, failure, downloader.max_attempts, now),
-        Ended::Stopped => Settlement::GiveBack,
-        Ended::LeaseLost => Settlement::LeaseLost,
-    };
-    match insist(downloader, claimed, &settlement, now, stop).await {
-        Some(Ok(())) => say(claimed, &settlement, (now - begun).num_milliseconds()),
-        Some(Err(LeaseLost)) => say(claimed, &Settlement::LeaseLost, (now - begun).num_milliseconds()),
-        // The lease runs out, and the download is done once more.
-        None => {}
-    }
+/// What the database made of it.
+enum Settled {
+    Done,
+    InVain,
 }
 
-/// What a failed attempt leads to.
-fn follow(claimed: &Claimed, failure: Failure, max_attempts: u32, now: DateTime<Utc>) -> Settlement {
-    match failure {
-        Failure::Permanent { reason } => Settlement::GiveUp(reason),
-        Failure::Transient { reason, .. } if claimed.attempt >= max_attempts => {
-            let since = claimed.first_attempt_at.to_rfc3339_opts(SecondsFormat::Secs, true);
-            let told =
-                format!("gave up after {} attempts since {since}; the last: {}", claimed.attempt, reason.message);
-            Settlement::GiveUp(Reason { code: reason.code, message: told })
-        }
-        Failure::Transient { reason, after } => {
-            let gap = backoff::after_attempt(claimed.attempt, rand::random());
-            Settlement::Retry { reason, due_at: now + gap.max(after.unwrap_or_default()) }
-        }
-    }
+/// A transfer that ended, and what is needed to settle it.
+pub(super) struct Settling<'a> {
+    pub(super) downloader: &'a Downloader,
+    pub(super) claimed: &'a Claimed,
+    pub(super) begun: DateTime<Utc>,
+    pub(super) stop: &'a CancellationToken,
 }
 
-/// Tells the database until it listens or refuses. While stopping, it is told once more and no further.
-async fn insist(
-    downloader: &Downloader,
-    claimed: &Claimed,
-    settlement: &Settlement,
-    now: DateTime<Utc>,
-    stop: &CancellationToken,
-) -> Option<Result<(), LeaseLost>> {
-    let (pool, lease) = (downloader.database.pool(), &claimed.lease);
-    loop {
-        let told = async {
-            match settlement {
-                Settlement::Stored(object) => queue::stored(pool, lease, object, now).await,
-                Settlement::Retry { reason, due_at } => queue::retry(pool, lease, reason, *due_at, now).await,
-                Settlement::GiveUp(reason) => queue::failed(pool, lease, reason, now).await,
-                Settlement::GiveBack => queue::release(pool, lease, now).await,
-                Settlement::LeaseLost => Ok(Err(LeaseLost)),
-            }
+impl Settling<'_> {
+    pub(super) async fn settle(&self, ended: Ended) {
+        let now = self.downloader.clock.now();
+        let mut settlement = match ended {
+            Ended::Stored(object) => Settlement::Stored(object),
+            Ended::Failed(failure) | Ended::Spoiled(failure) => self.follow(failure, now),
+            Ended::Stopped => Settlement::GiveBack,
+            Ended::LeaseLost => Settlement::LeaseLost,
         };
-        match downloader.database.within(BACKGROUND, told).await {
-            Ok(settled) => return Some(settled),
-            Err(DatabaseError::Refused(cause)) => {
-                error!(
-                    event = %LogEvent::DownloadRetried,
-                    render.id = %lease.render_id(),
-                    download.index = lease.index(),
-                    error = %cause,
-                    "the database refused to settle a download: it will be done again when its lease ends"
-                );
-                return None;
+        loop {
+            match (self.insist(&settlement, now).await, settlement) {
+                (Some(Ok(Settled::Done)), settlement) => return self.say(&settlement, now),
+                // There is no fresher URL to wait for: a failure like any other.
+                (Some(Ok(Settled::InVain)), Settlement::Wait(reason)) => settlement = self.again(reason, None, now),
+                (Some(Err(LeaseLost)), _) => return self.say(&Settlement::LeaseLost, now),
+                // The lease runs out, and the download is done once more.
+                (Some(Ok(Settled::InVain)) | None, _) => return,
             }
-            Err(DatabaseError::Away) => stop.run_until_cancelled(tokio::time::sleep(SETTLE_AGAIN)).await?,
         }
     }
-}
 
-fn say(claimed: &Claimed, settlement: &Settlement, duration_ms: i64) {
-    let (id, index, attempt) = (claimed.lease.render_id(), claimed.lease.index(), claimed.attempt);
-    match settlement {
-        Settlement::Stored(object) => info!(
-            event = %LogEvent::DownloadStored, render.id = %id, download.index = index, attempt, duration_ms,
-            size_bytes = object.size_bytes, object.key = %claimed.key, "stored a file"
-        ),
-        Settlement::Retry { reason, due_at } => warn!(
-            event = %LogEvent::DownloadRetried, render.id = %id, download.index = index, attempt, duration_ms,
-            error = reason.code, next_attempt_at = %due_at, "a download will be tried again: {}", reason.message
-        ),
-        Settlement::GiveUp(reason) => error!(
-            event = %LogEvent::DownloadFailed, render.id = %id, download.index = index, attempt, duration_ms,
-            error = reason.code, "a file is not stored and will not be tried again by itself: {}", reason.message
-        ),
-        Settlement::GiveBack => info!(
-            event = %LogEvent::DownloadRetried, render.id = %id, download.index = index, attempt, duration_ms,
-            error = "stopping", "gave a download back"
-        ),
-        Settlement::LeaseLost => warn!(
-            event = %LogEvent::DownloadRetried, render.id = %id, download.index = index, attempt, duration_ms,
-            error = "lease_lost", "another worker has this download now"
-        ),
+    /// What a failed attempt leads to.
+    fn follow(&self, failure: Failure, now: DateTime<Utc>) -> Settlement {
+        match failure {
+            Failure::Permanent { reason } => Settlement::GiveUp(reason),
+            Failure::Expired { reason } if self.downloader.renews => Settlement::Wait(reason),
+            Failure::Expired { reason: Reason { code, message } } => {
+                let message = format!("{message}; set MAGIC_HOUR_API_KEY, and a fresh one is asked for");
+                self.again(Reason { code, message }, None, now)
+            }
+            Failure::Transient { reason, after } => self.again(reason, after, now),
+        }
+    }
+
+    /// Another attempt, unless this was the last.
+    fn again(&self, reason: Reason, after: Option<Duration>, now: DateTime<Utc>) -> Settlement {
+        let Claimed { attempt, first_attempt_at, .. } = self.claimed;
+        if *attempt >= self.downloader.max_attempts {
+            let since = first_attempt_at.to_rfc3339_opts(SecondsFormat::Secs, true);
+            let told = format!("gave up after {attempt} attempts since {since}; the last: {}", reason.message);
+            return Settlement::GiveUp(Reason { code: reason.code, message: told });
+        }
+        let gap = backoff::after_attempt(*attempt, rand::random());
+        Settlement::Retry { reason, due_at: now + gap.max(after.unwrap_or_default()) }
+    }
+
+    /// Tells the database until it listens or refuses. While stopping, it is told once more and no further.
+    async fn insist(&self, settlement: &Settlement, now: DateTime<Utc>) -> Option<Result<Settled, LeaseLost>> {
+        loop {
+            match self.downloader.database.within(BACKGROUND, self.tell(settlement, now)).await {
+                Ok(settled) => return Some(settled),
+                Err(DatabaseError::Refused(cause)) => {
+                    let lease = &self.claimed.lease;
+                    error!(
+                        event = %LogEvent::DownloadRetried,
+                        render.id = %lease.render_id(),
+                        download.index = lease.index(),
+                        error = %cause,
+                        "the database refused to settle a download: it will be done again when its lease ends"
+                    );
+                    return None;
+                }
+                Err(DatabaseError::Away) => self.stop.run_until_cancelled(tokio::time::sleep(SETTLE_AGAIN)).await?,
+            }
+        }
+    }
+
+    async fn tell(&self, settlement: &Settlement, now: DateTime<Utc>) -> sqlx::Result<Result<Settled, LeaseLost>> {
+        let (pool, lease) = (self.downloader.database.pool(), &self.claimed.lease);
+        let done = match settlement {
+            Settlement::Stored(object) => queue::stored(pool, lease, object, self.downloader.deletes, now).await?,
+            Settlement::Wait(reason) => {
+                let Ok(url) = &self.claimed.url else { return Ok(Ok(Settled::InVain)) };
+                let wish = renewal::want(pool, lease, url, reason, now).await?;
+                return Ok(wish.map(|wish| if wish == Wish::InVain { Settled::InVain } else { Settled::Done }));
+            }
+            Settlement::Retry { reason, due_at } => queue::retry(pool, lease, reason, *due_at, now).await?,
+            Settlement::GiveUp(reason) => {
+                self.downloader.discard(self.claimed).await;
+                queue::failed(pool, lease, reason, now).await?
+            }
+            Settlement::GiveBack => queue::release(pool, lease, now).await?,
+            Settlement::LeaseLost => Err(LeaseLost),
+        };
+        Ok(done.map(|()| Settled::Done))
+    }
+
+    fn say(&self, settlement: &Settlement, now: DateTime<Utc>) {
+        let Claimed { lease, attempt, key, .. } = self.claimed;
+        let (id, index, duration_ms) = (lease.render_id(), lease.index(), (now - self.begun).num_milliseconds());
+        match settlement {
+            Settlement::Stored(object) => info!(
+                event = %LogEvent::DownloadStored, render.id = %id, download.index = index, attempt, duration_ms,
+                size_bytes = object.size_bytes, object.key = %key, "stored a file"
+            ),
+            Settlement::Wait(reason) => info!(
+                event = %LogEvent::DownloadRetried, render.id = %id, download.index = index, attempt, duration_ms,
+                error = reason.code, "a download waits for a fresh URL: {}", reason.message
+            ),
+            Settlement::Retry { reason, due_at } => warn!(
+                event = %LogEvent::DownloadRetried, render.id = %id, download.index = index, attempt, duration_ms,
+                error = reason.code, next_attempt_at = %due_at, "a download will be tried again: {}", reason.message
+            ),
+            Settlement::GiveUp(reason) => error!(
+                event = %LogEvent::DownloadFailed, render.id = %id, download.index = index, attempt, duration_ms,
+                error = reason.code, "a file is not stored and will not be tried again by itself: {}", reason.message
+            ),
+            Settlement::GiveBack => info!(
+                event = %LogEvent::DownloadRetried, render.id = %id, download.index = index, attempt, duration_ms,
+                error = "stopping", "gave a download back"
+            ),
+            Settlement::LeaseLost => warn!(
+                event = %LogEvent::DownloadRetried, render.id = %id, download.index = index, attempt, duration_ms,
+                error = "lease_lost", "another worker has this download now"
+            ),
+        }
     }
 }

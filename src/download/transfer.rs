@@ -1,23 +1,46 @@
 //! The bytes' way: from the server into the store, counted and hashed as they pass.
+//!
+//! A transfer that breaks off goes on where it was, by a request for the rest of the same version of the file; where
+//! the server cannot do that, or the file has changed, it starts over. What the store has for good is kept in
+//! `partials` now and then and at the end of an attempt, so that the next attempt, or another worker, goes on as well.
 
-use sha2::{Digest, Sha256};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use super::Downloader;
-use crate::fetch::{Failure, Incoming};
+use crate::database::BACKGROUND;
+use crate::event::SignedUrl;
+use crate::fetch::digest::Hashes;
+use crate::fetch::{Answered, Failure, Incoming, Origin, Resume};
 use crate::log::LogEvent;
 use crate::media_type;
-use crate::queue::{Claimed, Stored};
+use crate::partial::{self, Partial};
+use crate::queue::{Claimed, LeaseLost, Stored};
 use crate::store::{StoreError, Upload};
 
+/// How often what the store has is kept, beside the end of an attempt.
+const KEEP: Duration = Duration::from_secs(20);
+/// How long the last keeping of an attempt may take: a stop does not wait for a store that hangs.
+const LAST_KEEP: Duration = Duration::from_secs(2);
+/// How long to wait before asking a server for the rest.
+const GO_ON: Duration = Duration::from_millis(250);
+/// How often within an attempt a transfer goes on; each time it has to have got further.
+const MOST_GOINGS_ON: u32 = 20;
+
 /// How a transfer ended.
+#[derive(Debug)]
 pub(super) enum Ended {
     /// The object is in the store, whole.
     Stored(Stored),
-    /// It is not, and there is no trace of it.
+    /// It is not, and what came so far is good.
     Failed(Failure),
-    /// It was told to stop, and there is no trace of it.
+    /// It is not, and what came so far is of no use.
+    Spoiled(Failure),
+    /// It was told to stop.
     Stopped,
     /// Another worker has the download.
     LeaseLost,
@@ -29,84 +52,298 @@ impl From<Failure> for Ended {
     }
 }
 
+impl From<LeaseLost> for Ended {
+    fn from(_: LeaseLost) -> Self {
+        Self::LeaseLost
+    }
+}
+
 impl From<StoreError> for Ended {
     fn from(error: StoreError) -> Self {
         let message = error.to_string();
         error!(event = %LogEvent::StoreFailed, error = message, "the store failed: check STORAGE_URL and its credentials");
-        Self::Failed(Failure::transient("store_failed", message))
+        Self::Spoiled(Failure::transient("store_failed", message))
     }
 }
 
-/// Brings the file into the store, or leaves no trace of it.
+/// Brings the file into the store.
 pub(super) async fn run(downloader: &Downloader, claimed: &Claimed, stop: &CancellationToken) -> Ended {
-    let began = stop.run_until_cancelled(begin(downloader, claimed)).await;
-    let (mut passing, upload) = match began {
+    let url = match &claimed.url {
+        Ok(url) => url,
+        Err(error) => return Failure::permanent("invalid_url", error.to_string()).into(),
+    };
+    let begun = stop.run_until_cancelled(Transfer::begin(downloader, claimed, url)).await;
+    let mut transfer = match begun {
         None => return Ended::Stopped,
         Some(Err(ended)) => return ended,
-        Some(Ok(began)) => began,
+        Some(Ok(transfer)) => transfer,
     };
-    let mut upload = upload;
-    match stop.run_until_cancelled(passing.pour(&mut upload)).await {
-        Some(Ok(())) => {}
+    let poured = stop.run_until_cancelled(transfer.pour()).await;
+    match poured {
+        Some(Ok(())) => transfer.finish().await,
         stopped_or_failed => {
-            upload.abort().await;
-            return stopped_or_failed.and_then(Result::err).unwrap_or(Ended::Stopped);
+            let ended = stopped_or_failed.and_then(Result::err).unwrap_or(Ended::Stopped);
+            transfer.break_off(ended).await
         }
     }
-    // The last look before the object appears: who lost the lease leaves the place to the successor.
-    if downloader.renew(claimed).await.is_err() {
-        upload.abort().await;
-        return Ended::LeaseLost;
-    }
-    match upload.finish().await {
-        Ok(()) => Ended::Stored(passing.proof()),
-        Err(error) => error.into(),
-    }
 }
 
-async fn begin(downloader: &Downloader, claimed: &Claimed) -> Result<(Passing, Upload), Ended> {
-    let url = claimed.url.as_ref().map_err(|error| Failure::permanent("invalid_url", error.to_string()))?;
-    let mut incoming = downloader.fetcher.open(url).await?;
-    // The first bytes say what kind of file it is where the header does not.
-    let start = incoming.next().await?.unwrap_or_default();
-    let content_type = media_type::of(incoming.content_type(), &start, &claimed.key);
-    let mut upload = downloader.store.begin(&claimed.key, &content_type, claimed.lease.token()).await?;
-    let mut passing = Passing { incoming, content_type, hash: Sha256::new(), size_bytes: 0 };
-    passing.hash(&start);
-    if let Err(error) = upload.write(start).await {
-        upload.abort().await;
-        return Err(error.into());
-    }
-    Ok((passing, upload))
-}
-
-/// A file on its way, and what is known of the part that has passed.
-struct Passing {
+struct Transfer<'a> {
+    downloader: &'a Downloader,
+    claimed: &'a Claimed,
+    url: &'a SignedUrl,
     incoming: Incoming,
+    origin: Origin,
     content_type: String,
-    hash: Sha256,
-    size_bytes: u64,
+    upload: Upload,
+    hashes: Hashes,
+    passed: u64,
+    /// How far the file had come, and with which hashes, when the last part was full.
+    mark: (u64, Hashes),
+    /// When the upload was last kept in `partials`; `None` while it is not there at all.
+    kept_at: Option<Instant>,
+    goings_on: u32,
 }
 
-impl Passing {
-    fn hash(&mut self, bytes: &[u8]) {
-        self.hash.update(bytes);
-        self.size_bytes += bytes.len() as u64;
+impl<'a> Transfer<'a> {
+    async fn begin(downloader: &'a Downloader, claimed: &'a Claimed, url: &'a SignedUrl) -> Result<Self, Ended> {
+        let found = partial::find(downloader.database.pool(), &claimed.lease);
+        let found = downloader.database.within(BACKGROUND, found).await.unwrap_or_default();
+        if let Some(partial) = found {
+            if let Some(transfer) = Self::go_on(downloader, claimed, url, &partial).await? {
+                return Ok(transfer);
+            }
+            downloader.end(claimed, &partial).await;
+        }
+        let incoming = downloader.fetcher.open(url).await?;
+        Self::afresh(downloader, claimed, url, incoming).await
     }
 
-    async fn pour(&mut self, upload: &mut Upload) -> Result<(), Ended> {
-        while let Some(bytes) = self.incoming.next().await? {
-            self.hash(&bytes);
-            upload.write(bytes).await?;
+    /// Starts with the first byte.
+    async fn afresh(
+        downloader: &'a Downloader,
+        claimed: &'a Claimed,
+        url: &'a SignedUrl,
+        mut incoming: Incoming,
+    ) -> Result<Self, Ended> {
+        let origin = incoming.origin().clone();
+        // The first bytes say what kind of file it is where the header does not.
+        let start = incoming.next().await?.unwrap_or_default();
+        let content_type = media_type::of(origin.content_type.as_deref(), &start, &claimed.key);
+        let upload = downloader.store.begin(&claimed.key, &content_type, claimed.lease.token()).await?;
+        let hashes = Hashes::new(&origin.announced);
+        let mark = (0, hashes.clone());
+        let mut transfer = Self {
+            downloader,
+            claimed,
+            url,
+            incoming,
+            origin,
+            content_type,
+            upload,
+            hashes,
+            passed: 0,
+            mark,
+            kept_at: None,
+            goings_on: 0,
+        };
+        match transfer.pass(start).await {
+            Ok(()) => Ok(transfer),
+            Err(ended) => Err(transfer.break_off(ended).await),
+        }
+    }
+
+    /// Goes on with what an earlier attempt left; `None` where that cannot be.
+    async fn go_on(
+        downloader: &'a Downloader,
+        claimed: &'a Claimed,
+        url: &'a SignedUrl,
+        partial: &Partial,
+    ) -> Result<Option<Self>, Ended> {
+        let (Some(validator), Some(hashes)) = (&partial.validator, Hashes::go_on(&partial.hashes)) else {
+            return Ok(None);
+        };
+        if partial.bytes == 0 || partial.path != url.expose().path() {
+            return Ok(None);
+        }
+        let resume = Resume { offset: partial.bytes, validator: validator.clone(), total: partial.total };
+        let Answered::GoesOn(incoming) = downloader.fetcher.go_on(url, &resume).await? else { return Ok(None) };
+        let resumed = downloader.store.go_on(
+            &claimed.key,
+            &partial.content_type,
+            &partial.upload,
+            partial.bytes,
+            claimed.lease.token(),
+        );
+        // What the store has lost is fetched again.
+        let Ok(upload) = resumed.await else { return Ok(None) };
+        let transfer = Self {
+            downloader,
+            claimed,
+            url,
+            origin: Origin { validator: Some(validator.clone()), ..incoming.origin().clone() },
+            incoming,
+            content_type: partial.content_type.clone(),
+            upload,
+            mark: (partial.bytes, hashes.clone()),
+            hashes,
+            passed: partial.bytes,
+            kept_at: None,
+            goings_on: 0,
+        };
+        Ok(Some(transfer))
+    }
+
+    async fn pour(&mut self) -> Result<(), Ended> {
+        let mut further = self.passed;
+        loop {
+            match self.incoming.next().await {
+                Ok(Some(bytes)) => self.pass(bytes).await?,
+                Ok(None) => return self.compare(),
+                Err(failure @ Failure::Transient { .. }) if self.passed > further => {
+                    further = self.passed;
+                    self.ask_for_the_rest(failure).await?;
+                }
+                Err(failure) => return Err(failure.into()),
+            }
+        }
+    }
+
+    /// Goes on within the attempt. Where that cannot be, the attempt has failed as it would have without.
+    async fn ask_for_the_rest(&mut self, failure: Failure) -> Result<(), Ended> {
+        let Some(validator) = self.origin.validator.clone().filter(|_| self.goings_on < MOST_GOINGS_ON) else {
+            return Err(failure.into());
+        };
+        self.goings_on += 1;
+        tokio::time::sleep(GO_ON).await;
+        let resume = Resume { offset: self.passed, validator, total: self.origin.total };
+        match self.downloader.fetcher.go_on(self.url, &resume).await? {
+            Answered::GoesOn(incoming) => {
+                self.incoming = incoming;
+                Ok(())
+            }
+            Answered::Afresh(_) | Answered::Unusable => {
+                // Another version of the file, or a server that only sends it whole: what is there is of no use.
+                Err(Ended::Spoiled(failure))
+            }
+        }
+    }
+
+    fn compare(&self) -> Result<(), Ended> {
+        let same = self.origin.announced.compare(&self.hashes);
+        same.map_err(|mismatch| Ended::Spoiled(Failure::transient("wrong_hash", mismatch.to_string())))
+    }
+
+    /// Hands bytes to the store, cut where its parts end.
+    async fn pass(&mut self, mut bytes: Bytes) -> Result<(), Ended> {
+        while !bytes.is_empty() {
+            let room = self.upload.room();
+            let piece = bytes.split_to(room.min(bytes.len()));
+            let fills = piece.len() == room;
+            self.hashes.update(&piece);
+            self.passed += piece.len() as u64;
+            self.upload.write(piece).await?;
+            if fills {
+                self.mark = (self.passed, self.hashes.clone());
+                self.keep_now_and_then().await?;
+            }
         }
         Ok(())
     }
 
-    fn proof(self) -> Stored {
-        Stored {
-            content_type: self.content_type,
-            size_bytes: self.size_bytes,
-            sha256: hex::encode(self.hash.finalize()),
+    async fn keep_now_and_then(&mut self) -> Result<(), Ended> {
+        match self.kept_at {
+            // Before the first part is on its way, so that an upload is known before there is anything in it.
+            None => self.keep(0).await,
+            Some(at) if at.elapsed() >= KEEP => {
+                self.upload.settle().await?;
+                self.keep(self.mark.0).await
+            }
+            Some(_) => Ok(()),
         }
+    }
+
+    /// Keeps in `partials` that the store has `bytes` for good.
+    async fn keep(&mut self, bytes: u64) -> Result<(), Ended> {
+        let hashes = if bytes == self.mark.0 { &self.mark.1 } else { &Hashes::new(&self.origin.announced) };
+        let partial = Partial {
+            upload: self.upload.keep().await?,
+            bytes,
+            hashes: hashes.keep(),
+            validator: self.origin.validator.clone(),
+            total: self.origin.total,
+            path: self.url.expose().path().to_owned(),
+            content_type: self.content_type.clone(),
+        };
+        let (database, now) = (&self.downloader.database, self.downloader.clock.now());
+        let kept = partial::keep(database.pool(), &self.claimed.lease, &partial, now);
+        match database.within(BACKGROUND, kept).await {
+            Ok(held) => held?,
+            // A database that is away keeps nothing now; what was kept before still holds.
+            Err(_) => return Ok(()),
+        }
+        self.kept_at = Some(Instant::now());
+        Ok(())
+    }
+
+    async fn finish(mut self) -> Ended {
+        // The last look before the object appears: who lost the lease leaves the place to the successor.
+        if let Err(lost) = self.downloader.renew(self.claimed).await {
+            return self.break_off(lost.into()).await;
+        }
+        let stored = Stored {
+            content_type: std::mem::take(&mut self.content_type),
+            size_bytes: self.passed,
+            sha256: self.hashes.sha256(),
+        };
+        match self.upload.finish().await {
+            Ok(()) => Ended::Stored(stored),
+            Err(error) => {
+                self.downloader.forget(self.claimed).await;
+                error.into()
+            }
+        }
+    }
+
+    /// Leaves what the next attempt can go on with, and else no trace.
+    async fn break_off(mut self, ended: Ended) -> Ended {
+        let useful = match &ended {
+            // The successor has what was kept, and ends or goes on with it.
+            Ended::LeaseLost if self.kept_at.is_some() => return ended,
+            Ended::Stopped | Ended::Failed(Failure::Transient { .. } | Failure::Expired { .. }) => true,
+            _ => false,
+        };
+        if useful && self.mark.0 > 0 && self.origin.validator.is_some() {
+            let kept = tokio::time::timeout(LAST_KEEP, async {
+                self.upload.settle().await?;
+                self.keep(self.mark.0).await
+            });
+            if matches!(kept.await, Ok(Ok(()))) {
+                return ended;
+            }
+        }
+        self.upload.abort().await;
+        self.downloader.forget(self.claimed).await;
+        ended
+    }
+}
+
+impl Downloader {
+    /// Ends what earlier attempts left, if they left something.
+    pub(super) async fn discard(&self, claimed: &Claimed) {
+        let found = partial::find(self.database.pool(), &claimed.lease);
+        if let Ok(Some(partial)) = self.database.within(BACKGROUND, found).await {
+            self.end(claimed, &partial).await;
+        }
+    }
+
+    async fn end(&self, claimed: &Claimed, partial: &Partial) {
+        self.store.discard(&claimed.key, &partial.upload).await;
+        self.forget(claimed).await;
+    }
+
+    async fn forget(&self, claimed: &Claimed) {
+        // What cannot be forgotten now names an upload that is gone, which the next attempt finds out and starts over.
+        let _ = self.database.within(BACKGROUND, partial::forget(self.database.pool(), &claimed.lease)).await;
     }
 }

@@ -144,6 +144,12 @@ pub fn read(body: &[u8]) -> Result<Event, Unreadable> {
     Ok(Event { event_type: EventType::told(event_type), payload })
 }
 
+/// Reads the answer of a details call: the same object that an event carries as its payload.
+#[must_use]
+pub fn details(body: &[u8]) -> Option<Payload> {
+    payload::read(&json::mend(body))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

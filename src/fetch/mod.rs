@@ -1,24 +1,27 @@
 //! Fetching: a file's bytes from where Magic Hour keeps them, under guard.
 //!
-//! [`Fetcher::open`] gives an [`Incoming`] whose chunks come as fast as they are taken. Guaranteed: every URL, redirect
-//! and address on the way has passed the [`Guard`]; nothing but the URL is sent along, no credential and
-//! no cookie; a server that stops sending is cut off while a slow one is not; and the end is told only where the length
-//! is the announced one.
+//! [`Fetcher::open`] gives an [`Incoming`] whose chunks come as fast as they are taken; [`Fetcher::go_on`] one that
+//! starts where an earlier one broke off. Guaranteed: every URL, redirect and address on the way has passed the
+//! [`Guard`]; nothing but the URL is sent along, no credential and no cookie; a server that stops sending is cut off
+//! while a slow one is not; the end is told only where the length is the announced one; and bytes of two versions of a
+//! file are never put together.
 
 pub mod address;
+pub mod digest;
 pub mod guard;
+mod incoming;
 pub mod resolve;
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER};
+use reqwest::header::{ACCEPT_ENCODING, IF_RANGE, LOCATION, RANGE};
 use reqwest::redirect::Policy;
-use reqwest::{Client, Response, StatusCode};
+use reqwest::{Client, RequestBuilder, Response};
 use tokio::time::timeout;
-use url::Url;
 
 use self::guard::{Guard, Refusal};
+pub(crate) use self::incoming::retry_after;
+pub use self::incoming::{Answered, Incoming, Origin, Resume};
 use self::resolve::{GuardedResolver, refusal_in};
 use crate::event::SignedUrl;
 use crate::queue::Reason;
@@ -27,10 +30,6 @@ use crate::queue::Reason;
 const CONNECT: Duration = Duration::from_secs(10);
 /// How long a server may think before it answers.
 const HEAD: Duration = Duration::from_secs(30);
-/// How long a server may be silent in the middle of a file.
-const SILENCE: Duration = Duration::from_secs(30);
-/// A server that asks for more patience than this is asked earlier all the same: the URLs expire.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(1);
 
 /// Why a file did not come, and what follows from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +40,11 @@ pub enum Failure {
         reason: Reason,
         /// How long the server wants to be left alone.
         after: Option<Duration>,
+    },
+    /// The URL does not work any more: a fresh one may.
+    Expired {
+        /// What the server said.
+        reason: Reason,
     },
     /// No attempt can succeed before a person changes something.
     Permanent {
@@ -89,27 +93,40 @@ impl Fetcher {
         Ok(Self { client, guard, max_bytes })
     }
 
-    /// Asks for the file at `url` and follows redirects as far as the guard does.
+    /// Asks for the file at `url`.
     pub async fn open(&self, url: &SignedUrl) -> Result<Incoming, Failure> {
+        Incoming::whole(self.ask(url, |request| request).await?, self.max_bytes)
+    }
+
+    /// Asks for the rest of the file at `url`.
+    pub async fn go_on(&self, url: &SignedUrl, resume: &Resume) -> Result<Answered, Failure> {
+        let rest = |request: RequestBuilder| {
+            request.header(RANGE, format!("bytes={}-", resume.offset)).header(IF_RANGE, &resume.validator)
+        };
+        Incoming::rest(self.ask(url, rest).await?, resume, self.max_bytes)
+    }
+
+    /// Asks, and follows redirects as far as the guard does.
+    async fn ask(
+        &self,
+        url: &SignedUrl,
+        dress: impl Fn(RequestBuilder) -> RequestBuilder,
+    ) -> Result<Response, Failure> {
         let mut url = url.expose().clone();
         self.guard.judge_url(&url)?;
-        for hops in 0.. {
-            let response = self.ask(&url).await?;
+        let mut hops = 0;
+        loop {
+            let request = dress(self.client.get(url.clone()).header(ACCEPT_ENCODING, "identity"));
+            let response = match timeout(HEAD, request.send()).await {
+                Ok(response) => response.map_err(broken)?,
+                Err(_elapsed) => return Err(Failure::transient("no_answer", "the server did not answer within 30 s")),
+            };
             if !response.status().is_redirection() {
-                return Incoming::of(response, self.max_bytes);
+                return Ok(response);
             }
             let location = response.headers().get(LOCATION).map_or(&b""[..], |location| location.as_bytes());
             url = self.guard.follow(&url, location, hops)?;
-        }
-        unreachable!("the guard follows a bounded number of redirects")
-    }
-
-    async fn ask(&self, url: &Url) -> Result<Response, Failure> {
-        let request = self.client.get(url.clone()).header(ACCEPT_ENCODING, "identity");
-        match timeout(HEAD, request.send()).await {
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) => Err(broken(error)),
-            Err(_elapsed) => Err(Failure::transient("no_answer", "the server did not answer within 30 s")),
+            hops += 1;
         }
     }
 }
@@ -139,83 +156,4 @@ fn causes(error: &dyn std::error::Error) -> String {
         next = cause.source();
     }
     text
-}
-
-/// A file on its way.
-#[derive(Debug)]
-pub struct Incoming {
-    response: Response,
-    announced: Option<u64>,
-    received: u64,
-    max_bytes: u64,
-}
-
-impl Incoming {
-    fn of(response: Response, max_bytes: u64) -> Result<Self, Failure> {
-        if response.status() != StatusCode::OK {
-            return Err(refused(&response));
-        }
-        if let Some(encoding) = response.headers().get(CONTENT_ENCODING).filter(|it| it.as_bytes() != b"identity") {
-            let encoding = String::from_utf8_lossy(encoding.as_bytes()).into_owned();
-            return Err(Failure::transient("encoded", format!("the server encoded the file ({encoding:.40})")));
-        }
-        let announced = response.content_length();
-        let incoming = Self { response, announced, received: 0, max_bytes };
-        incoming.bounded(announced.unwrap_or_default())?;
-        Ok(incoming)
-    }
-
-    /// What the server says it is.
-    #[must_use]
-    pub fn content_type(&self) -> Option<&str> {
-        self.response.headers().get(CONTENT_TYPE)?.to_str().ok()
-    }
-
-    /// The next bytes; `None` once the whole file has come.
-    pub async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
-        let chunk = timeout(SILENCE, self.response.chunk()).await;
-        let chunk = chunk.map_err(|_elapsed| {
-            Failure::transient("stalled", format!("the server fell silent for 30 s after {} bytes", self.received))
-        })?;
-        let Some(chunk) = chunk.map_err(broken)? else {
-            return self.ended();
-        };
-        self.received += chunk.len() as u64;
-        self.bounded(self.received)?;
-        Ok(Some(chunk))
-    }
-
-    fn bounded(&self, bytes: u64) -> Result<(), Failure> {
-        if bytes <= self.max_bytes {
-            return Ok(());
-        }
-        let message = format!("the file has {bytes} bytes or more, DOWNLOAD_MAX_BYTES allows {}", self.max_bytes);
-        Err(Failure::permanent("too_large", message))
-    }
-
-    fn ended(&self) -> Result<Option<Bytes>, Failure> {
-        match self.announced {
-            Some(announced) if announced != self.received => {
-                let message = format!("the server announced {announced} bytes and sent {}", self.received);
-                Err(Failure::transient("wrong_length", message))
-            }
-            _ => Ok(None),
-        }
-    }
-}
-
-fn refused(response: &Response) -> Failure {
-    let status = response.status();
-    let message = match status.as_u16() {
-        400 | 401 | 403 | 404 | 410 => format!("the server answered {status}: the URL has probably expired"),
-        _ => format!("the server answered {status}"),
-    };
-    let reason = Reason { code: format!("http_{}", status.as_u16()), message };
-    Failure::Transient { reason, after: retry_after(response.headers()) }
-}
-
-/// `Retry-After` in seconds; its other form, a date, needs a clock that agrees with the server's and is left alone.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds).min(LONGEST_RETRY_AFTER))
 }

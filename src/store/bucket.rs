@@ -5,10 +5,12 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::Stream;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
@@ -16,18 +18,16 @@ use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 use object_store::signer::{Method, Signer};
 use object_store::{
-    Attribute, Attributes, ClientOptions, Error, GetOptions, GetResult, MultipartId, ObjectStore, ObjectStoreExt,
+    Attribute, Attributes, ClientOptions, Error, GetOptions, GetRange, MultipartId, ObjectStore, ObjectStoreExt,
     ObjectStoreScheme, PutMultipartOptions, PutOptions, PutPayload, RetryConfig,
 };
+use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 use url::Url;
 use uuid::Uuid;
 
-use super::LINK_LIFETIME;
+use super::{LINK_LIFETIME, PART_BYTES};
 use crate::key::ObjectKey;
-
-/// The size of a part. Every store takes parts of 5 MiB and more; 10,000 of these are 78 GiB.
-const PART_BYTES: usize = 8 << 20;
 
 /// Parts of one file that are on their way at once, beside the one that is being filled.
 const PARTS_IN_FLIGHT: usize = 1;
@@ -114,9 +114,39 @@ impl Bucket {
         self.signer.signed_url(method, &self.path(key), LINK_LIFETIME).await.ok()
     }
 
-    /// The object itself.
-    pub async fn get(&self, key: &ObjectKey, options: GetOptions) -> Result<GetResult, Error> {
-        self.objects.get_opts(&self.path(key), options).await
+    pub(super) async fn read(
+        &self,
+        key: &ObjectKey,
+        range: Option<Range<u64>>,
+    ) -> Result<impl Stream<Item = Result<Bytes, Error>> + Send + 'static, Error> {
+        let options = GetOptions { range: range.map(GetRange::Bounded), ..GetOptions::default() };
+        Ok(self.objects.get_opts(&self.path(key), options).await?.into_stream())
+    }
+
+    /// Goes on with an upload that an earlier worker began. Its parts are where that worker's were, since both cut the
+    /// same file on the same grid.
+    pub(super) fn go_on(
+        &self,
+        key: &ObjectKey,
+        content_type: &str,
+        upload: &str,
+        bytes: u64,
+    ) -> Result<BucketUpload, Error> {
+        let kept = Kept::read(upload)?;
+        if kept.parts.len() as u64 * PART_BYTES as u64 != bytes {
+            return Err(Error::Generic { store: "bucket", source: "the kept parts are not the kept length".into() });
+        }
+        let done: Vec<_> = kept.parts.into_iter().map(|content_id| PartId { content_id }).enumerate().collect();
+        let begun = done.len();
+        let upload = Multipart { id: kept.id, begun, done, under_way: JoinSet::new() };
+        Ok(BucketUpload { upload: Some(upload), ..self.begin(key, content_type) })
+    }
+
+    pub(super) async fn discard(&self, key: &ObjectKey, upload: &str) {
+        if let Ok(kept) = Kept::read(upload) {
+            // What cannot be aborted now is the bucket's lifecycle rule's to clear.
+            let _ = self.parts.abort_multipart(&self.path(key), &kept.id).await;
+        }
     }
 
     pub(super) fn begin(&self, key: &ObjectKey, content_type: &str) -> BucketUpload {
@@ -139,6 +169,19 @@ fn client() -> ClientOptions {
 /// A few tries within an attempt; what is down for longer is for the next attempt.
 fn retries() -> RetryConfig {
     RetryConfig { max_retries: 3, retry_timeout: Duration::from_mins(1), ..RetryConfig::default() }
+}
+
+/// What leads back to an upload: its id, and its parts that the store has.
+#[derive(Debug, Serialize, Deserialize)]
+struct Kept {
+    id: MultipartId,
+    parts: Vec<String>,
+}
+
+impl Kept {
+    fn read(upload: &str) -> Result<Self, Error> {
+        serde_json::from_str(upload).map_err(|error| Error::Generic { store: "bucket", source: error.into() })
+    }
 }
 
 /// A file that is being written.
@@ -183,19 +226,49 @@ impl BucketUpload {
         std::mem::take(&mut self.filling).into_iter().collect()
     }
 
-    async fn send_part(&mut self) -> Result<(), Error> {
-        let part = self.take_part();
-        let upload = if let Some(upload) = &mut self.upload {
+    pub(super) fn room(&self) -> usize {
+        PART_BYTES - self.filled % PART_BYTES
+    }
+
+    pub(super) async fn keep(&mut self) -> Result<String, Error> {
+        let upload = self.multipart().await?;
+        upload.done.sort_unstable_by_key(|(number, _)| *number);
+        let parts = upload.done.iter().map(|(_, part)| part.content_id.clone()).collect();
+        let kept = serde_json::to_string(&Kept { id: upload.id.clone(), parts });
+        kept.map_err(|error| Error::Generic { store: "bucket", source: error.into() })
+    }
+
+    pub(super) async fn settle(&mut self) -> Result<(), Error> {
+        if self.filled == PART_BYTES {
+            self.send_part().await?;
+        }
+        if let Some(upload) = &mut self.upload {
+            while !upload.under_way.is_empty() {
+                upload.collect_one().await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn multipart(&mut self) -> Result<&mut Multipart, Error> {
+        let upload = if let Some(upload) = self.upload.take() {
             upload
         } else {
             let options = PutMultipartOptions::from(self.attributes.clone());
             let id = self.bucket.parts.create_multipart_opts(&self.path, options).await?;
-            self.upload.insert(Multipart { id, begun: 0, done: Vec::new(), under_way: JoinSet::new() })
+            Multipart { id, begun: 0, done: Vec::new(), under_way: JoinSet::new() }
         };
+        Ok(self.upload.insert(upload))
+    }
+
+    async fn send_part(&mut self) -> Result<(), Error> {
+        let part = self.take_part();
+        let (parts, path) = (self.bucket.parts.clone(), self.path.clone());
+        let upload = self.multipart().await?;
         while upload.under_way.len() >= PARTS_IN_FLIGHT {
             upload.collect_one().await?;
         }
-        let (parts, path, id, number) = (self.bucket.parts.clone(), self.path.clone(), upload.id.clone(), upload.begun);
+        let (id, number) = (upload.id.clone(), upload.begun);
         upload.begun += 1;
         upload.under_way.spawn(async move { Ok((number, parts.put_part(&path, &id, number, part).await?)) });
         Ok(())
@@ -216,7 +289,9 @@ impl BucketUpload {
             self.bucket.objects.put_opts(&self.path, whole, options).await?;
             return Ok(());
         }
-        self.send_part().await?;
+        if self.filled > 0 {
+            self.send_part().await?;
+        }
         if let Some(upload) = &mut self.upload {
             while !upload.under_way.is_empty() {
                 upload.collect_one().await?;

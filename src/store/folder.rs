@@ -6,13 +6,18 @@
 //! a file in the place of a whole one.
 
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
+use futures::Stream;
 use tokio::fs::{self, File};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
+use tokio_util::io::ReaderStream;
 use url::Url;
 use uuid::Uuid;
 
+use super::PART_BYTES;
 use crate::key::ObjectKey;
 
 /// A folder that holds objects.
@@ -20,6 +25,9 @@ use crate::key::ObjectKey;
 pub struct Folder {
     root: PathBuf,
 }
+
+/// How much of a file is read at once.
+const READ_BYTES: usize = 64 << 10;
 
 /// The end of the name of a file that is still being written.
 const PART: &str = ".part";
@@ -48,23 +56,97 @@ impl Folder {
         fs::remove_file(&path).await
     }
 
+    pub(super) async fn read(
+        &self,
+        key: &ObjectKey,
+        range: Option<Range<u64>>,
+    ) -> io::Result<impl Stream<Item = io::Result<Bytes>> + Send + 'static> {
+        let mut file = File::open(self.path(key)).await?;
+        let range = range.unwrap_or(0..u64::MAX);
+        file.seek(io::SeekFrom::Start(range.start)).await?;
+        Ok(ReaderStream::with_capacity(file.take(range.end - range.start), READ_BYTES))
+    }
+
     pub(super) async fn begin(&self, key: &ObjectKey, token: Uuid) -> io::Result<FolderUpload> {
+        let place = self.place(key);
+        fs::create_dir_all(&place.folder).await?;
+        remove_parts(&place.folder, &place.prefix).await?;
+        let part = place.part(token);
+        let file = File::options().write(true).create_new(true).open(&part).await?;
+        Ok(FolderUpload { file, part, place, written: 0 })
+    }
+
+    /// Takes the file of an earlier writer over, under a name of its own: the earlier one can no longer put it in place.
+    pub(super) async fn go_on(
+        &self,
+        key: &ObjectKey,
+        upload: &str,
+        bytes: u64,
+        token: Uuid,
+    ) -> io::Result<FolderUpload> {
+        let place = self.place(key);
+        let part = place.part(token);
+        fs::rename(place.earlier(upload)?, &part).await?;
+        remove_parts_but(&place.folder, &place.prefix, Some(&part)).await?;
+        let mut file = File::options().write(true).open(&part).await?;
+        if file.metadata().await?.len() < bytes {
+            return Err(io::Error::other("a part of the file that was kept is gone"));
+        }
+        file.set_len(bytes).await?;
+        file.seek(io::SeekFrom::End(0)).await?;
+        Ok(FolderUpload { file, part, place, written: bytes })
+    }
+
+    pub(super) async fn discard(&self, key: &ObjectKey, upload: &str) {
+        if let Ok(part) = self.place(key).earlier(upload) {
+            // A failure to remove is left to the next writer of this object, which removes every part it finds.
+            let _ = fs::remove_file(part).await;
+        }
+    }
+
+    fn place(&self, key: &ObjectKey) -> Place {
         let target = self.path(key);
         let folder = target.parent().unwrap_or(&self.root).to_owned();
-        fs::create_dir_all(&folder).await?;
-        let prefix = format!(".{}.", key.file_name());
-        remove_parts(&folder, &prefix).await?;
-        let part = folder.join(format!("{prefix}{}{PART}", token.simple()));
-        let file = File::options().write(true).create_new(true).open(&part).await?;
-        Ok(FolderUpload { file, part, target, folder })
+        Place { target, folder, prefix: format!(".{}.", key.file_name()) }
+    }
+}
+
+/// The names around one object.
+#[derive(Debug)]
+struct Place {
+    target: PathBuf,
+    folder: PathBuf,
+    /// What the names of all its parts begin with.
+    prefix: String,
+}
+
+impl Place {
+    fn part(&self, token: Uuid) -> PathBuf {
+        self.folder.join(format!("{}{}{PART}", self.prefix, token.simple()))
+    }
+
+    /// The part of an earlier writer by its name, which has to be one of this object's.
+    fn earlier(&self, name: &str) -> io::Result<PathBuf> {
+        if name.starts_with(&self.prefix) && name.ends_with(PART) && !name.contains(['/', '\\']) {
+            Ok(self.folder.join(name))
+        } else {
+            Err(io::Error::other("no part of this object"))
+        }
     }
 }
 
 /// Removes what other writers of the same object left.
 async fn remove_parts(folder: &Path, prefix: &str) -> io::Result<()> {
+    remove_parts_but(folder, prefix, None).await
+}
+
+async fn remove_parts_but(folder: &Path, prefix: &str, mine: Option<&Path>) -> io::Result<()> {
     let mut entries = fs::read_dir(folder).await?;
     while let Some(entry) = entries.next_entry().await? {
         let name = entry.file_name();
+        if Some(entry.path().as_path()) == mine {
+            continue;
+        }
         if name.to_str().is_some_and(|name| name.starts_with(prefix) && name.ends_with(PART)) {
             fs::remove_file(entry.path()).await.or_else(gone)?;
         }
@@ -81,13 +163,29 @@ fn gone(error: io::Error) -> io::Result<()> {
 pub struct FolderUpload {
     file: File,
     part: PathBuf,
-    target: PathBuf,
-    folder: PathBuf,
+    place: Place,
+    written: u64,
 }
 
 impl FolderUpload {
     pub(super) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all(bytes).await
+        self.file.write_all(bytes).await?;
+        self.written += bytes.len() as u64;
+        Ok(())
+    }
+
+    pub(super) fn room(&self) -> usize {
+        // OK because the remainder of a part's length is less than it.
+        PART_BYTES - usize::try_from(self.written % PART_BYTES as u64).unwrap_or_default()
+    }
+
+    pub(super) fn keep(&self) -> String {
+        self.part.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    pub(super) async fn settle(&mut self) -> io::Result<()> {
+        self.file.flush().await?;
+        self.file.sync_data().await
     }
 
     pub(super) async fn finish(mut self) -> io::Result<()> {
@@ -101,9 +199,9 @@ impl FolderUpload {
     async fn put_in_place(&mut self) -> io::Result<()> {
         self.file.flush().await?;
         self.file.sync_all().await?;
-        fs::rename(&self.part, &self.target).await?;
+        fs::rename(&self.part, &self.place.target).await?;
         // The rename itself is in the folder, which has to reach the disk as well.
-        File::open(&self.folder).await?.sync_all().await
+        File::open(&self.place.folder).await?.sync_all().await
     }
 
     pub(super) async fn abort(self) {

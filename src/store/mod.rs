@@ -7,9 +7,12 @@ mod bucket;
 mod folder;
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
 use url::Url;
 use uuid::Uuid;
 
@@ -19,6 +22,9 @@ use crate::key::ObjectKey;
 
 /// How long a presigned URL of an object works: enough to follow a redirect, and to seek in a long video.
 pub const LINK_LIFETIME: Duration = Duration::from_hours(1);
+
+/// The grid on which files are cut: a bucket's part. Every store takes parts of 5 MiB and more; 10,000 of these are 78 GiB.
+const PART_BYTES: usize = 8 << 20;
 
 /// A place for objects.
 #[derive(Debug, Clone)]
@@ -83,6 +89,41 @@ impl Store {
         })
     }
 
+    /// Goes on with an upload of which the store has `bytes` for good, as [`Upload::keep`] told.
+    pub async fn go_on(
+        &self,
+        key: &ObjectKey,
+        content_type: &str,
+        upload: &str,
+        bytes: u64,
+        token: Uuid,
+    ) -> Result<Upload, StoreError> {
+        Ok(match self {
+            Self::Folder(folder) => Upload::Folder(folder.go_on(key, upload, bytes, token).await?),
+            Self::Bucket(bucket) => Upload::Bucket(bucket.go_on(key, content_type, upload, bytes)?),
+        })
+    }
+
+    /// Ends an upload that nobody goes on with.
+    pub async fn discard(&self, key: &ObjectKey, upload: &str) {
+        match self {
+            Self::Folder(folder) => folder.discard(key, upload).await,
+            Self::Bucket(bucket) => bucket.discard(key, upload).await,
+        }
+    }
+
+    /// The object's bytes, or those of `range`.
+    pub async fn read(
+        &self,
+        key: &ObjectKey,
+        range: Option<Range<u64>>,
+    ) -> Result<BoxStream<'static, Result<Bytes, StoreError>>, StoreError> {
+        Ok(match self {
+            Self::Folder(folder) => folder.read(key, range).await?.map_err(StoreError::from).boxed(),
+            Self::Bucket(bucket) => bucket.read(key, range).await?.map_err(StoreError::from).boxed(),
+        })
+    }
+
     /// The object's address, for people and programs that have their own access to the store.
     #[must_use]
     pub fn url(&self, key: &ObjectKey) -> String {
@@ -109,6 +150,32 @@ impl Upload {
         match self {
             Self::Folder(upload) => Ok(upload.write(&bytes).await?),
             Self::Bucket(upload) => Ok(upload.write(bytes).await?),
+        }
+    }
+
+    /// How many more bytes end a part: writing just these leaves nothing half in a part.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        match self {
+            Self::Folder(upload) => upload.room(),
+            Self::Bucket(upload) => upload.room(),
+        }
+    }
+
+    /// What leads back to this upload, by [`Store::go_on`] or [`Store::discard`]. Of what was written, it covers what
+    /// [`Upload::settle`] made last.
+    pub async fn keep(&mut self) -> Result<String, StoreError> {
+        match self {
+            Self::Folder(upload) => Ok(upload.keep()),
+            Self::Bucket(upload) => Ok(upload.keep().await?),
+        }
+    }
+
+    /// Returns once the store has every full part for good.
+    pub async fn settle(&mut self) -> Result<(), StoreError> {
+        match self {
+            Self::Folder(upload) => Ok(upload.settle().await?),
+            Self::Bucket(upload) => Ok(upload.settle().await?),
         }
     }
 

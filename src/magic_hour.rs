@@ -1,0 +1,120 @@
+//! The three calls of Magic Hour's API that this service makes: a project's details, and its deletion.
+//!
+//! Guaranteed: the key goes to the API's address and nowhere else (no redirect is followed), and is shown nowhere. What
+//! is wrong with the account or the API ([`Trouble::Account`]) is told apart from what is wrong with one render, since
+//! the first concerns every call and the second only one.
+
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Limited};
+use reqwest::redirect::Policy;
+use reqwest::{Client, Method, Response, StatusCode};
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+
+use crate::event::{self, Payload};
+use crate::fetch::retry_after;
+use crate::render::{Kind, RenderId};
+
+/// How long a call may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// The largest answer that is read. Details are a few kilobytes.
+const LARGEST: usize = 4 << 20;
+
+/// Magic Hour's API.
+#[derive(Debug, Clone)]
+pub struct MagicHour {
+    client: Client,
+    base: Url,
+    key: SecretString,
+}
+
+/// Why a call gave nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Trouble {
+    /// The account's or the API's: every other call would meet it as well.
+    #[error("{message}")]
+    Account {
+        /// A stable word, such as `http_401`.
+        code: String,
+        /// What happened and what to do.
+        message: String,
+        /// How long the API wants to be left alone.
+        after: Option<Duration>,
+    },
+    /// Magic Hour does not know the project: it was deleted, or belongs to another account.
+    #[error("Magic Hour does not know this render: it was deleted, or belongs to another account")]
+    NotFound,
+    /// The project cannot be deleted, because it is a template's.
+    #[error("Magic Hour keeps this project, because it is a template's")]
+    Template,
+    /// The answer is no project.
+    #[error("the answer of the details call cannot be read")]
+    Unreadable,
+}
+
+impl MagicHour {
+    /// The API at `base`, which may carry a path.
+    pub fn new(base: Url, key: SecretString) -> Result<Self, reqwest::Error> {
+        let client = Client::builder()
+            .redirect(Policy::none())
+            .timeout(PATIENCE)
+            .connect_timeout(Duration::from_secs(5))
+            .user_agent(concat!("renderhook/", env!("CARGO_PKG_VERSION")))
+            .build()?;
+        Ok(Self { client, base, key })
+    }
+
+    /// A project as it is now.
+    pub async fn details(&self, kind: Kind, id: &RenderId) -> Result<Payload, Trouble> {
+        let answer = self.call(Method::GET, kind, id).await?;
+        match answer.status() {
+            StatusCode::OK => {
+                let body = Limited::new(reqwest::Body::from(answer), LARGEST).collect().await;
+                let body = body.map_err(|_| account("broken_off", "the answer of Magic Hour's API broke off", None))?;
+                event::details(&body.to_bytes()).filter(|payload| payload.id == *id).ok_or(Trouble::Unreadable)
+            }
+            _ => Err(refused(&answer)),
+        }
+    }
+
+    /// Deletes a project for good.
+    pub async fn delete(&self, kind: Kind, id: &RenderId) -> Result<(), Trouble> {
+        let answer = self.call(Method::DELETE, kind, id).await?;
+        match answer.status() {
+            status if status.is_success() => Ok(()),
+            StatusCode::UNPROCESSABLE_ENTITY => Err(Trouble::Template),
+            _ => Err(refused(&answer)),
+        }
+    }
+
+    async fn call(&self, method: Method, kind: Kind, id: &RenderId) -> Result<Response, Trouble> {
+        let mut url = self.base.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(["v1", &format!("{kind}-projects"), id.as_str()]);
+        }
+        let call = self.client.request(method, url).bearer_auth(self.key.expose_secret());
+        call.send().await.map_err(|error| {
+            let code = if error.is_timeout() { "timed_out" } else { "connect_failed" };
+            account(code, "Magic Hour's API does not answer: is MAGIC_HOUR_API_URL right?", None)
+        })
+    }
+}
+
+fn account(code: impl Into<String>, message: impl Into<String>, after: Option<Duration>) -> Trouble {
+    Trouble::Account { code: code.into(), message: message.into(), after }
+}
+
+fn refused(answer: &Response) -> Trouble {
+    let status = answer.status();
+    let message = match status {
+        StatusCode::NOT_FOUND => return Trouble::NotFound,
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            "Magic Hour's API refuses the key: check MAGIC_HOUR_API_KEY"
+        }
+        StatusCode::PAYMENT_REQUIRED => "Magic Hour's API wants the account to be paid for",
+        StatusCode::TOO_MANY_REQUESTS => "Magic Hour's API wants to be asked more rarely",
+        _ => "Magic Hour's API is in trouble",
+    };
+    account(format!("http_{}", status.as_u16()), format!("{message} ({status})"), retry_after(answer.headers()))
+}
