@@ -18,11 +18,18 @@ use crate::config::Tokens;
 use crate::files;
 use crate::health::{self, Health};
 use crate::log::LogEvent;
+use crate::metrics::{self, Metrics};
 use crate::receive::{self, Receiver};
 use crate::renders::{self, Renders};
 
 /// Everything that answers.
-pub fn router(receiver: Arc<Receiver>, renders: Arc<Renders>, health: Arc<Health>, tokens: Arc<Tokens>) -> Router {
+pub fn router(
+    receiver: Arc<Receiver>,
+    renders: Arc<Renders>,
+    metrics: Arc<Metrics>,
+    health: Arc<Health>,
+    tokens: Arc<Tokens>,
+) -> Router {
     let webhook = Router::new().route("/webhook", post(receive::receive)).with_state(receiver);
     let health =
         Router::new().route("/livez", get(health::livez)).route("/readyz", get(health::readyz)).with_state(health);
@@ -31,6 +38,7 @@ pub fn router(receiver: Arc<Receiver>, renders: Arc<Renders>, health: Arc<Health
         .route("/renders/{id}/downloads/{index}", get(files::get))
         .route("/renders/{id}/retry", post(renders::retry))
         .with_state(renders)
+        .merge(Router::new().route("/metrics", get(metrics::get)).with_state(metrics))
         .route_layer(middleware::from_fn_with_state(tokens, admit));
     webhook
         .merge(health)

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use crate::api;
@@ -16,11 +17,15 @@ use crate::download::Downloader;
 use crate::fetch::Fetcher;
 use crate::health::Health;
 use crate::log::LogEvent;
+use crate::metrics::Metrics;
 use crate::receive::Receiver;
 use crate::renders::Renders;
 use crate::renewal::Renewer;
+use crate::retention;
 use crate::server;
 use crate::shutdown::Shutdown;
+use crate::store::Store;
+use crate::urgency;
 use crate::wakeups::Wakeups;
 use crate::worker;
 
@@ -80,53 +85,78 @@ pub async fn run(
             wakeups: wakeups.clone(),
             shutdown: shutdown.clone(),
         }),
+        Arc::new(Metrics { database: database.clone(), clock: clock.clone() }),
         Arc::new(Health { database: database.clone(), shutdown: shutdown.clone() }),
         Arc::new(config.tokens),
     );
     info!(event = %LogEvent::ServiceStarted, address = %address, version = env!("CARGO_PKG_VERSION"), "listening");
 
-    let mut parts = tokio::task::JoinSet::new();
-    parts.spawn({
-        let shutdown = shutdown.clone();
-        async move { server::serve(listener, router, &shutdown).await }
-    });
-    parts.spawn({
-        let (shutdown, wakeups) = (shutdown.clone(), wakeups.clone());
-        async move { worker::run(downloader, config.download_concurrency, &wakeups, &shutdown).await }
-    });
-    parts.spawn({
-        let (shutdown, database) = (shutdown.clone(), database.clone());
-        async move { wakeups.listen(&database, &shutdown).await }
-    });
+    let mut parts = Parts { running: JoinSet::new(), shutdown: shutdown.clone() };
+    let stop = shutdown.clone();
+    parts.start(async move { server::serve(listener, router, &stop).await });
+    let (stop, woken) = (shutdown.clone(), wakeups.clone());
+    parts.start(async move { worker::run(downloader, config.download_concurrency, &woken, &stop).await });
+    let (stop, base) = (shutdown.clone(), database.clone());
+    parts.start(async move { wakeups.listen(&base, &stop).await });
+    let (stop, base, time) = (shutdown.clone(), database.clone(), clock.clone());
+    parts.start(async move { retention::run(&base, &time, config.event_retention, &stop).await });
+    let (stop, base, time) = (shutdown.clone(), database.clone(), clock.clone());
+    parts.start(async move { urgency::watch(&base, &time, &stop).await });
     if let Some(magic_hour) = config.magic_hour {
         let renewer = Renewer { database: database.clone(), magic_hour: magic_hour.clone(), clock: clock.clone() };
         let stop = shutdown.clone();
-        parts.spawn(async move { renewer.run(&stop).await });
-        let deleter = Deleter { database, magic_hour, store: config.store, clock };
+        parts.start(async move { renewer.run(&stop).await });
+        let deleter = Deleter { database, magic_hour, store: config.store.clone(), clock };
         let stop = shutdown.clone();
-        parts.spawn(async move { deleter.run(&stop).await });
+        parts.start(async move { deleter.run(&stop).await });
     }
-    attend(parts, &shutdown).await
+    shutdown.tasks().spawn(probe(config.store, shutdown.clone()));
+    parts.attend().await
 }
 
-/// Waits until it is time to stop. A part that ends before is a defect: better no service than one that looks alive and
-/// does half of its work.
-async fn attend(mut parts: tokio::task::JoinSet<()>, shutdown: &Shutdown) -> anyhow::Result<()> {
-    let failed = tokio::select! {
-        () = shutdown.stopping() => None,
-        ended = parts.join_next() => (!shutdown.is_stopping()).then_some(ended),
-    };
-    if let Some(ended) = &failed {
-        error!(event = %LogEvent::ServiceStopping, error = ?ended, "a part of the service ended by itself: stopping");
-    } else {
-        info!(event = %LogEvent::ServiceStopping, "stopping: finishing what is under way");
+/// Says at start whether files can be kept. A store that is in trouble stops nothing: events are taken all the same, and
+/// the downloads are tried again.
+async fn probe(store: Store, shutdown: Shutdown) {
+    match shutdown.deadline().run_until_cancelled(store.probe()).await {
+        Some(Ok(())) => info!(event = %LogEvent::StoreReady, "the store takes files"),
+        Some(Err(error)) => {
+            error!(event = %LogEvent::StoreFailed, error = %error, "the store takes no files: check STORAGE_URL and its credentials");
+        }
+        None => {}
     }
-    shutdown.stop();
-    let drained = shutdown.drained().await;
-    parts.shutdown().await;
-    info!(event = %LogEvent::ServiceStopped, drained, "stopped");
-    if failed.is_some() {
-        bail!("a part of the service ended by itself");
+}
+
+/// The parts that run as long as the service does.
+struct Parts {
+    running: JoinSet<()>,
+    shutdown: Shutdown,
+}
+
+impl Parts {
+    fn start(&mut self, part: impl Future<Output = ()> + Send + 'static) {
+        // Tracked, so that the end waits for what a part still hands out on its way.
+        self.running.spawn(self.shutdown.tasks().track_future(part));
     }
-    Ok(())
+
+    /// Waits until it is time to stop. A part that ends before is a defect: better no service than one that looks alive
+    /// and does half of its work.
+    async fn attend(mut self) -> anyhow::Result<()> {
+        let failed = tokio::select! {
+            () = self.shutdown.stopping() => None,
+            ended = self.running.join_next() => (!self.shutdown.is_stopping()).then_some(ended),
+        };
+        if let Some(ended) = &failed {
+            error!(event = %LogEvent::ServiceStopping, error = ?ended, "a part of the service ended by itself: stopping");
+        } else {
+            info!(event = %LogEvent::ServiceStopping, "stopping: finishing what is under way");
+        }
+        self.shutdown.stop();
+        let drained = self.shutdown.drained().await;
+        self.running.shutdown().await;
+        info!(event = %LogEvent::ServiceStopped, drained, "stopped");
+        if failed.is_some() {
+            bail!("a part of the service ended by itself");
+        }
+        Ok(())
+    }
 }

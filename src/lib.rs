@@ -43,9 +43,11 @@ pub mod answer;
 pub mod bearer;
 pub mod files;
 pub mod health;
+pub mod metrics;
 pub mod query;
 pub mod ranges;
 pub mod renders;
+pub mod urgency;
 
 // What they stand on.
 pub mod app;
@@ -53,6 +55,7 @@ pub mod clock;
 pub mod config;
 pub mod database;
 pub mod log;
+pub mod retention;
 pub mod shutdown;
 pub mod telemetry;
 pub mod wakeups;

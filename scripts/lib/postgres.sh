@@ -43,9 +43,34 @@ ensure_postgres() {
   return 1
 }
 
+# Runs a command with `PRIVATE_POSTGRES` set to the URL of an empty, throwaway server on a socket of its own: for what has to work
+# while the program itself does not build. Call `ensure_postgres` first.
+with_private_postgres() (
+  folder=$(mktemp -d)
+  as_server=()
+  if [[ $(id -u) == 0 ]]; then
+    # The server refuses root.
+    account=postgres
+    id "$account" >/dev/null 2>&1 || account=nobody
+    chown "$account" "$folder"
+    as_server=(setpriv "--reuid=$account" "--regid=$(id -g "$account")" --clear-groups)
+  fi
+  server=
+  trap '[[ -z $server ]] || { kill -INT "$server" && wait "$server"; } || true; rm -rf "$folder"' EXIT
+  (cd / && "${as_server[@]}" "$postgres_bin/initdb" -D "$folder/data" -U postgres -A trust -E UTF8 --locale=C >/dev/null)
+  (cd / && exec "${as_server[@]}" "$postgres_bin/postgres" -D "$folder/data" -c listen_addresses= -c fsync=off \
+    -c "unix_socket_directories=$folder" >"$folder/log" 2>&1) &
+  server=$!
+  until [[ $(tail -n 1 "$folder/data/postmaster.pid" 2>/dev/null) == ready* ]]; do
+    kill -0 "$server" 2>/dev/null || { cat "$folder/log" >&2; exit 1; }
+    sleep 0.1
+  done
+  PRIVATE_POSTGRES="postgres://postgres@localhost/postgres?host=$folder" "$@"
+)
+
 # Both programs in one folder, so that they are of one version.
 _holds_postgres() {
-  [[ -f $1/initdb && -x $1/initdb && -f $1/postgres && -x $1/postgres ]]
+  [[ -f $1/initdb && -x $1/initdb && -f $1/postgres && -x $1/postgres ]] && postgres_bin=$1
 }
 
 _find_postgres() {

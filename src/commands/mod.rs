@@ -4,6 +4,7 @@
 mod demo;
 mod health;
 mod migrate;
+mod retry;
 mod send;
 mod serve;
 mod signals;
@@ -31,6 +32,8 @@ enum Command {
     Demo(demo::Args),
     /// Applies the migrations and exits
     Migrate(migrate::Args),
+    /// Puts failed downloads back in the queue
+    Retry(retry::Args),
     /// Signs and posts an event as Magic Hour does
     Send(Box<send::Args>),
     /// Asks this machine's own /readyz and exits with 0 or 1, for images without a shell
@@ -51,6 +54,7 @@ impl Cli {
             #[cfg(unix)]
             Command::Demo(args) => demo::run(args).await,
             Command::Migrate(args) => migrate::run(&args).await,
+            Command::Retry(args) => retry::run(args).await,
             Command::Send(args) => send::run(*args).await,
             Command::Health(args) => health::run(&args).await,
         };

@@ -80,6 +80,9 @@ pub struct ServeArgs {
     /// Deletes a project at Magic Hour once all its files are stored and proven; needs the key, cannot be undone
     #[arg(long, env = "DELETE_AFTER_STORE", value_name = "BOOL", default_value = "false", num_args = 0..=1, default_missing_value = "true")]
     delete_after_store: String,
+    /// How long raw bodies of deliveries are kept
+    #[arg(long, env = "EVENT_RETENTION", value_name = "TIME", default_value = "30d")]
+    event_retention: String,
     /// How the log is written (default: json when not a terminal, else pretty)
     #[arg(long, env = "LOG_FORMAT", value_name = "FORMAT")]
     log_format: Option<String>,
@@ -123,6 +126,8 @@ pub struct Config {
     pub magic_hour: Option<MagicHour>,
     /// Whether projects are deleted once their files are stored.
     pub delete_after_store: bool,
+    /// How long raw bodies are kept.
+    pub event_retention: Duration,
     /// How the log is written.
     pub log_format: LogFormat,
 }
@@ -160,6 +165,7 @@ impl ServeArgs {
         if download_lease < Duration::from_secs(1) {
             mistakes.note("DOWNLOAD_LEASE", "must be 1s or more: it is renewed at a third of it");
         }
+        let event_retention = read::duration("EVENT_RETENTION", or(&self.event_retention, "30d"), &mut mistakes);
         let magic_hour = self.magic_hour(&mut mistakes);
         let delete = or(&self.delete_after_store, "false");
         let delete_after_store = read::parsed("DELETE_AFTER_STORE", delete, "true or false", &mut mistakes);
@@ -182,6 +188,7 @@ impl ServeArgs {
             download_lease,
             magic_hour,
             delete_after_store: delete_after_store.unwrap_or(false),
+            event_retention,
             log_format,
         })
     }
@@ -200,7 +207,7 @@ impl ServeArgs {
     fn tokens(&self, mistakes: &mut Mistakes) -> Tokens {
         const NAME: &str = "API_TOKENS";
         let tokens = read::required(NAME, self.api_tokens.as_ref(), self.api_tokens_file.as_deref(), mistakes);
-        if tokens.expose_secret() == "none" {
+        if tokens.expose_secret().trim() == "none" {
             return Tokens::Off;
         }
         let tokens = read::secrets(NAME, &tokens, mistakes);
@@ -258,10 +265,13 @@ fn or<'a>(text: &'a str, default: &'a str) -> &'a str {
     read::given(Some(text)).unwrap_or(default)
 }
 
+/// More than anyone means.
+const MOST: usize = 10_000;
+
 fn count(name: &'static str, text: &str, least: usize, mistakes: &mut Mistakes) -> usize {
-    let number = read::parsed(name, text, &format!("a whole number from {least}"), mistakes);
-    if number.is_some_and(|number| number < least) {
-        mistakes.note(name, format!("must be a whole number from {least}"));
+    let number = read::parsed(name, text, &format!("a whole number from {least} to {MOST}"), mistakes);
+    if number.is_some_and(|number| !(least..=MOST).contains(&number)) {
+        mistakes.note(name, format!("must be a whole number from {least} to {MOST}"));
     }
     number.unwrap_or(least)
 }

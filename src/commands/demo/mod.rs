@@ -41,9 +41,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         cluster = stage::cluster(&folder) => cluster?,
         _ = &mut asked_to_stop => return Ok(()),
     };
-    let played = tokio::select! {
-        played = play(&args, &folder, &cluster, &mut asked_to_stop) => played,
-    };
+    let played = play(&args, &folder, &cluster, &mut asked_to_stop).await;
     let stopped = cluster.stop().await.context("cannot stop Postgres");
     println!("everything is stopped; {} keeps the database, the files and the log", folder.display());
     played.and(stopped)

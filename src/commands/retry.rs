@@ -1,0 +1,51 @@
+//! `renderhook retry`.
+
+use anyhow::Context;
+use chrono::TimeDelta;
+
+use crate::clock::Clock;
+use crate::config::{DatabaseArgs, Mistakes};
+use crate::database::{BACKGROUND, Database};
+use crate::render::RenderId;
+use crate::retry::{self, Selection};
+
+/// Flags of `retry`.
+#[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("which").required(true).multiple(true).args(["render", "failed", "since"])))]
+pub(super) struct Args {
+    #[command(flatten)]
+    database: DatabaseArgs,
+    /// The failed downloads of this render
+    #[arg(long, value_name = "ID")]
+    render: Option<RenderId>,
+    /// Every failed download
+    #[arg(long)]
+    failed: bool,
+    /// Those that failed within this time, such as 24h
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    since: Option<std::time::Duration>,
+    /// Only says which
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(super) async fn run(args: Args) -> anyhow::Result<()> {
+    let mut mistakes = Mistakes::default();
+    let url = args.database.read(&mut mistakes);
+    let url = mistakes.or(url)?;
+    let database = Database::new(&url).context("DATABASE_URL is no URL of a Postgres database")?;
+    let now = Clock::system().now();
+    let since = args.since.and_then(|since| now.checked_sub_signed(TimeDelta::from_std(since).ok()?));
+    let selection = Selection { render: args.render, since };
+    let downloads = if args.dry_run {
+        database.within(BACKGROUND, retry::which(database.pool(), &selection)).await?
+    } else {
+        database.within(BACKGROUND, retry::put_back(database.pool(), &selection, now)).await?
+    };
+    for file in &downloads {
+        println!("{} {} {}: {}", file.render_id, file.index, file.code, file.message);
+    }
+    let done = if args.dry_run { "would go back in the queue" } else { "are in the queue again" };
+    println!("{} failed downloads {done}", downloads.len());
+    Ok(())
+}

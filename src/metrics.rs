@@ -1,0 +1,80 @@
+//! `GET /metrics`: numbers for Prometheus, as of the moment of asking.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::header;
+use axum::response::IntoResponse;
+use metrics::{describe_gauge, gauge, with_local_recorder};
+use metrics_exporter_prometheus::PrometheusBuilder;
+
+use crate::answer::Refusal;
+use crate::clock::Clock;
+use crate::database::{Database, REQUEST};
+use crate::urgency::{self, Outlook};
+
+/// What the numbers come from.
+#[derive(Debug)]
+pub struct Metrics {
+    /// Where the queue is.
+    pub database: Database,
+    /// What time it is.
+    pub clock: Clock,
+}
+
+/// The handler.
+pub async fn get(State(metrics): State<Arc<Metrics>>) -> Result<impl IntoResponse, Refusal> {
+    let now = metrics.clock.now();
+    let outlook = metrics.database.within(REQUEST, urgency::look(metrics.database.pool(), now)).await?;
+    let left = outlook.first_expires_at.map(|expires_at| (expires_at - now).as_seconds_f64());
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], written(&outlook, left)))
+}
+
+/// The numbers as Prometheus reads them.
+fn written(outlook: &Outlook, left: Option<f64>) -> String {
+    // OK because no count of rows comes near 2^52.
+    #[expect(clippy::cast_precision_loss, reason = "a count of rows")]
+    let number = |count: i64| count as f64;
+    let recorder = PrometheusBuilder::new().build_recorder();
+    with_local_recorder(&recorder, || {
+        describe_gauge!("renderhook_downloads", "Downloads that are not stored, by state");
+        gauge!("renderhook_downloads", "state" => "pending").set(number(outlook.pending));
+        gauge!("renderhook_downloads", "state" => "downloading").set(number(outlook.downloading));
+        gauge!("renderhook_downloads", "state" => "failed").set(number(outlook.failed));
+        describe_gauge!(
+            "renderhook_downloads_endangered",
+            "Downloads that fail or lie untouched with less than two hours left"
+        );
+        gauge!("renderhook_downloads_endangered").set(number(outlook.endangered));
+        if let Some(left) = left {
+            describe_gauge!(
+                "renderhook_download_time_left_seconds",
+                "Time until the first URL dies whose file is not stored; negative once it is dead"
+            );
+            gauge!("renderhook_download_time_left_seconds").set(left);
+        }
+    });
+    recorder.handle().render()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_numbers_are_written_as_prometheus_reads_them() {
+        let outlook =
+            Outlook { pending: 3, downloading: 2, failed: 1, first_expires_at: None, endangered: 1, most_urgent: None };
+        let text = written(&outlook, Some(-1.5));
+        for line in [
+            "# TYPE renderhook_downloads gauge",
+            "renderhook_downloads{state=\"pending\"} 3",
+            "renderhook_downloads{state=\"failed\"} 1",
+            "renderhook_downloads_endangered 1",
+            "renderhook_download_time_left_seconds -1.5",
+        ] {
+            assert!(text.lines().any(|there| there == line), "{line} is missing in\n{text}");
+        }
+        assert!(!written(&outlook, None).contains("time_left"));
+    }
+}
