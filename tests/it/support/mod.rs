@@ -3,6 +3,7 @@
 pub(crate) mod app;
 pub(crate) mod s3;
 pub(crate) mod wait;
+pub(crate) mod words;
 
 pub(crate) use self::app::{App, Options};
 pub(crate) use self::wait::until;
