@@ -60,14 +60,17 @@ render AS (
                 CASE WHEN news.changed THEN greatest(r.updated_at, $1) ELSE r.updated_at END,
                 jsonb_build_object('status', r.status, 'rank', r.rank, 'heard', r.heard, 'changed', news.changed)
             FROM (
-                SELECT coalesce(jsonb_object_agg(key, value), '{}') AS told
+                SELECT
+                    coalesce(jsonb_object_agg(key, value), '{}') AS told,
+                    -- The same value said again is no change, though it is the newer word.
+                    coalesce(bool_or(value -> 2 IS DISTINCT FROM r.told -> key -> 2), false) AS changed
                 FROM (
                     SELECT DISTINCT ON (key) key, value
                     FROM (SELECT * FROM jsonb_each(r.told) UNION ALL SELECT * FROM jsonb_each(excluded.told)) AS both_told
                     ORDER BY key, value DESC
                 ) AS newest
             ) AS merged
-            CROSS JOIN LATERAL (SELECT excluded.rank > r.rank OR merged.told <> r.told AS changed) AS news
+            CROSS JOIN LATERAL (SELECT excluded.rank > r.rank OR merged.changed AS changed) AS news
         )
     RETURNING id, before
 ),
