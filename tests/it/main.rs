@@ -5,4 +5,6 @@ mod at_once;
 mod journey;
 mod queueing;
 mod rules;
+mod schema;
 mod support;
+mod wakings;
