@@ -183,8 +183,10 @@ SELECT
     judged.outcome AS "outcome!",
     moved.from_status AS "from_status?",
     moved.to_status AS "to_status?",
-    (SELECT count(*) FROM queued WHERE queued.render_id = judged.render_id) AS "queued!",
+    coalesce(files.queued, 0) AS "queued!",
     (SELECT count(*) FROM woken) AS "woken!"
 FROM judged LEFT JOIN meant USING (ord)
     LEFT JOIN moved ON meant.moves AND moved.render_id = meant.render_id AND moved.to_status = meant.status
+    LEFT JOIN (SELECT render_id, count(*) AS queued FROM queued GROUP BY render_id) AS files
+        ON files.render_id = judged.render_id
 ORDER BY judged.ord
