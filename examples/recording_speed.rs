@@ -83,7 +83,7 @@ fn started(id: &str) -> Word {
 }
 
 fn completed(id: &str, files: usize) -> Word {
-    let url = |file| format!("https://videos.example/{id}/{file}.mp4?X-Goog-Signature={:0>512}", file);
+    let url = |file| format!("https://videos.example/{id}/{file}.mp4?X-Goog-Signature={file:0>512}");
     let downloads: Vec<_> =
         (0..files).map(|file| json!({"url": url(file), "expires_at": "2099-01-01T00:00:00Z"})).collect();
     let payload = json!({

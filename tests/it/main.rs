@@ -7,4 +7,5 @@ mod queueing;
 mod rules;
 mod schema;
 mod support;
+mod urls;
 mod wakings;
