@@ -21,7 +21,7 @@ word AS (
         coalesce(
             max(rank) OVER (PARTITION BY render_id ORDER BY ord ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), -1
         ) AS reached,
-        row_number() OVER (PARTITION BY render_id, event_type ORDER BY ord) > 1 AS repeated
+        event_type IS NOT NULL AND row_number() OVER (PARTITION BY render_id, event_type ORDER BY ord) > 1 AS repeated
     FROM said
     WHERE kind IS NOT NULL
 ),
@@ -53,26 +53,27 @@ render AS (
     FROM sum LEFT JOIN told USING (render_id)
     ORDER BY render_id
     ON CONFLICT (id) DO UPDATE SET
-        before = jsonb_build_object('status', r.status, 'rank', r.rank, 'heard', r.heard),
         status = CASE WHEN excluded.rank > r.rank THEN excluded.status ELSE r.status END,
         rank = greatest(excluded.rank, r.rank),
-        urls_due_at = CASE WHEN r.rank < excluded.rank THEN coalesce(r.urls_due_at, excluded.urls_due_at) ELSE r.urls_due_at END,
+        urls_due_at = coalesce(r.urls_due_at, CASE WHEN excluded.rank > r.rank THEN excluded.urls_due_at END),
         heard = ARRAY(SELECT DISTINCT unnest(r.heard || excluded.heard) ORDER BY 1),
-        (told, updated_at) = (
+        (told, updated_at, before) = (
             SELECT
                 merged.told,
-                CASE
-                    WHEN excluded.rank > r.rank OR merged.told <> r.told THEN greatest(r.updated_at, $1)
-                    ELSE r.updated_at
-                END
+                CASE WHEN news.changed THEN greatest(r.updated_at, $1) ELSE r.updated_at END,
+                jsonb_build_object('status', r.status, 'rank', r.rank, 'heard', r.heard, 'changed', news.changed)
             FROM (
-                SELECT coalesce(jsonb_object_agg(key, value), '{}') AS told
+                SELECT
+                    coalesce(jsonb_object_agg(key, value), '{}') AS told,
+                    -- The same value said again is no change, though it is the newer word.
+                    coalesce(bool_or(value -> 2 IS DISTINCT FROM r.told -> key -> 2), false) AS changed
                 FROM (
                     SELECT DISTINCT ON (key) key, value
                     FROM (SELECT * FROM jsonb_each(r.told) UNION ALL SELECT * FROM jsonb_each(excluded.told)) AS both_told
                     ORDER BY key, value DESC
                 ) AS newest
             ) AS merged
+            CROSS JOIN LATERAL (SELECT excluded.rank > r.rank OR merged.changed AS changed) AS news
         )
     RETURNING id, before
 ),
@@ -96,12 +97,17 @@ moved AS (
     ORDER BY ord
     RETURNING render_id, from_status, to_status
 ),
-queued AS (
+-- Of what is told of one file that URL stays which is known to work longest: until it expires or, where nobody told
+-- when that is, at the time when it was told. Then the later word counts, then the URL itself: a total order of all
+-- that can be told, which is why any two orders of telling end with the same URL.
+filed AS (
     INSERT INTO downloads AS d (
         render_id, index, url, expires_at, url_said_at, key, host, state, due_at, error_code, error_message, updated_at
     )
     SELECT DISTINCT ON (meant.render_id, entry.index)
-        meant.render_id, entry.index, entry.url, entry.expires_at, meant.said_at, entry.key, entry.host,
+        meant.render_id, entry.index, entry.url,
+        CASE WHEN entry.url IS NOT NULL THEN entry.expires_at END,
+        meant.said_at, entry.key, entry.host,
         CASE WHEN entry.url IS NULL THEN 'failed' ELSE 'pending' END,
         CASE WHEN entry.url IS NULL THEN NULL ELSE $1 END,
         CASE WHEN entry.url IS NULL THEN 'no_url' END,
@@ -111,23 +117,38 @@ queued AS (
         AS entry (ord, index, url, expires_at, key, host)
     JOIN meant USING (ord)
     ORDER BY
-        meant.render_id, entry.index, entry.url IS NULL, entry.expires_at DESC NULLS LAST, meant.said_at DESC, ord
-    -- A fresh URL for a file that is not stored yet takes the old one's place, and is worth a try at once.
+        meant.render_id, entry.index, entry.url IS NULL,
+        coalesce(entry.expires_at, meant.said_at) DESC, meant.said_at DESC, entry.url DESC, entry.expires_at NULLS LAST
+    -- A fresh URL for a file that is not stored yet takes the old one's place, and is worth a try at once. The URL that
+    -- is there, told again, is kept for longer and is no news.
     ON CONFLICT (render_id, index) DO UPDATE SET
         url = excluded.url,
         host = excluded.host,
         expires_at = excluded.expires_at,
         url_said_at = excluded.url_said_at,
+        -- It names the file of the URL, and is settled once a worker may have written there.
+        key = CASE WHEN d.first_attempt_at IS NULL THEN excluded.key ELSE d.key END,
         state = CASE WHEN d.url IS NULL THEN 'pending' ELSE d.state END,
-        due_at = CASE WHEN d.url IS NULL OR d.state = 'pending' THEN $1 ELSE d.due_at END,
+        due_at = CASE
+            WHEN d.url IS NULL OR (d.state = 'pending' AND excluded.url <> d.url) THEN $1
+            ELSE d.due_at
+        END,
         error_code = CASE WHEN d.url IS NOT NULL THEN d.error_code END,
         error_message = CASE WHEN d.url IS NOT NULL THEN d.error_message END,
-        updated_at = $1
+        updated_at = CASE WHEN excluded.url = d.url THEN d.updated_at ELSE $1 END
     WHERE d.state <> 'stored'
         AND excluded.url IS NOT NULL
-        AND excluded.url IS DISTINCT FROM d.url
-        AND (d.url IS NULL OR coalesce(excluded.expires_at > d.expires_at, excluded.url_said_at > d.url_said_at))
-    RETURNING render_id, state
+        AND (
+            d.url IS NULL
+            OR (coalesce(excluded.expires_at, excluded.url_said_at), excluded.url_said_at, excluded.url,
+                excluded.expires_at IS NOT NULL)
+                > (coalesce(d.expires_at, d.url_said_at), d.url_said_at, d.url, d.expires_at IS NOT NULL)
+        )
+    RETURNING render_id, state, updated_at
+),
+-- What is new among them. OK to go by the time: at worst, who waits looks once more than it must.
+queued AS (
+    SELECT render_id, state FROM filed WHERE updated_at = $1
 ),
 judged AS (
     SELECT
@@ -152,7 +173,12 @@ delivered AS (
 -- Wakes who waits for a render and the workers, of every process; both look by themselves as well.
 woken AS MATERIALIZED (
     SELECT pg_notify('renderhook_renders', changed.render_id)
-    FROM (SELECT render_id FROM moved UNION SELECT render_id FROM queued) AS changed
+    FROM (
+        -- NULL for a render that is new.
+        SELECT id AS render_id FROM render WHERE coalesce((before ->> 'changed')::boolean, true)
+        UNION
+        SELECT render_id FROM queued
+    ) AS changed
     UNION ALL
     SELECT pg_notify('renderhook_downloads', '')
     WHERE EXISTS (SELECT FROM queued WHERE state = 'pending')
@@ -161,8 +187,10 @@ SELECT
     judged.outcome AS "outcome!",
     moved.from_status AS "from_status?",
     moved.to_status AS "to_status?",
-    (SELECT count(*) FROM queued WHERE queued.render_id = judged.render_id) AS "queued!",
+    coalesce(files.queued, 0) AS "queued!",
     (SELECT count(*) FROM woken) AS "woken!"
 FROM judged LEFT JOIN meant USING (ord)
     LEFT JOIN moved ON meant.moves AND moved.render_id = meant.render_id AND moved.to_status = meant.status
+    LEFT JOIN (SELECT render_id, count(*) AS queued FROM queued GROUP BY render_id) AS files
+        ON files.render_id = judged.render_id
 ORDER BY judged.ord

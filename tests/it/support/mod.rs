@@ -1,8 +1,10 @@
 //! What the tests stand on: the service in this process, a sender that signs, and neighbours that can misbehave.
 
 pub(crate) mod app;
+pub(crate) mod proxy;
 pub(crate) mod s3;
 pub(crate) mod wait;
+pub(crate) mod words;
 
 pub(crate) use self::app::{App, Options};
 pub(crate) use self::wait::until;
