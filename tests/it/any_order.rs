@@ -23,7 +23,7 @@ const CASES: u32 = 48;
 
 /// One thing that is said of the render with this number.
 #[derive(Debug, Clone)]
-struct Said {
+struct Saying {
     render: usize,
     action: &'static str,
     /// Everything of the payload but the id.
@@ -31,7 +31,7 @@ struct Said {
     said_at: i64,
 }
 
-impl Said {
+impl Saying {
     fn word(&self, prefix: &str) -> Word {
         let mut payload = self.payload.clone();
         payload["id"] = json!(id(prefix, self.render));
@@ -65,7 +65,7 @@ fn entry() -> impl Strategy<Value = Value> {
     })
 }
 
-fn said() -> impl Strategy<Value = Said> {
+fn said() -> impl Strategy<Value = Saying> {
     let fields = (
         field(["draft", "queued", "rendering", "error", "complete", "complete", "archived"].map(Value::from)),
         field([json!("one"), json!("two"), json!("Two"), json!("été"), Value::Null]),
@@ -94,15 +94,15 @@ fn said() -> impl Strategy<Value = Said> {
                 payload[field] = value;
             }
         }
-        Said { render, action, payload, said_at }
+        Saying { render, action, payload, said_at }
     })
 }
 
 /// A set of words, another order of them in which some come again, and where that order is cut into slices.
 #[derive(Debug, Clone)]
 struct Case {
-    words: Vec<Said>,
-    again: Vec<Said>,
+    words: Vec<Saying>,
+    again: Vec<Saying>,
     cuts: Vec<usize>,
 }
 
@@ -180,7 +180,7 @@ async fn check_history(pool: &PgPool, prefix: &str, recorded: &[Recorded]) {
 /// The four ways of recording a case must end in one state.
 async fn check(pool: &PgPool, pools: &[PgPool], number: usize, case: &Case) {
     let prefix = |way: &str| format!("{way}{number:05}");
-    let words = |said: &[Said], prefix: &str| said.iter().map(|said| said.word(prefix)).collect::<Vec<_>>();
+    let words = |said: &[Saying], prefix: &str| said.iter().map(|said| said.word(prefix)).collect::<Vec<_>>();
 
     let in_order = prefix("order");
     let recorded = record_each(pool, &words(&case.words, &in_order)).await;

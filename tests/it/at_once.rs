@@ -21,8 +21,8 @@ async fn of_fifty_deliveries_of_one_event_at_once_one_is_news(pool: PgPool) {
         let id = format!("render-{round}");
         let word = completed(&id, &["https://files.example/a.mp4", "https://files.example/b.mp4"], None, at(1));
         let mut calls = JoinSet::new();
-        for pool in pools.iter().cycle().take(50).cloned() {
-            let word = [word.clone()];
+        for pool in pools.iter().cycle().take(50) {
+            let (pool, word) = (pool.clone(), [word.clone()]);
             calls.spawn(async move { record::record(&pool, now(), &word).await.unwrap()[0] });
         }
         let recorded = calls.join_all().await;

@@ -57,7 +57,8 @@ async fn eight_workers_claim_every_download_once(pool: PgPool) {
     fill(&pool, 4, 50).await;
     let pools = [connections(&pool, 4), connections(&pool, 4)];
     let mut workers = JoinSet::new();
-    for pool in pools.iter().cycle().take(8).cloned() {
+    for pool in pools.iter().cycle().take(8) {
+        let pool = pool.clone();
         workers.spawn(async move {
             let mut all = Vec::new();
             loop {
