@@ -7,10 +7,8 @@ use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use tracing::error;
 
 use crate::database::DatabaseError;
-use crate::log::LogEvent;
 
 /// The body of every refusal, and of the webhook's answers.
 #[derive(Debug, Serialize)]
@@ -70,11 +68,7 @@ impl Refusal {
 }
 
 impl From<DatabaseError> for Refusal {
-    fn from(trouble: DatabaseError) -> Self {
-        if let DatabaseError::Refused(cause) = trouble {
-            // Not a database that is away, but a statement that should never have been made: a defect of ours.
-            error!(event = %LogEvent::DatabaseLost, error = %cause, "the database refused a statement: please report this");
-        }
+    fn from(_: DatabaseError) -> Self {
         Self::unavailable()
     }
 }

@@ -41,7 +41,7 @@ pub enum DatabaseError {
     Away,
     /// The database refused the statement.
     #[error("the database refused")]
-    Refused(#[source] sqlx::Error),
+    Refused,
 }
 
 impl Database {
@@ -97,7 +97,11 @@ impl Database {
                 self.missed(&cause.to_string());
                 Err(DatabaseError::Away)
             }
-            Ok(Err(cause)) => Err(DatabaseError::Refused(cause)),
+            Ok(Err(cause)) => {
+                // Told here, once: a statement that should never have been made.
+                error!(event = %LogEvent::DatabaseLost, error = %cause, "the database refused a statement: please report this");
+                Err(DatabaseError::Refused)
+            }
             Err(_elapsed) => {
                 self.missed("no answer in time");
                 Err(DatabaseError::Away)

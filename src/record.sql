@@ -128,9 +128,12 @@ filed AS (
         url_said_at = excluded.url_said_at,
         -- It names the file of the URL, and is settled once a worker may have written there.
         key = CASE WHEN d.first_attempt_at IS NULL THEN excluded.key ELSE d.key END,
-        state = CASE WHEN d.url IS NULL THEN 'pending' ELSE d.state END,
+        -- A file that has failed gets another life with a URL that is new.
+        state = CASE WHEN d.url IS NULL OR (d.state = 'failed' AND excluded.url <> d.url) THEN 'pending' ELSE d.state END,
+        attempts = CASE WHEN d.state = 'failed' AND excluded.url <> d.url THEN 0 ELSE d.attempts END,
+        first_attempt_at = CASE WHEN d.state = 'failed' AND excluded.url <> d.url THEN NULL ELSE d.first_attempt_at END,
         due_at = CASE
-            WHEN d.url IS NULL OR (d.state = 'pending' AND excluded.url <> d.url) THEN $1
+            WHEN d.url IS NULL OR (d.state IN ('pending', 'failed') AND excluded.url <> d.url) THEN $1
             ELSE d.due_at
         END,
         error_code = CASE WHEN d.url IS NOT NULL THEN d.error_code END,

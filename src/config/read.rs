@@ -1,5 +1,6 @@
 //! From texts to values, with every mistake noted.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
@@ -7,11 +8,11 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
-/// What is wrong with one setting. Names it, and never shows its value.
+/// What is wrong with one setting. Names it, and never shows a secret's value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mistake {
     /// The setting's name in the environment.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// What is wrong, and what would be right.
     pub problem: String,
 }
@@ -22,8 +23,8 @@ pub struct Mistakes(Vec<Mistake>);
 
 impl Mistakes {
     /// Notes one.
-    pub fn note(&mut self, name: &'static str, problem: impl Into<String>) {
-        self.0.push(Mistake { name, problem: problem.into() });
+    pub fn note(&mut self, name: impl Into<Cow<'static, str>>, problem: impl Into<String>) {
+        self.0.push(Mistake { name: name.into(), problem: problem.into() });
     }
 
     /// Whether there are none.

@@ -97,17 +97,7 @@ impl Settling<'_> {
         loop {
             match self.downloader.database.within(BACKGROUND, self.tell(settlement, now)).await {
                 Ok(settled) => return Some(settled),
-                Err(DatabaseError::Refused(cause)) => {
-                    let lease = &self.claimed.lease;
-                    error!(
-                        event = %LogEvent::DownloadRetried,
-                        render.id = %lease.render_id(),
-                        download.index = lease.index(),
-                        error = %cause,
-                        "the database refused to settle a download: it will be done again when its lease ends"
-                    );
-                    return None;
-                }
+                Err(DatabaseError::Refused) => return None,
                 Err(DatabaseError::Away) => self.stop.run_until_cancelled(tokio::time::sleep(SETTLE_AGAIN)).await?,
             }
         }
