@@ -79,7 +79,11 @@ impl Database {
         let newest = MIGRATIONS.iter().map(|migration| migration.version).max();
         // Not checked at build time, because the table is sqlx's own.
         let applied = sqlx::query_scalar::<_, Option<i64>>("SELECT max(version) FROM _sqlx_migrations WHERE success");
-        Ok(self.within(REQUEST, applied.fetch_one(&self.pool)).await? >= newest)
+        match self.within(REQUEST, applied.fetch_one(&self.pool)).await {
+            Ok(applied) => Ok(applied >= newest),
+            Err(DatabaseError::Refused(cause)) if is_undefined_table(&cause) => Ok(false),
+            Err(trouble) => Err(trouble),
+        }
     }
 
     /// Runs a statement with a deadline.
@@ -116,6 +120,11 @@ impl Database {
             info!(event = %LogEvent::DatabaseRestored, "the database answers again");
         }
     }
+}
+
+/// Whether a statement named a table that is not there.
+fn is_undefined_table(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|refusal| refusal.code().as_deref() == Some("42P01"))
 }
 
 /// Whether an error says that the database is not there, rather than that it dislikes the statement.
