@@ -8,9 +8,11 @@ mod read;
 mod serve;
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::Args;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::postgres::PgConnectOptions;
 
 pub use self::read::{Mistake, Mistakes};
 pub use self::serve::{Config, LogFormat, ServeArgs, Tokens};
@@ -27,9 +29,16 @@ pub struct DatabaseArgs {
 }
 
 impl DatabaseArgs {
-    /// The connection URL; a mistake if there is none.
+    /// The connection URL; a mistake if there is none, or it is no URL of Postgres.
     pub fn read(&self, mistakes: &mut Mistakes) -> SecretString {
-        read::required("DATABASE_URL", self.database_url.as_ref(), self.database_url_file.as_deref(), mistakes)
+        const NAME: &str = "DATABASE_URL";
+        let url = read::required(NAME, self.database_url.as_ref(), self.database_url_file.as_deref(), mistakes);
+        let text = url.expose_secret();
+        // OK to drop the cause: it may quote parts of the URL, which holds a password.
+        if !text.is_empty() && (PgConnectOptions::from_str(text).is_err() || !text.starts_with("postgres")) {
+            mistakes.note(NAME, "must be a URL such as postgres://user:password@host/database");
+        }
+        url
     }
 }
 

@@ -61,12 +61,13 @@ pub(super) fn parsed<T: FromStr>(name: &'static str, text: &str, expected: &str,
     value
 }
 
-/// A length of time such as `5m`.
-pub(super) fn duration(name: &'static str, text: &str, mistakes: &mut Mistakes) -> Duration {
-    humantime::parse_duration(text.trim()).unwrap_or_else(|_| {
+/// A length of time such as `5m`, or a mistake.
+pub(super) fn duration(name: &'static str, text: &str, mistakes: &mut Mistakes) -> Option<Duration> {
+    let duration = humantime::parse_duration(text.trim()).ok();
+    if duration.is_none() {
         mistakes.note(name, "must be a length of time such as 30s, 5m, 1h or 30d");
-        Duration::ZERO
-    })
+    }
+    duration
 }
 
 /// A number of bytes such as `1MiB`.
@@ -179,8 +180,8 @@ mod tests {
     #[test]
     fn lengths_of_time_and_sizes_read_as_people_write_them() {
         let mut mistakes = Mistakes::default();
-        assert_eq!(duration("N", "5m", &mut mistakes), Duration::from_mins(5));
-        assert_eq!(duration("N", "30d", &mut mistakes), Duration::from_hours(720));
+        assert_eq!(duration("N", "5m", &mut mistakes), Some(Duration::from_mins(5)));
+        assert_eq!(duration("N", "30d", &mut mistakes), Some(Duration::from_hours(720)));
         assert_eq!(bytes("N", "1MiB", &mut mistakes), 1 << 20);
         assert_eq!(bytes("N", "20GiB", &mut mistakes), 20 << 30);
         assert!(mistakes.is_empty());

@@ -140,14 +140,14 @@ impl ServeArgs {
             read::bytes("DOWNLOAD_MAX_BYTES", or(&self.download_max_bytes, "20GiB"), &mut mistakes);
         let attempts = count("DOWNLOAD_MAX_ATTEMPTS", or(&self.download_max_attempts, "20"), 1, &mut mistakes);
         let download_lease = read::duration("DOWNLOAD_LEASE", or(&self.download_lease, "60s"), &mut mistakes);
-        if download_lease < Duration::from_secs(1) {
+        if download_lease.is_some_and(|lease| lease < Duration::from_secs(1)) {
             mistakes.note("DOWNLOAD_LEASE", "must be 1s or more: it is renewed at a third of it");
         }
         let log_format = self.log_format(terminal, &mut mistakes);
         let Some(store) = store else { return Err(mistakes) };
         mistakes.or(Config {
             database_url,
-            verifier: Verifier::new(&secrets, tolerance),
+            verifier: Verifier::new(&secrets, tolerance.unwrap_or_default()),
             listen,
             store,
             tokens,
@@ -156,7 +156,7 @@ impl ServeArgs {
             guard,
             download_max_bytes,
             download_max_attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
-            download_lease,
+            download_lease: download_lease.unwrap_or_default(),
             log_format,
         })
     }
