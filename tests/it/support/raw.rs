@@ -90,7 +90,7 @@ pub(crate) async fn exchange(base: &Url, request: impl AsRef<[u8]>) -> Option<Re
 
 /// Asks about a render with the token, by hand because clients take `%2e%2e` for a way up. Gives the status and the JSON.
 pub(crate) async fn ask(base: &Url, id: &str) -> (u16, Value) {
-    let id: String = id.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    let id = percent_encoding::utf8_percent_encode(id, percent_encoding::NON_ALPHANUMERIC);
     let request = format!("GET /renders/{id} HTTP/1.1\r\nhost: h\r\nauthorization: Bearer {TOKEN}\r\n\r\n");
     let reply = exchange(base, request).await.unwrap();
     (reply.status, reply.json())
