@@ -93,6 +93,7 @@ async fn a_render_is_told_in_the_promised_words_and_order(pool: PgPool) {
         (&render["deleted"], &render["archive"], &render["downloads"]),
         (&json!(true), &json!("none"), &json!([]))
     );
+    app.stop().await.unwrap();
 }
 
 #[sqlx::test]
@@ -115,6 +116,8 @@ async fn only_who_has_a_token_is_answered(pool: PgPool) {
 
     let open = start(&pool, &["--api-tokens=none"]).await;
     assert_eq!(open.client.get(open.at("renders/x")).send().await.unwrap().status(), 200);
+    app.stop().await.unwrap();
+    open.stop().await.unwrap();
 }
 
 #[sqlx::test]
@@ -160,6 +163,7 @@ async fn what_is_not_there_is_404_and_a_bad_parameter_400(pool: PgPool) {
         let (status, sentence) = refused(&app, &format!("renders/x?{query}"), Some(&bearer)).await;
         assert_eq!(status, 400, "{query}: {sentence}");
     }
+    app.stop().await.unwrap();
 }
 
 #[sqlx::test]
@@ -191,6 +195,7 @@ async fn a_caller_that_waits_is_answered_when_the_render_is_finished_or_the_time
     };
     let ((archive, took), _) = tokio::join!(wait("slow", "60s"), finish);
     assert_eq!((archive.as_str(), took < Duration::from_secs(20)), ("stored", true), "{took:?}");
+    app.stop().await.unwrap();
 }
 
 /// The headers of a question; the status, the text and the `Content-Range` of its answer.
@@ -238,6 +243,7 @@ async fn a_file_of_a_folder_comes_whole_or_in_part(pool: PgPool) {
             }
         }
     }
+    app.stop().await.unwrap();
 }
 
 #[sqlx::test]
@@ -254,6 +260,7 @@ async fn a_file_that_is_not_stored_is_409_and_one_that_is_gone_503(pool: PgPool)
     std::fs::remove_file(app.folder.path().join("video/gone/0-output.mp4")).unwrap();
     let (status, sentence) = refused(&app, "renders/gone/downloads/0", Some(&bearer)).await;
     assert_eq!((status, sentence.contains("video/gone")), (503, false), "{sentence}");
+    app.stop().await.unwrap();
 }
 
 #[sqlx::test(migrations = false)]

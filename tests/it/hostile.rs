@@ -67,6 +67,7 @@ async fn a_body_is_bounded_by_what_it_announces_and_by_what_comes(pool: PgPool) 
     request.extend(b"0\r\n\r\n");
     assert_eq!(status(exchange(&app.base, request).await.as_ref()), Some(200));
     assert_eq!(count(&pool, "deliveries").await, 1);
+    app.stop().await.unwrap();
 }
 
 #[sqlx::test]
@@ -101,6 +102,7 @@ async fn who_dawdles_is_cut_off(pool: PgPool) {
     };
     tokio::join!(slow_body, slow_head, idle);
     assert_eq!(count(&pool, "deliveries").await, 0);
+    app.stop().await.unwrap();
 }
 
 #[sqlx::test]
@@ -133,6 +135,7 @@ async fn who_hangs_up_or_talks_nonsense_harms_nobody(pool: PgPool) {
     assert_eq!((reply.status, reply.message().is_empty()), (400, false));
     assert_eq!(count(&pool, "deliveries").await, 0);
     assert_eq!(app.post(&body).await.status, 200);
+    app.stop().await.unwrap();
 }
 
 #[sqlx::test]
@@ -157,6 +160,7 @@ async fn requests_of_older_and_hurried_clients_are_answered(pool: PgPool) {
     let reply = exchange(&app.base, padded(400_000)).await;
     assert!(matches!(status(reply.as_ref()), None | Some(431)), "{reply:?}");
     assert_eq!(count(&pool, "renders").await, 4);
+    app.stop().await.unwrap();
 }
 
 #[sqlx::test]
@@ -191,6 +195,7 @@ async fn wrong_methods_and_addresses_are_refused_in_json(pool: PgPool) {
         let reply = ask("GET", path).await;
         assert_eq!((reply.status, reply.message().is_empty()), (404, false), "{path}");
     }
+    app.stop().await.unwrap();
 }
 
 #[sqlx::test]
@@ -211,4 +216,5 @@ async fn signed_deliveries_get_through_a_flood_of_forged_ones(pool: PgPool) {
     };
     tokio::join!(join_all((0..500).map(forged)), join_all((0..20).map(signed)));
     assert_eq!(count(&pool, "deliveries").await, 20);
+    app.stop().await.unwrap();
 }

@@ -88,6 +88,7 @@ async fn whatever_becomes_of_a_body_it_is_answered_and_kept(pool: PgPool) {
         tell.send(problem(&app, &body).await).unwrap();
     }
     tester.join().unwrap().unwrap();
+    app.stop().await.unwrap();
 }
 
 /// What is wrong with what became of a body; nothing is an empty text.

@@ -83,6 +83,7 @@ async fn each_of_the_nine_types_with_each_status_says_the_higher_of_the_two(pool
         }
     }
     assert_eq!(count(&pool, "deliveries").await, 54);
+    app.stop().await.unwrap();
 }
 
 #[sqlx::test]
@@ -114,6 +115,7 @@ async fn what_this_version_does_not_know_is_kept_and_answered_with_200(pool: PgP
     let (answer, outcome) = tell(&app, "video.archived", "finished", "archived").await;
     assert_eq!((answer.status.as_u16(), outcome.as_str()), (200, "unknown"));
     assert_eq!(app.render("finished").await["status"], "complete");
+    app.stop().await.unwrap();
 }
 
 #[sqlx::test]
@@ -131,6 +133,7 @@ async fn a_duplicate_changes_nothing_and_a_late_word_changes_no_status(pool: PgP
     assert_eq!(app.render("one").await, before);
     assert_eq!(count(&pool, "deliveries").await, 3);
     assert_eq!(count(&pool, "transitions").await, 1);
+    app.stop().await.unwrap();
 }
 
 #[sqlx::test]
@@ -152,6 +155,7 @@ async fn of_error_and_canceled_the_first_stands_and_complete_passes_both(pool: P
     let render = app.render("canceled").await;
     assert_eq!(path(&render), "null>rendering rendering>canceled canceled>complete");
     assert_eq!(render["error"], Value::Null);
+    app.stop().await.unwrap();
 }
 
 #[sqlx::test]
@@ -199,6 +203,7 @@ async fn who_cannot_sign_is_refused_and_nothing_is_stored(pool: PgPool) {
         assert_eq!(count(&pool, table).await, 0, "{table}");
     }
     assert_eq!(app.deliver(&good).await.status, 200);
+    app.stop().await.unwrap();
 }
 
 #[sqlx::test]
@@ -210,6 +215,7 @@ async fn any_of_several_secrets_may_have_signed_byte_for_byte(pool: PgPool) {
         let answer = app.deliver(&Delivery::sign(&SecretString::from(secret), NOW.to_string(), body)).await;
         assert_eq!(answer.status.as_u16(), status, "{secret:?}");
     }
+    app.stop().await.unwrap();
 }
 
 #[sqlx::test]
@@ -219,6 +225,7 @@ async fn a_signature_in_capitals_and_a_timestamp_with_zeros_are_taken_as_sent(po
     let mut delivery = Delivery::sign(&SecretString::from(SECRET), format!("000{NOW}"), body);
     delivery.signature.make_ascii_uppercase();
     assert_eq!(app.deliver(&delivery).await.status, 200);
+    app.stop().await.unwrap();
 }
 
 #[sqlx::test]
@@ -249,6 +256,7 @@ async fn a_delivery_outside_the_tolerance_is_kept_and_not_believed(pool: PgPool)
     assert_eq!(app.deliver(&signed_at(0, b"\xff\0")).await.status, 401);
     assert_eq!(last_kept(&pool).await.body, b"\xff\0");
     assert_eq!(count(&pool, "transitions").await, 2);
+    app.stop().await.unwrap();
 }
 
 #[sqlx::test]
@@ -270,6 +278,7 @@ async fn an_authentic_body_that_is_no_event_is_refused_and_kept(pool: PgPool) {
         assert!(row.problem.unwrap().contains(sentence));
     }
     assert_eq!((kept(&pool).await.len(), count(&pool, "renders").await), (5, 0));
+    app.stop().await.unwrap();
 }
 
 #[sqlx::test]
@@ -280,4 +289,5 @@ async fn a_body_above_the_limit_is_refused_and_one_at_the_limit_is_not(pool: PgP
     assert_eq!(app.deliver(&on_its_way(&of_length(1001))).await.status, 413);
     assert_eq!(count(&pool, "deliveries").await, 0);
     assert_eq!(app.deliver(&on_its_way(&of_length(1000))).await.status, 200);
+    app.stop().await.unwrap();
 }

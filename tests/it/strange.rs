@@ -78,6 +78,7 @@ async fn a_field_of_another_shape_costs_that_field_and_nothing_else(pool: PgPool
         (&bare["name"], &bare["deleted"], &bare["archive"]),
         (&Value::Null, &json!(false), &json!("awaiting_urls"))
     );
+    app.stop().await.unwrap();
 }
 
 #[sqlx::test]
@@ -102,6 +103,7 @@ async fn a_date_that_no_calendar_or_database_has_is_not_said(pool: PgPool) {
         assert_eq!(render["downloads"][0]["state"], "pending", "{date}");
         assert!(render["created_at"].is_string(), "{date}");
     }
+    app.stop().await.unwrap();
 }
 
 #[sqlx::test]
@@ -117,6 +119,7 @@ async fn odd_lists_of_downloads_keep_their_places(pool: PgPool) {
     let render = believed(&app, event(2, &format!(r#","downloads":{}"#, json!(many)))).await;
     assert_eq!((render["downloads"].as_array().unwrap().len(), &render["archive"]), (2000, &json!("pending")));
     assert_eq!(render["downloads"][1999]["index"], 1999);
+    app.stop().await.unwrap();
 }
 
 #[sqlx::test]
@@ -131,6 +134,7 @@ async fn long_names_and_large_bodies_are_kept_whole(pool: PgPool) {
     assert!(render["error"]["code"] == code.as_str(), "the error was cut");
     let url = format!("https://h/{}", "u".repeat(1 << 20));
     believed(&app, event(3, &format!(r#","downloads":[{{"url":"{url}"}}]"#))).await;
+    app.stop().await.unwrap();
 }
 
 #[sqlx::test]
@@ -185,6 +189,7 @@ async fn every_id_that_is_kept_can_be_asked_for(pool: PgPool) {
         let (status, row) = deliver(&app, body.as_bytes()).await;
         assert_eq!((status, row.outcome.as_str()), (400, "unreadable"), "{} bytes", id.len());
     }
+    app.stop().await.unwrap();
 }
 
 #[sqlx::test]
@@ -210,4 +215,5 @@ async fn bytes_that_are_no_text_are_mended_where_they_stand(pool: PgPool) {
     for body in [&b"{\"type\":\"video.started\",\"payload\":{\"id\":\"\0\"}}"[..], b"\0", b"\xff", b"\xef\xbb\xbf{}"] {
         assert_eq!(deliver(&app, body).await.0, 400);
     }
+    app.stop().await.unwrap();
 }
