@@ -8,8 +8,8 @@ use tempfile::TempDir;
 use tokio::time::{Instant, timeout};
 
 use crate::support::app::{signed, video};
+use crate::support::cutter::{Proxy, Way};
 use crate::support::process::{Service, database_url, serve};
-use crate::support::proxy::{Proxy, Way};
 use crate::support::rows::count;
 use crate::support::until;
 
