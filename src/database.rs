@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures::FutureExt;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -79,7 +80,12 @@ impl Database {
         let newest = MIGRATIONS.iter().map(|migration| migration.version).max();
         // Not checked at build time, because the table is sqlx's own.
         let applied = sqlx::query_scalar::<_, Option<i64>>("SELECT max(version) FROM _sqlx_migrations WHERE success");
-        Ok(self.within(REQUEST, applied.fetch_one(&self.pool)).await? >= newest)
+        let applied = applied.fetch_one(&self.pool);
+        let applied = applied.map(|applied| match applied {
+            Err(error) if is_undefined_table(&error) => Ok(None),
+            applied => applied,
+        });
+        Ok(self.within(REQUEST, applied).await? >= newest)
     }
 
     /// Runs a statement with a deadline.
@@ -120,6 +126,11 @@ impl Database {
             info!(event = %LogEvent::DatabaseRestored, "the database answers again");
         }
     }
+}
+
+/// Whether a statement named a table that is not there.
+fn is_undefined_table(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|refusal| refusal.code().as_deref() == Some("42P01"))
 }
 
 /// Whether an error says that the database is not there, rather than that it dislikes the statement.

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -22,10 +23,11 @@ use crate::store::{Store, StoreError};
 /// The handler, for GET and HEAD.
 pub async fn get(
     State(renders): State<Arc<Renders>>,
-    Path((id, index)): Path<(String, String)>,
+    place: Result<Path<(String, String)>, PathRejection>,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
+    let Path((id, index)) = place.map_err(|_| no_such_file())?;
     let id = render_id(&id)?;
     let index = index.parse().map_err(|_| no_such_file())?;
     let found = query::file(renders.database.pool(), &id, index);

@@ -99,7 +99,7 @@ impl Word {
     fn told(&self) -> Value {
         let mut facts = self.facts.clone();
         if self.status == Some(Status::Complete) {
-            facts.error.get_or_insert(Nullable::Null);
+            facts.error = Some(Nullable::Null);
         }
         let Ok(Value::Object(facts)) = serde_json::to_value(facts) else { return json!({}) };
         let (rank, said_at) = (self.rank(), self.said_at.timestamp_micros());

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -52,9 +52,10 @@ pub struct Parameters {
 /// The handler.
 pub async fn get(
     State(renders): State<Arc<Renders>>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
     parameters: Result<Query<Parameters>, QueryRejection>,
 ) -> Result<Json<Render>, Refusal> {
+    let Path(id) = id.map_err(|_| unknown_render())?;
     let Query(parameters) = parameters.map_err(|error| Refusal::bad_request(error.body_text()))?;
     let wait = parameters.wait.as_deref().map(wait).transpose()?.unwrap_or_default();
     renders.find(&render_id(&id)?, wait).await.map(Json)

@@ -11,7 +11,7 @@ mod signals;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::Mistakes;
 
@@ -43,10 +43,31 @@ enum Command {
 /// The command line as clap knows it.
 #[must_use]
 pub fn command() -> clap::Command {
-    Cli::command()
+    let command = Cli::command();
+    let settings = command.find_subcommand("serve").map(settings).unwrap_or_default();
+    command.after_help(format!(
+        "Settings of `serve`, as variables of the environment (each is a flag as well):\n{settings}"
+    ))
+}
+
+/// The settings of a command, a line each.
+fn settings(command: &clap::Command) -> String {
+    let lines = command.get_arguments().filter_map(|flag| {
+        let (name, help) = (flag.get_env()?.to_string_lossy(), flag.get_help()?.to_string());
+        let defaults: Vec<_> = flag.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
+        let default = if defaults.is_empty() { String::new() } else { format!(" [default: {}]", defaults.join(",")) };
+        Some(format!("  {name:<30} {help}{default}"))
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 impl Cli {
+    /// Reads the command line; ends the process with 2 where it cannot be read.
+    #[must_use]
+    pub fn read() -> Self {
+        Self::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit())
+    }
+
     /// Runs the command. 0 is success, 2 a mistake in flags or settings, 1 everything else.
     pub async fn run(self) -> ExitCode {
         let done = match self.command {

@@ -7,10 +7,12 @@
 mod read;
 mod serve;
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::str::FromStr;
 
 use clap::Args;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::postgres::PgConnectOptions;
 
 pub use self::read::{Mistake, Mistakes};
 pub use self::serve::{Config, LogFormat, ServeArgs, Tokens};
@@ -23,13 +25,20 @@ pub struct DatabaseArgs {
     pub database_url: Option<SecretString>,
     /// A file that holds `DATABASE_URL`
     #[arg(long, env = "DATABASE_URL_FILE", value_name = "PATH")]
-    pub database_url_file: Option<PathBuf>,
+    pub database_url_file: Option<OsString>,
 }
 
 impl DatabaseArgs {
-    /// The connection URL; a mistake if there is none.
+    /// The connection URL; a mistake if there is none, or it is no URL of Postgres.
     pub fn read(&self, mistakes: &mut Mistakes) -> SecretString {
-        read::required("DATABASE_URL", self.database_url.as_ref(), self.database_url_file.as_deref(), mistakes)
+        const NAME: &str = "DATABASE_URL";
+        let url = read::required(NAME, self.database_url.as_ref(), self.database_url_file.as_deref(), mistakes);
+        let text = url.expose_secret();
+        // OK to drop the cause: it may quote parts of the URL, which holds a password.
+        if !text.is_empty() && (PgConnectOptions::from_str(text).is_err() || !text.starts_with("postgres")) {
+            mistakes.note(NAME, "must be a URL such as postgres://user:password@host/database");
+        }
+        url
     }
 }
 
@@ -41,7 +50,7 @@ pub struct SecretArgs {
     pub magic_hour_webhook_secret: Option<SecretString>,
     /// A file that holds `MAGIC_HOUR_WEBHOOK_SECRET`
     #[arg(long, env = "MAGIC_HOUR_WEBHOOK_SECRET_FILE", value_name = "PATH")]
-    pub magic_hour_webhook_secret_file: Option<PathBuf>,
+    pub magic_hour_webhook_secret_file: Option<OsString>,
 }
 
 impl SecretArgs {

@@ -1,6 +1,7 @@
 //! From texts to values, with every mistake noted.
 
 use std::borrow::Cow;
+use std::ffi::OsStr;
 use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
@@ -62,12 +63,13 @@ pub(super) fn parsed<T: FromStr>(name: &'static str, text: &str, expected: &str,
     value
 }
 
-/// A length of time such as `5m`.
-pub(super) fn duration(name: &'static str, text: &str, mistakes: &mut Mistakes) -> Duration {
-    humantime::parse_duration(text.trim()).unwrap_or_else(|_| {
+/// A length of time such as `5m`, or a mistake.
+pub(super) fn duration(name: &'static str, text: &str, mistakes: &mut Mistakes) -> Option<Duration> {
+    let duration = humantime::parse_duration(text.trim()).ok();
+    if duration.is_none() {
         mistakes.note(name, "must be a length of time such as 30s, 5m, 1h or 30d");
-        Duration::ZERO
-    })
+    }
+    duration
 }
 
 /// A number of bytes such as `1MiB`.
@@ -81,40 +83,43 @@ pub(super) fn bytes(name: &'static str, text: &str, mistakes: &mut Mistakes) -> 
 pub(super) fn optional(
     name: &'static str,
     value: Option<&SecretString>,
-    file: Option<&Path>,
+    file: Option<&OsStr>,
     mistakes: &mut Mistakes,
 ) -> Option<SecretString> {
     let value = value.filter(|value| !value.expose_secret().is_empty());
-    let file = file.filter(|file| !file.as_os_str().is_empty());
+    let file = file.filter(|file| !file.is_empty()).map(Path::new);
     match (value, file) {
         (Some(_), Some(_)) => {
             mistakes.note(name, format!("is set, and {name}_FILE as well: set one of them"));
             None
         }
         (Some(value), None) => Some(value.clone()),
-        (None, Some(file)) => match std::fs::read_to_string(file) {
-            Ok(text) => {
-                let text =
-                    text.strip_suffix('\n').map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));
-                if text.is_empty() {
-                    mistakes.note(name, format!("the file that {name}_FILE names is empty"));
-                }
-                Some(SecretString::from(text))
-            }
-            Err(error) => {
-                mistakes.note(name, format!("the file that {name}_FILE names cannot be read: {error}"));
-                None
-            }
-        },
+        (None, Some(file)) => secret_file(name, file, mistakes),
         (None, None) => None,
     }
+}
+
+/// The secret in the file that `name`_FILE names.
+pub(super) fn secret_file(name: &str, file: &Path, mistakes: &mut Mistakes) -> Option<SecretString> {
+    let text = match std::fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(error) => {
+            mistakes.note(format!("{name}_FILE"), format!("the file that it names cannot be read: {error}"));
+            return None;
+        }
+    };
+    let text = text.strip_suffix('\n').map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));
+    if text.is_empty() {
+        mistakes.note(format!("{name}_FILE"), "the file that it names is empty");
+    }
+    Some(SecretString::from(text))
 }
 
 /// A secret that has to be there. Where it is not, the mistake is noted and the value is empty.
 pub(super) fn required(
     name: &'static str,
     value: Option<&SecretString>,
-    file: Option<&Path>,
+    file: Option<&OsStr>,
     mistakes: &mut Mistakes,
 ) -> SecretString {
     let mut own = Mistakes::default();
@@ -146,7 +151,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
         let mut mistakes = Mistakes::default();
-        let secret = optional("NAME", None, Some(file.path()), &mut mistakes);
+        let secret = optional("NAME", None, Some(file.path().as_os_str()), &mut mistakes);
         (secret.map(|secret| secret.expose_secret().to_owned()), mistakes)
     }
 
@@ -162,7 +167,7 @@ mod tests {
     fn a_secret_set_twice_is_a_mistake_and_its_value_is_not_told() {
         let mut mistakes = Mistakes::default();
         let value = SecretString::from("hush");
-        required("NAME", Some(&value), Some(Path::new("/nowhere")), &mut mistakes);
+        required("NAME", Some(&value), Some(OsStr::new("/nowhere")), &mut mistakes);
         let told = mistakes.to_string();
         assert!(told.contains("NAME_FILE as well") && !told.contains("hush"), "{told}");
     }
@@ -180,8 +185,8 @@ mod tests {
     #[test]
     fn lengths_of_time_and_sizes_read_as_people_write_them() {
         let mut mistakes = Mistakes::default();
-        assert_eq!(duration("N", "5m", &mut mistakes), Duration::from_mins(5));
-        assert_eq!(duration("N", "30d", &mut mistakes), Duration::from_hours(720));
+        assert_eq!(duration("N", "5m", &mut mistakes), Some(Duration::from_mins(5)));
+        assert_eq!(duration("N", "30d", &mut mistakes), Some(Duration::from_hours(720)));
         assert_eq!(bytes("N", "1MiB", &mut mistakes), 1 << 20);
         assert_eq!(bytes("N", "20GiB", &mut mistakes), 20 << 30);
         assert!(mistakes.is_empty());

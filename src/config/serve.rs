@@ -1,8 +1,9 @@
 //! The settings of `serve`.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use clap::{Args, FromArgMatches, ValueEnum};
@@ -43,7 +44,7 @@ pub struct ServeArgs {
     api_tokens: Option<SecretString>,
     /// A file that holds `API_TOKENS`
     #[arg(long, env = "API_TOKENS_FILE", value_name = "PATH")]
-    api_tokens_file: Option<PathBuf>,
+    api_tokens_file: Option<OsString>,
     /// How far a delivery's time may be from ours, either way
     #[arg(long, env = "SIGNATURE_TOLERANCE", value_name = "TIME", default_value = "5m")]
     signature_tolerance: String,
@@ -73,7 +74,7 @@ pub struct ServeArgs {
     magic_hour_api_key: Option<SecretString>,
     /// A file that holds `MAGIC_HOUR_API_KEY`
     #[arg(long, env = "MAGIC_HOUR_API_KEY_FILE", value_name = "PATH")]
-    magic_hour_api_key_file: Option<PathBuf>,
+    magic_hour_api_key_file: Option<OsString>,
     /// Magic Hour's API; may carry a path
     #[arg(long, env = "MAGIC_HOUR_API_URL", value_name = "URL", default_value = "https://api.magichour.ai")]
     magic_hour_api_url: String,
@@ -162,7 +163,7 @@ impl ServeArgs {
             read::bytes("DOWNLOAD_MAX_BYTES", or(&self.download_max_bytes, "20GiB"), &mut mistakes);
         let attempts = count("DOWNLOAD_MAX_ATTEMPTS", or(&self.download_max_attempts, "20"), 1, &mut mistakes);
         let download_lease = read::duration("DOWNLOAD_LEASE", or(&self.download_lease, "60s"), &mut mistakes);
-        if download_lease < Duration::from_secs(1) {
+        if download_lease.is_some_and(|lease| lease < Duration::from_secs(1)) {
             mistakes.note("DOWNLOAD_LEASE", "must be 1s or more: it is renewed at a third of it");
         }
         let event_retention = read::duration("EVENT_RETENTION", or(&self.event_retention, "30d"), &mut mistakes);
@@ -176,7 +177,7 @@ impl ServeArgs {
         let Some(store) = store else { return Err(mistakes) };
         mistakes.or(Config {
             database_url,
-            verifier: Verifier::new(&secrets, tolerance),
+            verifier: Verifier::new(&secrets, tolerance.unwrap_or_default()),
             listen,
             store,
             tokens,
@@ -185,10 +186,10 @@ impl ServeArgs {
             guard,
             download_max_bytes,
             download_max_attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
-            download_lease,
+            download_lease: download_lease.unwrap_or_default(),
             magic_hour,
             delete_after_store: delete_after_store.unwrap_or(false),
-            event_retention,
+            event_retention: event_retention.unwrap_or_default(),
             log_format,
         })
     }
@@ -290,20 +291,18 @@ fn cloud_variables(
     mistakes: &mut Mistakes,
 ) -> HashMap<String, String> {
     let clouds = ["AWS_", "AZURE_", "GOOGLE_"];
-    let mut variables = HashMap::new();
-    for (name, value) in environment {
-        if value.is_empty() || !clouds.iter().any(|cloud| name.starts_with(cloud)) {
-            continue;
+    let given = environment
+        .into_iter()
+        .filter(|(name, value)| !value.is_empty() && clouds.iter().any(|cloud| name.starts_with(cloud)));
+    let is_ours = |name: &str| name.ends_with("_FILE") && !FILES_OF_THE_CLOUDS.contains(&name);
+    let (files, mut variables): (HashMap<_, _>, HashMap<_, _>) = given.partition(|(name, _)| is_ours(name));
+    for (name, path) in files {
+        let plain = name.trim_end_matches("_FILE");
+        if variables.contains_key(plain) {
+            mistakes.note(plain.to_owned(), format!("is set, and {name} as well: set one of them"));
         }
-        match name.strip_suffix("_FILE") {
-            Some(plain) if !FILES_OF_THE_CLOUDS.contains(&name.as_str()) => {
-                let secret = read::optional("STORAGE_URL", None, Some(Path::new(&value)), mistakes);
-                variables.extend(secret.map(|secret| (plain.to_owned(), secret.expose_secret().to_owned())));
-            }
-            _ => {
-                variables.insert(name, value);
-            }
-        }
+        let secret = read::secret_file(plain, Path::new(&path), mistakes);
+        variables.extend(secret.map(|secret| (plain.to_owned(), secret.expose_secret().to_owned())));
     }
     variables
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, Utc};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use url::Url;
@@ -158,9 +158,11 @@ fn whole_number(raw: &RawValue) -> Option<i64> {
     if number.fract() == 0.0 { format!("{number:.0}").parse().ok() } else { None }
 }
 
-/// RFC 3339, whose years from 0000 to 9999 all fit a Postgres timestamp.
+/// RFC 3339, in the years that it and Postgres both write: there is no year 0000 for Postgres, and an offset can lead
+/// out of either end.
 fn time(raw: &RawValue) -> Option<DateTime<Utc>> {
-    DateTime::parse_from_rfc3339(&json::text(raw)?).ok().map(|time| time.to_utc())
+    let time = DateTime::parse_from_rfc3339(&json::text(raw)?).ok()?.to_utc();
+    (1..=9999).contains(&time.year()).then_some(time)
 }
 
 /// An entry is an object with a `url`; a bare string is taken for the URL itself.
@@ -220,6 +222,20 @@ mod tests {
         for (number, expected) in table {
             let payload = payload(&format!(r#","credits_charged":{number}"#));
             assert_eq!(payload.facts.credits_charged, expected, "{number}");
+        }
+    }
+
+    #[test]
+    fn a_time_is_said_only_in_the_years_that_the_database_writes() {
+        let table = [
+            ("0000-12-31T23:59:59Z", false),
+            ("0001-01-01T00:00:00Z", true),
+            ("0001-01-01T00:00:00+00:01", false),
+            ("9999-12-31T23:59:59Z", true),
+            ("9999-12-31T23:59:59-00:01", false),
+        ];
+        for (time, said) in table {
+            assert_eq!(payload(&format!(r#","created_at":"{time}""#)).facts.created_at.is_some(), said, "{time}");
         }
     }
 

@@ -67,7 +67,8 @@ impl Bucket {
                         builder.with_config(key, value)
                     });
                 // Who writes http:// in the endpoint means it: a store in the same network.
-                Ok(Self::of(Arc::new(builder.with_allow_http(plain_http).build()?), prefix, address))
+                let builder = if plain_http { builder.with_allow_http(true) } else { builder };
+                Ok(Self::of(Arc::new(builder.build()?), prefix, address))
             }
             ObjectStoreScheme::GoogleCloudStorage => {
                 let builder = GoogleCloudStorageBuilder::new().with_url(url.as_str()).with_retry(retries());

@@ -42,8 +42,18 @@ pub enum StoreError {
     #[error("{0}")]
     Folder(#[from] std::io::Error),
     /// The bucket failed.
-    #[error("{0}")]
+    #[error("{}", without_queries(.0))]
     Bucket(#[from] object_store::Error),
+}
+
+/// An error's text without the queries of the URLs in it, which are nobody else's to know.
+fn without_queries(error: &object_store::Error) -> String {
+    let words = error.to_string();
+    let words = words.split(' ').map(|word| match word.split_once('?') {
+        Some((url, _)) if url.contains("://") => url,
+        _ => word,
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// Why a `STORAGE_URL` cannot be used.
@@ -193,5 +203,18 @@ impl Upload {
             Self::Folder(upload) => upload.abort().await,
             Self::Bucket(upload) => upload.abort().await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_query_of_a_url_shows_in_an_error() {
+        let text = "Error performing PUT http://h/b/k?partNumber=1&uploadId=hush in 1s, after 3 retries. Why?";
+        let error = object_store::Error::Generic { store: "S3", source: text.into() };
+        let told = StoreError::from(error).to_string();
+        assert!(told.contains("PUT http://h/b/k in 1s") && told.ends_with("Why?") && !told.contains("hush"), "{told}");
     }
 }

@@ -1,12 +1,20 @@
 //! The service as a whole, against real neighbours: Postgres, HTTP servers, files and an S3 server.
 
 mod any_order;
+mod asking;
 mod at_once;
+mod command_line;
 mod compose;
+mod hostile;
 mod journey;
+mod mutated;
+mod outage;
+mod process;
 mod queueing;
+mod receiving;
 mod rules;
 mod schema;
+mod strange;
 mod support;
 mod urls;
 mod wakings;

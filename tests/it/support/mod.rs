@@ -1,7 +1,12 @@
 //! What the tests stand on: the service in this process, a sender that signs, and neighbours that can misbehave.
 
 pub(crate) mod app;
+pub(crate) mod cutter;
+pub(crate) mod origin;
+pub(crate) mod process;
 pub(crate) mod proxy;
+pub(crate) mod raw;
+pub(crate) mod rows;
 pub(crate) mod s3;
 pub(crate) mod wait;
 pub(crate) mod words;

@@ -1,0 +1,144 @@
+//! A way to Postgres that can be blocked, and cut at a word.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::sync::watch;
+use url::Url;
+
+/// What the way is like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Open.
+    Open,
+    /// Whatever is sent stays on the way; connections are taken and stay up, also once the way is open again.
+    Stalled,
+    /// Connections are reset, those that there are and those to come.
+    Refused,
+    /// The connection that sends these bytes is reset before Postgres has seen them.
+    CutBefore(Vec<u8>),
+    /// Postgres gets what holds these bytes and answers; then the connection is reset, and nobody hears the answer.
+    CutAfter(Vec<u8>),
+    /// Postgres gets what holds these bytes and answers; nobody hears it, and the connection stays up.
+    MuteAfter(Vec<u8>),
+}
+
+/// The proxy. It ends with the runtime.
+pub(crate) struct Proxy {
+    address: SocketAddr,
+    upstream: Url,
+    way: Arc<watch::Sender<Way>>,
+}
+
+impl Proxy {
+    /// Starts it on 127.0.0.1, in front of the server of `upstream`.
+    pub(crate) async fn start(upstream: &Url) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let way = Arc::new(watch::Sender::new(Way::Open));
+        let (server, ways) = (Server::of(upstream), way.clone());
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                tokio::spawn(carry(client, server.clone(), ways.subscribe()));
+            }
+        });
+        Self { address, upstream: upstream.clone(), way }
+    }
+
+    /// The URL of the same database by way of the proxy.
+    pub(crate) fn url(&self) -> Url {
+        let mut url = self.upstream.clone();
+        url.set_query(Some("sslmode=disable"));
+        url.set_ip_host(self.address.ip()).unwrap();
+        url.set_port(Some(self.address.port())).unwrap();
+        url
+    }
+
+    /// Changes the way, for every connection.
+    pub(crate) fn set(&self, way: Way) {
+        self.way.send_replace(way);
+    }
+}
+
+#[derive(Clone)]
+enum Server {
+    Socket(PathBuf),
+    Address(String),
+}
+
+impl Server {
+    fn of(url: &Url) -> Self {
+        let port = url.port().unwrap_or(5432);
+        match url.query_pairs().find(|(name, value)| name == "host" && value.starts_with('/')) {
+            Some((_, folder)) => Self::Socket(PathBuf::from(folder.as_ref()).join(format!(".s.PGSQL.{port}"))),
+            None => Self::Address(format!("{}:{port}", url.host_str().unwrap())),
+        }
+    }
+
+    async fn connect(
+        &self,
+    ) -> std::io::Result<(Box<dyn AsyncRead + Send + Unpin>, Box<dyn AsyncWrite + Send + Unpin>)> {
+        Ok(match self {
+            Self::Socket(path) => {
+                let (read, write) = UnixStream::connect(path).await?.into_split();
+                (Box::new(read), Box::new(write))
+            }
+            Self::Address(address) => {
+                let (read, write) = TcpStream::connect(address).await?.into_split();
+                (Box::new(read), Box::new(write))
+            }
+        })
+    }
+}
+
+/// Carries one connection until an end of it goes or the way says so. What it drops is reset, not closed.
+async fn carry(mut client: TcpStream, server: Server, mut way: watch::Receiver<Way>) -> std::io::Result<()> {
+    client.set_zero_linger()?;
+    let (mut answers, mut questions) = server.connect().await?;
+    let (mut from_client, mut from_server) = (vec![0; 64 << 10], vec![0; 64 << 10]);
+    let mut mute = false;
+    loop {
+        let now = way.borrow_and_update().clone();
+        match now {
+            Way::Refused => return Ok(()),
+            Way::Stalled => return stay(client, way).await,
+            _ => {}
+        }
+        tokio::select! {
+            changed = way.changed() => if changed.is_err() { return Ok(()) },
+            read = client.read(&mut from_client) => {
+                let bytes = &from_client[..read?];
+                let holds = |word: &[u8]| bytes.windows(word.len()).any(|window| window == word);
+                match &now {
+                    _ if bytes.is_empty() => return Ok(()),
+                    Way::CutBefore(word) if holds(word) => return Ok(()),
+                    Way::CutAfter(word) | Way::MuteAfter(word) => mute |= holds(word),
+                    _ => {}
+                }
+                questions.write_all(bytes).await?;
+            }
+            read = answers.read(&mut from_server) => {
+                let bytes = &from_server[..read?];
+                match &now {
+                    _ if bytes.is_empty() => return Ok(()),
+                    Way::CutAfter(_) if mute => return Ok(()),
+                    _ if mute => return stay(client, way).await,
+                    _ => client.write_all(bytes).await?,
+                }
+            }
+        }
+    }
+}
+
+/// Holds a connection that nothing comes through any more, until connections are refused.
+async fn stay(client: TcpStream, mut way: watch::Receiver<Way>) -> std::io::Result<()> {
+    let refused = way.wait_for(|way| *way == Way::Refused);
+    // OK because a test that ends has no use for the connection.
+    let _ = tokio::time::timeout(Duration::from_mins(10), refused).await;
+    drop(client);
+    Ok(())
+}

@@ -1,0 +1,97 @@
+//! HTTP by hand, for requests that no client would make.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use url::Url;
+
+use super::app::TOKEN;
+use super::wait::PATIENCE;
+
+/// An answer as it came over the wire.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Reply {
+    /// The status code.
+    pub(crate) status: u16,
+    /// The head, in lower case.
+    pub(crate) head: String,
+    /// The body.
+    pub(crate) body: Vec<u8>,
+}
+
+impl Reply {
+    /// The value of a header.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    }
+
+    /// The body as JSON.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("no JSON ({error}): {self:?}"))
+    }
+
+    /// The sentence of a refusal, which has nothing beside it.
+    pub(crate) fn message(&self) -> String {
+        assert_eq!(self.header("content-type"), Some("application/json"), "{self:?}");
+        let json = self.json();
+        assert_eq!(json.as_object().map(serde_json::Map::len), Some(1), "{json}");
+        json["message"].as_str().unwrap().to_owned()
+    }
+}
+
+/// A connection to the service.
+pub(crate) struct Wire(TcpStream);
+
+impl Wire {
+    /// Connects.
+    pub(crate) async fn to(base: &Url) -> Self {
+        let address = (base.host_str().unwrap(), base.port().unwrap());
+        Self(TcpStream::connect(address).await.unwrap())
+    }
+
+    /// Sends bytes as they are. Whether all of them were taken.
+    pub(crate) async fn say(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        self.0.write_all(bytes.as_ref()).await.is_ok()
+    }
+
+    /// The next answer; `None` if the connection ends before there is one.
+    pub(crate) async fn hear(&mut self) -> Option<Reply> {
+        self.hear_within(PATIENCE).await
+    }
+
+    /// The next answer, waited for as long as the test says.
+    pub(crate) async fn hear_within(&mut self, patience: Duration) -> Option<Reply> {
+        timeout(patience, self.read()).await.expect("an answer, or the connection's end")
+    }
+
+    async fn read(&mut self) -> Option<Reply> {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(self.0.read_u8().await.ok()?);
+        }
+        let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
+        let mut reply = Reply { status: head.split(' ').nth(1)?.parse().ok()?, head, body: Vec::new() };
+        let length = reply.header("content-length").map_or(0, |length| length.parse().unwrap());
+        reply.body.resize(length, 0);
+        self.0.read_exact(&mut reply.body).await.ok()?;
+        Some(reply)
+    }
+}
+
+/// Sends a whole request on a connection of its own.
+pub(crate) async fn exchange(base: &Url, request: impl AsRef<[u8]>) -> Option<Reply> {
+    let mut wire = Wire::to(base).await;
+    wire.say(request).await;
+    wire.hear().await
+}
+
+/// Asks about a render with the token, by hand because clients take `%2e%2e` for a way up. Gives the status and the JSON.
+pub(crate) async fn ask(base: &Url, id: &str) -> (u16, Value) {
+    let id = percent_encoding::utf8_percent_encode(id, percent_encoding::NON_ALPHANUMERIC);
+    let request = format!("GET /renders/{id} HTTP/1.1\r\nhost: h\r\nauthorization: Bearer {TOKEN}\r\n\r\n");
+    let reply = exchange(base, request).await.unwrap();
+    (reply.status, reply.json())
+}
