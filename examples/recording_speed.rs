@@ -10,7 +10,6 @@ use bytes::Bytes;
 use futures::future::try_join_all;
 use renderhook::clock::Clock;
 use renderhook::database::MIGRATIONS;
-use renderhook::event;
 use renderhook::record::{self, Word};
 use renderhook::verify::{Seal, Verdict, Verifier, sign};
 use secrecy::SecretString;
@@ -103,6 +102,5 @@ fn word(event_type: &str, payload: &Value) -> Word {
     let seal = Seal::read([signature.as_bytes()], [timestamp.as_bytes()]).expect("well-formed headers");
     let verdict = Verifier::new(&[secret], Duration::from_mins(1)).verify(&seal, Bytes::from(body), now);
     let Ok(Verdict::Fresh(verified)) = verdict else { panic!("it was signed just now") };
-    let event = event::read(&verified.delivery().body).expect("a whole event");
-    Word::webhook(&verified, event)
+    Word::webhook(&verified).expect("a whole event")
 }

@@ -48,7 +48,7 @@ log_events! {
     HttpResponded = "http.responded",
     /// A delivery was recorded.
     WebhookRecorded = "webhook.recorded",
-    /// A delivery of an event that had been delivered before; it changed nothing.
+    /// A delivery of an event that had been delivered before; it moved nothing.
     WebhookDuplicate = "webhook.duplicate",
     /// A delivery whose status the render had already passed.
     WebhookLate = "webhook.late",

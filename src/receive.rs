@@ -20,7 +20,7 @@ use tracing::{error, info, warn};
 use crate::answer::{Message, Refusal};
 use crate::clock::Clock;
 use crate::database::{Database, REQUEST};
-use crate::event::{self, Event};
+use crate::event::{self, EventType};
 use crate::log::LogEvent;
 use crate::record::{self, Outcome, Recorded, Word};
 use crate::render::Kind;
@@ -84,22 +84,21 @@ impl Receiver {
 
     async fn believe(&self, verified: Verified) -> Result<&'static str, Refusal> {
         let pool = self.database.pool();
-        let event = match event::read(&verified.delivery().body) {
-            Ok(event) => event,
+        let word = match Word::webhook(&verified) {
+            Ok(word) => [word],
             Err(why) => {
                 self.database.within(REQUEST, record::keep_unreadable(pool, &verified, why)).await?;
                 error!(event = %LogEvent::WebhookUnreadable, error = %why, "kept an authentic delivery that is no event");
                 return Err(Refusal::bad_request(format!("{why}; the body is kept")));
             }
         };
-        let word = [Word::webhook(&verified, event.clone())];
         let recorded = record::record(pool, verified.delivery().received_at, &word);
         let recorded = self.database.within(REQUEST, recorded).await?;
         let recorded = recorded.into_iter().next().ok_or_else(Refusal::unavailable)?;
-        say_recorded(&verified, &event, recorded);
+        say_recorded(&verified, &word[0], recorded);
         Ok(match recorded.outcome {
             Outcome::Recorded => "recorded",
-            Outcome::Duplicate => "recorded before: a duplicate changes nothing",
+            Outcome::Duplicate => "a duplicate: this event was recorded before",
             Outcome::Late => "recorded: the render had already come further",
             Outcome::Unknown => "recorded: this type or status is not known yet and is kept",
         })
@@ -113,7 +112,7 @@ impl Receiver {
         warn!(
             event = %LogEvent::WebhookStale,
             render.id = event.as_ref().map(|event| event.payload.id.as_str()).unwrap_or_default(),
-            lag_ms = delivery.lag().map(|lag| lag.num_milliseconds()),
+            lag_ms = delivery.lag_ms(),
             "an authentic delivery was signed outside the tolerance: it is kept and not believed; compare this \
              machine's clock with the sender's"
         );
@@ -138,22 +137,21 @@ fn rejected(why: Rejection) -> Refusal {
     Refusal::new(StatusCode::UNAUTHORIZED, why.to_string())
 }
 
-fn say_recorded(verified: &Verified, event: &Event, recorded: Recorded) {
+fn say_recorded(verified: &Verified, word: &Word, recorded: Recorded) {
     let log_event = match recorded.outcome {
         Outcome::Recorded => LogEvent::WebhookRecorded,
         Outcome::Duplicate => LogEvent::WebhookDuplicate,
         Outcome::Late => LogEvent::WebhookLate,
         Outcome::Unknown => LogEvent::WebhookUnknown,
     };
-    let kind = event.event_type.kind();
     info!(
         event = %log_event,
-        webhook.r#type = event.event_type.as_str(),
-        render.id = %event.payload.id,
-        render.kind = kind.map(Kind::as_str),
-        lag_ms = verified.delivery().lag().map(|lag| lag.num_milliseconds()),
+        webhook.r#type = word.event_type().map(EventType::as_str),
+        render.id = %word.render_id(),
+        render.kind = word.kind().map(Kind::as_str),
+        lag_ms = verified.delivery().lag_ms(),
         downloads.queued = recorded.queued,
         "recorded a delivery"
     );
-    record::say_moved(&event.payload.id, kind, recorded.moved);
+    record::say_moved(word.render_id(), word.kind(), recorded.moved);
 }

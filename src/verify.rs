@@ -101,6 +101,12 @@ impl Delivery {
     pub fn lag(&self) -> Option<TimeDelta> {
         self.sent_at.map(|sent_at| self.received_at - sent_at)
     }
+
+    /// The same in milliseconds, as rows and logs have it.
+    #[must_use]
+    pub fn lag_ms(&self) -> Option<i64> {
+        self.lag().map(|lag| lag.num_milliseconds())
+    }
 }
 
 /// An authentic delivery whose time is within the tolerance: its payload may be believed.

@@ -29,6 +29,11 @@ pub(super) struct Args {
     port: u16,
 }
 
+/// One line of the story.
+fn say(who: &str, what: impl AsRef<str>) {
+    println!("{who:>11}  {}", what.as_ref());
+}
+
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     std::fs::create_dir_all(&args.folder).with_context(|| format!("cannot make {}", args.folder.display()))?;
     let folder = args.folder.canonicalize()?;

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use url::Url;
 use uuid::Uuid;
 
-use super::story::say;
+use super::say;
 use crate::app;
 use crate::clock::Clock;
 use crate::cluster::{Cluster, Durability};

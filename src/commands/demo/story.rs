@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use url::Url;
 use uuid::Uuid;
 
+use super::say;
 use super::stage::Stage;
 use crate::clock::Clock;
 use crate::query;
@@ -16,11 +17,6 @@ use crate::render::Kind;
 use crate::standin::media;
 use crate::standin::project::Project;
 use crate::standin::sender::{Answer, Delivery};
-
-/// One line of the story.
-pub(super) fn say(who: &str, what: impl AsRef<str>) {
-    println!("{who:>11}  {}", what.as_ref());
-}
 
 /// A file that the stand-in serves.
 struct Served {

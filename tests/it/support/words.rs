@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use renderhook::event;
 use renderhook::record::{self, Recorded, Word};
 use renderhook::render::Status;
 use renderhook::verify::{Seal, Verdict, Verifier, sign};
@@ -35,8 +34,7 @@ pub(crate) fn word(event_type: &str, payload: &Value, said_at: DateTime<Utc>) ->
     let seal = Seal::read([signature.as_bytes()], [timestamp.as_bytes()]).unwrap();
     let verdict = Verifier::new(&[secret], Duration::ZERO).verify(&seal, Bytes::from(body), said_at);
     let Ok(Verdict::Fresh(verified)) = verdict else { panic!("not fresh: {verdict:?}") };
-    let event = event::read(&verified.delivery().body).unwrap();
-    Word::webhook(&verified, event)
+    Word::webhook(&verified).unwrap()
 }
 
 /// An event that tells `status` of a video and nothing else. Webhooks tell three statuses; the others come by types
