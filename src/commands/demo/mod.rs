@@ -9,7 +9,7 @@ mod story;
 
 use std::path::PathBuf;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 
 use self::stage::Stage;
 use super::signals;
@@ -59,15 +59,18 @@ async fn play(
     asked_to_stop: &mut (impl Future<Output = std::io::Result<()>> + Unpin),
 ) -> anyhow::Result<()> {
     let stage = Stage::set(folder, cluster, args.port).await?;
-    let told = tokio::select! {
-        told = story::tell(&stage) => told,
-        _ = &mut *asked_to_stop => return stage.clear().await,
+    let story = async {
+        story::tell(&stage).await?;
+        if args.once {
+            return Ok(());
+        }
+        story::how_to_go_on(&stage)?;
+        std::future::pending().await
     };
-    if told.is_ok() && !args.once {
-        story::how_to_go_on(&stage);
-        asked_to_stop.await?;
-        println!();
-    }
+    let told = tokio::select! {
+        told = story => told,
+        _ = asked_to_stop => if args.once { Err(anyhow!("stopped before the story was told")) } else { Ok(()) },
+    };
     let cleared = stage.clear().await;
     told.and(cleared)
 }

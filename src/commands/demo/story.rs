@@ -134,29 +134,38 @@ async fn check_files(stage: &Stage, render: &Value, served: &[Served]) -> anyhow
 }
 
 /// What to do while the demo stays up.
-pub(super) fn how_to_go_on(stage: &Stage) {
+pub(super) fn how_to_go_on(stage: &Stage) -> anyhow::Result<()> {
     let (base, token) = (stage.base.as_str().trim_end_matches('/'), &stage.token);
+    let mut project = Project::new(Kind::Image, "my-image", Clock::system().now());
+    project.status = Some("complete".to_owned());
+    project.downloads = vec![stage.files.put("my-image/picture.png", media::image(7), "image/png")?];
+    let timestamp = Clock::system().now().timestamp().to_string();
+    let event = Delivery::sign(&stage.secret, timestamp, project.event("image.completed"));
     println!(
         "
 It stays up until Ctrl-C. In another terminal:
 
-  # an event of your own, signed as Magic Hour signs it
-  cargo run --quiet -- send image.completed --id my-image --to {base}/webhook \\
-    --magic-hour-webhook-secret {secret} --download {url}
+  # an event of your own, signed for the next five minutes
+{event}
 
   # what became of it
   curl -sS -H 'authorization: Bearer {token}' '{base}/renders/my-image?wait=30s'
 
   # the file itself
-  curl -sS -H 'authorization: Bearer {token}' {base}/renders/my-image/downloads/0 -o thumbnail.png
+  curl -sS -H 'authorization: Bearer {token}' {base}/renders/my-image/downloads/0 -o picture.png
 
   # whether the service is ready
   curl -sS {base}/readyz
+
+  # any other event, at any time
+  MAGIC_HOUR_WEBHOOK_SECRET={secret} cargo run --quiet -- send video.errored --to {base}/webhook --id my-video
 ",
         secret = stage.secret.expose_secret(),
-        url = stage
-            .files
-            .put("my-image/thumbnail.png", media::image(7), "image/png")
-            .map_or_else(|_| String::new(), |url| format!("'{url}'")),
+        event = indented(&event.as_curl(&stage.at("/webhook")?)),
     );
+    Ok(())
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
 }
