@@ -1,6 +1,6 @@
 //! What the store has of a file that is on its way: rows of `partials`.
 //!
-//! Guaranteed: only who holds the download's lease writes here. What an earlier worker left is there for its successor,
+//! Guaranteed: only who holds the download's lease reads and writes here. What an earlier worker left is there for its successor,
 //! who goes on with it or ends it.
 
 use chrono::{DateTime, Utc};
@@ -30,10 +30,12 @@ pub struct Partial {
 /// Reads what there is of a claimed download.
 pub async fn find(pool: &PgPool, lease: &Lease) -> sqlx::Result<Option<Partial>> {
     let row = sqlx::query!(
-        "SELECT upload, bytes, hashes, validator, total, path, content_type
-         FROM partials WHERE render_id = $1 AND index = $2",
+        "SELECT p.upload, p.bytes, p.hashes, p.validator, p.total, p.path, p.content_type
+         FROM partials AS p JOIN downloads AS d USING (render_id, index)
+         WHERE render_id = $1 AND index = $2 AND d.lease = $3",
         lease.render_id().as_str(),
         lease.index(),
+        lease.token(),
     );
     Ok(row.fetch_optional(pool).await?.map(|row| Partial {
         upload: row.upload,

@@ -141,9 +141,13 @@ pub async fn claim(pool: &PgPool, now: DateTime<Utc>, lease: Duration, room: &Ro
         .collect()
 }
 
-/// When the next download falls due, if one will.
-pub async fn next_due(pool: &PgPool) -> sqlx::Result<Option<DateTime<Utc>>> {
-    sqlx::query_scalar!("SELECT min(due_at) FROM downloads WHERE due_at IS NOT NULL").fetch_one(pool).await
+/// When the next download of another server than the `full` ones falls due, if one will.
+pub async fn next_due(pool: &PgPool, full: &[String]) -> sqlx::Result<Option<DateTime<Utc>>> {
+    let next = sqlx::query_scalar!(
+        "SELECT min(due_at) FROM downloads WHERE due_at IS NOT NULL AND host <> ALL ($1::text[])",
+        full,
+    );
+    next.fetch_one(pool).await
 }
 
 /// Keeps the lease until `until`.

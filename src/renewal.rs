@@ -207,7 +207,10 @@ impl Renewer {
             }
             Err(trouble) => {
                 warn!(event = %LogEvent::PollRefused, render.id = %taken.id, error = %trouble, "no fresh URLs for this render");
-                (until(gap(taken.tries).max(CLAIM)), Step::Asked)
+                // No better answer comes by asking again: the files are tried with what they have, and each try counts.
+                let again = asked_at + gap(taken.tries).max(CLAIM);
+                let _ = self.database.within(BACKGROUND, in_vain(pool, &taken.id, asked_at, again)).await;
+                return Step::Asked;
             }
         };
         // What is not put off is asked for again when the claim runs out.

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::database::BACKGROUND;
 use crate::download::Downloader;
@@ -24,15 +24,17 @@ const SHORTEST_SLEEP: Duration = Duration::from_millis(100);
 /// Works until it is time to stop. `concurrency` 0 downloads nothing.
 pub async fn run(downloader: Arc<Downloader>, concurrency: usize, wakeups: &Wakeups, shutdown: &Shutdown) {
     let hosts = Hosts::default();
+    // One place is for another server than the one that takes all the others.
+    let per_host = i64::try_from(concurrency.saturating_sub(1).max(1)).unwrap_or(i64::MAX);
     let permits = Arc::new(Semaphore::new(concurrency));
     while !shutdown.is_stopping() {
         tokio::select! {
             () = shutdown.stopping() => {}
             free = all_free(&permits) => {
                 let asked = free.len();
-                let took = claim(&downloader, free, concurrency, &hosts, shutdown).await;
+                let took = claim(&downloader, free, per_host, &hosts, shutdown).await;
                 if took < asked {
-                    sleep(&downloader, wakeups, shutdown).await;
+                    sleep(&downloader, &hosts, per_host, wakeups, shutdown).await;
                 }
             }
         }
@@ -50,16 +52,11 @@ async fn all_free(permits: &Arc<Semaphore>) -> Vec<OwnedSemaphorePermit> {
 async fn claim(
     downloader: &Arc<Downloader>,
     free: Vec<OwnedSemaphorePermit>,
-    concurrency: usize,
+    per_host: i64,
     hosts: &Hosts,
     shutdown: &Shutdown,
 ) -> usize {
-    let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-    let room = Room {
-        limit: count(free.len()),
-        per_host: count(concurrency.saturating_sub(1).max(1)),
-        under_way: hosts.under_way(),
-    };
+    let room = Room { limit: i64::try_from(free.len()).unwrap_or(i64::MAX), per_host, under_way: hosts.under_way() };
     let claimed = queue::claim(downloader.database.pool(), downloader.clock.now(), downloader.lease, &room);
     let claimed = downloader.database.within(BACKGROUND, claimed).await.unwrap_or_default();
     let took = claimed.len();
@@ -76,16 +73,25 @@ async fn claim(
 
 /// How many downloads of each server are under way.
 #[derive(Clone, Default)]
-struct Hosts(Arc<Mutex<HashMap<String, i64>>>);
+struct Hosts {
+    counts: Arc<Mutex<HashMap<String, i64>>>,
+    /// Called when one of them ends.
+    left: Arc<Notify>,
+}
 
 impl Hosts {
     fn under_way(&self) -> Vec<(String, i64)> {
-        let hosts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let hosts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         hosts.iter().map(|(host, &count)| (host.clone(), count)).collect()
     }
 
+    /// Those with no place left.
+    fn full(&self, per_host: i64) -> Vec<String> {
+        self.under_way().into_iter().filter(|(_, count)| *count >= per_host).map(|(host, _)| host).collect()
+    }
+
     fn enter(&self, host: &str) -> Place {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(host.to_owned()).or_default() += 1;
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner).entry(host.to_owned()).or_default() += 1;
         Place { hosts: self.clone(), host: host.to_owned() }
     }
 }
@@ -98,24 +104,27 @@ struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut hosts = self.hosts.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut hosts = self.hosts.counts.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = hosts.get_mut(&self.host) {
             *count -= 1;
             if *count == 0 {
                 hosts.remove(&self.host);
             }
         }
+        self.hosts.left.notify_one();
     }
 }
 
-/// Sleeps until something falls due, somebody calls, or it is time to stop.
-async fn sleep(downloader: &Downloader, wakeups: &Wakeups, shutdown: &Shutdown) {
-    let next = downloader.database.within(BACKGROUND, queue::next_due(downloader.database.pool())).await;
+/// Sleeps until something falls due that there is a place for, a place gets free, somebody calls, or it is time to stop.
+async fn sleep(downloader: &Downloader, hosts: &Hosts, per_host: i64, wakeups: &Wakeups, shutdown: &Shutdown) {
+    let full = hosts.full(per_host);
+    let next = downloader.database.within(BACKGROUND, queue::next_due(downloader.database.pool(), &full)).await;
     let until_next = next.ok().flatten().map(|due| (due - downloader.clock.now()).to_std().unwrap_or_default());
     let nap = until_next.unwrap_or(LONGEST_SLEEP).clamp(SHORTEST_SLEEP, LONGEST_SLEEP);
     tokio::select! {
         () = shutdown.stopping() => {}
         () = wakeups.downloads() => {}
+        () = hosts.left.notified() => {}
         () = tokio::time::sleep(nap) => {}
     }
 }

@@ -60,7 +60,7 @@ impl Downloader {
         let stop = stop.child_token();
         let done = CancellationToken::new();
         let transfer = async {
-            let ended = transfer::run(self, &claimed, &stop).await;
+            let ended = Box::pin(transfer::run(self, &claimed, &stop)).await;
             done.cancel();
             ended
         };

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::error;
+use tracing::{error, warn};
 
 use super::Downloader;
 use crate::database::BACKGROUND;
@@ -22,8 +22,6 @@ use crate::partial::{self, Partial};
 use crate::queue::{Claimed, LeaseLost, Stored};
 use crate::store::{StoreError, Upload};
 
-/// How often what the store has is kept, beside the end of an attempt.
-const KEEP: Duration = Duration::from_secs(20);
 /// How long the last keeping of an attempt may take: a stop does not wait for a store that hangs.
 const LAST_KEEP: Duration = Duration::from_secs(2);
 /// How long to wait before asking a server for the rest.
@@ -98,6 +96,8 @@ struct Transfer<'a> {
     upload: Upload,
     hashes: Hashes,
     passed: u64,
+    /// How far the file had come when a server was last asked for it: one that brings nothing is not asked again.
+    further: u64,
     /// How far the file had come, and with which hashes, when the last part was full.
     mark: (u64, Hashes),
     /// When the upload was last kept in `partials`; `None` while it is not there at all.
@@ -113,7 +113,7 @@ impl<'a> Transfer<'a> {
             if let Some(transfer) = Self::go_on(downloader, claimed, url, &partial).await? {
                 return Ok(transfer);
             }
-            downloader.end(claimed, &partial).await;
+            downloader.end(claimed, &partial).await?;
         }
         let incoming = downloader.fetcher.open(url).await?;
         Self::afresh(downloader, claimed, url, incoming).await
@@ -143,6 +143,7 @@ impl<'a> Transfer<'a> {
             upload,
             hashes,
             passed: 0,
+            further: 0,
             mark,
             kept_at: None,
             goings_on: 0,
@@ -177,7 +178,7 @@ impl<'a> Transfer<'a> {
         );
         // What the store has lost is fetched again.
         let Ok(upload) = resumed.await else { return Ok(None) };
-        let transfer = Self {
+        let mut transfer = Self {
             downloader,
             claimed,
             url,
@@ -188,20 +189,25 @@ impl<'a> Transfer<'a> {
             mark: (partial.bytes, hashes.clone()),
             hashes,
             passed: partial.bytes,
-            kept_at: None,
+            further: partial.bytes,
+            // The row says of this upload what is true of it, at worst under the name that it had.
+            kept_at: Some(Instant::now()),
             goings_on: 0,
         };
-        Ok(Some(transfer))
+        // A folder's part has another name now, by which alone a successor finds it.
+        match transfer.keep(partial.bytes).await {
+            Ok(()) => Ok(Some(transfer)),
+            Err(ended) => Err(transfer.break_off(ended).await),
+        }
     }
 
     async fn pour(&mut self) -> Result<(), Ended> {
-        let mut further = self.passed;
         loop {
             match self.incoming.next().await {
                 Ok(Some(bytes)) => self.pass(bytes).await?,
                 Ok(None) => return self.compare(),
-                Err(failure @ Failure::Transient { .. }) if self.passed > further => {
-                    further = self.passed;
+                Err(failure @ Failure::Transient { .. }) if self.passed > self.further => {
+                    self.further = self.passed;
                     self.ask_for_the_rest(failure).await?;
                 }
                 Err(failure) => return Err(failure.into()),
@@ -255,7 +261,8 @@ impl<'a> Transfer<'a> {
         match self.kept_at {
             // Before the first part is on its way, so that an upload is known before there is anything in it.
             None => self.keep(0).await,
-            Some(at) if at.elapsed() >= KEEP => {
+            // As often as the lease is renewed: a dead worker's successor waits for longer than it has to fetch again.
+            Some(at) if at.elapsed() >= self.downloader.lease / 3 => {
                 self.upload.settle().await?;
                 self.keep(self.mark.0).await
             }
@@ -298,10 +305,7 @@ impl<'a> Transfer<'a> {
         };
         match self.upload.finish().await {
             Ok(()) => Ended::Stored(stored),
-            Err(error) => {
-                self.downloader.forget(self.claimed).await;
-                error.into()
-            }
+            Err(error) => self.break_off(error.into()).await,
         }
     }
 
@@ -322,8 +326,21 @@ impl<'a> Transfer<'a> {
                 return ended;
             }
         }
-        self.upload.abort().await;
-        self.downloader.forget(self.claimed).await;
+        // A stop waits for no store that hangs: the next attempt ends what is known of.
+        if matches!(ended, Ended::Stopped) && useful && self.kept_at.is_some() && self.mark.0 > 0 {
+            return ended;
+        }
+        let known = self.kept_at.is_some();
+        match self.upload.abort().await {
+            Ok(()) => self.downloader.forget(self.claimed).await,
+            // Not forgotten: the next attempt ends it.
+            Err(error) if known => warn!(
+                event = %LogEvent::StoreFailed, render.id = %self.claimed.lease.render_id(), error = %error,
+                "the store did not end an upload: the next attempt does"
+            ),
+            // Nobody knows of it: a part in a folder, which the next writer removes.
+            Err(_) => {}
+        }
         ended
     }
 }
@@ -333,13 +350,15 @@ impl Downloader {
     pub(super) async fn discard(&self, claimed: &Claimed) {
         let found = partial::find(self.database.pool(), &claimed.lease);
         if let Ok(Some(partial)) = self.database.within(BACKGROUND, found).await {
-            self.end(claimed, &partial).await;
+            // What cannot be ended now stays known, for who puts the download back in the queue.
+            let _ = self.end(claimed, &partial).await;
         }
     }
 
-    async fn end(&self, claimed: &Claimed, partial: &Partial) {
-        self.store.discard(&claimed.key, &partial.upload).await;
+    async fn end(&self, claimed: &Claimed, partial: &Partial) -> Result<(), StoreError> {
+        self.store.discard(&claimed.key, &partial.upload).await?;
         self.forget(claimed).await;
+        Ok(())
     }
 
     async fn forget(&self, claimed: &Claimed) {

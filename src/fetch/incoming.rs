@@ -10,11 +10,9 @@ use reqwest::{Response, StatusCode};
 use tokio::time::timeout;
 
 use super::digest::Announced;
-use super::{Failure, broken};
+use super::{Bounds, Failure, broken};
 use crate::queue::Reason;
 
-/// How long a server may be silent in the middle of a file.
-const SILENCE: Duration = Duration::from_secs(30);
 /// A server that asks for more patience than this is asked earlier all the same: the URLs expire.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(1);
 
@@ -86,23 +84,23 @@ pub struct Incoming {
     response: Response,
     origin: Origin,
     received: u64,
-    max_bytes: u64,
+    bounds: Bounds,
 }
 
 impl Incoming {
     /// The answer to a request for the whole file.
-    pub(super) fn whole(response: Response, max_bytes: u64) -> Result<Self, Failure> {
+    pub(super) fn whole(response: Response, bounds: Bounds) -> Result<Self, Failure> {
         if response.status() != StatusCode::OK {
             return Err(refused(&response));
         }
         let total = response.content_length();
-        Self::accept(response, 0, total, max_bytes)
+        Self::accept(response, 0, total, bounds)
     }
 
     /// The answer to a request to go on.
-    pub(super) fn rest(response: Response, resume: &Resume, max_bytes: u64) -> Result<Answered, Failure> {
+    pub(super) fn rest(response: Response, resume: &Resume, bounds: Bounds) -> Result<Answered, Failure> {
         match response.status() {
-            StatusCode::OK => Self::whole(response, max_bytes).map(Answered::Afresh),
+            StatusCode::OK => Self::whole(response, bounds).map(Answered::Afresh),
             StatusCode::PARTIAL_CONTENT => {
                 let Some(range) = text(response.headers(), &CONTENT_RANGE).and_then(content_range) else {
                     return Ok(Answered::Unusable);
@@ -113,20 +111,20 @@ impl Incoming {
                 if range.first != resume.offset || range.last + 1 != range.total || !same_length || other_version {
                     return Ok(Answered::Unusable);
                 }
-                Self::accept(response, resume.offset, Some(range.total), max_bytes).map(Answered::GoesOn)
+                Self::accept(response, resume.offset, Some(range.total), bounds).map(Answered::GoesOn)
             }
             StatusCode::RANGE_NOT_SATISFIABLE => Ok(Answered::Unusable),
             _ => Err(refused(&response)),
         }
     }
 
-    fn accept(response: Response, received: u64, total: Option<u64>, max_bytes: u64) -> Result<Self, Failure> {
+    fn accept(response: Response, received: u64, total: Option<u64>, bounds: Bounds) -> Result<Self, Failure> {
         if let Some(encoding) = response.headers().get(CONTENT_ENCODING).filter(|it| it.as_bytes() != b"identity") {
             let encoding = String::from_utf8_lossy(encoding.as_bytes()).into_owned();
             return Err(Failure::transient("encoded", format!("the server encoded the file ({encoding:.40})")));
         }
         let origin = Origin::of(response.headers(), total);
-        let incoming = Self { response, origin, received, max_bytes };
+        let incoming = Self { response, origin, received, bounds };
         incoming.bounded(total.unwrap_or_default())?;
         Ok(incoming)
     }
@@ -139,9 +137,10 @@ impl Incoming {
 
     /// The next bytes; `None` once the whole file has come.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
-        let chunk = timeout(SILENCE, self.response.chunk()).await;
+        let chunk = timeout(self.bounds.silence, self.response.chunk()).await;
         let chunk = chunk.map_err(|_elapsed| {
-            Failure::transient("stalled", format!("the server fell silent for 30 s after {} bytes", self.received))
+            let (silence, received) = (self.bounds.silence, self.received);
+            Failure::transient("stalled", format!("the server fell silent for {silence:?} after {received} bytes"))
         })?;
         let Some(chunk) = chunk.map_err(broken)? else {
             return self.ended();
@@ -152,10 +151,10 @@ impl Incoming {
     }
 
     fn bounded(&self, bytes: u64) -> Result<(), Failure> {
-        if bytes <= self.max_bytes {
+        if bytes <= self.bounds.bytes {
             return Ok(());
         }
-        let message = format!("the file has {bytes} bytes or more, DOWNLOAD_MAX_BYTES allows {}", self.max_bytes);
+        let message = format!("the file has {bytes} bytes or more, DOWNLOAD_MAX_BYTES allows {}", self.bounds.bytes);
         Err(Failure::permanent("too_large", message))
     }
 

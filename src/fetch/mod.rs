@@ -30,6 +30,8 @@ use crate::queue::Reason;
 const CONNECT: Duration = Duration::from_secs(10);
 /// How long a server may think before it answers.
 const HEAD: Duration = Duration::from_secs(30);
+/// How long a server may be silent in the middle of a file.
+const SILENCE: Duration = Duration::from_secs(30);
 
 /// Why a file did not come, and what follows from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,7 +76,15 @@ impl From<Refusal> for Failure {
 pub struct Fetcher {
     client: Client,
     guard: Guard,
-    max_bytes: u64,
+    bounds: Bounds,
+}
+
+/// How much and how long at most.
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    bytes: u64,
+    head: Duration,
+    silence: Duration,
 }
 
 impl Fetcher {
@@ -90,12 +100,19 @@ impl Fetcher {
             .http1_only()
             .user_agent(concat!("renderhook/", env!("CARGO_PKG_VERSION")))
             .build()?;
-        Ok(Self { client, guard, max_bytes })
+        Ok(Self { client, guard, bounds: Bounds { bytes: max_bytes, head: HEAD, silence: SILENCE } })
+    }
+
+    /// With another patience than 30 s, both for the answer and for silence in the middle of a file.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.bounds = Bounds { head: patience, silence: patience, ..self.bounds };
+        self
     }
 
     /// Asks for the file at `url`.
     pub async fn open(&self, url: &SignedUrl) -> Result<Incoming, Failure> {
-        Incoming::whole(self.ask(url, |request| request).await?, self.max_bytes)
+        Incoming::whole(self.ask(url, |request| request).await?, self.bounds)
     }
 
     /// Asks for the rest of the file at `url`.
@@ -103,7 +120,7 @@ impl Fetcher {
         let rest = |request: RequestBuilder| {
             request.header(RANGE, format!("bytes={}-", resume.offset)).header(IF_RANGE, &resume.validator)
         };
-        Incoming::rest(self.ask(url, rest).await?, resume, self.max_bytes)
+        Incoming::rest(self.ask(url, rest).await?, resume, self.bounds)
     }
 
     /// Asks, and follows redirects as far as the guard does.
@@ -117,9 +134,12 @@ impl Fetcher {
         let mut hops = 0;
         loop {
             let request = dress(self.client.get(url.clone()).header(ACCEPT_ENCODING, "identity"));
-            let response = match timeout(HEAD, request.send()).await {
+            let response = match timeout(self.bounds.head, request.send()).await {
                 Ok(response) => response.map_err(broken)?,
-                Err(_elapsed) => return Err(Failure::transient("no_answer", "the server did not answer within 30 s")),
+                Err(_elapsed) => {
+                    let message = format!("the server did not answer within {:?}", self.bounds.head);
+                    return Err(Failure::transient("no_answer", message));
+                }
             };
             if !response.status().is_redirection() {
                 return Ok(response);

@@ -143,10 +143,17 @@ impl Bucket {
         Ok(BucketUpload { upload: Some(upload), ..self.begin(key, content_type) })
     }
 
-    pub(super) async fn discard(&self, key: &ObjectKey, upload: &str) {
-        if let Ok(kept) = Kept::read(upload) {
-            // What cannot be aborted now is the bucket's lifecycle rule's to clear.
-            let _ = self.parts.abort_multipart(&self.path(key), &kept.id).await;
+    pub(super) async fn discard(&self, key: &ObjectKey, upload: &str) -> Result<(), Error> {
+        // OK that what is no upload of a bucket is left alone: it is another store's.
+        let Ok(kept) = Kept::read(upload) else { return Ok(()) };
+        self.end(&self.path(key), &kept.id).await
+    }
+
+    async fn end(&self, path: &Path, upload: &MultipartId) -> Result<(), Error> {
+        match self.parts.abort_multipart(path, upload).await {
+            // It is gone; or it is not for us to end, now or later, and the bucket's lifecycle rule's to clear.
+            Err(Error::NotFound { .. } | Error::PermissionDenied { .. } | Error::Unauthenticated { .. }) => Ok(()),
+            ended => ended,
         }
     }
 
@@ -275,15 +282,7 @@ impl BucketUpload {
         Ok(())
     }
 
-    pub(super) async fn finish(mut self) -> Result<(), Error> {
-        let done = self.put_in_place().await;
-        if done.is_err() {
-            self.abort().await;
-        }
-        done
-    }
-
-    async fn put_in_place(&mut self) -> Result<(), Error> {
+    pub(super) async fn finish(&mut self) -> Result<(), Error> {
         if self.upload.is_none() {
             let whole = self.take_part();
             let options = PutOptions::from(self.attributes.clone());
@@ -304,13 +303,11 @@ impl BucketUpload {
         Ok(())
     }
 
-    pub(super) async fn abort(self) {
-        if let Some(mut upload) = self.upload {
-            // A part that arrives after the abort would be left behind.
-            upload.under_way.shutdown().await;
-            // What cannot be aborted now is the bucket's lifecycle rule's to clear.
-            let _ = self.bucket.parts.abort_multipart(&self.path, &upload.id).await;
-        }
+    pub(super) async fn abort(self) -> Result<(), Error> {
+        let Some(mut upload) = self.upload else { return Ok(()) };
+        // A part that arrives after the abort would be left behind.
+        upload.under_way.shutdown().await;
+        self.bucket.end(&self.path, &upload.id).await
     }
 }
 

@@ -97,11 +97,10 @@ impl Folder {
         Ok(FolderUpload { file, part, place, written: bytes })
     }
 
-    pub(super) async fn discard(&self, key: &ObjectKey, upload: &str) {
-        if let Ok(part) = self.place(key).earlier(upload) {
-            // A failure to remove is left to the next writer of this object, which removes every part it finds.
-            let _ = fs::remove_file(part).await;
-        }
+    pub(super) async fn discard(&self, key: &ObjectKey, upload: &str) -> io::Result<()> {
+        // OK that a name which is no part of this object's is left alone: it is another store's.
+        let Ok(part) = self.place(key).earlier(upload) else { return Ok(()) };
+        fs::remove_file(part).await.or_else(gone)
     }
 
     fn place(&self, key: &ObjectKey) -> Place {
@@ -188,15 +187,7 @@ impl FolderUpload {
         self.file.sync_data().await
     }
 
-    pub(super) async fn finish(mut self) -> io::Result<()> {
-        let done = self.put_in_place().await;
-        if done.is_err() {
-            self.abort().await;
-        }
-        done
-    }
-
-    async fn put_in_place(&mut self) -> io::Result<()> {
+    pub(super) async fn finish(&mut self) -> io::Result<()> {
         self.file.flush().await?;
         self.file.sync_all().await?;
         fs::rename(&self.part, &self.place.target).await?;
@@ -204,9 +195,8 @@ impl FolderUpload {
         File::open(&self.place.folder).await?.sync_all().await
     }
 
-    pub(super) async fn abort(self) {
-        // A failure to remove is left to the next writer of this object, which removes every part it finds.
-        let _ = fs::remove_file(&self.part).await;
+    pub(super) async fn abort(self) -> io::Result<()> {
+        fs::remove_file(&self.part).await.or_else(gone)
     }
 }
 
@@ -243,7 +233,7 @@ mod tests {
         let folder = Folder::at(root.path().into());
         let mut upload = folder.begin(&key(), Uuid::new_v4()).await.unwrap();
         upload.write(b"half").await.unwrap();
-        upload.abort().await;
+        upload.abort().await.unwrap();
         assert_eq!(names(folder.path(&key()).parent().unwrap()), Vec::<String>::new());
     }
 

@@ -114,11 +114,11 @@ impl Store {
         })
     }
 
-    /// Ends an upload that nobody goes on with.
-    pub async fn discard(&self, key: &ObjectKey, upload: &str) {
+    /// Ends an upload that nobody goes on with. An error says that it may still be there.
+    pub async fn discard(&self, key: &ObjectKey, upload: &str) -> Result<(), StoreError> {
         match self {
-            Self::Folder(folder) => folder.discard(key, upload).await,
-            Self::Bucket(bucket) => bucket.discard(key, upload).await,
+            Self::Folder(folder) => Ok(folder.discard(key, upload).await?),
+            Self::Bucket(bucket) => Ok(bucket.discard(key, upload).await?),
         }
     }
 
@@ -189,19 +189,19 @@ impl Upload {
         }
     }
 
-    /// Makes the object appear.
-    pub async fn finish(self) -> Result<(), StoreError> {
+    /// Makes the object appear. Where that fails, the upload is still there to be aborted.
+    pub async fn finish(&mut self) -> Result<(), StoreError> {
         match self {
             Self::Folder(upload) => Ok(upload.finish().await?),
             Self::Bucket(upload) => Ok(upload.finish().await?),
         }
     }
 
-    /// Leaves nothing behind.
-    pub async fn abort(self) {
+    /// Leaves nothing behind. An error says that something may be left.
+    pub async fn abort(self) -> Result<(), StoreError> {
         match self {
-            Self::Folder(upload) => upload.abort().await,
-            Self::Bucket(upload) => upload.abort().await,
+            Self::Folder(upload) => Ok(upload.abort().await?),
+            Self::Bucket(upload) => Ok(upload.abort().await?),
         }
     }
 }

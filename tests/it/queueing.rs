@@ -143,7 +143,7 @@ async fn a_retry_is_due_when_it_says_and_tells_why(pool: PgPool) {
     let claimed = claim_one(&pool, now()).await;
     let due = now() + TimeDelta::seconds(600);
     assert_eq!(queue::retry(&pool, &claimed.lease, &reason(), due, now()).await.unwrap(), Ok(()));
-    assert_eq!(queue::next_due(&pool).await.unwrap(), Some(due));
+    assert_eq!(queue::next_due(&pool, &[]).await.unwrap(), Some(due));
     let row = row(&pool).await;
     assert_eq!((&row["state"], &row["error_code"]), (&"pending".into(), &"http_503".into()));
     assert_eq!(moment(&row["due_at"]), due);
@@ -157,7 +157,7 @@ async fn what_has_failed_is_not_claimed_again(pool: PgPool) {
     let claimed = claim_one(&pool, now()).await;
     assert_eq!(queue::failed(&pool, &claimed.lease, &reason(), now()).await.unwrap(), Ok(()));
     assert_eq!(row(&pool).await["state"], "failed");
-    assert_eq!(queue::next_due(&pool).await.unwrap(), None);
+    assert_eq!(queue::next_due(&pool, &[]).await.unwrap(), None);
     assert_eq!(claim(&pool, at(1_000_000), 10).await.len(), 0);
 }
 
@@ -218,7 +218,7 @@ async fn a_claim_among_many_settled_downloads_reads_the_index_and_not_the_table(
     sqlx::query("ANALYZE downloads").execute(&one).await.unwrap();
     let before = scans(&one).await;
     assert_eq!(claim(&one, now(), 8).await.len(), 8);
-    assert!(queue::next_due(&one).await.unwrap().is_some());
+    assert!(queue::next_due(&one, &[]).await.unwrap().is_some());
     let after = scans(&one).await;
     assert_eq!(after.0, before.0, "the table was read from end to end");
     assert!(after.1 >= before.1 + 2, "{before:?} {after:?}");

@@ -1,13 +1,17 @@
 //! What the tests stand on: the service in this process, a sender that signs, and neighbours that can misbehave.
 
 pub(crate) mod app;
+pub(crate) mod bench;
 pub(crate) mod cutter;
+pub(crate) mod details;
 pub(crate) mod origin;
 pub(crate) mod process;
 pub(crate) mod proxy;
+pub(crate) mod proxy_tcp;
 pub(crate) mod raw;
 pub(crate) mod rows;
 pub(crate) mod s3;
+pub(crate) mod scripted;
 pub(crate) mod wait;
 pub(crate) mod words;
 

@@ -1,0 +1,215 @@
+//! A transfer that breaks goes on where it was, or starts over cleanly.
+
+use sqlx::PgPool;
+
+use crate::support::bench::{Bench, PART, noise};
+use crate::support::scripted::{Length, Origin, Step};
+
+const LENGTH: usize = 2 * PART + 100_000;
+
+#[sqlx::test]
+async fn a_transfer_that_is_cut_goes_on_within_the_attempt(pool: PgPool) {
+    let file = noise(LENGTH, 1);
+    for (bench, id) in Bench::both(&pool).await.iter().zip(["folder", "bucket"]) {
+        let origin = Origin::start(file.clone()).await;
+        origin.next([Step::cut(1_000_000), Step::cut(PART), Step::cut(5)]);
+        bench.queue(id, origin.url("a.mp4")).await;
+        bench.attempt(id).await;
+        bench.assert_stored(id, &file).await;
+        assert_eq!(bench.row(id).await.attempts, 1);
+        let second = 1_000_000 + PART as u64;
+        assert_eq!(origin.offsets(), [0, 1_000_000, second, second + 5], "{id}");
+        assert!(origin.asked()[1..].iter().all(|asked| asked.headers["if-range"] == "\"v1\""), "{id}");
+    }
+}
+
+#[sqlx::test]
+async fn a_transfer_that_breaks_goes_on_in_the_next_attempt(pool: PgPool) {
+    let file = noise(LENGTH, 2);
+    for (bench, id) in Bench::both(&pool).await.iter().zip(["folder", "bucket"]) {
+        let origin = Origin::start(file.clone()).await;
+        origin.next([Step::cut(PART + 1_000_000), Step::status(503)]);
+        bench.queue(id, origin.url("a.mp4")).await;
+        assert_eq!(bench.attempt(id).await.outcome(), ("pending", Some("http_503")), "{id}");
+        assert_eq!(bench.kept(id).await, Some(PART), "{id}");
+        assert!(bench.object(id).is_none(), "{id}");
+        bench.attempt(id).await;
+        bench.assert_stored(id, &file).await;
+        assert_eq!(origin.offsets(), [0, PART as u64 + 1_000_000, PART as u64], "{id}");
+    }
+}
+
+#[sqlx::test]
+async fn a_fresh_url_of_the_same_file_goes_on_and_one_of_another_path_does_not(pool: PgPool) {
+    let file = noise(LENGTH, 3);
+    for (bench, id) in Bench::both(&pool).await.iter().zip(["folder", "bucket"]) {
+        for (second, path, offset) in [("same", "a.mp4?sig=2", PART as u64), ("other", "b.mp4?sig=2", 0)] {
+            let id = &format!("{id}-{second}");
+            let origin = Origin::start(file.clone()).await;
+            origin.next([Step::cut(PART + 10), Step::status(403)]);
+            bench.queue(id, origin.url("a.mp4?sig=1")).await;
+            assert_eq!(bench.attempt(id).await.outcome(), ("pending", Some("http_403")), "{id}");
+            origin.only("sig=2");
+            let told = "UPDATE downloads SET url = $2 WHERE render_id = $1";
+            let fresh = origin.url(path).to_string();
+            sqlx::query(told).bind(id).bind(fresh).execute(&pool).await.unwrap();
+            bench.attempt(id).await;
+            bench.assert_stored(id, &file).await;
+            assert_eq!(origin.offsets()[2..], [offset], "{id}");
+        }
+    }
+}
+
+#[sqlx::test]
+async fn another_worker_goes_on_where_a_stopped_one_was(pool: PgPool) {
+    let file = noise(LENGTH, 4);
+    for (bench, id) in Bench::both(&pool).await.iter().zip(["folder", "bucket"]) {
+        let origin = Origin::start(file.clone()).await;
+        origin.next([Step::hold(PART + 10)]);
+        bench.queue(id, origin.url("a.mp4")).await;
+        let (attempt, stop) = bench.begin(id).await;
+        crate::support::until("the first part to be known", || async { bench.kept(id).await }).await;
+        stop.cancel();
+        attempt.await.unwrap();
+        let row = bench.row(id).await;
+        assert_eq!((row.outcome(), row.attempts), (("pending", None), 0), "{id}");
+        assert_eq!(bench.kept(id).await, Some(PART), "{id}");
+        bench.attempt(id).await;
+        bench.assert_stored(id, &file).await;
+        assert_eq!(origin.offsets(), [0, PART as u64], "{id}");
+    }
+}
+
+#[sqlx::test]
+async fn a_worker_that_goes_on_and_dies_at_once_has_lost_nothing(pool: PgPool) {
+    let file = noise(LENGTH, 5);
+    for (bench, id) in Bench::both(&pool).await.iter().zip(["folder", "bucket"]) {
+        let origin = Origin::start(file.clone()).await;
+        origin.next([Step::cut(PART + 10), Step::status(503), Step::hold(1000)]);
+        bench.queue(id, origin.url("a.mp4")).await;
+        bench.attempt(id).await;
+        let (attempt, _stop) = bench.begin(id).await;
+        origin.was_asked(3).await;
+        let taken = || async {
+            // In a folder the part has the second worker's name now.
+            let sql = "SELECT upload FROM partials JOIN downloads USING (render_id, index)
+                       WHERE render_id = $1 AND (upload LIKE '{%' OR upload LIKE '%' || replace(lease::text, '-', '') || '%')";
+            sqlx::query_scalar::<_, String>(sql).bind(id).fetch_optional(&pool).await.unwrap()
+        };
+        crate::support::until("the part to be taken over", taken).await;
+        // As a killed process leaves it: no word to anyone.
+        attempt.abort();
+        assert!(attempt.await.unwrap_err().is_cancelled());
+        bench.attempt(id).await;
+        bench.assert_stored(id, &file).await;
+        assert_eq!(*origin.offsets().last().unwrap(), PART as u64, "{id}");
+    }
+}
+
+#[sqlx::test]
+async fn a_file_that_changes_between_attempts_is_fetched_anew(pool: PgPool) {
+    let (before, after) = (noise(LENGTH, 6), noise(LENGTH, 7));
+    for (bench, id) in Bench::both(&pool).await.iter().zip(["folder", "bucket"]) {
+        let origin = Origin::start(before.clone()).await;
+        origin.next([Step::cut(PART + 10), Step::status(503)]);
+        bench.queue(id, origin.url("a.mp4")).await;
+        bench.attempt(id).await;
+        origin.change(after.clone());
+        bench.attempt(id).await;
+        bench.assert_stored(id, &after).await;
+    }
+}
+
+#[sqlx::test]
+async fn a_file_that_changes_within_an_attempt_is_never_put_together(pool: PgPool) {
+    let (before, after) = (noise(LENGTH, 8), noise(LENGTH, 9));
+    for (bench, id) in Bench::both(&pool).await.iter().zip(["folder", "bucket"]) {
+        let origin = Origin::start(before.clone()).await;
+        origin.next([Step { cut: Some(PART + 10), hold: Some(PART), ..Step::default() }]);
+        bench.queue(id, origin.url("a.mp4")).await;
+        let (attempt, _stop) = bench.begin(id).await;
+        origin.was_asked(1).await;
+        origin.change(after.clone());
+        origin.go_on();
+        attempt.await.unwrap();
+        assert_eq!(bench.row(id).await.state, "pending", "{id}");
+        bench.assert_nothing(id).await;
+        bench.attempt(id).await;
+        bench.assert_stored(id, &after).await;
+    }
+}
+
+#[sqlx::test]
+async fn an_answer_that_lies_about_its_range_is_not_used(pool: PgPool) {
+    let file = noise(LENGTH, 10);
+    let bench = Bench::folder(&pool);
+    let last = LENGTH - 1;
+    let lies = [
+        ("content-range", format!("bytes 0-{last}/{LENGTH}")),
+        ("content-range", format!("bytes {}-{last}/{LENGTH}", PART + 1)),
+        ("content-range", format!("bytes {PART}-{last}/{}", LENGTH + 1)),
+        ("content-range", format!("bytes {PART}-{}/{LENGTH}", last - 1)),
+        ("content-range", format!("bytes {PART}-{last}/*")),
+        ("content-range", String::new()),
+        ("etag", "\"another\"".to_owned()),
+    ];
+    for (number, (name, value)) in lies.into_iter().enumerate() {
+        let id = &format!("lie{number}");
+        let origin = Origin::start(file.clone()).await;
+        origin.next([Step::cut(PART + 10), Step::status(503), Step::default().with(name, value)]);
+        bench.queue(id, origin.url("a.mp4")).await;
+        bench.attempt(id).await;
+        assert_eq!(bench.kept(id).await, Some(PART));
+        bench.attempt(id).await;
+        bench.assert_stored(id, &file).await;
+        assert_eq!(origin.offsets()[2..], [PART as u64, 0], "{id}: asked for the rest, then for the whole");
+    }
+}
+
+#[sqlx::test]
+async fn without_a_sure_name_of_the_version_it_starts_over(pool: PgPool) {
+    let file = noise(LENGTH, 11);
+    let bench = Bench::folder(&pool);
+    for (id, etag) in [("none", ""), ("weak", "W/\"v1\"")] {
+        let origin = Origin::start(file.clone()).await;
+        origin.always(Step::default().with("etag", etag));
+        origin.next([Step::cut(PART + 10).with("etag", etag)]);
+        bench.queue(id, origin.url("a.mp4")).await;
+        assert_eq!(bench.attempt(id).await.outcome(), ("pending", Some("broken_off")), "{id}");
+        bench.assert_nothing(id).await;
+        bench.attempt(id).await;
+        bench.assert_stored(id, &file).await;
+        assert_eq!(origin.offsets(), [0, 0], "{id}");
+    }
+}
+
+#[sqlx::test]
+async fn a_server_that_cannot_resume_sends_the_whole_again(pool: PgPool) {
+    let file = noise(LENGTH, 12);
+    for (bench, id) in Bench::both(&pool).await.iter().zip(["folder", "bucket"]) {
+        let origin = Origin::start(file.clone()).await;
+        origin.always(Step { whole: true, ..Step::default() });
+        origin.next([Step::cut(PART + 10)]);
+        bench.queue(id, origin.url("a.mp4")).await;
+        assert_eq!(bench.attempt(id).await.state, "pending", "{id}");
+        bench.assert_nothing(id).await;
+        bench.attempt(id).await;
+        bench.assert_stored(id, &file).await;
+    }
+}
+
+#[sqlx::test]
+async fn a_file_of_unknown_length_is_whole_only_with_its_last_chunk(pool: PgPool) {
+    let file = noise(LENGTH, 13);
+    for (bench, id) in Bench::both(&pool).await.iter().zip(["folder", "bucket"]) {
+        let origin = Origin::start(file.clone()).await;
+        let chunked = Step { length: Length::Chunked, ..Step::default() };
+        origin.next([Step { cut: Some(PART + 10), ..chunked.clone() }, Step::status(503), Step::status(416), chunked]);
+        bench.queue(id, origin.url("a.mp4")).await;
+        assert_eq!(bench.attempt(id).await.state, "pending", "{id}");
+        assert!(bench.object(id).is_none(), "{id}");
+        bench.attempt(id).await;
+        bench.assert_stored(id, &file).await;
+        assert_eq!(origin.offsets()[2..], [PART as u64, 0], "{id}: 416 is a reason to start over");
+    }
+}

@@ -1,0 +1,252 @@
+//! A downloader without a loop around it: one attempt at a time, when a test says so.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use renderhook::clock::Clock;
+use renderhook::database::Database;
+use renderhook::download::Downloader;
+use renderhook::event;
+use renderhook::fetch::Fetcher;
+use renderhook::fetch::guard::Guard;
+use renderhook::queue::{self, Claimed, Room};
+use renderhook::record::{self, Word};
+use renderhook::render::Kind;
+use renderhook::store::Store;
+use sha2::{Digest, Sha256};
+use sqlx::PgPool;
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use super::app::video;
+use super::proxy_tcp::Proxy;
+use super::s3::S3;
+
+/// A store's part: what is kept of a file is a multiple of it.
+pub(crate) const PART: usize = 8 << 20;
+
+/// How long a server may be silent here.
+pub(crate) const SILENCE: Duration = Duration::from_secs(1);
+
+/// What stands in the row of a download.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub(crate) struct Row {
+    pub(crate) state: String,
+    pub(crate) attempts: i32,
+    pub(crate) error_code: Option<String>,
+    pub(crate) error_message: Option<String>,
+    pub(crate) sha256: Option<String>,
+    pub(crate) size_bytes: Option<i64>,
+    pub(crate) content_type: Option<String>,
+    pub(crate) due_at: Option<DateTime<Utc>>,
+}
+
+impl Row {
+    /// The state and the error's word, to compare with.
+    pub(crate) fn outcome(&self) -> (&str, Option<&str>) {
+        (&self.state, self.error_code.as_deref())
+    }
+}
+
+/// The downloader of a test, and its store.
+pub(crate) struct Bench {
+    pub(crate) pool: PgPool,
+    pub(crate) downloader: Arc<Downloader>,
+    /// Where the store keeps its files.
+    root: PathBuf,
+    /// Below it, where the objects are.
+    objects: PathBuf,
+    /// The S3 server, and the proxy before it, where the store is a bucket.
+    pub(crate) proxy: Option<Proxy>,
+    _neighbours: (Option<TempDir>, Option<S3>),
+}
+
+impl Bench {
+    /// With a folder as its store.
+    pub(crate) fn folder(pool: &PgPool) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().to_owned();
+        let store = Store::at(&Url::from_file_path(&root).unwrap(), &HashMap::new()).unwrap();
+        Self {
+            pool: pool.clone(),
+            downloader: Arc::new(downloader(pool, store)),
+            objects: root.clone(),
+            root,
+            proxy: None,
+            _neighbours: (Some(folder), None),
+        }
+    }
+
+    /// With a bucket as its store, whose server can be made to fail.
+    pub(crate) async fn bucket(pool: &PgPool) -> Self {
+        let s3 = S3::start().await;
+        let proxy = Proxy::start(s3.address).await;
+        let mut environment = s3.environment();
+        environment.insert("AWS_ENDPOINT_URL".to_owned(), format!("http://{}", proxy.address));
+        let store = Store::at(&Url::parse(&S3::url()).unwrap(), &environment).unwrap();
+        let objects = s3.path("");
+        Self {
+            pool: pool.clone(),
+            downloader: Arc::new(downloader(pool, store)),
+            root: objects.ancestors().nth(2).unwrap().to_owned(),
+            objects,
+            proxy: Some(proxy),
+            _neighbours: (None, Some(s3)),
+        }
+    }
+
+    /// One of each.
+    pub(crate) async fn both(pool: &PgPool) -> [Self; 2] {
+        [Self::folder(pool), Self::bucket(pool).await]
+    }
+
+    /// With another setting.
+    pub(crate) fn with(mut self, set: impl FnOnce(&mut Downloader)) -> Self {
+        set(Arc::get_mut(&mut self.downloader).unwrap());
+        self
+    }
+
+    /// The same rows and the same store in the hands of another worker.
+    pub(crate) fn successor(&self) -> Arc<Downloader> {
+        Arc::new(downloader(&self.pool, self.downloader.store.clone()))
+    }
+
+    /// Puts a render's file up.
+    pub(crate) async fn queue(&self, id: &str, url: Url) {
+        let mut project = video(id, "complete");
+        project.downloads = vec![url];
+        let payload = event::details(project.payload().to_string().as_bytes()).unwrap();
+        let now = Clock::system().now();
+        record::record(&self.pool, now, &[Word::poll(Kind::Video, payload, now)]).await.unwrap();
+    }
+
+    /// Claims the file of a render over a worker that still has it, as if its lease had run out.
+    pub(crate) async fn claim_over(&self, id: &str) -> Claimed {
+        let claimed = self.claim(id).await;
+        assert!(claimed.taken_over);
+        claimed
+    }
+
+    /// Claims the file of a render, whenever it is due.
+    pub(crate) async fn claim(&self, id: &str) -> Claimed {
+        let now = Clock::system().now();
+        let due = "UPDATE downloads SET due_at = $2 WHERE render_id = $1 AND due_at IS NOT NULL";
+        sqlx::query(due).bind(id).bind(now - TimeDelta::days(1)).execute(&self.pool).await.unwrap();
+        let room = Room { limit: 1, per_host: 1, under_way: Vec::new() };
+        // Before anything else is due.
+        let then = now - TimeDelta::hours(12);
+        let mut claimed = queue::claim(&self.pool, then, Duration::from_hours(13), &room).await.unwrap();
+        claimed.pop().expect("the file is in the queue")
+    }
+
+    /// One attempt at the file of a render, to its end.
+    pub(crate) async fn attempt(&self, id: &str) -> Row {
+        let claimed = self.claim(id).await;
+        self.downloader.carry(claimed, &CancellationToken::new()).await;
+        self.row(id).await
+    }
+
+    /// An attempt beside the test, which can be stopped.
+    pub(crate) async fn begin(&self, id: &str) -> (JoinHandle<()>, CancellationToken) {
+        let (claimed, downloader, stop) = (self.claim(id).await, self.downloader.clone(), CancellationToken::new());
+        let told = stop.clone();
+        (tokio::spawn(async move { Box::pin(downloader.carry(claimed, &told)).await }), stop)
+    }
+
+    /// The row of a render's file.
+    pub(crate) async fn row(&self, id: &str) -> Row {
+        let row = "SELECT * FROM downloads WHERE render_id = $1";
+        sqlx::query_as(row).bind(id).fetch_one(&self.pool).await.unwrap()
+    }
+
+    /// How many bytes of a render's file are kept for the next attempt.
+    pub(crate) async fn kept(&self, id: &str) -> Option<usize> {
+        let kept = "SELECT bytes FROM partials WHERE render_id = $1";
+        let kept: Option<i64> = sqlx::query_scalar(kept).bind(id).fetch_optional(&self.pool).await.unwrap();
+        kept.map(|bytes| bytes.try_into().unwrap())
+    }
+
+    /// The object of a render's file, if there is one.
+    pub(crate) fn object(&self, id: &str) -> Option<Vec<u8>> {
+        std::fs::read(self.objects.join(format!("video/{id}/0-a.mp4"))).ok()
+    }
+
+    /// What is in the store beside objects: parts that are being written or were left.
+    pub(crate) fn unfinished(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        collect(&self.root, &mut names);
+        names.retain(|name| is_unfinished(name));
+        names
+    }
+
+    /// Asserts that the file is stored, whole, as the row says, and that nothing else is left.
+    pub(crate) async fn assert_stored(&self, id: &str, file: &[u8]) {
+        let row = self.row(id).await;
+        assert_eq!(row.outcome(), ("stored", None), "{:?}", row.error_message);
+        assert!(self.object(id).expect("the object") == file, "the object is not the file");
+        assert_eq!(row.size_bytes, Some(i64::try_from(file.len()).unwrap()));
+        assert_eq!(row.sha256, Some(hex::encode(Sha256::digest(file))));
+        assert_eq!(self.unfinished(), Vec::<String>::new());
+        assert_eq!(self.kept(id).await, None);
+    }
+
+    /// Asserts that nothing of the file is anywhere.
+    pub(crate) async fn assert_nothing(&self, id: &str) {
+        assert!(self.object(id).is_none(), "there is an object");
+        assert_eq!(self.unfinished(), Vec::<String>::new());
+        assert_eq!(self.kept(id).await, None);
+    }
+}
+
+fn downloader(pool: &PgPool, store: Store) -> Downloader {
+    Downloader {
+        database: Database::from_pool(pool.clone()),
+        store,
+        fetcher: fetcher(1 << 30),
+        clock: Clock::system(),
+        lease: Duration::from_mins(1),
+        max_attempts: 20,
+        renews: false,
+        deletes: false,
+    }
+}
+
+/// Fetches from this machine, and is soon out of patience.
+pub(crate) fn fetcher(max_bytes: u64) -> Fetcher {
+    Fetcher::new(Guard::new(Vec::new(), true), max_bytes).unwrap().with_patience(SILENCE)
+}
+
+/// Whether this is the name of a part: of a folder's, or of the S3 server's.
+pub(crate) fn is_unfinished(name: &str) -> bool {
+    name.rsplit('.').next() == Some("part") || name.starts_with(".upload") || name.starts_with(".tmp")
+}
+
+fn collect(folder: &Path, names: &mut Vec<String>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            collect(&entry.path(), names);
+        } else {
+            names.push(entry.file_name().into_string().unwrap());
+        }
+    }
+}
+
+/// Bytes of which no two parts are alike.
+pub(crate) fn noise(length: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut bytes = Vec::with_capacity(length + 8);
+    while bytes.len() < length {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend(state.to_le_bytes());
+    }
+    bytes.truncate(length);
+    bytes
+}
