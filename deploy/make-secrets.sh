@@ -2,7 +2,7 @@
 # Makes the secrets of docker-compose.yml, once: files in a volume, each readable by the one user that needs it. Nothing
 # that is secret stands in the repository, and no file has to be made by hand.
 #
-# MAGIC_HOUR_WEBHOOK_SECRET and API_TOKENS are taken from the environment where they are set. What was given or made stays
+# MAGIC_HOUR_WEBHOOK_SECRET, API_TOKENS and MAGIC_HOUR_API_KEY are taken from the environment where they are set. What was given or made stays
 # until something else is given: a shell that lacks the variable must not turn a working webhook off.
 #
 # $1 is the volume's folder; $2 the user, as uid:gid, that renderhook runs as.
@@ -42,6 +42,10 @@ once renderhook/aws_secret_access_key "$(random 32)"
 once renderhook/api_tokens "$(random 24)"
 [ -z "${MAGIC_HOUR_WEBHOOK_SECRET:-}" ] || write renderhook/webhook_secret "$MAGIC_HOUR_WEBHOOK_SECRET"
 once renderhook/webhook_secret "made-$(random 24)"
+
+# Empty counts as not set: without a key nothing is asked for.
+[ -z "${MAGIC_HOUR_API_KEY:-}" ] || write renderhook/api_key "$MAGIC_HOUR_API_KEY"
+[ -e "$folder/renderhook/api_key" ] || write renderhook/api_key ""
 
 chown -R "$service" "$folder/renderhook"
 

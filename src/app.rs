@@ -106,9 +106,11 @@ pub async fn run(
         let renewer = Renewer { database: database.clone(), magic_hour: magic_hour.clone(), clock: clock.clone() };
         let stop = shutdown.clone();
         parts.start(async move { renewer.run(&stop).await });
-        let deleter = Deleter { database, magic_hour, store: config.store.clone(), clock };
-        let stop = shutdown.clone();
-        parts.start(async move { deleter.run(&stop).await });
+        if config.delete_after_store {
+            let deleter = Deleter { database, magic_hour, store: config.store.clone(), clock };
+            let stop = shutdown.clone();
+            parts.start(async move { deleter.run(&stop).await });
+        }
     }
     shutdown.tasks().spawn(probe(config.store, shutdown.clone()));
     parts.attend().await

@@ -48,6 +48,9 @@ pub enum Trouble {
     /// The project cannot be deleted, because it is a template's.
     #[error("Magic Hour keeps this project, because it is a template's")]
     Template,
+    /// It does not answer about this project as it does about others.
+    #[error("Magic Hour's API answered {0} about this render")]
+    Refused(StatusCode),
     /// The answer is no project.
     #[error("the answer of the details call cannot be read")]
     Unreadable,
@@ -114,7 +117,8 @@ fn refused(answer: &Response) -> Trouble {
         }
         StatusCode::PAYMENT_REQUIRED => "Magic Hour's API wants the account to be paid for",
         StatusCode::TOO_MANY_REQUESTS => "Magic Hour's API wants to be asked more rarely",
-        _ => "Magic Hour's API is in trouble",
+        status if status.is_server_error() => "Magic Hour's API is in trouble",
+        status => return Trouble::Refused(status),
     };
     account(format!("http_{}", status.as_u16()), format!("{message} ({status})"), retry_after(answer.headers()))
 }

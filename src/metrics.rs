@@ -63,8 +63,15 @@ mod tests {
 
     #[test]
     fn the_numbers_are_written_as_prometheus_reads_them() {
-        let outlook =
-            Outlook { pending: 3, downloading: 2, failed: 1, first_expires_at: None, endangered: 1, most_urgent: None };
+        let outlook = Outlook {
+            pending: 3,
+            downloading: 2,
+            failed: 1,
+            first_expires_at: None,
+            endangered: 1,
+            most_urgent: None,
+            most_urgent_expires_at: None,
+        };
         let text = written(&outlook, Some(-1.5));
         for line in [
             "# TYPE renderhook_downloads gauge",

@@ -84,7 +84,11 @@ pub struct Retried {
 }
 
 /// `POST /renders/{id}/retry`.
-pub async fn retry(State(renders): State<Arc<Renders>>, Path(id): Path<String>) -> Result<Json<Retried>, Refusal> {
+pub async fn retry(
+    State(renders): State<Arc<Renders>>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Json<Retried>, Refusal> {
+    let Path(id) = id.map_err(|_| unknown_render())?;
     let id = render_id(&id)?;
     let pool = renders.database.pool();
     let known = query::render(pool, &renders.store, &id);
@@ -92,7 +96,11 @@ pub async fn retry(State(renders): State<Arc<Renders>>, Path(id): Path<String>) 
     let selection = Selection::render(id);
     let put_back = retry::put_back(pool, &selection, renders.clock.now());
     let put_back = renders.database.within(REQUEST, put_back).await?;
-    let message = if put_back.is_empty() { "no download of this render has failed" } else { "in the queue again" };
+    let message = if put_back.is_empty() {
+        "no download of this render has failed that has a URL to try again"
+    } else {
+        "in the queue again"
+    };
     Ok(Json(Retried { message, downloads: put_back.into_iter().map(|file| file.index).collect() }))
 }
 

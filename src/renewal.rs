@@ -121,9 +121,9 @@ async fn take(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<Option<Taken>> 
     }))
 }
 
-/// Ends a question that had nothing fresher: the files that wait for it are up again, each with the URL that it has. A
-/// render without files is asked for again at `again`.
-async fn in_vain(pool: &PgPool, id: &RenderId, now: DateTime<Utc>, again: DateTime<Utc>) -> sqlx::Result<()> {
+/// Ends a question: the files that wait for it are up again, each with the URL that it has now, fresher or not. A render
+/// without files is asked for again at `again`.
+async fn end(pool: &PgPool, id: &RenderId, now: DateTime<Utc>, again: DateTime<Utc>) -> sqlx::Result<()> {
     let ended = sqlx::query!(
         "WITH render AS (
              UPDATE renders
@@ -140,8 +140,8 @@ async fn in_vain(pool: &PgPool, id: &RenderId, now: DateTime<Utc>, again: DateTi
     ended.execute(pool).await.map(drop)
 }
 
-/// Says when the render is to be asked for again; `None` for never.
-async fn put_off(pool: &PgPool, id: &RenderId, until: Option<DateTime<Utc>>) -> sqlx::Result<()> {
+/// Says when the render is to be asked for again.
+async fn put_off(pool: &PgPool, id: &RenderId, until: DateTime<Utc>) -> sqlx::Result<()> {
     let put_off = sqlx::query!("UPDATE renders SET urls_due_at = $2 WHERE id = $1", id.as_str(), until);
     // OK that the row may be gone: then nobody asks.
     put_off.execute(pool).await.map(drop)
@@ -189,37 +189,33 @@ impl Renewer {
         let asked_at = self.clock.now();
         let Ok(Some(taken)) = self.database.within(BACKGROUND, take(pool, asked_at)).await else { return Step::Idle };
         debug!(event = %LogEvent::PollAsked, render.id = %taken.id, render.kind = %taken.kind, "asking for fresh URLs");
-        let until = |gap| Some(self.clock.now() + gap);
-        let (until, step) = match self.magic_hour.details(taken.kind, &taken.id).await {
-            Ok(payload) => {
-                let Some(queued) = self.record(&taken, Word::poll(taken.kind, payload, asked_at)).await else {
-                    return Step::Idle; // the claim runs out, and it is asked for again
-                };
-                if queued == 0 {
-                    let again = asked_at + gap(taken.tries);
-                    let _ = self.database.within(BACKGROUND, in_vain(pool, &taken.id, asked_at, again)).await;
-                    return Step::Asked;
-                }
-                (None, Step::Asked)
-            }
+        match self.magic_hour.details(taken.kind, &taken.id).await {
+            Ok(payload) => match self.record(&taken, Word::poll(taken.kind, payload, asked_at)).await {
+                Some(()) => self.answered(&taken, asked_at, gap(taken.tries)).await,
+                None => Step::Idle, // the claim runs out, and it is asked for again
+            },
             Err(Trouble::Account { message, after, .. }) => {
-                (until(Duration::ZERO), Step::Refused { trouble: message, after })
+                // What is not put off is asked for again when the claim runs out.
+                let _ = self.database.within(BACKGROUND, put_off(pool, &taken.id, asked_at)).await;
+                Step::Refused { trouble: message, after }
             }
             Err(trouble) => {
                 warn!(event = %LogEvent::PollRefused, render.id = %taken.id, error = %trouble, "no fresh URLs for this render");
-                // No better answer comes by asking again: the files are tried with what they have, and each try counts.
-                let again = asked_at + gap(taken.tries).max(CLAIM);
-                let _ = self.database.within(BACKGROUND, in_vain(pool, &taken.id, asked_at, again)).await;
-                return Step::Asked;
+                self.answered(&taken, asked_at, gap(taken.tries).max(CLAIM)).await
             }
-        };
-        // What is not put off is asked for again when the claim runs out.
-        let _ = self.database.within(BACKGROUND, put_off(pool, &taken.id, until)).await;
-        step
+        }
     }
 
-    /// Records what the details call told, and gives how many files it told a new URL of.
-    async fn record(&self, taken: &Taken, word: Word) -> Option<i64> {
+    /// Ends a question: whoever waits goes on, and a render still without files is asked for again after `gap`.
+    async fn answered(&self, taken: &Taken, asked_at: DateTime<Utc>, gap: Duration) -> Step {
+        let ended = end(self.database.pool(), &taken.id, asked_at, asked_at + gap);
+        // What cannot be ended now is asked for again when the claim runs out.
+        let _ = self.database.within(BACKGROUND, ended).await;
+        Step::Asked
+    }
+
+    /// Records what the details call told.
+    async fn record(&self, taken: &Taken, word: Word) -> Option<()> {
         let words = [word];
         let recorded = record::record(self.database.pool(), self.clock.now(), &words);
         let recorded = self.database.within(BACKGROUND, recorded).await.ok()?.pop()?;
@@ -231,7 +227,7 @@ impl Renewer {
         if recorded.queued > 0 {
             info!(event = %LogEvent::DownloadRenewed, render.id = %taken.id, downloads.queued = recorded.queued, "fresh URLs came");
         }
-        Some(recorded.queued)
+        Some(())
     }
 }
 

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
-use tracing::debug;
 
 use crate::clock::Clock;
 use crate::database::{BACKGROUND, Database};
@@ -37,7 +36,6 @@ pub async fn run(database: &Database, clock: &Clock, retention: Duration, shutdo
         let before = clock.now() - retention;
         let pruned = database.within(BACKGROUND, prune(database.pool(), before, BATCH)).await.unwrap_or_default();
         if pruned > 0 {
-            debug!(pruned, "pruned the bodies of old deliveries");
             continue;
         }
         tokio::select! {

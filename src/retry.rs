@@ -52,7 +52,7 @@ pub async fn which(pool: &PgPool, selection: &Selection) -> sqlx::Result<Vec<Fai
 }
 
 /// Puts failed downloads back in the queue, due at once and with all their attempts before them. One that came without
-/// a URL has nothing to try: the details call may tell its URL.
+/// a URL has nothing to try.
 pub async fn put_back(pool: &PgPool, selection: &Selection, now: DateTime<Utc>) -> sqlx::Result<Vec<Failed>> {
     sqlx::query_as!(
         Failed,

@@ -34,8 +34,10 @@ pub struct Outlook {
     pub first_expires_at: Option<DateTime<Utc>>,
     /// How many files need a person: less than [`ALARM`] left, and failing or untouched.
     pub endangered: i64,
-    /// The most urgent of those.
+    /// The render of the most urgent of those.
     pub most_urgent: Option<String>,
+    /// When the URL of that one dies, or died.
+    pub most_urgent_expires_at: Option<DateTime<Utc>>,
 }
 
 /// Looks at the queue.
@@ -55,7 +57,8 @@ pub async fn look(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<Outlook> {
                (SELECT count(*) FROM downloads WHERE state = 'failed') AS "failed!",
                min(expires_at) AS first_expires_at,
                count(*) FILTER (WHERE endangered) AS "endangered!",
-               (array_agg(render_id ORDER BY expires_at, render_id) FILTER (WHERE endangered))[1] AS most_urgent
+               (array_agg(render_id ORDER BY expires_at, render_id) FILTER (WHERE endangered))[1] AS most_urgent,
+               min(expires_at) FILTER (WHERE endangered) AS most_urgent_expires_at
            FROM waiting"#,
         now + ALARM,
         now - UNTOUCHED,
@@ -76,8 +79,8 @@ pub async fn watch(database: &Database, clock: &Clock, shutdown: &Shutdown) {
                 error = "about_to_be_lost",
                 downloads.endangered = outlook.endangered,
                 render.id = outlook.most_urgent.unwrap_or_default(),
-                time_left_s = outlook.first_expires_at.map(|expires_at| (expires_at - now).num_seconds()),
-                "files are about to be lost: their URLs die in less than two hours and nothing works; see the errors \
+                time_left_s = outlook.most_urgent_expires_at.map(|expires_at| (expires_at - now).num_seconds()),
+                "files are about to be lost: their URLs die within two hours or are dead, and nothing works; see the errors \
                  of the most urgent one under /renders/{{id}}, or set MAGIC_HOUR_API_KEY to get fresh URLs"
             );
         }

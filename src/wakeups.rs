@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use sqlx::postgres::PgListener;
 use tokio::sync::{Notify, broadcast};
-use tracing::debug;
 
 use crate::database::Database;
 use crate::render::RenderId;
@@ -50,10 +49,8 @@ impl Wakeups {
         while !shutdown.is_stopping() {
             tokio::select! {
                 () = shutdown.stopping() => {}
-                ended = self.listen_once(database) => {
-                    if let Err(error) = ended {
-                        debug!(error = %error, "not listening for notifications");
-                    }
+                // Why it ended is of no interest: a database that is away is told by who needs it.
+                _ended = self.listen_once(database) => {
                     tokio::select! {
                         () = shutdown.stopping() => {}
                         () = tokio::time::sleep(LISTEN_AGAIN) => {}

@@ -163,10 +163,13 @@ impl ServeArgs {
             read::bytes("DOWNLOAD_MAX_BYTES", or(&self.download_max_bytes, "20GiB"), &mut mistakes);
         let attempts = count("DOWNLOAD_MAX_ATTEMPTS", or(&self.download_max_attempts, "20"), 1, &mut mistakes);
         let download_lease = read::duration("DOWNLOAD_LEASE", or(&self.download_lease, "60s"), &mut mistakes);
-        if download_lease.is_some_and(|lease| lease < Duration::from_secs(1)) {
-            mistakes.note("DOWNLOAD_LEASE", "must be 1s or more: it is renewed at a third of it");
+        if download_lease.is_some_and(|lease| !(SHORTEST_LEASE..=LONGEST_LEASE).contains(&lease)) {
+            mistakes.note("DOWNLOAD_LEASE", "must be from 1s to 1h: it is renewed at a third of it");
         }
         let event_retention = read::duration("EVENT_RETENTION", or(&self.event_retention, "30d"), &mut mistakes);
+        if event_retention.is_some_and(|retention| retention > LONGEST_RETENTION) {
+            mistakes.note("EVENT_RETENTION", "must be 100 years at most");
+        }
         let magic_hour = self.magic_hour(&mut mistakes);
         let delete = or(&self.delete_after_store, "false");
         let delete_after_store = read::parsed("DELETE_AFTER_STORE", delete, "true or false", &mut mistakes);
@@ -265,6 +268,10 @@ impl ServeArgs {
 fn or<'a>(text: &'a str, default: &'a str) -> &'a str {
     read::given(Some(text)).unwrap_or(default)
 }
+
+const SHORTEST_LEASE: Duration = Duration::from_secs(1);
+const LONGEST_LEASE: Duration = Duration::from_hours(1);
+const LONGEST_RETENTION: Duration = Duration::from_hours(100 * 366 * 24);
 
 /// More than anyone means.
 const MOST: usize = 10_000;

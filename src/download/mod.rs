@@ -5,6 +5,7 @@
 //! is told to stop gives its claim back. Whatever ends a download in between leaves the row leased, and the end of the
 //! lease puts it up again: doing it twice writes the same object.
 
+mod keeping;
 mod settle;
 mod transfer;
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tracing::error;
 
 use super::Downloader;
 use crate::database::BACKGROUND;
@@ -22,8 +22,6 @@ use crate::partial::{self, Partial};
 use crate::queue::{Claimed, LeaseLost, Stored};
 use crate::store::{StoreError, Upload};
 
-/// How long the last keeping of an attempt may take: a stop does not wait for a store that hangs.
-const LAST_KEEP: Duration = Duration::from_secs(2);
 /// How long to wait before asking a server for the rest.
 const GO_ON: Duration = Duration::from_millis(250);
 /// How often within an attempt a transfer goes on; each time it has to have got further.
@@ -86,23 +84,23 @@ pub(super) async fn run(downloader: &Downloader, claimed: &Claimed, stop: &Cance
     }
 }
 
-struct Transfer<'a> {
-    downloader: &'a Downloader,
-    claimed: &'a Claimed,
-    url: &'a SignedUrl,
-    incoming: Incoming,
-    origin: Origin,
-    content_type: String,
-    upload: Upload,
-    hashes: Hashes,
-    passed: u64,
+pub(super) struct Transfer<'a> {
+    pub(super) downloader: &'a Downloader,
+    pub(super) claimed: &'a Claimed,
+    pub(super) url: &'a SignedUrl,
+    pub(super) incoming: Incoming,
+    pub(super) origin: Origin,
+    pub(super) content_type: String,
+    pub(super) upload: Upload,
+    pub(super) hashes: Hashes,
+    pub(super) passed: u64,
     /// How far the file had come when a server was last asked for it: one that brings nothing is not asked again.
-    further: u64,
+    pub(super) further: u64,
     /// How far the file had come, and with which hashes, when the last part was full.
-    mark: (u64, Hashes),
+    pub(super) mark: (u64, Hashes),
     /// When the upload was last kept in `partials`; `None` while it is not there at all.
-    kept_at: Option<Instant>,
-    goings_on: u32,
+    pub(super) kept_at: Option<Instant>,
+    pub(super) goings_on: u32,
 }
 
 impl<'a> Transfer<'a> {
@@ -257,42 +255,6 @@ impl<'a> Transfer<'a> {
         Ok(())
     }
 
-    async fn keep_now_and_then(&mut self) -> Result<(), Ended> {
-        match self.kept_at {
-            // Before the first part is on its way, so that an upload is known before there is anything in it.
-            None => self.keep(0).await,
-            // As often as the lease is renewed: a dead worker's successor waits for longer than it has to fetch again.
-            Some(at) if at.elapsed() >= self.downloader.lease / 3 => {
-                self.upload.settle().await?;
-                self.keep(self.mark.0).await
-            }
-            Some(_) => Ok(()),
-        }
-    }
-
-    /// Keeps in `partials` that the store has `bytes` for good.
-    async fn keep(&mut self, bytes: u64) -> Result<(), Ended> {
-        let hashes = if bytes == self.mark.0 { &self.mark.1 } else { &Hashes::new(&self.origin.announced) };
-        let partial = Partial {
-            upload: self.upload.keep().await?,
-            bytes,
-            hashes: hashes.keep(),
-            validator: self.origin.validator.clone(),
-            total: self.origin.total,
-            path: self.url.expose().path().to_owned(),
-            content_type: self.content_type.clone(),
-        };
-        let (database, now) = (&self.downloader.database, self.downloader.clock.now());
-        let kept = partial::keep(database.pool(), &self.claimed.lease, &partial, now);
-        match database.within(BACKGROUND, kept).await {
-            Ok(held) => held?,
-            // A database that is away keeps nothing now; what was kept before still holds.
-            Err(_) => return Ok(()),
-        }
-        self.kept_at = Some(Instant::now());
-        Ok(())
-    }
-
     async fn finish(mut self) -> Ended {
         // The last look before the object appears: who lost the lease leaves the place to the successor.
         if let Err(lost) = self.downloader.renew(self.claimed).await {
@@ -307,62 +269,5 @@ impl<'a> Transfer<'a> {
             Ok(()) => Ended::Stored(stored),
             Err(error) => self.break_off(error.into()).await,
         }
-    }
-
-    /// Leaves what the next attempt can go on with, and else no trace.
-    async fn break_off(mut self, ended: Ended) -> Ended {
-        let useful = match &ended {
-            // The successor has what was kept, and ends or goes on with it.
-            Ended::LeaseLost if self.kept_at.is_some() => return ended,
-            Ended::Stopped | Ended::Failed(Failure::Transient { .. } | Failure::Expired { .. }) => true,
-            _ => false,
-        };
-        if useful && self.mark.0 > 0 && self.origin.validator.is_some() {
-            let kept = tokio::time::timeout(LAST_KEEP, async {
-                self.upload.settle().await?;
-                self.keep(self.mark.0).await
-            });
-            if matches!(kept.await, Ok(Ok(()))) {
-                return ended;
-            }
-        }
-        // A stop waits for no store that hangs: the next attempt ends what is known of.
-        if matches!(ended, Ended::Stopped) && useful && self.kept_at.is_some() && self.mark.0 > 0 {
-            return ended;
-        }
-        let known = self.kept_at.is_some();
-        match self.upload.abort().await {
-            Ok(()) => self.downloader.forget(self.claimed).await,
-            // Not forgotten: the next attempt ends it.
-            Err(error) if known => warn!(
-                event = %LogEvent::StoreFailed, render.id = %self.claimed.lease.render_id(), error = %error,
-                "the store did not end an upload: the next attempt does"
-            ),
-            // Nobody knows of it: a part in a folder, which the next writer removes.
-            Err(_) => {}
-        }
-        ended
-    }
-}
-
-impl Downloader {
-    /// Ends what earlier attempts left, if they left something.
-    pub(super) async fn discard(&self, claimed: &Claimed) {
-        let found = partial::find(self.database.pool(), &claimed.lease);
-        if let Ok(Some(partial)) = self.database.within(BACKGROUND, found).await {
-            // What cannot be ended now stays known, for who puts the download back in the queue.
-            let _ = self.end(claimed, &partial).await;
-        }
-    }
-
-    async fn end(&self, claimed: &Claimed, partial: &Partial) -> Result<(), StoreError> {
-        self.store.discard(&claimed.key, &partial.upload).await?;
-        self.forget(claimed).await;
-        Ok(())
-    }
-
-    async fn forget(&self, claimed: &Claimed) {
-        // What cannot be forgotten now names an upload that is gone, which the next attempt finds out and starts over.
-        let _ = self.database.within(BACKGROUND, partial::forget(self.database.pool(), &claimed.lease)).await;
     }
 }

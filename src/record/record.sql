@@ -41,8 +41,11 @@ sum AS (
         (array_agg(kind ORDER BY ord))[1] AS kind,
         (array_agg(status ORDER BY rank DESC, ord))[1] AS status,
         max(rank) AS rank,
-        -- Complete, and nobody told where the files are: the details call knows.
-        bool_or(status = 'complete') AND NOT bool_or(ord = ANY ($13::int8[])) AS awaits_urls,
+        -- Complete, and not told where each of the files is: the details call knows.
+        bool_or(status = 'complete') AND (
+            NOT bool_or(ord = ANY ($13::int8[]))
+            OR bool_or(ord IN (SELECT e.ord FROM unnest($13::int8[], $15::text[]) AS e (ord, url) WHERE e.url IS NULL))
+        ) AS awaits_urls,
         coalesce(array_agg(DISTINCT event_type) FILTER (WHERE event_type IS NOT NULL), '{}') AS heard
     FROM word
     GROUP BY render_id

@@ -9,16 +9,19 @@ const README: &str = include_str!("../../README.md");
 
 /// The words in backticks in the first column of the tables whose header is `header`.
 fn first_column(header: &str) -> BTreeSet<&'static str> {
-    let mut table = "";
+    let (mut table, mut above) = ("", "");
     let mut words = BTreeSet::new();
     for line in README.lines() {
-        match line.strip_prefix("| `").and_then(|row| row.split_once('`')) {
-            Some((word, _)) if table == header => drop(words.insert(word)),
-            Some(_) => {}
-            None if line.starts_with("| ") => table = line,
-            None if line.starts_with('|') => {}
-            None => table = "",
+        if line.starts_with("|---") {
+            table = above;
+        } else if !line.starts_with('|') {
+            table = "";
+        } else if table == header
+            && let Some((word, _)) = line.strip_prefix("| `").and_then(|row| row.split_once('`'))
+        {
+            words.insert(word);
         }
+        above = line;
     }
     words
 }
