@@ -45,7 +45,7 @@ once renderhook/webhook_secret "made-$(random 24)"
 
 # Empty counts as not set: without a key nothing is asked for.
 [ -z "${MAGIC_HOUR_API_KEY:-}" ] || write renderhook/api_key "$MAGIC_HOUR_API_KEY"
-[ -e "$folder/renderhook/api_key" ] || write renderhook/api_key ""
+once renderhook/api_key ""
 
 chown -R "$service" "$folder/renderhook"
 

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use futures::Stream;
 use tokio::fs::{self, File};
-use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt, BufWriter};
 use tokio_util::io::ReaderStream;
 use url::Url;
 use uuid::Uuid;
@@ -25,6 +25,9 @@ use crate::key::ObjectKey;
 pub struct Folder {
     root: PathBuf,
 }
+
+/// How much is written at once: each write is handed to another thread, which costs more than a small write itself.
+const WRITE_BYTES: usize = 1 << 20;
 
 /// How much of a file is read at once.
 const READ_BYTES: usize = 64 << 10;
@@ -73,7 +76,7 @@ impl Folder {
         remove_parts(&place.folder, &place.prefix).await?;
         let part = place.part(token);
         let file = File::options().write(true).create_new(true).open(&part).await?;
-        Ok(FolderUpload { file, part, place, written: 0 })
+        Ok(FolderUpload { file: BufWriter::with_capacity(WRITE_BYTES, file), part, place, written: 0 })
     }
 
     /// Takes the file of an earlier writer over, under a name of its own: the earlier one can no longer put it in place.
@@ -94,7 +97,7 @@ impl Folder {
         }
         file.set_len(bytes).await?;
         file.seek(io::SeekFrom::End(0)).await?;
-        Ok(FolderUpload { file, part, place, written: bytes })
+        Ok(FolderUpload { file: BufWriter::with_capacity(WRITE_BYTES, file), part, place, written: bytes })
     }
 
     pub(super) async fn discard(&self, key: &ObjectKey, upload: &str) -> io::Result<()> {
@@ -160,7 +163,7 @@ fn gone(error: io::Error) -> io::Result<()> {
 /// A file that is being written.
 #[derive(Debug)]
 pub struct FolderUpload {
-    file: File,
+    file: BufWriter<File>,
     part: PathBuf,
     place: Place,
     written: u64,
@@ -184,12 +187,12 @@ impl FolderUpload {
 
     pub(super) async fn settle(&mut self) -> io::Result<()> {
         self.file.flush().await?;
-        self.file.sync_data().await
+        self.file.get_ref().sync_data().await
     }
 
     pub(super) async fn finish(&mut self) -> io::Result<()> {
         self.file.flush().await?;
-        self.file.sync_all().await?;
+        self.file.get_ref().sync_all().await?;
         fs::rename(&self.part, &self.place.target).await?;
         // The rename itself is in the folder, which has to reach the disk as well.
         File::open(&self.place.folder).await?.sync_all().await

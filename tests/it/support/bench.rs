@@ -221,9 +221,10 @@ pub(crate) fn fetcher(max_bytes: u64) -> Fetcher {
     Fetcher::new(Guard::new(Vec::new(), true), max_bytes).unwrap().with_patience(SILENCE)
 }
 
-/// Whether this is the name of a part: of a folder's, or of the S3 server's.
+/// Whether this is the name of a part: of a folder's, or of an upload that the S3 server still knows. What that server
+/// leaves of a request that broke off (`.tmp.…`) is its own, and of no upload.
 pub(crate) fn is_unfinished(name: &str) -> bool {
-    name.rsplit('.').next() == Some("part") || name.starts_with(".upload") || name.starts_with(".tmp")
+    !name.starts_with(".tmp") && (name.rsplit('.').next() == Some("part") || name.starts_with(".upload"))
 }
 
 fn collect(folder: &Path, names: &mut Vec<String>) {
