@@ -20,6 +20,7 @@ pub mod event;
 pub mod receive;
 pub mod record;
 pub mod render;
+pub mod replay;
 pub mod server;
 pub mod skew;
 pub mod verify;

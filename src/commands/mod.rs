@@ -4,6 +4,7 @@
 mod demo;
 mod health;
 mod migrate;
+mod replay;
 mod retry;
 mod send;
 mod serve;
@@ -34,6 +35,8 @@ enum Command {
     Migrate(migrate::Args),
     /// Puts failed downloads back in the queue
     Retry(retry::Args),
+    /// Reads kept deliveries again that could not be read, or were not known, when they came
+    Replay(replay::Args),
     /// Signs and posts an event as Magic Hour does
     Send(Box<send::Args>),
     /// Asks this machine's own /readyz and exits with 0 or 1, for images without a shell
@@ -76,6 +79,7 @@ impl Cli {
             Command::Demo(args) => demo::run(args).await,
             Command::Migrate(args) => migrate::run(&args).await,
             Command::Retry(args) => retry::run(args).await,
+            Command::Replay(args) => replay::run(args).await,
             Command::Send(args) => send::run(*args).await,
             Command::Health(args) => health::run(&args).await,
         };

@@ -118,6 +118,12 @@ impl Word {
         self.status
     }
 
+    /// Whether this version knows its type and its status.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.known
+    }
+
     /// Who said it.
     #[must_use]
     pub fn source(&self) -> Source {
