@@ -53,7 +53,7 @@ impl Stage {
         app::prepare(&database).await?;
         say("database", format!("`{DATABASE}` has all {} migrations", MIGRATIONS.iter().count()));
 
-        let files = Files::start().await.context("cannot start the stand-in Magic Hour")?;
+        let files = Files::start(Clock::system()).await.context("cannot start the stand-in Magic Hour")?;
         say("magic hour", format!("a stand-in serves files at http://{}", files.address()));
 
         let secret = format!("whsec_{}", Uuid::new_v4().simple());
