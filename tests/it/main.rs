@@ -22,6 +22,7 @@ mod resuming;
 mod retrying;
 mod rules;
 mod schema;
+mod standing_in;
 mod stores;
 mod strange;
 mod support;
