@@ -5,6 +5,7 @@ mod asking;
 mod at_once;
 mod command_line;
 mod compose;
+mod contradicting;
 mod deleting;
 mod faults;
 mod hostile;
