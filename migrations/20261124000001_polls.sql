@@ -10,7 +10,7 @@ ALTER TABLE renders
     ADD COLUMN poll_wanted boolean NOT NULL DEFAULT false,
     -- When it was last asked for.
     ADD COLUMN polled_at timestamptz,
-    -- How often in a row the answer was no news.
+    -- How often in a row it was asked for and did not move.
     ADD COLUMN poll_tries integer NOT NULL DEFAULT 0
         CONSTRAINT renders_poll_tries_count CHECK (poll_tries >= 0),
     -- Since when Magic Hour says that it does not know the render; NULL while it does.

@@ -34,8 +34,8 @@ pub(super) struct Taken {
 /// What the details call came to.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Answered {
-    /// Whether anything of the render has changed by it.
-    pub(super) news: bool,
+    /// Whether the render has moved by it.
+    pub(super) moved: bool,
     /// Whether Magic Hour knows the render; `None` where that was not told.
     pub(super) found: Option<bool>,
 }
@@ -141,7 +141,7 @@ pub(super) async fn settle(
     let standing = Standing {
         first_heard_at: taken.first_heard_at,
         stalled_at: taken.stalled_at,
-        tries: if answered.news { 0 } else { taken.tries.saturating_add(1) },
+        tries: if answered.moved { 0 } else { taken.tries.saturating_add(1) },
         found: answered.found.unwrap_or(!taken.known_as_not_found),
     };
     let next = |waits| match schedule.next(waits, &standing, now, chance) {

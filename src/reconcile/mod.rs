@@ -111,9 +111,9 @@ impl Reconciler {
         let answered = match self.magic_hour.details(taken.kind, &taken.id).await {
             Ok(payload) => {
                 let word = Word::poll(taken.kind, payload, asked_at);
-                let Some(news) = self.record(taken, word).await else { return };
+                let Some(moved) = self.record(taken, word).await else { return };
                 self.say_resumed(taken).await;
-                Answered { news, found: Some(true) }
+                Answered { moved, found: Some(true) }
             }
             Err(Trouble::Account { code, message, after }) => {
                 return self.pause(taken, asked_at, &code, &message, after).await;
@@ -121,11 +121,11 @@ impl Reconciler {
             Err(Trouble::NotFound) => {
                 self.say_resumed(taken).await;
                 say_not_found(taken);
-                Answered { news: false, found: Some(false) }
+                Answered { moved: false, found: Some(false) }
             }
             Err(trouble) => {
                 warn!(event = %LogEvent::PollRefused, render.id = %taken.id, render.kind = %taken.kind, error = %trouble, "no answer about this render");
-                Answered { news: false, found: None }
+                Answered { moved: false, found: None }
             }
         };
         let settled =
@@ -134,7 +134,7 @@ impl Reconciler {
         let _ = self.database.within(BACKGROUND, settled).await;
     }
 
-    /// Records what the details call told, and says whether it was news; `None` where the database took it not.
+    /// Records what the details call told, and says whether the render moved; `None` where the database took it not.
     async fn record(&self, taken: &Taken, word: Word) -> Option<bool> {
         let words = [word];
         let recorded = record::record(self.database.pool(), self.clock.now(), &words);
@@ -152,7 +152,7 @@ impl Reconciler {
         if taken.wanted && recorded.queued > 0 {
             info!(event = %LogEvent::DownloadRenewed, render.id = %taken.id, downloads.queued = recorded.queued, "fresh URLs came");
         }
-        Some(recorded.news)
+        Some(recorded.moved.is_some())
     }
 
     /// Pauses the asking of every process, and says so if nobody has.

@@ -1,6 +1,6 @@
 //! When a render is asked for: the rules, as pure code.
 //!
-//! An unfinished render is asked for once it has been silent for [`Schedule::after`], and then, while there is no news, at
+//! An unfinished render is asked for once it has been silent for [`Schedule::after`], and then, while it does not move, at
 //! gaps that double up to [`Schedule::longest`]. One that Magic Hour does not know is asked for ever more rarely, up to once
 //! a day. One that stays unfinished for longer than [`STALLS_AFTER`] is stalled: it is asked for daily, and left alone after
 //! [`LEFT_AFTER`] more. Each gap is shorter by up to a fifth, by chance, so that what fell silent together does not stay
@@ -46,7 +46,7 @@ pub struct Standing {
     pub first_heard_at: DateTime<Utc>,
     /// Since when it is stalled.
     pub stalled_at: Option<DateTime<Utc>>,
-    /// How often in a row the answer was no news, this time included.
+    /// How often in a row it was asked for and did not move, this time included.
     pub tries: u32,
     /// Whether Magic Hour knows it.
     pub found: bool,
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn gaps_double_while_there_is_no_news_and_chance_only_shortens_them() {
+    fn gaps_double_while_nothing_moves_and_chance_only_shortens_them() {
         let gaps = |found, chance| -> Vec<_> {
             (0..=9).map(|tries| minutes(Waits::ForTheEnd, &standing(tries, found), chance)).collect()
         };

@@ -18,6 +18,7 @@ mod process;
 mod queueing;
 mod readme;
 mod receiving;
+mod reconciling;
 mod renewing;
 mod resuming;
 mod retrying;
