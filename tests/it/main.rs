@@ -11,6 +11,7 @@ mod faults;
 mod hostile;
 mod journey;
 mod leases;
+mod listing;
 mod many;
 mod mutated;
 mod outage;

@@ -1,7 +1,9 @@
-//! `GET /renders/{id}`: what an application asks.
+//! What an application asks about renders: the handlers under `/renders`.
 //!
-//! With `?wait=` the answer comes as soon as the render is finished or the time is up; the caller is woken by Postgres,
+//! `GET /renders/{id}` is here. With `?wait=` the answer comes as soon as the render is finished or the time is up; the caller is woken by Postgres,
 //! and looks by itself as well.
+
+pub mod list;
 
 use std::sync::Arc;
 use std::time::Duration;
