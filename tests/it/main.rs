@@ -26,6 +26,7 @@ mod schema;
 mod stores;
 mod strange;
 mod support;
+mod tracking;
 mod upkeep;
 mod urls;
 mod wakings;
