@@ -35,7 +35,7 @@ pub fn router(
         Router::new().route("/livez", get(health::livez)).route("/readyz", get(health::readyz)).with_state(health);
     let renders = Router::new()
         .route("/renders", get(renders::list::get))
-        .route("/renders/{id}", get(renders::get))
+        .route("/renders/{id}", get(renders::get).put(renders::track::put))
         .route("/renders/{id}/downloads/{index}", get(files::get))
         .route("/renders/{id}/retry", post(renders::retry))
         .with_state(renders)

@@ -53,6 +53,7 @@ pub mod metrics;
 pub mod query;
 pub mod ranges;
 pub mod renders;
+pub mod track;
 pub mod urgency;
 
 // What they stand on.

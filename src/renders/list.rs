@@ -8,7 +8,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use serde::{Deserialize, Serialize};
 
-use super::Renders;
+use super::{Renders, one_of};
 use crate::answer::Refusal;
 use crate::database::REQUEST;
 use crate::query::{self, Archive, Filter, Render};
@@ -80,8 +80,4 @@ fn read<T: FromStr>(
 
 fn must_be(name: &str, expected: &str) -> Refusal {
     Refusal::bad_request(format!("`{name}` must be {expected}"))
-}
-
-fn one_of(words: &[&str]) -> String {
-    format!("one of {}", words.join(", "))
 }

@@ -4,6 +4,7 @@
 //! and looks by itself as well.
 
 pub mod list;
+pub mod track;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,6 +71,11 @@ pub(crate) fn render_id(text: &str) -> Result<RenderId, Refusal> {
 
 fn unknown_render() -> Refusal {
     Refusal::not_found("no render with this id was heard of: has its webhook come, or is the id of another account?")
+}
+
+/// A closed list in words.
+fn one_of(words: &[&str]) -> String {
+    format!("one of {}", words.join(", "))
 }
 
 fn wait(text: &str) -> Result<Duration, Refusal> {

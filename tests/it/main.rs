@@ -32,6 +32,7 @@ mod standing_in;
 mod stores;
 mod strange;
 mod support;
+mod tracking;
 mod upkeep;
 mod urls;
 mod wakings;

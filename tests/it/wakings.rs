@@ -1,7 +1,9 @@
 //! Whom recording wakes: who waits for a render that changed, the workers when there is work, and nobody else.
 
 use renderhook::record::{self, Word};
+use renderhook::render::Kind;
 use renderhook::render::Status::{Complete, Rendering};
+use renderhook::track::{self, Announcement, Naming};
 use serde_json::json;
 use sqlx::PgPool;
 use sqlx::postgres::PgListener;
@@ -116,4 +118,15 @@ async fn a_slice_wakes_each_of_its_changed_renders_once(pool: PgPool) {
         telling("b", Some(Rendering), at(2)),
     ];
     assert_eq!(ear.woken_by(&slice).await, ["a", "b", "workers"]);
+}
+
+#[sqlx::test]
+async fn an_announcement_wakes_who_waits_for_that_render_if_it_changes_anything(pool: PgPool) {
+    let mut ear = Ear::of(&pool).await;
+    let mut announced = Announcement { kind: Kind::Video, external_id: Naming::Keep, metadata: None };
+    for (external_id, expected) in [("one", vec!["a"]), ("one", vec![]), ("two", vec!["a"])] {
+        announced.external_id = Naming::Set(external_id.parse().unwrap());
+        track::track(&pool, &"a".parse().unwrap(), &announced, now()).await.unwrap();
+        assert_eq!(ear.heard().await, expected, "{external_id}");
+    }
 }

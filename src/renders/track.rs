@@ -1,0 +1,128 @@
+//! `PUT /renders/{id}`: an application says which render it has started, and what it calls it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
+use tokio::time::timeout;
+
+use super::{Renders, one_of, unknown_render};
+use crate::answer::Refusal;
+use crate::database::REQUEST;
+use crate::query::{self, Render};
+use crate::render::{ExternalId, Kind, RenderId};
+use crate::track::{self, Announcement, Naming, Tracked};
+
+/// How long a body may take to arrive.
+const PATIENCE: Duration = Duration::from_secs(4);
+/// The largest metadata, in bytes of JSON without blanks.
+const LARGEST_METADATA: usize = 16 << 10;
+/// The largest body: room for metadata that is written with blanks and escapes.
+const LARGEST: usize = 64 << 10;
+
+/// The handler. What is said of the body's type is not looked at: it is JSON or it is not.
+pub async fn put(
+    State(renders): State<Arc<Renders>>,
+    id: Result<Path<String>, PathRejection>,
+    body: Body,
+) -> Result<(StatusCode, Json<Render>), Refusal> {
+    let id = id.ok().and_then(|Path(id)| id.parse::<RenderId>().ok());
+    let id = id.ok_or_else(|| Refusal::bad_request("a render's id is 1 to 255 bytes of text without U+0000"))?;
+    let announcement = read(&whole(body).await?)?;
+    let (database, pool) = (&renders.database, renders.database.pool());
+    let tracked = track::track(pool, &id, &announcement, renders.clock.now());
+    let status = match database.within(REQUEST, tracked).await? {
+        Tracked::New => StatusCode::CREATED,
+        Tracked::Known => StatusCode::OK,
+        Tracked::OtherKind => return Err(other_kind(announcement.kind)),
+    };
+    let render = database.within(REQUEST, query::render(pool, &renders.store, &id)).await?;
+    Ok((status, Json(render.ok_or_else(unknown_render)?)))
+}
+
+fn other_kind(kind: Kind) -> Refusal {
+    let message = format!("Magic Hour told of this render, and not of a {kind}: `GET` this address for its kind");
+    Refusal::new(StatusCode::CONFLICT, message)
+}
+
+async fn whole(body: Body) -> Result<Bytes, Refusal> {
+    match timeout(PATIENCE, Limited::new(body, LARGEST).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            let message = format!("the body is larger than {LARGEST} bytes: send less `metadata`");
+            Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message))
+        }
+        Ok(Err(_)) => Err(Refusal::bad_request("the body ended before it was whole: send it again")),
+        Err(_elapsed) => {
+            Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, "the body did not arrive within 4 s: send it again"))
+        }
+    }
+}
+
+/// The body as it is sent.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sent {
+    kind: String,
+    #[serde(default, deserialize_with = "naming")]
+    external_id: Naming,
+    #[serde(default, deserialize_with = "map")]
+    metadata: Option<Map<String, Value>>,
+}
+
+fn naming<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Naming, D::Error> {
+    let Some(name) = Option::<String>::deserialize(deserializer)? else { return Ok(Naming::Remove) };
+    let name: Result<ExternalId, _> = name.parse();
+    name.map(Naming::Set).map_err(|why| D::Error::custom(format!("`external_id` {why}, or null")))
+}
+
+/// An object. Serde alone would take `null` for a field that is left out.
+fn map<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Map<String, Value>>, D::Error> {
+    Map::deserialize(deserializer).map(Some)
+}
+
+fn read(body: &[u8]) -> Result<Announcement, Refusal> {
+    let sent: Sent = serde_json::from_slice(body).map_err(|error| {
+        Refusal::bad_request(format!(
+            r#"send JSON such as {{"kind": "video", "external_id": "order-17", "metadata": {{}}}}: {error}"#
+        ))
+    })?;
+    let kind = sent.kind.parse();
+    let kind =
+        kind.map_err(|_| Refusal::bad_request(format!("`kind` must be {}", one_of(&Kind::ALL.map(Kind::as_str)))))?;
+    Ok(Announcement { kind, external_id: sent.external_id, metadata: sent.metadata.map(metadata).transpose()? })
+}
+
+/// Metadata that can be kept.
+fn metadata(map: Map<String, Value>) -> Result<Map<String, Value>, Refusal> {
+    if holds_nul(&map) {
+        return Err(Refusal::bad_request("`metadata` must not hold U+0000 in a text: it cannot be kept"));
+    }
+    let length = serde_json::to_vec(&map).map_or(usize::MAX, |text| text.len());
+    if length > LARGEST_METADATA {
+        let message = format!("`metadata` must be {LARGEST_METADATA} bytes of JSON at most, and is {length}");
+        return Err(Refusal::bad_request(message));
+    }
+    Ok(map)
+}
+
+fn holds_nul(map: &Map<String, Value>) -> bool {
+    fn value(any: &Value) -> bool {
+        match any {
+            Value::String(text) => text.contains('\0'),
+            Value::Array(list) => list.iter().any(value),
+            Value::Object(map) => holds_nul(map),
+            Value::Null | Value::Bool(_) | Value::Number(_) => false,
+        }
+    }
+    map.iter().any(|(name, any)| name.contains('\0') || value(any))
+}

@@ -1,0 +1,175 @@
+//! `PUT /renders/{id}`: renders that an application announces and names.
+
+use futures::future::join_all;
+use reqwest::header::CONTENT_TYPE;
+use serde_json::{Value, json};
+use sqlx::PgPool;
+
+use crate::support::app::{TOKEN, video};
+use crate::support::rows::count;
+use crate::support::words::{at, completed, record, telling};
+use crate::support::{App, Options};
+
+async fn start(pool: &PgPool) -> App {
+    App::start_with(pool, Options::flags(&["--download-concurrency=0"])).await
+}
+
+async fn put(app: &App, id: &str, body: impl Into<reqwest::Body>) -> (u16, Value) {
+    let request = app.client.put(app.at(&format!("renders/{id}"))).bearer_auth(TOKEN).body(body);
+    let answer = request.send().await.unwrap();
+    (answer.status().as_u16(), answer.json().await.unwrap())
+}
+
+async fn put_json(app: &App, id: &str, body: Value) -> (u16, Value) {
+    put(app, id, body.to_string()).await
+}
+
+#[sqlx::test]
+async fn a_render_that_is_announced_is_known_from_then_on_by_its_own_name_too(pool: PgPool) {
+    let app = start(&pool).await;
+    let metadata = json!({"user": {"id": 7, "tags": ["a", null, 1.5, true]}});
+    let body = json!({"kind": "image", "external_id": "order-17", "metadata": metadata});
+    let (status, told) = put_json(&app, "clx", body.clone()).await;
+    assert_eq!(status, 201, "{told}");
+    assert_eq!(told, app.render("clx").await);
+    let expected = json!({
+        "id": "clx", "kind": "image", "status": null, "external_id": "order-17", "metadata": metadata,
+        "archive": "none", "downloads": [], "transitions": []
+    });
+    for (name, value) in expected.as_object().unwrap() {
+        assert_eq!(&told[name], value, "{name}");
+    }
+    let found = app.get("/renders?external_id=order-17").await.json::<Value>().await.unwrap();
+    assert_eq!(found, json!({"renders": [told], "next_cursor": null}));
+
+    // To say the same again is no change.
+    assert_eq!(put_json(&app, "clx", body).await, (200, told));
+    assert_eq!(count(&pool, "renders").await, 1);
+    app.stop().await.unwrap();
+}
+
+#[sqlx::test]
+async fn what_is_left_out_stays_and_null_takes_the_name_away(pool: PgPool) {
+    let app = start(&pool).await;
+    let named = async |body: Value| {
+        let (_, told) = put_json(&app, "clx", body).await;
+        (told["external_id"].clone(), told["metadata"].clone())
+    };
+    let one = (json!("one"), json!({"a": 1}));
+    assert_eq!(named(json!({"kind": "video", "external_id": "one", "metadata": {"a": 1}})).await, one);
+    assert_eq!(named(json!({"kind": "video"})).await, one);
+    assert_eq!(named(json!({"kind": "video", "external_id": "two"})).await, (json!("two"), json!({"a": 1})));
+    assert_eq!(named(json!({"kind": "video", "metadata": {"b": 2}})).await, (json!("two"), json!({"b": 2})));
+    assert_eq!(named(json!({"kind": "video", "external_id": null})).await, (Value::Null, json!({"b": 2})));
+    assert_eq!(named(json!({"kind": "video", "metadata": {}})).await, (Value::Null, json!({})));
+    app.stop().await.unwrap();
+}
+
+#[sqlx::test]
+async fn events_and_the_application_leave_each_others_words_alone(pool: PgPool) {
+    let app = start(&pool).await;
+    let body = json!({"kind": "video", "external_id": "order-17", "metadata": {"a": 1}});
+    assert_eq!(put_json(&app, "announced", body.clone()).await.0, 201);
+    let mut project = video("announced", "complete");
+    project.name = Some("A name".to_owned());
+    for id in ["announced", "heard"] {
+        project.id = id.to_owned();
+        app.send("video.completed", &project).await;
+    }
+    let (status, heard) = put_json(&app, "heard", body).await;
+    assert_eq!(status, 200, "{heard}");
+    for render in [heard, app.render("announced").await] {
+        assert_eq!(
+            [&render["status"], &render["name"], &render["external_id"], &render["metadata"]],
+            [&json!("complete"), &json!("A name"), &json!("order-17"), &json!({"a": 1})]
+        );
+        assert_eq!(render["transitions"].as_array().unwrap().len(), 1);
+    }
+    app.stop().await.unwrap();
+}
+
+#[sqlx::test]
+async fn a_kind_can_be_corrected_until_magic_hour_has_told_of_the_render(pool: PgPool) {
+    let app = start(&pool).await;
+    assert_eq!(put_json(&app, "clx", json!({"kind": "video", "external_id": "one"})).await.0, 201);
+    let (status, told) = put_json(&app, "clx", json!({"kind": "audio"})).await;
+    assert_eq!((status, &told["kind"], &told["external_id"]), (200, &json!("audio"), &json!("one")));
+
+    // One with a status, and one of which only an event without a status came.
+    record(&pool, &[completed("told", &[], None, at(1)), telling("untold", None, at(1))]).await;
+    for id in ["told", "untold"] {
+        let before = app.render(id).await;
+        let (status, told) = put_json(&app, id, json!({"kind": "image", "external_id": "two"})).await;
+        assert_eq!((status, told["message"].as_str().unwrap().contains("kind")), (409, true), "{told}");
+        assert_eq!(app.render(id).await, before);
+        assert_eq!(put_json(&app, id, json!({"kind": "video", "external_id": "two"})).await.0, 200);
+    }
+    app.stop().await.unwrap();
+}
+
+#[sqlx::test]
+async fn of_many_who_announce_a_render_at_once_one_makes_it(pool: PgPool) {
+    let app = start(&pool).await;
+    let body = json!({"kind": "video", "external_id": "one"});
+    let mut statuses: Vec<_> =
+        join_all((0..8).map(|_| put_json(&app, "clx", body.clone()))).await.into_iter().map(|told| told.0).collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses, [[200].repeat(7), vec![201]].concat());
+    app.stop().await.unwrap();
+}
+
+#[sqlx::test]
+async fn what_cannot_be_kept_is_refused_and_leaves_nothing(pool: PgPool) {
+    let app = start(&pool).await;
+    let deep = format!(r#"{{"kind": "video", "metadata": {{"a": {}1{}}}}}"#, "[".repeat(200), "]".repeat(200));
+    let wide = |length: usize| json!({"kind": "video", "metadata": {"a": "x".repeat(length - r#"{"a":""}"#.len())}});
+    for (body, said) in [
+        ("", "EOF"),
+        ("kind=video", "expected value"),
+        ("null", "invalid type: null"),
+        ("{}", "missing field `kind`"),
+        (r#"{"kind": null}"#, "invalid type: null"),
+        (r#"{"kind": "model"}"#, "`kind` must be one of video, image, audio"),
+        (r#"{"kind": "Video"}"#, "`kind` must be one of"),
+        (r#"{"kind": "video", "kind": "image"}"#, "duplicate field `kind`"),
+        (r#"{"kind": "video", "status": "complete"}"#, "unknown field `status`"),
+        (r#"{"kind": "video", "external_id": ""}"#, "`external_id` must be 1 to 255 bytes"),
+        (r#"{"kind": "video", "external_id": 17}"#, "invalid type: integer `17`"),
+        (r#"{"kind": "video", "external_id": "a\u0000b"}"#, "`external_id` must be"),
+        (&json!({"kind": "video", "external_id": "я".repeat(128)}).to_string(), "`external_id` must be"),
+        (r#"{"kind": "video", "metadata": null}"#, "expected a map"),
+        (r#"{"kind": "video", "metadata": "text"}"#, "expected a map"),
+        (r#"{"kind": "video", "metadata": []}"#, "expected a map"),
+        (r#"{"kind": "video", "metadata": {"a": "\u0000"}}"#, "`metadata` must not hold U+0000"),
+        (r#"{"kind": "video", "metadata": {"a": [{"\u0000": 1}]}}"#, "`metadata` must not hold U+0000"),
+        (r#"{"kind": "video", "metadata": {"a": "\ud800"}}"#, "hex escape"),
+        (r#"{"kind": "video", "metadata": {"a": 1e999}}"#, "number out of range"),
+        (r#"{"kind": "video"} {}"#, "trailing characters"),
+        (&wide(16385).to_string(), "`metadata` must be 16384 bytes of JSON at most, and is 16385"),
+        (&deep, "recursion limit"),
+    ] {
+        let (status, told) = put(&app, "clx", body.to_owned()).await;
+        assert_eq!((status, told.as_object().unwrap().len()), (400, 1), "{body}: {told}");
+        assert!(told["message"].as_str().unwrap().contains(said), "{body}: {told}");
+    }
+    let (status, told) = put(&app, "clx", b"{\"kind\": \"video\", \"external_id\": \"\xff\"}".to_vec()).await;
+    assert_eq!(status, 400, "{told}");
+    assert_eq!(put(&app, "clx", " ".repeat(65537)).await.0, 413);
+    let long = "x".repeat(256);
+    for id in ["%00", "%ff", &long] {
+        let (status, told) = put_json(&app, id, json!({"kind": "video"})).await;
+        assert_eq!((status, told["message"].as_str().unwrap().contains("id")), (400, true), "{id}: {told}");
+    }
+    let stranger = app.client.put(app.at("renders/clx")).body(r#"{"kind": "video"}"#).send().await.unwrap();
+    assert_eq!(stranger.status(), 401);
+    assert_eq!(count(&pool, "renders").await, 0);
+
+    // The largest that is kept, written as wide as it goes, and called what it is not.
+    let body = wide(16384).to_string().replace("xxx", "\\u0078xx");
+    let request = app.client.put(app.at("renders/clx")).bearer_auth(TOKEN).header(CONTENT_TYPE, "text/plain");
+    assert_eq!(request.body(body).send().await.unwrap().status(), 201);
+    let name = "y".repeat(255);
+    assert_eq!(put_json(&app, "clx", json!({"kind": "video", "external_id": name})).await.0, 200);
+    assert_eq!(app.render("clx").await["metadata"], wide(16384)["metadata"]);
+    app.stop().await.unwrap();
+}
