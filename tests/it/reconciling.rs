@@ -14,7 +14,7 @@ use reqwest::Method;
 use serde_json::Value;
 use sqlx::PgPool;
 
-use crate::support::app::{signed, signed_at, video};
+use crate::support::app::{TOKEN, signed, signed_at, video};
 use crate::support::{App, Options, standin, until};
 
 /// With Magic Hour as its neighbour, and these flags.
@@ -324,4 +324,36 @@ async fn what_was_heard_while_a_question_was_asked_is_not_undone_by_its_answer(p
     app.stop().await.unwrap();
     let row = row(&pool, "meanwhile").await;
     assert_eq!((row.status.as_deref(), row.poll_due_at, row.poll_wanted), (Some("error"), None, false));
+}
+
+#[sqlx::test]
+async fn a_render_that_an_application_announces_is_asked_for_at_once_and_seen_in_the_queue(pool: PgPool) {
+    let magic_hour = standin().await;
+    let app = start(&pool, &magic_hour, &[]).await;
+    stays(&magic_hour, "mine", Stage::Queued);
+    let announcement = serde_json::json!({"kind": "video", "external_id": "order-17", "metadata": {"user": 7}});
+    let put = || app.client.put(app.at("/renders/mine")).bearer_auth(TOKEN).json(&announcement).send();
+    assert_eq!(put().await.unwrap().status(), 201);
+    let render = becomes(&app, "mine", "queued").await;
+    assert_eq!((&render["external_id"], &render["metadata"]["user"]), (&"order-17".into(), &7.into()));
+    assert_eq!(render["transitions"][0]["source"], "poll");
+
+    // What has ended is named, and not asked for.
+    let ended = row(&pool, "mine").await;
+    app.send("video.errored", &video("mine", "error")).await;
+    assert_eq!(put().await.unwrap().status(), 200);
+    let row = row(&pool, "mine").await;
+    assert_eq!((row.status.as_deref(), row.poll_due_at, row.polled_at), (Some("error"), None, ended.polled_at));
+    app.stop().await.unwrap();
+}
+
+#[sqlx::test]
+async fn the_kind_that_magic_hour_tells_wins_over_the_one_that_a_person_told(pool: PgPool) {
+    let app = App::start(&pool).await;
+    let announcement = serde_json::json!({"kind": "image"});
+    let put = app.client.put(app.at("/renders/mistaken")).bearer_auth(TOKEN).json(&announcement).send();
+    assert_eq!(put.await.unwrap().status(), 201);
+    app.send("video.started", &video("mistaken", "rendering")).await;
+    assert_eq!(app.render("mistaken").await["kind"], "video");
+    app.stop().await.unwrap();
 }
