@@ -21,7 +21,7 @@ use tracing::{debug, error, info, warn};
 use self::due::{Answered, Taken};
 use self::schedule::Schedule;
 use crate::clock::Clock;
-use crate::database::{BACKGROUND, Database};
+use crate::database::{BACKGROUND, Database, DatabaseError};
 use crate::log::LogEvent;
 use crate::magic_hour::{MagicHour, Trouble};
 use crate::record::{self, Word};
@@ -60,12 +60,11 @@ impl Reconciler {
     /// Works until it is time to stop.
     pub async fn run(self: Arc<Self>, shutdown: &Shutdown) {
         let places = Arc::new(Semaphore::new(MOST_AT_ONCE));
-        // While no process was there, or had no database, webhooks were refused: what is unfinished is asked for soon.
-        let mut missed = true;
+        let mut caught_up = None;
         while !shutdown.is_stopping() {
             tokio::select! {
                 () = shutdown.stopping() => {}
-                Ok(place) = places.clone().acquire_owned() => match self.look(place, &mut missed, shutdown).await {
+                Ok(place) = places.clone().acquire_owned() => match self.look(place, &mut caught_up, shutdown).await {
                     Look::Asked => rest(self.gap, shutdown).await,
                     Look::Nothing => tokio::select! {
                         () = self.wakeups.polls() => {}
@@ -76,24 +75,26 @@ impl Reconciler {
         }
     }
 
-    /// Takes what is due first, if it is our turn, and asks beside this loop.
-    async fn look(self: &Arc<Self>, place: OwnedSemaphorePermit, missed: &mut bool, shutdown: &Shutdown) -> Look {
-        let (pool, now) = (self.database.pool(), self.clock.now());
-        if *missed {
-            let caught_up = self.database.within(BACKGROUND, due::catch_up(pool, now)).await;
-            // The API may be well again, or the key another one.
-            let resumed = self.database.within(BACKGROUND, pacing::resume(pool)).await;
-            if caught_up.is_err() || resumed.is_err() {
+    /// Takes what is due first, if it is our turn, and asks beside this loop. `caught_up` is how often the database had been
+    /// lost when everything was last put up.
+    async fn look(
+        self: &Arc<Self>,
+        place: OwnedSemaphorePermit,
+        caught_up: &mut Option<u64>,
+        shutdown: &Shutdown,
+    ) -> Look {
+        let now = self.clock.now();
+        // While no process was there, or had no database, webhooks were refused: what is unfinished is asked for soon.
+        let losses = self.database.losses();
+        if *caught_up != Some(losses) {
+            if self.catch_up(now).await.is_err() {
                 return Look::Nothing;
             }
-            *missed = false;
+            *caught_up = Some(losses);
         }
-        match self.database.within(BACKGROUND, due::take(pool, now, &self.schedule, self.gap)).await {
-            Ok(None) => Look::Nothing,
-            Err(_) => {
-                *missed = true;
-                Look::Nothing
-            }
+        let taken = due::take(self.database.pool(), now, &self.schedule, self.gap);
+        match self.database.within(BACKGROUND, taken).await {
+            Ok(None) | Err(_) => Look::Nothing,
             Ok(Some(taken)) => {
                 let (reconciler, stop) = (self.clone(), shutdown.deadline().clone());
                 shutdown.tasks().spawn(async move {
@@ -104,6 +105,13 @@ impl Reconciler {
                 Look::Asked
             }
         }
+    }
+
+    async fn catch_up(&self, now: DateTime<Utc>) -> Result<(), DatabaseError> {
+        let pool = self.database.pool();
+        self.database.within(BACKGROUND, due::catch_up(pool, now)).await?;
+        // The API may be well again, or the key another one.
+        self.database.within(BACKGROUND, pacing::resume(pool)).await.map(drop)
     }
 
     async fn ask(&self, taken: &Taken, asked_at: DateTime<Utc>) {

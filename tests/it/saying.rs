@@ -4,6 +4,7 @@ use chrono::TimeDelta;
 use renderhook::clock::Clock;
 use renderhook::render::Kind;
 use renderhook::standin::StandIn;
+use renderhook::standin::faults::Fault;
 use renderhook::standin::life::{Life, Stage};
 use renderhook::standin::plan::Plan;
 use renderhook::standin::sender::Delivery;
@@ -63,6 +64,19 @@ async fn trouble_of_the_account_pauses_everything_with_one_line_and_a_new_start_
     let refusals = service.log.telling("poll.refused");
     assert_eq!(refusals.len(), 1, "{refusals:?}");
     assert!(asked < 8, "{asked} questions were asked before the pause");
+}
+
+#[sqlx::test]
+async fn an_api_that_hangs_up_pauses_like_one_that_refuses(pool: PgPool) {
+    let (magic_hour, folder) = (standin().await, TempDir::new().unwrap());
+    magic_hour.faults.next([Fault::HangsUp]);
+    let service = start(&pool, &magic_hour, &folder).await;
+    magic_hour.begin(Plan::new(Kind::Video, "one", Life::beginning(Stage::Canceled))).unwrap();
+    post(&service, &signed_at(0, &video("one", "rendering").event("video.started"))).await;
+    let refused = line(&service, "poll.refused", "error", "connect_failed").await;
+    assert_eq!(refused["level"], "WARN");
+    line(&service, "render.moved", "render.id", "one").await;
+    assert_eq!(magic_hour.count(&reqwest::Method::GET, "one"), 2);
 }
 
 #[sqlx::test]
