@@ -1,5 +1,6 @@
 //! The commands of the one binary.
 
+mod check;
 #[cfg(unix)]
 mod demo;
 mod health;
@@ -32,6 +33,8 @@ enum Command {
     Demo(demo::Args),
     /// Applies the migrations and exits
     Migrate(migrate::Args),
+    /// Looks at every setting of `serve` and every neighbour, and exits with 0 if all is well
+    Check(Box<check::Args>),
     /// Puts failed downloads back in the queue
     Retry(retry::Args),
     /// Signs and posts an event as Magic Hour does
@@ -75,12 +78,14 @@ impl Cli {
             #[cfg(unix)]
             Command::Demo(args) => demo::run(args).await,
             Command::Migrate(args) => migrate::run(&args).await,
+            Command::Check(args) => check::run(*args).await,
             Command::Retry(args) => retry::run(args).await,
             Command::Send(args) => send::run(*args).await,
             Command::Health(args) => health::run(&args).await,
         };
         let Err(error) = done else { return ExitCode::SUCCESS };
         eprintln!("renderhook: {error:#}");
-        ExitCode::from(if error.is::<Mistakes>() { 2 } else { 1 })
+        let settings = error.is::<Mistakes>() || matches!(error.downcast_ref(), Some(check::Attention::Settings));
+        ExitCode::from(if settings { 2 } else { 1 })
     }
 }
