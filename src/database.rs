@@ -13,7 +13,7 @@ use futures::FutureExt;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, PgPool};
+use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
 use tracing::{error, info};
 
 use crate::log::LogEvent;
@@ -26,6 +26,50 @@ pub const REQUEST: Duration = Duration::from_secs(3);
 
 /// How long the work behind the scenes may wait for a statement.
 pub const BACKGROUND: Duration = Duration::from_secs(10);
+
+/// What is seen of a database without changing it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspection {
+    /// Its version, such as `18.1`.
+    pub version: String,
+    /// Whether it takes no writes, such as a standby.
+    pub read_only: bool,
+    /// How many of this program's migrations are not applied.
+    pub missing: usize,
+    /// How many are applied that this program does not have, has otherwise, or that broke off: it would not start.
+    pub foreign: usize,
+}
+
+/// Looks at the database at `url`, on a connection of its own.
+pub async fn inspect(url: &SecretString) -> sqlx::Result<Inspection> {
+    let mut connection = PgConnection::connect_with(&options(url)?).await?;
+    let server = sqlx::query!(
+        r#"SELECT current_setting('server_version') AS "version!",
+               current_setting('transaction_read_only')::boolean AS "read_only!""#
+    );
+    let server = server.fetch_one(&mut connection).await?;
+    // Not checked at build time, because the table is sqlx's own.
+    let applied = sqlx::query_as::<_, (i64, Vec<u8>, bool)>("SELECT version, checksum, success FROM _sqlx_migrations");
+    let applied: Vec<_> = match applied.fetch_all(&mut connection).await {
+        Err(error) if is_undefined_table(&error) => Vec::new(),
+        applied => applied?,
+    };
+    let is_ours = |(version, checksum, success): &(i64, Vec<u8>, bool)| {
+        *success && MIGRATIONS.iter().any(|known| known.version == *version && *known.checksum == **checksum)
+    };
+    let ours = applied.iter().filter(|applied| is_ours(applied)).count();
+    Ok(Inspection {
+        version: server.version,
+        read_only: server.read_only,
+        missing: MIGRATIONS.iter().count() - ours,
+        foreign: applied.len() - ours,
+    })
+}
+
+fn options(url: &SecretString) -> sqlx::Result<PgConnectOptions> {
+    let options = PgConnectOptions::from_str(url.expose_secret())?;
+    Ok(options.application_name("renderhook").disable_statement_logging())
+}
 
 /// The connections to Postgres. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -49,13 +93,11 @@ pub enum DatabaseError {
 impl Database {
     /// Prepares connections to `url`; none is made yet.
     pub fn new(url: &SecretString) -> Result<Self, sqlx::Error> {
-        let options =
-            PgConnectOptions::from_str(url.expose_secret())?.application_name("renderhook").disable_statement_logging();
         let pool = PgPoolOptions::new()
             .max_connections(16)
             .acquire_timeout(REQUEST)
             .idle_timeout(Duration::from_mins(5))
-            .connect_lazy_with(options);
+            .connect_lazy_with(options(url)?);
         Ok(Self::from_pool(pool))
     }
 

@@ -1,4 +1,5 @@
-//! The three calls of Magic Hour's API that this service makes: a project's details, and its deletion.
+//! The calls of Magic Hour's API that this service makes: a project's details, its deletion, and a question that only
+//! shows whether the API is there and takes the key.
 //!
 //! Guaranteed: the key goes to the API's address and nowhere else (no redirect is followed), and is shown nowhere. What
 //! is wrong with the account or the API ([`Trouble::Account`]) is told apart from what is wrong with one render, since
@@ -6,7 +7,9 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use http_body_util::{BodyExt, Limited};
+use reqwest::header::DATE;
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, Response, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
@@ -56,16 +59,52 @@ pub enum Trouble {
     Unreadable,
 }
 
+/// What the API answers to a question that it can only answer in one way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Greeting {
+    /// Whether it took the key.
+    pub key: Result<(), Trouble>,
+    /// What time it has, to the second.
+    pub date: Option<DateTime<Utc>>,
+}
+
+/// A project that cannot exist, in the form of those that do.
+const NOBODY: &str = "crenderhook00000000000000";
+
+/// Asks the API at `base` about a project that cannot exist, with the key or, only to see its time, without. An error
+/// says that it does not answer.
+pub async fn greet(base: &Url, key: Option<&SecretString>) -> Result<Greeting, Trouble> {
+    let question = client().map_err(|error| no_answer(&error))?.get(address(base, Kind::Video, NOBODY));
+    let question = key.iter().fold(question, |question, key| question.bearer_auth(key.expose_secret()));
+    let answer = question.send().await.map_err(|error| no_answer(&error))?;
+    let date = answer.headers().get(DATE).and_then(|date| date.to_str().ok());
+    let date = date.and_then(|date| httpdate::parse_http_date(date).ok()).map(DateTime::from);
+    let key = match refused(&answer) {
+        // What is no Magic Hour knows no project either.
+        Trouble::NotFound if !is_message(answer).await => Err(Trouble::Refused(StatusCode::NOT_FOUND)),
+        Trouble::NotFound => Ok(()),
+        // A mock knows every project.
+        Trouble::Refused(status) if status.is_success() => Ok(()),
+        trouble => Err(trouble),
+    };
+    Ok(Greeting { key, date })
+}
+
+/// Whether an answer is the `{"message": …}` of Magic Hour's refusals.
+async fn is_message(answer: Response) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Message {
+        #[serde(rename = "message")]
+        _message: String,
+    }
+    let body = Limited::new(reqwest::Body::from(answer), LARGEST).collect().await;
+    body.is_ok_and(|body| serde_json::from_slice::<Message>(&body.to_bytes()).is_ok())
+}
+
 impl MagicHour {
     /// The API at `base`, which may carry a path.
     pub fn new(base: Url, key: SecretString) -> Result<Self, reqwest::Error> {
-        let client = Client::builder()
-            .redirect(Policy::none())
-            .timeout(PATIENCE)
-            .connect_timeout(Duration::from_secs(5))
-            .user_agent(concat!("renderhook/", env!("CARGO_PKG_VERSION")))
-            .build()?;
-        Ok(Self { client, base, key })
+        Ok(Self { client: client()?, base, key })
     }
 
     /// A project as it is now.
@@ -92,16 +131,31 @@ impl MagicHour {
     }
 
     async fn call(&self, method: Method, kind: Kind, id: &RenderId) -> Result<Response, Trouble> {
-        let mut url = self.base.clone();
-        if let Ok(mut path) = url.path_segments_mut() {
-            path.pop_if_empty().extend(["v1", &format!("{kind}-projects"), id.as_str()]);
-        }
-        let call = self.client.request(method, url).bearer_auth(self.key.expose_secret());
-        call.send().await.map_err(|error| {
-            let code = if error.is_timeout() { "timed_out" } else { "connect_failed" };
-            account(code, "Magic Hour's API does not answer: is MAGIC_HOUR_API_URL right?", None)
-        })
+        let call = self.client.request(method, address(&self.base, kind, id.as_str()));
+        call.bearer_auth(self.key.expose_secret()).send().await.map_err(|error| no_answer(&error))
     }
+}
+
+fn client() -> Result<Client, reqwest::Error> {
+    Client::builder()
+        .redirect(Policy::none())
+        .timeout(PATIENCE)
+        .connect_timeout(Duration::from_secs(5))
+        .user_agent(concat!("renderhook/", env!("CARGO_PKG_VERSION")))
+        .build()
+}
+
+fn address(base: &Url, kind: Kind, id: &str) -> Url {
+    let mut url = base.clone();
+    if let Ok(mut path) = url.path_segments_mut() {
+        path.pop_if_empty().extend(["v1", &format!("{kind}-projects"), id]);
+    }
+    url
+}
+
+fn no_answer(error: &reqwest::Error) -> Trouble {
+    let code = if error.is_timeout() { "timed_out" } else { "connect_failed" };
+    account(code, "Magic Hour's API does not answer: is MAGIC_HOUR_API_URL right?", None)
 }
 
 fn account(code: impl Into<String>, message: impl Into<String>, after: Option<Duration>) -> Trouble {

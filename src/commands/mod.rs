@@ -1,5 +1,6 @@
 //! The commands of the one binary.
 
+mod check;
 #[cfg(unix)]
 mod demo;
 mod health;
@@ -33,6 +34,8 @@ enum Command {
     Demo(demo::Args),
     /// Applies the migrations and exits
     Migrate(migrate::Args),
+    /// Looks at every setting of `serve` and every neighbour, and exits with 0 if all is well
+    Check(Box<check::Args>),
     /// Puts failed downloads back in the queue
     Retry(retry::Args),
     /// Reads kept deliveries again that could not be read, or were not known, when they came
@@ -78,6 +81,7 @@ impl Cli {
             #[cfg(unix)]
             Command::Demo(args) => demo::run(args).await,
             Command::Migrate(args) => migrate::run(&args).await,
+            Command::Check(args) => check::run(*args).await,
             Command::Retry(args) => retry::run(args).await,
             Command::Replay(args) => replay::run(args).await,
             Command::Send(args) => send::run(*args).await,
@@ -85,6 +89,7 @@ impl Cli {
         };
         let Err(error) = done else { return ExitCode::SUCCESS };
         eprintln!("renderhook: {error:#}");
-        ExitCode::from(if error.is::<Mistakes>() { 2 } else { 1 })
+        let settings = error.is::<Mistakes>() || matches!(error.downcast_ref(), Some(check::Attention::Settings));
+        ExitCode::from(if settings { 2 } else { 1 })
     }
 }

@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use super::signals;
 use crate::app;
 use crate::clock::Clock;
-use crate::config::ServeArgs;
+use crate::config::{self, ServeArgs};
 use crate::database::Database;
 use crate::shutdown::Shutdown;
 use crate::telemetry;
@@ -21,10 +21,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
-    // What is no text belongs to others: `std::env::vars` would panic at it.
-    let environment =
-        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    let config = args.settings.read(environment, std::io::stdout().is_terminal())?;
+    let config = args.settings.read(config::environment(), std::io::stdout().is_terminal())?;
     telemetry::start(config.log_format, std::io::stdout);
     let database = Database::new(&config.database_url).context("DATABASE_URL is no URL of a Postgres database")?;
     let shutdown = Shutdown::default();

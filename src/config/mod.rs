@@ -6,6 +6,7 @@
 
 mod read;
 mod serve;
+mod shown;
 
 use std::ffi::OsString;
 use std::str::FromStr;
@@ -15,7 +16,13 @@ use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::PgConnectOptions;
 
 pub use self::read::{Mistake, Mistakes};
-pub use self::serve::{Config, LogFormat, ServeArgs, Tokens};
+pub use self::serve::{Config, LogFormat, Neighbours, ServeArgs, Tokens};
+pub use self::shown::{Setting, shown};
+
+/// The variables of this process that are text. What is no text belongs to others: `std::env::vars` would panic at it.
+pub fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
 
 /// Where Postgres is.
 #[derive(Debug, Clone, Default, Args)]

@@ -28,6 +28,11 @@ impl Mistakes {
         self.0.push(Mistake { name: name.into(), problem: problem.into() });
     }
 
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Mistake> {
+        self.0.iter()
+    }
+
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

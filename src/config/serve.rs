@@ -147,6 +147,28 @@ pub struct Config {
     pub log_format: LogFormat,
 }
 
+/// What `serve` speaks with: for `check`, which also looks where some settings are wrong. `None` is what cannot be used.
+#[derive(Debug, Clone)]
+pub struct Neighbours {
+    /// Postgres.
+    pub database_url: Option<SecretString>,
+    /// Where files are kept.
+    pub store: Option<Store>,
+    /// Where Magic Hour's API is.
+    pub api_url: Option<Url>,
+    /// The key for it, where one is set.
+    pub api_key: Option<Option<SecretString>>,
+    /// How far a delivery's time may be from ours.
+    pub tolerance: Option<Duration>,
+}
+
+/// What was read without a mistake.
+fn unmistaken<T>(read: impl FnOnce(&mut Mistakes) -> T) -> Option<T> {
+    let mut mistakes = Mistakes::default();
+    let value = read(&mut mistakes);
+    mistakes.or(value).ok()
+}
+
 impl ServeArgs {
     /// Reads flags alone, as the demo and the tests have them: no variable of the environment plays a part, and the last
     /// of a repeated flag counts.
@@ -166,7 +188,7 @@ impl ServeArgs {
         let mut mistakes = Mistakes::default();
         let database_url = self.database.read(&mut mistakes);
         let secrets = self.secret.read(&mut mistakes);
-        let tolerance = read::duration("SIGNATURE_TOLERANCE", or(&self.signature_tolerance, "5m"), &mut mistakes);
+        let tolerance = read::duration(TOLERANCE, or(&self.signature_tolerance, "5m"), &mut mistakes);
         let listen = self.listen.read(&mut mistakes);
         let store = self.store(environment, &mut mistakes);
         let tokens = self.tokens(&mut mistakes);
@@ -215,6 +237,18 @@ impl ServeArgs {
         })
     }
 
+    /// What `serve` speaks with, as far as the settings of each are right. The mistakes are for [`ServeArgs::read`] to
+    /// tell.
+    pub fn neighbours(&self, environment: impl IntoIterator<Item = (String, String)>) -> Neighbours {
+        Neighbours {
+            database_url: unmistaken(|mistakes| self.database.read(mistakes)),
+            store: unmistaken(|mistakes| self.store(environment, mistakes)).flatten(),
+            api_url: self.api_url(&mut Mistakes::default()),
+            api_key: unmistaken(|mistakes| self.api_key(mistakes)),
+            tolerance: read::duration(TOLERANCE, or(&self.signature_tolerance, "5m"), &mut Mistakes::default()),
+        }
+    }
+
     fn store(&self, environment: impl IntoIterator<Item = (String, String)>, mistakes: &mut Mistakes) -> Option<Store> {
         const NAME: &str = "STORAGE_URL";
         let Some(url) = read::given(self.storage_url.as_deref()) else {
@@ -239,19 +273,24 @@ impl ServeArgs {
     }
 
     fn magic_hour(&self, mistakes: &mut Mistakes) -> Option<MagicHour> {
-        const URL: &str = "MAGIC_HOUR_API_URL";
+        let (url, key) = (self.api_url(mistakes), self.api_key(mistakes)?);
+        let magic_hour = MagicHour::new(url?, key);
+        magic_hour.map_err(|_| mistakes.note(API_URL, "no HTTPS client can be made on this machine")).ok()
+    }
+
+    fn api_url(&self, mistakes: &mut Mistakes) -> Option<Url> {
         let url = or(&self.magic_hour_api_url, "https://api.magichour.ai");
-        let url: Option<Url> = read::parsed(URL, url, "a URL such as https://api.magichour.ai", mistakes);
-        let url = url.filter(|url| {
-            let usable = matches!(url.scheme(), "http" | "https") && url.username().is_empty() && url.query().is_none();
-            if !usable {
-                mistakes.note(URL, "must be an http or https URL without a user and a query");
-            }
-            usable
-        });
+        let url: Url = read::parsed(API_URL, url, "a URL such as https://api.magichour.ai", mistakes)?;
+        let usable = matches!(url.scheme(), "http" | "https") && url.username().is_empty() && url.query().is_none();
+        if !usable {
+            mistakes.note(API_URL, "must be an http or https URL without a user and a query");
+        }
+        usable.then_some(url)
+    }
+
+    fn api_key(&self, mistakes: &mut Mistakes) -> Option<SecretString> {
         let file = self.magic_hour_api_key_file.as_deref();
-        let key = read::optional("MAGIC_HOUR_API_KEY", self.magic_hour_api_key.as_ref(), file, mistakes)?;
-        MagicHour::new(url?, key).map_err(|_| mistakes.note(URL, "no HTTPS client can be made on this machine")).ok()
+        read::optional("MAGIC_HOUR_API_KEY", self.magic_hour_api_key.as_ref(), file, mistakes)
     }
 
     fn schedule(&self, mistakes: &mut Mistakes) -> Schedule {
@@ -308,6 +347,9 @@ impl ServeArgs {
         }
     }
 }
+
+const API_URL: &str = "MAGIC_HOUR_API_URL";
+const TOLERANCE: &str = "SIGNATURE_TOLERANCE";
 
 /// An empty variable counts as not set.
 fn or<'a>(text: &'a str, default: &'a str) -> &'a str {
