@@ -1,10 +1,9 @@
 //! `renderhook migrate`.
 
-use anyhow::Context;
-
+use super::rows;
 use crate::app;
-use crate::config::{DatabaseArgs, Mistakes};
-use crate::database::{Database, MIGRATIONS};
+use crate::config::DatabaseArgs;
+use crate::database::MIGRATIONS;
 
 /// Flags of `migrate`.
 #[derive(Debug, clap::Args)]
@@ -14,10 +13,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: &Args) -> anyhow::Result<()> {
-    let mut mistakes = Mistakes::default();
-    let url = args.database.read(&mut mistakes);
-    let url = mistakes.or(url)?;
-    let database = Database::new(&url).context("DATABASE_URL is no URL of a Postgres database")?;
+    let database = rows::database(&args.database)?;
     app::prepare(&database).await?;
     println!("the database has all {} migrations", MIGRATIONS.iter().count());
     Ok(())

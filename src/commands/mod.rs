@@ -7,6 +7,7 @@ mod health;
 mod migrate;
 mod replay;
 mod retry;
+mod rows;
 mod send;
 mod serve;
 mod signals;

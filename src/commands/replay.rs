@@ -1,11 +1,8 @@
 //! `renderhook replay`.
 
-use anyhow::Context;
-use chrono::TimeDelta;
-
+use super::rows;
 use crate::clock::Clock;
-use crate::config::{DatabaseArgs, Mistakes};
-use crate::database::Database;
+use crate::config::DatabaseArgs;
 use crate::record::Outcome;
 use crate::replay::{self, Reread};
 
@@ -23,12 +20,9 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
-    let mut mistakes = Mistakes::default();
-    let url = args.database.read(&mut mistakes);
-    let url = mistakes.or(url)?;
-    let database = Database::new(&url).context("DATABASE_URL is no URL of a Postgres database")?;
+    let database = rows::database(&args.database)?;
     let clock = Clock::system();
-    let since = args.since.and_then(|since| clock.now().checked_sub_signed(TimeDelta::from_std(since).ok()?));
+    let since = rows::ago(args.since, clock.now());
     let (mut understood, mut all) = (0, 0);
     replay::run(&database, &clock, since, args.dry_run, |kept, reread| {
         all += 1;

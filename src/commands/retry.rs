@@ -1,11 +1,9 @@
 //! `renderhook retry`.
 
-use anyhow::Context;
-use chrono::TimeDelta;
-
+use super::rows;
 use crate::clock::Clock;
-use crate::config::{DatabaseArgs, Mistakes};
-use crate::database::{BACKGROUND, Database};
+use crate::config::DatabaseArgs;
+use crate::database::BACKGROUND;
 use crate::render::RenderId;
 use crate::retry::{self, Selection};
 
@@ -30,12 +28,9 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
-    let mut mistakes = Mistakes::default();
-    let url = args.database.read(&mut mistakes);
-    let url = mistakes.or(url)?;
-    let database = Database::new(&url).context("DATABASE_URL is no URL of a Postgres database")?;
+    let database = rows::database(&args.database)?;
     let now = Clock::system().now();
-    let since = args.since.and_then(|since| now.checked_sub_signed(TimeDelta::from_std(since).ok()?));
+    let since = rows::ago(args.since, now);
     let selection = Selection { render: args.render, since };
     let downloads = if args.dry_run {
         database.within(BACKGROUND, retry::which(database.pool(), &selection)).await?
