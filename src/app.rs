@@ -18,12 +18,13 @@ use crate::fetch::Fetcher;
 use crate::health::Health;
 use crate::log::LogEvent;
 use crate::metrics::Metrics;
-use crate::receive::Receiver;
+use crate::receive::{Advised, Receiver};
+use crate::reconcile::Reconciler;
 use crate::renders::Renders;
-use crate::renewal::Renewer;
 use crate::retention;
 use crate::server;
 use crate::shutdown::Shutdown;
+use crate::silence;
 use crate::store::Store;
 use crate::urgency;
 use crate::wakeups::Wakeups;
@@ -77,6 +78,7 @@ pub async fn run(
             database: database.clone(),
             clock: clock.clone(),
             max_body_bytes: config.max_body_bytes,
+            advised: Advised::default(),
         }),
         Arc::new(Renders {
             database: database.clone(),
@@ -96,16 +98,25 @@ pub async fn run(
     parts.start(async move { server::serve(listener, router, &stop).await });
     let (stop, woken) = (shutdown.clone(), wakeups.clone());
     parts.start(async move { worker::run(downloader, config.download_concurrency, &woken, &stop).await });
-    let (stop, base) = (shutdown.clone(), database.clone());
-    parts.start(async move { wakeups.listen(&base, &stop).await });
+    let (stop, base, heard) = (shutdown.clone(), database.clone(), wakeups.clone());
+    parts.start(async move { heard.listen(&base, &stop).await });
     let (stop, base, time) = (shutdown.clone(), database.clone(), clock.clone());
     parts.start(async move { retention::run(&base, &time, config.event_retention, &stop).await });
     let (stop, base, time) = (shutdown.clone(), database.clone(), clock.clone());
     parts.start(async move { urgency::watch(&base, &time, &stop).await });
     if let Some(magic_hour) = config.magic_hour {
-        let renewer = Renewer { database: database.clone(), magic_hour: magic_hour.clone(), clock: clock.clone() };
+        let reconciler = Arc::new(Reconciler {
+            database: database.clone(),
+            magic_hour: magic_hour.clone(),
+            clock: clock.clone(),
+            schedule: config.schedule,
+            gap: config.reconcile_gap,
+            wakeups,
+        });
         let stop = shutdown.clone();
-        parts.start(async move { renewer.run(&stop).await });
+        parts.start(async move { reconciler.run(&stop).await });
+        let (stop, base, time) = (shutdown.clone(), database.clone(), clock.clone());
+        parts.start(async move { silence::watch(&base, &time, &stop).await });
         if config.delete_after_store {
             let deleter = Deleter { database, magic_hour, store: config.store.clone(), clock };
             let stop = shutdown.clone();

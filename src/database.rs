@@ -6,7 +6,7 @@
 use std::future::Future;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -76,6 +76,7 @@ fn options(url: &SecretString) -> sqlx::Result<PgConnectOptions> {
 pub struct Database {
     pool: PgPool,
     lost: Arc<AtomicBool>,
+    losses: Arc<AtomicU64>,
 }
 
 /// Why a statement gave nothing.
@@ -103,13 +104,19 @@ impl Database {
     /// Uses connections that are there.
     #[must_use]
     pub fn from_pool(pool: PgPool) -> Self {
-        Self { pool, lost: Arc::default() }
+        Self { pool, lost: Arc::default(), losses: Arc::default() }
     }
 
     /// The connections.
     #[must_use]
     pub fn pool(&self) -> &PgPool {
         &self.pool
+    }
+
+    /// How often it was lost since this process runs: who remembers the number learns that something may have been missed.
+    #[must_use]
+    pub fn losses(&self) -> u64 {
+        self.losses.load(Ordering::Relaxed)
     }
 
     /// Applies the migrations that are missing. Safe while others do the same: Postgres lets one at a time.
@@ -159,6 +166,7 @@ impl Database {
 
     fn missed(&self, cause: &str) {
         if !self.lost.swap(true, Ordering::Relaxed) {
+            self.losses.fetch_add(1, Ordering::Relaxed);
             error!(event = %LogEvent::DatabaseLost, error = cause, "the database does not answer: events get 503 and are sent again");
         }
     }

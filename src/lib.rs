@@ -20,7 +20,9 @@ pub mod event;
 pub mod receive;
 pub mod record;
 pub mod render;
+pub mod replay;
 pub mod server;
+pub mod skew;
 pub mod verify;
 
 // The way of a file.
@@ -29,14 +31,18 @@ pub mod deletion;
 pub mod download;
 pub mod fetch;
 pub mod key;
-pub mod magic_hour;
 pub mod media_type;
 pub mod partial;
 pub mod queue;
-pub mod renewal;
 pub mod retry;
 pub mod store;
 pub mod worker;
+
+// The truth that no webhook tells.
+pub mod magic_hour;
+pub mod reconcile;
+pub mod renewal;
+pub mod silence;
 
 // What an application reads.
 pub mod answer;

@@ -11,6 +11,7 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use crate::answer::Refusal;
 use crate::clock::Clock;
 use crate::database::{Database, REQUEST};
+use crate::silence::{self, Silence};
 use crate::urgency::{self, Outlook};
 
 /// What the numbers come from.
@@ -26,12 +27,13 @@ pub struct Metrics {
 pub async fn get(State(metrics): State<Arc<Metrics>>) -> Result<impl IntoResponse, Refusal> {
     let now = metrics.clock.now();
     let outlook = metrics.database.within(REQUEST, urgency::look(metrics.database.pool(), now)).await?;
+    let silence = metrics.database.within(REQUEST, silence::look(metrics.database.pool(), now)).await?;
     let left = outlook.first_expires_at.map(|expires_at| (expires_at - now).as_seconds_f64());
-    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], written(&outlook, left)))
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], written(&outlook, left, silence)))
 }
 
 /// The numbers as Prometheus reads them.
-fn written(outlook: &Outlook, left: Option<f64>) -> String {
+fn written(outlook: &Outlook, left: Option<f64>, silence: Silence) -> String {
     // OK because no count of rows comes near 2^52.
     #[expect(clippy::cast_precision_loss, reason = "a count of rows")]
     let number = |count: i64| count as f64;
@@ -46,6 +48,11 @@ fn written(outlook: &Outlook, left: Option<f64>) -> String {
             "Downloads that fail or lie untouched with less than two hours left"
         );
         gauge!("renderhook_downloads_endangered").set(number(outlook.endangered));
+        describe_gauge!(
+            "renderhook_webhooks_missing",
+            "Renders that ended in the last 24 hours and of which only polls told"
+        );
+        gauge!("renderhook_webhooks_missing").set(number(silence.untold));
         if let Some(left) = left {
             describe_gauge!(
                 "renderhook_download_time_left_seconds",
@@ -72,16 +79,17 @@ mod tests {
             most_urgent: None,
             most_urgent_expires_at: None,
         };
-        let text = written(&outlook, Some(-1.5));
+        let text = written(&outlook, Some(-1.5), Silence { ended: 9, untold: 4 });
         for line in [
             "# TYPE renderhook_downloads gauge",
             "renderhook_downloads{state=\"pending\"} 3",
             "renderhook_downloads{state=\"failed\"} 1",
             "renderhook_downloads_endangered 1",
+            "renderhook_webhooks_missing 4",
             "renderhook_download_time_left_seconds -1.5",
         ] {
             assert!(text.lines().any(|there| there == line), "{line} is missing in\n{text}");
         }
-        assert!(!written(&outlook, None).contains("time_left"));
+        assert!(!written(&outlook, None, Silence { ended: 0, untold: 0 }).contains("time_left"));
     }
 }

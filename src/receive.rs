@@ -5,7 +5,7 @@
 //! the largest body is held, for who cannot sign. Each step has its own deadline, and together they end well before
 //! Magic Hour's ten seconds.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Json;
@@ -13,6 +13,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use bytes::Bytes;
+use chrono::{DateTime, TimeDelta, Utc};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::time::timeout;
 use tracing::{error, info, warn};
@@ -20,16 +21,21 @@ use tracing::{error, info, warn};
 use crate::answer::{Message, Refusal};
 use crate::clock::Clock;
 use crate::database::{Database, REQUEST};
-use crate::event::{self, EventType};
+use crate::event::{self, Event, EventType};
 use crate::log::LogEvent;
-use crate::record::{self, Outcome, Recorded, Word};
+use crate::record::{self, Outcome, Recorded, Word, kept};
 use crate::render::Kind;
-use crate::verify::{Rejection, SIGNATURE_HEADER, Seal, Stale, TIMESTAMP_HEADER, Verdict, Verified, Verifier};
+use crate::skew::Skew;
+use crate::verify::{
+    Delivery, Rejection, SIGNATURE_HEADER, Seal, Stale, TIMESTAMP_HEADER, Verdict, Verified, Verifier,
+};
 
 /// How long a body may take to arrive.
 const BODY: Duration = Duration::from_secs(4);
 /// How long the whole may take. The steps' own deadlines end before it; it is for what they do not foresee.
 const HANDLER: Duration = Duration::from_secs(8);
+/// How often it is said what to do about stale deliveries.
+const ADVICE: TimeDelta = TimeDelta::hours(1);
 
 /// What receiving needs.
 #[derive(Debug)]
@@ -42,6 +48,8 @@ pub struct Receiver {
     pub clock: Clock,
     /// The largest body.
     pub max_body_bytes: usize,
+    /// When it was last said what to do about stale deliveries.
+    pub advised: Advised,
 }
 
 /// The handler.
@@ -87,7 +95,7 @@ impl Receiver {
         let word = match Word::webhook(&verified) {
             Ok(word) => [word],
             Err(why) => {
-                self.database.within(REQUEST, record::keep_unreadable(pool, &verified, why)).await?;
+                self.database.within(REQUEST, kept::unreadable(pool, &verified, why)).await?;
                 error!(event = %LogEvent::WebhookUnreadable, error = %why, "kept an authentic delivery that is no event");
                 return Err(Refusal::bad_request(format!("{why}; the body is kept")));
             }
@@ -95,7 +103,7 @@ impl Receiver {
         let recorded = record::record(pool, verified.delivery().received_at, &word);
         let recorded = self.database.within(REQUEST, recorded).await?;
         let recorded = recorded.into_iter().next().ok_or_else(Refusal::unavailable)?;
-        say_recorded(&verified, &word[0], recorded);
+        say_recorded(&verified, &word[0], &recorded);
         Ok(match recorded.outcome {
             Outcome::Recorded => "recorded",
             Outcome::Duplicate => "a duplicate: this event was recorded before",
@@ -107,19 +115,51 @@ impl Receiver {
     async fn doubt(&self, stale: Stale) -> Result<&'static str, Refusal> {
         let delivery = stale.delivery();
         let event = event::read(&delivery.body).ok();
-        let kept = record::keep_stale(self.database.pool(), &stale, event.as_ref());
+        let kept = kept::stale(self.database.pool(), &stale, event.as_ref());
         self.database.within(REQUEST, kept).await?;
-        warn!(
-            event = %LogEvent::WebhookStale,
-            render.id = event.as_ref().map(|event| event.payload.id.as_str()).unwrap_or_default(),
-            lag_ms = delivery.lag_ms(),
-            "an authentic delivery was signed outside the tolerance: it is kept and not believed; compare this \
-             machine's clock with the sender's"
-        );
+        self.say_stale(delivery, event.as_ref());
         Err(Refusal::new(
             StatusCode::UNAUTHORIZED,
             "the timestamp is outside the tolerance: the event is not believed; sign it afresh",
         ))
+    }
+}
+
+impl Receiver {
+    /// Tells of each, and of what to do once an hour: when a clock is off, every delivery is stale.
+    fn say_stale(&self, delivery: &Delivery, event: Option<&Event>) {
+        let skew = Skew::of(delivery.sent_at, delivery.received_at);
+        let message = if self.advised.is_due(delivery.received_at) {
+            format!(
+                "an authentic delivery was signed outside the tolerance: it is kept and not believed, and Magic Hour is asked \
+                 about the render if there is a key; {skew}"
+            )
+        } else {
+            "an authentic delivery was signed outside the tolerance, like one before".to_owned()
+        };
+        warn!(
+            event = %LogEvent::WebhookStale,
+            webhook.r#type = event.map(|event| event.event_type.as_str()),
+            render.id = event.map(|event| event.payload.id.as_str()),
+            lag_ms = delivery.lag_ms(),
+            error = skew.cause.code(),
+            "{message}"
+        );
+    }
+}
+
+/// When something was last said that is not to be said with every delivery.
+#[derive(Debug, Default)]
+pub struct Advised(Mutex<Option<DateTime<Utc>>>);
+
+impl Advised {
+    fn is_due(&self, now: DateTime<Utc>) -> bool {
+        let mut said_at = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = said_at.is_none_or(|said_at| (now - said_at).abs() >= ADVICE);
+        if due {
+            *said_at = Some(now);
+        }
+        due
     }
 }
 
@@ -137,7 +177,7 @@ fn rejected(why: Rejection) -> Refusal {
     Refusal::new(StatusCode::UNAUTHORIZED, why.to_string())
 }
 
-fn say_recorded(verified: &Verified, word: &Word, recorded: Recorded) {
+fn say_recorded(verified: &Verified, word: &Word, recorded: &Recorded) {
     let log_event = match recorded.outcome {
         Outcome::Recorded => LogEvent::WebhookRecorded,
         Outcome::Duplicate => LogEvent::WebhookDuplicate,
@@ -153,5 +193,5 @@ fn say_recorded(verified: &Verified, word: &Word, recorded: Recorded) {
         downloads.queued = recorded.queued,
         "recorded a delivery"
     );
-    record::say_moved(word.render_id(), word.kind(), recorded.moved);
+    record::say(word, recorded);
 }

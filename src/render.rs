@@ -1,8 +1,8 @@
 //! A render and the rules of its status, as pure code.
 //!
 //! A render moves only to a status of a higher rank, whoever says so; of `error` and `canceled`, which share a rank,
-//! the first stands. [`moved`] is that rule; the statement that records (`record.sql`) is the same rule in SQL, and
-//! the tests hold one against the other.
+//! the first stands, unless the details call says otherwise. [`moved`] and [`settled`] are these rules; the statement that
+//! records (`record.sql`) is the same in SQL, and the tests hold one against the other.
 
 use std::fmt;
 use std::str::FromStr;
@@ -98,6 +98,21 @@ pub const UNTOLD: i16 = -1;
 #[must_use]
 pub fn moved(current: Option<Status>, said: Status) -> Option<Status> {
     (said.rank() > current.map_or(UNTOLD, Status::rank)).then_some(said)
+}
+
+/// The one exception: what the details call makes of a render that stands at `current`, an end of the same rank as the
+/// one that it tells. It is heeded once a render; who asks twice gets the first answer.
+///
+/// ```
+/// use renderhook::render::{Status, settled};
+/// assert_eq!(settled(Some(Status::Error), Status::Canceled), Some(Status::Canceled));
+/// assert_eq!(settled(Some(Status::Complete), Status::Canceled), None);
+/// ```
+#[must_use]
+pub fn settled(current: Option<Status>, said: Status) -> Option<Status> {
+    let ends = [Status::Error, Status::Canceled];
+    let differ = current.is_some_and(|current| ends.contains(&current) && ends.contains(&said) && current != said);
+    differ.then_some(said)
 }
 
 /// The higher of two statuses, either of which may be untold: what an event's type and its payload say together.

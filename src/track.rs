@@ -55,7 +55,8 @@ impl Naming {
     }
 }
 
-/// Makes the render, or names the one that is there, and wakes who waits for it.
+/// Makes the render, or names the one that is there, and wakes who waits for it. Unless it has ended, Magic Hour is asked
+/// about it at once: only so is `queued` seen.
 pub async fn track(
     pool: &PgPool,
     id: &RenderId,
@@ -65,9 +66,14 @@ pub async fn track(
     // `before` is NULL in a row that is new, and tells of any other whether it has changed.
     let row = sqlx::query!(
         r#"WITH render AS (
-               INSERT INTO renders AS r (id, kind, external_id, metadata, first_heard_at, updated_at)
-               VALUES ($1, $2, $4, coalesce($5::jsonb, '{}'), $6, $6)
+               INSERT INTO renders AS r (
+                   id, kind, external_id, metadata, first_heard_at, heard_at, updated_at, poll_wanted, poll_due_at
+               )
+               VALUES ($1, $2, $4, coalesce($5::jsonb, '{}'), $6, $6, $6, true, $6)
                ON CONFLICT (id) DO UPDATE SET
+                   heard_at = greatest(r.heard_at, $6),
+                   poll_wanted = r.poll_wanted OR r.rank < 3,
+                   poll_due_at = CASE WHEN r.rank < 3 THEN least(r.poll_due_at, $6) ELSE r.poll_due_at END,
                    (kind, external_id, metadata, updated_at, before) = (
                        SELECT
                            excluded.kind, named.external_id, named.metadata,
@@ -84,12 +90,14 @@ pub async fn track(
                        ) AS news
                    )
                WHERE r.kind = excluded.kind OR (r.heard = '{}' AND r.rank = -1 AND r.told = '{}')
-               RETURNING id, before
+               RETURNING id, before, rank < 3 AS asks
            ),
            woken AS MATERIALIZED (
                SELECT pg_notify('renderhook_renders', id)
                FROM render
                WHERE coalesce((before ->> 'changed')::boolean, true)
+               UNION ALL
+               SELECT pg_notify('renderhook_polls', '') FROM render WHERE asks
            )
            SELECT before IS NULL AS "new!", (SELECT count(*) FROM woken) AS "woken!" FROM render"#,
         id.as_str(),

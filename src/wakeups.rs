@@ -17,18 +17,20 @@ use crate::shutdown::Shutdown;
 const LISTEN_AGAIN: Duration = Duration::from_secs(1);
 
 const DOWNLOADS: &str = "renderhook_downloads";
+const POLLS: &str = "renderhook_polls";
 const RENDERS: &str = "renderhook_renders";
 
 /// The wake-up calls of this process.
 #[derive(Debug)]
 pub struct Wakeups {
     downloads: Notify,
+    polls: Notify,
     renders: broadcast::Sender<RenderId>,
 }
 
 impl Default for Wakeups {
     fn default() -> Self {
-        Self { downloads: Notify::new(), renders: broadcast::Sender::new(256) }
+        Self { downloads: Notify::new(), polls: Notify::new(), renders: broadcast::Sender::new(256) }
     }
 }
 
@@ -36,6 +38,11 @@ impl Wakeups {
     /// Returns once downloads may have fallen due since the last call.
     pub async fn downloads(&self) {
         self.downloads.notified().await;
+    }
+
+    /// Returns once somebody may want to know something of Magic Hour since the last call.
+    pub async fn polls(&self) {
+        self.polls.notified().await;
     }
 
     /// Tells of changed renders from now on: take it before you look.
@@ -62,12 +69,14 @@ impl Wakeups {
 
     async fn listen_once(&self, database: &Database) -> sqlx::Result<()> {
         let mut listener = PgListener::connect_with(database.pool()).await?;
-        listener.listen_all([DOWNLOADS, RENDERS]).await?;
+        listener.listen_all([DOWNLOADS, POLLS, RENDERS]).await?;
         // Something may have been told before this connection listened.
         self.downloads.notify_one();
+        self.polls.notify_one();
         while let Some(notification) = listener.try_recv().await? {
             match (notification.channel(), notification.payload().parse()) {
                 (DOWNLOADS, _) => self.downloads.notify_one(),
+                (POLLS, _) => self.polls.notify_one(),
                 // OK to drop what nobody waits for.
                 (RENDERS, Ok(id)) => drop(self.renders.send(id)),
                 _ => {}

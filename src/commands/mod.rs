@@ -5,6 +5,7 @@ mod check;
 mod demo;
 mod health;
 mod migrate;
+mod replay;
 mod retry;
 mod send;
 mod serve;
@@ -37,6 +38,8 @@ enum Command {
     Check(Box<check::Args>),
     /// Puts failed downloads back in the queue
     Retry(retry::Args),
+    /// Reads kept deliveries again that could not be read, or were not known, when they came
+    Replay(replay::Args),
     /// Signs and posts an event as Magic Hour does
     Send(Box<send::Args>),
     /// Asks this machine's own /readyz and exits with 0 or 1, for images without a shell
@@ -80,6 +83,7 @@ impl Cli {
             Command::Migrate(args) => migrate::run(&args).await,
             Command::Check(args) => check::run(*args).await,
             Command::Retry(args) => retry::run(args).await,
+            Command::Replay(args) => replay::run(args).await,
             Command::Send(args) => send::run(*args).await,
             Command::Health(args) => health::run(&args).await,
         };

@@ -15,6 +15,7 @@ use super::{DatabaseArgs, ListenArgs, SecretArgs};
 use crate::bearer::Bearers;
 use crate::fetch::guard::{Guard, HostSuffix};
 use crate::magic_hour::MagicHour;
+use crate::reconcile::schedule::Schedule;
 use crate::store::Store;
 use crate::verify::Verifier;
 
@@ -69,7 +70,7 @@ pub struct ServeArgs {
     /// How long a worker's claim to a download lasts unless it is renewed
     #[arg(long, env = "DOWNLOAD_LEASE", value_name = "TIME", default_value = "60s")]
     download_lease: String,
-    /// Magic Hour's API key: with it, fresh URLs are asked for
+    /// Magic Hour's API key: with it, what no webhook tells is asked for, and fresh URLs
     #[arg(long, env = "MAGIC_HOUR_API_KEY", value_name = "KEY", hide_env_values = true)]
     magic_hour_api_key: Option<SecretString>,
     /// A file that holds `MAGIC_HOUR_API_KEY`
@@ -78,6 +79,15 @@ pub struct ServeArgs {
     /// Magic Hour's API; may carry a path
     #[arg(long, env = "MAGIC_HOUR_API_URL", value_name = "URL", default_value = "https://api.magichour.ai")]
     magic_hour_api_url: String,
+    /// The silence about an unfinished render before Magic Hour is asked about it
+    #[arg(long, env = "RECONCILE_AFTER", value_name = "TIME", default_value = "5m")]
+    reconcile_after: String,
+    /// The longest time between two questions about an unfinished render
+    #[arg(long, env = "RECONCILE_MAX_INTERVAL", value_name = "TIME", default_value = "1h")]
+    reconcile_max_interval: String,
+    /// Questions a second at most, of all renders and processes together
+    #[arg(long, env = "RECONCILE_RATE", value_name = "NUMBER", default_value = "5")]
+    reconcile_rate: String,
     /// Deletes a project at Magic Hour once all its files are stored and proven; needs the key, cannot be undone
     #[arg(long, env = "DELETE_AFTER_STORE", value_name = "BOOL", default_value = "false", num_args = 0..=1, default_missing_value = "true")]
     delete_after_store: String,
@@ -125,6 +135,10 @@ pub struct Config {
     pub download_lease: Duration,
     /// Magic Hour's API, where there is a key.
     pub magic_hour: Option<MagicHour>,
+    /// When a render is asked for.
+    pub schedule: Schedule,
+    /// The shortest time between two questions to Magic Hour.
+    pub reconcile_gap: Duration,
     /// Whether projects are deleted once their files are stored.
     pub delete_after_store: bool,
     /// How long raw bodies are kept.
@@ -193,6 +207,8 @@ impl ServeArgs {
             mistakes.note("EVENT_RETENTION", "must be 100 years at most");
         }
         let magic_hour = self.magic_hour(&mut mistakes);
+        let schedule = self.schedule(&mut mistakes);
+        let reconcile_gap = self.reconcile_gap(&mut mistakes);
         let delete = or(&self.delete_after_store, "false");
         let delete_after_store = read::parsed("DELETE_AFTER_STORE", delete, "true or false", &mut mistakes);
         if delete_after_store == Some(true) && magic_hour.is_none() {
@@ -213,6 +229,8 @@ impl ServeArgs {
             download_max_attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
             download_lease: download_lease.unwrap_or_default(),
             magic_hour,
+            schedule,
+            reconcile_gap,
             delete_after_store: delete_after_store.unwrap_or(false),
             event_retention: event_retention.unwrap_or_default(),
             log_format,
@@ -275,6 +293,33 @@ impl ServeArgs {
         read::optional("MAGIC_HOUR_API_KEY", self.magic_hour_api_key.as_ref(), file, mistakes)
     }
 
+    fn schedule(&self, mistakes: &mut Mistakes) -> Schedule {
+        let (after, longest) = ("RECONCILE_AFTER", "RECONCILE_MAX_INTERVAL");
+        let schedule = Schedule {
+            after: read::duration(after, or(&self.reconcile_after, "5m"), mistakes).unwrap_or(SHORTEST_SILENCE),
+            longest: read::duration(longest, or(&self.reconcile_max_interval, "1h"), mistakes)
+                .unwrap_or(LONGEST_SILENCE),
+        };
+        if !(SHORTEST_SILENCE..=LONGEST_SILENCE).contains(&schedule.after) {
+            mistakes.note(after, "must be from 1s to 24h");
+        }
+        if schedule.longest < schedule.after || schedule.longest > LONGEST_SILENCE {
+            mistakes.note(longest, "must be RECONCILE_AFTER at least, and 24h at most");
+        }
+        schedule
+    }
+
+    fn reconcile_gap(&self, mistakes: &mut Mistakes) -> Duration {
+        const NAME: &str = "RECONCILE_RATE";
+        const EXPECTED: &str = "a number of questions a second from 0.01 to 1000, such as 5";
+        let rate: Option<f64> = read::parsed(NAME, or(&self.reconcile_rate, "5"), EXPECTED, mistakes);
+        if rate.is_some_and(|rate| !(0.01..=1000.0).contains(&rate)) {
+            mistakes.note(NAME, format!("must be {EXPECTED}"));
+            return Duration::default();
+        }
+        Duration::from_secs(1).div_f64(rate.unwrap_or(1.0))
+    }
+
     fn guard(&self, mistakes: &mut Mistakes) -> Guard {
         let hosts = read::given(self.download_allowed_hosts.as_deref()).unwrap_or_default();
         let hosts: Vec<HostSuffix> = hosts
@@ -313,6 +358,8 @@ fn or<'a>(text: &'a str, default: &'a str) -> &'a str {
 
 const SHORTEST_LEASE: Duration = Duration::from_secs(1);
 const LONGEST_LEASE: Duration = Duration::from_hours(1);
+const SHORTEST_SILENCE: Duration = Duration::from_secs(1);
+const LONGEST_SILENCE: Duration = Duration::from_hours(24);
 const LONGEST_RETENTION: Duration = Duration::from_hours(100 * 366 * 24);
 
 /// More than anyone means.
@@ -380,6 +427,9 @@ mod tests {
         assert_eq!(config.download_max_bytes, 20 << 30);
         assert_eq!(config.download_max_attempts, 20);
         assert_eq!(config.download_lease, Duration::from_mins(1));
+        assert_eq!(config.schedule.after, Duration::from_mins(5));
+        assert_eq!(config.schedule.longest, Duration::from_hours(1));
+        assert_eq!(config.reconcile_gap, Duration::from_millis(200));
         assert_eq!(config.log_format, LogFormat::Json);
     }
 
@@ -395,6 +445,9 @@ mod tests {
             "--download-max-attempts=0",
             "--download-lease=1ms",
             "--download-allow-private=hush",
+            "--reconcile-after=hush",
+            "--reconcile-max-interval=1ms",
+            "--reconcile-rate=0",
             "--log-format=hush",
         ];
         let told = read(&flags).unwrap_err().to_string();
@@ -410,6 +463,9 @@ mod tests {
             "DOWNLOAD_MAX_ATTEMPTS",
             "DOWNLOAD_LEASE",
             "DOWNLOAD_ALLOW_PRIVATE",
+            "RECONCILE_AFTER",
+            "RECONCILE_MAX_INTERVAL",
+            "RECONCILE_RATE",
             "LOG_FORMAT",
         ] {
             assert!(told.contains(name), "{name} is missing in {told}");

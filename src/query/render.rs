@@ -25,8 +25,14 @@ pub struct Render {
     /// `{code, message}` as Magic Hour gave it.
     pub(super) error: Option<Value>,
     pub(super) credits_charged: Option<i64>,
+    /// How the credits came to it: an estimate, the final figure, a refund.
+    pub(super) credits: Vec<Figure>,
     pub(super) created_at: DateTime<Utc>,
     pub(super) updated_at: DateTime<Utc>,
+    /// Since when Magic Hour says that it does not know the render.
+    pub(super) not_found_at: Option<DateTime<Utc>>,
+    /// Since when it is known to stay unfinished.
+    pub(super) stalled_at: Option<DateTime<Utc>>,
     pub(super) archive: Archive,
     pub(super) downloads: Vec<Download>,
     pub(super) transitions: Vec<Transition>,
@@ -77,6 +83,16 @@ pub(super) struct Transition {
     event: Option<String>,
     at: DateTime<Utc>,
     lag_ms: Option<i64>,
+}
+
+/// Credits as they were told.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Figure {
+    value: i64,
+    /// The status that came with the figure.
+    status: Option<String>,
+    source: String,
+    at: DateTime<Utc>,
 }
 
 /// Reads a render with its downloads and transitions; `None` if nobody has told of it.

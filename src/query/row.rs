@@ -6,7 +6,7 @@ use serde_json::Value;
 use sqlx::types::Json;
 
 use super::archive::Archive;
-use super::render::{Download, DownloadError, Object, Render, State, Transition};
+use super::render::{Download, DownloadError, Figure, Object, Render, State, Transition};
 use crate::key::ObjectKey;
 use crate::store::Store;
 
@@ -26,6 +26,11 @@ macro_rules! told {
                    coalesce((r.told #>> '{created_at,2}')::timestamptz, r.first_heard_at) AS "created_at!",
                    greatest(r.updated_at, files.updated_at) AS "updated_at!",
                    r.first_heard_at AS "first_heard_at!",
+                   r.not_found_at, r.stalled_at,
+                   (SELECT coalesce(jsonb_agg(c.figure ORDER BY c.id), '[]')
+                    FROM (SELECT id, jsonb_build_object(
+                                     'value', value, 'status', status, 'source', source, 'at', at) AS figure
+                          FROM credits WHERE render_id = r.id) AS c) AS "credits!: super::row::Credits",
                    files.archive AS "archive!: super::Archive",
                    (SELECT coalesce(jsonb_agg(d ORDER BY d.index), '[]')
                     FROM (SELECT index, state, key, content_type, size_bytes, sha256, stored_at, attempts, due_at,
@@ -60,6 +65,9 @@ pub(super) type Downloads = Json<Vec<DownloadRow>>;
 /// The transitions of a row.
 pub(super) type Transitions = Json<Vec<Transition>>;
 
+/// The history of a row's credits.
+pub(super) type Credits = Json<Vec<Figure>>;
+
 /// A render as the statement gives it.
 pub(super) struct Row {
     pub(super) id: String,
@@ -72,6 +80,9 @@ pub(super) struct Row {
     pub(super) deleted: bool,
     pub(super) error: Option<Value>,
     pub(super) credits_charged: Option<i64>,
+    pub(super) credits: Credits,
+    pub(super) not_found_at: Option<DateTime<Utc>>,
+    pub(super) stalled_at: Option<DateTime<Utc>>,
     pub(super) created_at: DateTime<Utc>,
     pub(super) updated_at: DateTime<Utc>,
     pub(super) first_heard_at: DateTime<Utc>,
@@ -111,6 +122,9 @@ impl Row {
             metadata: self.metadata,
             error: self.error,
             credits_charged: self.credits_charged,
+            credits: self.credits.0,
+            not_found_at: self.not_found_at,
+            stalled_at: self.stalled_at,
             created_at: self.created_at,
             updated_at: self.updated_at,
             archive: self.archive,

@@ -23,6 +23,7 @@ pub(super) struct Columns<'a> {
     pub(super) said_at: Vec<DateTime<Utc>>,
     pub(super) lag_ms: Vec<Option<i64>>,
     pub(super) body: Vec<Option<&'a [u8]>>,
+    pub(super) kept: Vec<Option<i64>>,
     pub(super) files: Files<'a>,
 }
 
@@ -51,6 +52,7 @@ impl<'a> Columns<'a> {
             column.said_at.push(word.said_at);
             column.lag_ms.push(word.lag_ms);
             column.body.push(word.body.as_deref());
+            column.kept.push(word.kept);
             column.files.add(ord, word);
         }
         column

@@ -3,24 +3,24 @@
 //! [`record`] takes a slice of [`Word`]s and writes deliveries, renders, transitions and downloads in one statement
 //! (`record.sql`): one round trip, one transaction, all or nothing. Guaranteed: however the words are ordered, repeated or
 //! spread over calls, connections and processes, the renders end in the same state, and each real move is one transition;
-//! but for what the rules leave to the first word: `error` or `canceled`, and the kind. A render takes part in that with a
+//! but for what the rules leave to the first word (`error` or `canceled`, and the kind) or to the details call (which of the
+//! two it is). A render takes part in that with a
 //! status that only rises and with a map of its other fields in which the newest word stays, so that any two orders meet.
 //!
-//! [`keep_unreadable`] and [`keep_stale`] write authentic deliveries of which nothing is believed.
+//! [`kept`] has the authentic deliveries of which nothing is believed, and [`say()`] tells the log what recording did.
 
 mod columns;
+pub mod kept;
+mod say;
 mod word;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
-use tracing::{info, warn};
 
 use self::columns::Columns;
+pub use self::say::say;
 pub use self::word::{Source, Word};
-use crate::event::{Event, Unreadable};
-use crate::log::LogEvent;
-use crate::render::{Kind, RenderId, Status};
-use crate::verify::{Delivery, Stale, Verified};
+use crate::render::Status;
 
 /// What became of a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +51,12 @@ pub struct Recorded {
     pub outcome: Outcome,
     /// The move that it caused.
     pub moved: Option<Move>,
+    /// Whether the render had failed or been canceled when the word came, and which.
+    pub stood: Option<Status>,
+    /// Whether it is the first to tell `unknown_error`, of which Magic Hour asks to be told.
+    pub tells_unknown_error: bool,
+    /// Whether anything of the render is another than before the call.
+    pub news: bool,
     /// How many of the render's downloads were queued, or got a fresh URL.
     pub queued: i64,
 }
@@ -78,6 +84,7 @@ pub async fn record(pool: &PgPool, now: DateTime<Utc>, words: &[Word]) -> sqlx::
         &column.files.expires_at as _,
         &column.files.key,
         &column.files.host as _,
+        &column.kept as _,
     )
     .fetch_all(pool)
     .await?;
@@ -87,7 +94,14 @@ pub async fn record(pool: &PgPool, now: DateTime<Utc>, words: &[Word]) -> sqlx::
                 let from = row.from_status.as_deref().map(status).transpose()?;
                 Ok(Move { from, to: status(&to)? })
             });
-            Ok(Recorded { outcome: outcome(&row.outcome)?, moved: moved.transpose()?, queued: row.queued })
+            Ok(Recorded {
+                outcome: outcome(&row.outcome)?,
+                moved: moved.transpose()?,
+                stood: row.stood.as_deref().map(status).transpose()?,
+                tells_unknown_error: row.tells_unknown_error,
+                news: row.news,
+                queued: row.queued,
+            })
         })
         .collect()
 }
@@ -103,57 +117,5 @@ fn outcome(word: &str) -> sqlx::Result<Outcome> {
         "late" => Ok(Outcome::Late),
         "unknown" => Ok(Outcome::Unknown),
         _ => Err(sqlx::Error::Decode(Box::new(crate::render::Unknown))),
-    }
-}
-
-/// Keeps an authentic delivery that is no event.
-pub async fn keep_unreadable(pool: &PgPool, verified: &Verified, why: Unreadable) -> sqlx::Result<()> {
-    keep(pool, verified.delivery(), None, "unreadable", &why.to_string()).await
-}
-
-/// Keeps an authentic delivery that came outside the tolerance. `event` is what could be read of it, which is kept
-/// beside it and not believed.
-pub async fn keep_stale(pool: &PgPool, stale: &Stale, event: Option<&Event>) -> sqlx::Result<()> {
-    keep(pool, stale.delivery(), event, "stale", "signed outside the tolerance").await
-}
-
-async fn keep(
-    pool: &PgPool,
-    delivery: &Delivery,
-    event: Option<&Event>,
-    outcome: &str,
-    problem: &str,
-) -> sqlx::Result<()> {
-    let kept = sqlx::query!(
-        "INSERT INTO deliveries (received_at, sent_at, lag_ms, body, event_type, render_id, outcome, problem)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-        delivery.received_at,
-        delivery.sent_at,
-        delivery.lag_ms(),
-        &delivery.body[..],
-        event.map(|event| event.event_type.as_str()),
-        event.map(|event| event.payload.id.as_str()),
-        outcome,
-        problem,
-    )
-    .execute(pool)
-    .await?;
-    debug_assert_eq!(kept.rows_affected(), 1);
-    Ok(())
-}
-
-/// Tells the log of a move.
-pub fn say_moved(id: &RenderId, kind: Option<Kind>, moved: Option<Move>) {
-    let Some(Move { from, to }) = moved else { return };
-    let (kind, from_word) = (kind.map(Kind::as_str), from.map(Status::as_str));
-    info!(
-        event = %LogEvent::RenderMoved, render.id = %id, render.kind = kind,
-        status.from = from_word, status.to = to.as_str(), "a render moved"
-    );
-    if matches!(from, Some(Status::Error | Status::Canceled)) {
-        warn!(
-            event = %LogEvent::RenderConflict, render.id = %id, render.kind = kind,
-            status.from = from_word, status.to = to.as_str(), "a render that had ended is complete after all"
-        );
     }
 }

@@ -1,5 +1,5 @@
--- Records what was said of renders: deliveries, renders, transitions and downloads, in one statement, which is one
--- round trip and one transaction. It is `render::moved` in SQL, for a slice of words in their order.
+-- Records what was said of renders: deliveries, renders, transitions, credits and downloads, in one statement, which is
+-- one round trip and one transaction. It is `render::moved` and `render::settled` in SQL, for a slice of words in their order.
 --
 -- The upsert of `renders` takes each render's row lock, in the order of ids, and goes on from the row as the last
 -- committed writer left it. What is decided below comes from the `before` that it returns, never from the statement's
@@ -8,22 +8,30 @@ WITH said AS (
     SELECT *
     FROM unnest(
         $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::int2[], $8::bool[], $9::jsonb[],
-        $10::timestamptz[], $11::int8[], $12::bytea[]
+        $10::timestamptz[], $11::int8[], $12::bytea[], $19::int8[]
     ) WITH ORDINALITY AS said (
-        source, event_type, render_id, kind, status, rank, known, told, said_at, lag_ms, body, ord
+        source, event_type, render_id, kind, status, rank, known, told, said_at, lag_ms, body, kept, ord
     )
 ),
 -- What is said of a render of a kind that this version knows.
 word AS (
     SELECT
         *,
-        -- How far the words before it in this slice had already come, and whether one of them was the same event.
-        coalesce(
-            max(rank) OVER (PARTITION BY render_id ORDER BY ord ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), -1
-        ) AS reached,
+        -- Of the words before it in this slice: how far they had come, which end they told first, whether the details call
+        -- had told one, the newest figure of the credits, and whether one of them was the same event.
+        coalesce(max(rank) OVER earlier, -1) AS reached,
+        (array_agg(status) FILTER (WHERE rank = 3) OVER earlier)[1] AS ended,
+        coalesce(bool_or(source = 'poll' AND rank = 3) OVER earlier, false) AS settled,
+        max(credits) OVER earlier AS charged,
         event_type IS NOT NULL AND row_number() OVER (PARTITION BY render_id, event_type ORDER BY ord) > 1 AS repeated
-    FROM said
+    FROM said CROSS JOIN LATERAL (
+        -- As in `told`, and comparable like that: rank, time, value.
+        SELECT CASE WHEN told ? 'credits_charged' THEN ARRAY(
+            SELECT part::int8 FROM jsonb_array_elements_text(told -> 'credits_charged') WITH ORDINALITY AS e (part, at) ORDER BY at
+        ) END AS credits
+    ) AS figure
     WHERE kind IS NOT NULL
+    WINDOW earlier AS (PARTITION BY render_id ORDER BY ord ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
 ),
 -- The newest word about each field: the greater [rank, time, value].
 told AS (
@@ -39,10 +47,15 @@ sum AS (
     SELECT
         render_id,
         (array_agg(kind ORDER BY ord))[1] AS kind,
-        (array_agg(status ORDER BY rank DESC, ord))[1] AS status,
+        -- Of two ends the one that the details call tells, and else the first.
+        (array_agg(status ORDER BY rank DESC, source = 'poll' DESC, ord))[1] AS status,
         max(rank) AS rank,
+        bool_or(source = 'poll' AND rank = 3) AS settled,
+        -- Two ends are told by webhooks, or one that is not the one which stands: the details call knows which it is.
+        array_agg(DISTINCT status) FILTER (WHERE rank = 3 AND source = 'webhook') AS ends,
+        bool_or(source = 'webhook') AS by_webhook,
         -- Complete, and not told where each of the files is: the details call knows.
-        bool_or(status = 'complete') AND (
+        coalesce(bool_or(status = 'complete'), false) AND (
             NOT bool_or(ord = ANY ($13::int8[]))
             OR bool_or(ord IN (SELECT e.ord FROM unnest($13::int8[], $15::text[]) AS e (ord, url) WHERE e.url IS NULL))
         ) AS awaits_urls,
@@ -51,20 +64,68 @@ sum AS (
     GROUP BY render_id
 ),
 render AS (
-    INSERT INTO renders AS r (id, kind, status, rank, heard, told, first_heard_at, updated_at, urls_due_at)
-    SELECT render_id, kind, status, rank, heard, coalesce(told, '{}'), $1::timestamptz, $1, CASE WHEN awaits_urls THEN $1::timestamptz END
+    INSERT INTO renders AS r (
+        id, kind, status, rank, heard, told, first_heard_at, heard_at, updated_at, settled, poll_wanted, poll_due_at, before
+    )
+    SELECT
+        render_id, kind, status, rank, heard, coalesce(told, '{}'), $1::timestamptz, $1, $1, settled,
+        wants, CASE WHEN wants THEN $1 END,
+        -- Of a render that is new: what the update needs and a row has no column for.
+        jsonb_build_object('ends', ends, 'by_webhook', by_webhook, 'awaits_urls', awaits_urls)
     FROM sum LEFT JOIN told USING (render_id)
+        CROSS JOIN LATERAL (
+            SELECT awaits_urls OR (rank = 3 AND NOT settled AND coalesce(cardinality(ends), 0) > 1) AS wants
+        ) AS reason
     ORDER BY render_id
     ON CONFLICT (id) DO UPDATE SET
-        status = CASE WHEN excluded.rank > r.rank THEN excluded.status ELSE r.status END,
+        -- What nobody but a person has told of is of the kind that Magic Hour says.
+        kind = CASE WHEN r.rank = -1 AND r.heard = '{}' THEN excluded.kind ELSE r.kind END,
+        status = CASE
+            WHEN excluded.rank > r.rank OR (excluded.rank = 3 AND r.rank = 3 AND excluded.settled AND NOT r.settled)
+            THEN excluded.status
+            ELSE r.status
+        END,
         rank = greatest(excluded.rank, r.rank),
-        urls_due_at = coalesce(r.urls_due_at, CASE WHEN excluded.rank > r.rank THEN excluded.urls_due_at END),
+        settled = r.settled OR excluded.settled,
         heard = ARRAY(SELECT DISTINCT unnest(r.heard || excluded.heard) ORDER BY 1),
+        heard_at = CASE WHEN (excluded.before -> 'by_webhook')::boolean THEN greatest(r.heard_at, $1) ELSE r.heard_at END,
+        poll_tries = CASE WHEN (excluded.before -> 'by_webhook')::boolean THEN 0 ELSE r.poll_tries END,
+        -- Who tells of it knows it.
+        not_found_at = NULL,
+        stalled_at = CASE WHEN excluded.rank <= r.rank THEN r.stalled_at END,
+        (poll_wanted, poll_due_at) = (
+            SELECT
+                keeps OR wants,
+                CASE
+                    WHEN wants THEN least(r.poll_due_at, $1)
+                    -- Who waits for an answer goes on waiting; for the others silence begins anew.
+                    WHEN keeps OR NOT (excluded.before -> 'by_webhook')::boolean THEN r.poll_due_at
+                END
+            FROM (
+                -- Whatever was to be asked before, `complete` is the answer.
+                SELECT r.poll_wanted AND NOT (
+                    excluded.rank = 4 AND r.rank < 4 AND (excluded.before -> 'by_webhook')::boolean
+                ) AS keeps
+            ) AS before CROSS JOIN (
+                SELECT CASE
+                    -- It is complete after all, or has come to a second end: one question settles the rest.
+                    WHEN r.rank = 3 AND excluded.rank = 4
+                        THEN (excluded.before -> 'by_webhook')::boolean OR (excluded.before -> 'awaits_urls')::boolean
+                    WHEN excluded.rank > r.rank THEN excluded.poll_wanted
+                    WHEN excluded.rank = 3 AND r.rank = 3
+                        THEN NOT (r.settled OR excluded.settled) AND excluded.before -> 'ends' <> jsonb_build_array(r.status)
+                    ELSE false
+                END AS wants
+            ) AS reason
+        ),
         (told, updated_at, before) = (
             SELECT
                 merged.told,
                 CASE WHEN news.changed THEN greatest(r.updated_at, $1) ELSE r.updated_at END,
-                jsonb_build_object('status', r.status, 'rank', r.rank, 'heard', r.heard, 'changed', news.changed)
+                jsonb_build_object(
+                    'status', r.status, 'rank', r.rank, 'heard', r.heard, 'settled', r.settled, 'changed', news.changed,
+                    'credits_charged', r.told -> 'credits_charged', 'error_code', r.told #> '{error,2,code}'
+                )
             FROM (
                 SELECT
                     coalesce(jsonb_object_agg(key, value), '{}') AS told,
@@ -76,19 +137,52 @@ render AS (
                     ORDER BY key, value DESC
                 ) AS newest
             ) AS merged
-            CROSS JOIN LATERAL (SELECT excluded.rank > r.rank OR merged.changed AS changed) AS news
+            CROSS JOIN LATERAL (
+                SELECT
+                    excluded.rank > r.rank
+                    OR (excluded.rank = 3 AND r.rank = 3 AND excluded.settled AND NOT r.settled AND excluded.status <> r.status)
+                    OR merged.changed AS changed
+            ) AS news
         )
-    RETURNING id, before
+    RETURNING id, told, before, poll_wanted AND poll_due_at = $1 AS asks
 ),
 -- What each word meant: here the rule decides, with the row as it was and the words before this one.
 meant AS (
     SELECT
         word.*,
-        render.before ->> 'status' AS status_before,
-        word.rank > greatest(word.reached, coalesce((render.before ->> 'rank')::int2, -1)) AS moves,
-        word.rank < greatest(word.reached, coalesce((render.before ->> 'rank')::int2, -1)) AS is_late,
-        word.repeated OR coalesce(render.before -> 'heard' ? word.event_type, false) AS is_duplicate
+        was.status AS status_before,
+        word.rank > greatest(word.reached, was.rank)
+            -- The details call settles which of the two ends it is, once.
+            OR (
+                word.source = 'poll' AND word.rank = 3 AND greatest(word.reached, was.rank) = 3
+                AND NOT word.settled AND NOT was.settled AND word.status <> was.ended
+            ) AS moves,
+        word.rank < greatest(word.reached, was.rank) AS is_late,
+        CASE WHEN greatest(word.reached, was.rank) = 3 THEN was.ended END AS stood,
+        coalesce((render.before ->> 'changed')::boolean, true) AS changed,
+        word.kept IS NULL AND (word.repeated OR coalesce(render.before -> 'heard' ? word.event_type, false)) AS is_duplicate,
+        -- Whether it is this word that tells an error of which Magic Hour wants to hear.
+        word.told #>> '{error,2,code}' = 'unknown_error'
+            AND render.told #>> '{error,2,code}' = 'unknown_error'
+            AND render.before ->> 'error_code' IS DISTINCT FROM 'unknown_error' AS tells_unknown_error,
+        word.credits > coalesce(was.credits, '{}')
+            AND word.credits[3] IS DISTINCT FROM was.credits[3] AS changes_credits
     FROM word JOIN render ON render.id = word.render_id
+        CROSS JOIN LATERAL (
+            SELECT
+                render.before ->> 'status' AS status,
+                coalesce((render.before ->> 'rank')::int2, -1) AS rank,
+                coalesce((render.before ->> 'settled')::boolean, false) AS settled,
+                CASE WHEN (render.before ->> 'rank')::int2 = 3 THEN render.before ->> 'status' ELSE word.ended END AS ended,
+                greatest(
+                    word.charged,
+                    CASE WHEN jsonb_typeof(render.before -> 'credits_charged') = 'array' THEN ARRAY(
+                        SELECT part::int8
+                        FROM jsonb_array_elements_text(render.before -> 'credits_charged') WITH ORDINALITY AS e (part, at)
+                        ORDER BY at
+                    ) END
+                ) AS credits
+        ) AS was
 ),
 moved AS (
     INSERT INTO transitions (render_id, from_status, to_status, source, event, at, lag_ms)
@@ -99,6 +193,13 @@ moved AS (
     WHERE moves
     ORDER BY ord
     RETURNING render_id, from_status, to_status
+),
+charged AS (
+    INSERT INTO credits (render_id, value, status, source, at)
+    SELECT render_id, credits[3], status, source, $1
+    FROM meant
+    WHERE changes_credits
+    ORDER BY ord
 ),
 -- Of what is told of one file that URL stays which is known to work longest: until it expires or, where nobody told
 -- when that is, at the time when it was told. Then the later word counts, then the URL itself: a total order of all
@@ -173,10 +274,17 @@ delivered AS (
     INSERT INTO deliveries (received_at, sent_at, lag_ms, body, event_type, render_id, outcome)
     SELECT $1, said_at, lag_ms, body, event_type, render_id, outcome
     FROM judged
-    WHERE source = 'webhook'
+    WHERE source = 'webhook' AND kept IS NULL
     ORDER BY ord
 ),
--- Wakes who waits for a render and the workers, of every process; both look by themselves as well.
+-- What was kept before and can be read now: it is told apart from then on.
+reread AS (
+    UPDATE deliveries AS d
+    SET outcome = judged.outcome, problem = NULL, event_type = judged.event_type, render_id = judged.render_id
+    FROM judged
+    WHERE d.id = judged.kept
+),
+-- Wakes who waits for a render, the workers, and who asks Magic Hour, of every process; all look by themselves as well.
 woken AS MATERIALIZED (
     SELECT pg_notify('renderhook_renders', changed.render_id)
     FROM (
@@ -188,11 +296,17 @@ woken AS MATERIALIZED (
     UNION ALL
     SELECT pg_notify('renderhook_downloads', '')
     WHERE EXISTS (SELECT FROM queued WHERE state = 'pending')
+    UNION ALL
+    SELECT pg_notify('renderhook_polls', '')
+    WHERE EXISTS (SELECT FROM render WHERE asks)
 )
 SELECT
     judged.outcome AS "outcome!",
     moved.from_status AS "from_status?",
     moved.to_status AS "to_status?",
+    meant.stood AS "stood?",
+    coalesce(meant.tells_unknown_error, false) AS "tells_unknown_error!",
+    coalesce(meant.changed, false) OR coalesce(files.queued, 0) > 0 AS "news!",
     coalesce(files.queued, 0) AS "queued!",
     (SELECT count(*) FROM woken) AS "woken!"
 FROM judged LEFT JOIN meant USING (ord)

@@ -4,7 +4,8 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
-use crate::event::{self, Entry, EventType, Facts, Nullable, Payload, Unreadable};
+use super::kept::Kept;
+use crate::event::{self, Entry, Event, EventType, Facts, Nullable, Payload, Unreadable};
 use crate::render::{Kind, RenderId, Status, UNTOLD};
 use crate::verify::Verified;
 
@@ -42,14 +43,29 @@ pub struct Word {
     pub(super) said_at: DateTime<Utc>,
     pub(super) lag_ms: Option<i64>,
     pub(super) body: Option<Bytes>,
+    /// The delivery that was kept before, of which this is read again.
+    pub(super) kept: Option<i64>,
 }
 
 impl Word {
     /// What a verified delivery says. Reading its body here, and nowhere else, ties what is recorded to what was signed.
     pub fn webhook(verified: &Verified) -> Result<Self, Unreadable> {
         let delivery = verified.delivery();
+        // OK because a delivery without a time is never verified; were it so, now is the later bound.
+        let said_at = delivery.sent_at.unwrap_or(delivery.received_at);
         let event = event::read(&delivery.body)?;
-        Ok(Self {
+        Ok(Self { lag_ms: delivery.lag_ms(), body: Some(delivery.body.clone()), ..Self::event(event, said_at) })
+    }
+
+    /// What a delivery says that was verified and kept when it came, read as this version reads it.
+    pub fn reread(kept: &Kept) -> Result<Self, Unreadable> {
+        let event = event::read(&kept.body)?;
+        let said_at = kept.sent_at.unwrap_or(kept.received_at);
+        Ok(Self { lag_ms: kept.lag_ms, kept: Some(kept.id), ..Self::event(event, said_at) })
+    }
+
+    fn event(event: Event, said_at: DateTime<Utc>) -> Self {
+        Self {
             source: Source::Webhook,
             kind: event.event_type.kind(),
             status: event.status(),
@@ -58,11 +74,11 @@ impl Word {
             facts: event.payload.facts,
             downloads: event.payload.downloads,
             event_type: Some(event.event_type),
-            // OK because a delivery without a time is never verified; were it so, now is the later bound.
-            said_at: delivery.sent_at.unwrap_or(delivery.received_at),
-            lag_ms: delivery.lag_ms(),
-            body: Some(delivery.body.clone()),
-        })
+            said_at,
+            lag_ms: None,
+            body: None,
+            kept: None,
+        }
     }
 
     /// What the details call answered to a question of `asked_at`.
@@ -80,6 +96,7 @@ impl Word {
             said_at: asked_at,
             lag_ms: None,
             body: None,
+            kept: None,
         }
     }
 
@@ -93,6 +110,24 @@ impl Word {
     #[must_use]
     pub fn kind(&self) -> Option<Kind> {
         self.kind
+    }
+
+    /// The status that it tells, if this version knows it.
+    #[must_use]
+    pub fn status(&self) -> Option<Status> {
+        self.status
+    }
+
+    /// Whether this version knows its type and its status.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.known
+    }
+
+    /// Who said it.
+    #[must_use]
+    pub fn source(&self) -> Source {
+        self.source
     }
 
     /// The event's type, if an event said it.

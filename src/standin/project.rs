@@ -25,6 +25,8 @@ pub struct Project {
     pub credits_charged: i64,
     /// Why it failed.
     pub error_code: Option<String>,
+    /// The sentence about it (default: one that names the code).
+    pub error_message: Option<String>,
     /// Where its files are.
     pub downloads: Vec<Url>,
     /// When those URLs expire.
@@ -44,6 +46,7 @@ impl Project {
             enabled: true,
             credits_charged: 450,
             error_code: None,
+            error_message: None,
             downloads: Vec::new(),
             expires_at: now + TimeDelta::hours(24),
         }
@@ -53,7 +56,10 @@ impl Project {
     #[must_use]
     pub fn payload(&self) -> Value {
         let time = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Millis, true);
-        let error = self.error_code.as_ref().map(|code| json!({"code": code, "message": format!("It failed: {code}")}));
+        let error = self.error_code.as_ref().map(|code| {
+            let message = self.error_message.clone().unwrap_or_else(|| format!("It failed: {code}"));
+            json!({"code": code, "message": message})
+        });
         let downloads: Vec<_> =
             self.downloads.iter().map(|url| json!({"url": url, "expires_at": time(self.expires_at)})).collect();
         let mut payload = json!({

@@ -131,10 +131,10 @@ fn slices<'a>(mut words: &'a [Word], cuts: &[usize]) -> Vec<&'a [Word]> {
 
 /// Everything of the renders `prefix-0` to `prefix-3` that must not depend on the order, as one text.
 async fn state(pool: &PgPool, prefix: &str) -> String {
-    // A wish for URLs is no state of the render: it may have been made before the word that fulfils it.
+    // What is to be asked is no state of the render: it may have been wanted before the word that answers it.
     let rows: Vec<(String, Value)> = sqlx::query_as(
         "SELECT r.id, jsonb_build_object(
-             'render', to_jsonb(r) - '{before,updated_at,first_heard_at,urls_due_at}'::text[],
+             'render', to_jsonb(r) - '{before,updated_at,first_heard_at,heard_at,poll_wanted,poll_due_at}'::text[],
              'downloads', (
                  SELECT jsonb_agg(
                      to_jsonb(d) - '{updated_at}'::text[] - CASE WHEN url IS NULL THEN 'url_said_at' ELSE '' END

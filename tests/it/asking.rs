@@ -69,7 +69,9 @@ async fn a_render_is_told_in_the_promised_words_and_order(pool: PgPool) {
     let expected = json!({
         "id": "clx1", "kind": "video", "status": "complete", "type": "FACE_SWAP", "name": null, "deleted": false,
         "external_id": null, "metadata": {}, "error": null, "credits_charged": 450,
-        "created_at": "2027-01-15T08:00:00Z", "updated_at": "2027-01-15T08:00:00Z", "archive": "stored",
+        "credits": [{"value": 450, "status": "rendering", "source": "webhook", "at": "2027-01-15T08:00:00Z"}],
+        "created_at": "2027-01-15T08:00:00Z", "updated_at": "2027-01-15T08:00:00Z", "not_found_at": null, "stalled_at": null,
+        "archive": "stored",
         "downloads": [{
             "index": 0, "state": "stored", "url": "/renders/clx1/downloads/0", "object": {"url": url, "key": key},
             "content_type": "video/mp4", "size_bytes": 10, "sha256": hex::encode(Sha256::digest(b"0123456789")),

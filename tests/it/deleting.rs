@@ -1,15 +1,15 @@
 //! `DELETE_AFTER_STORE`: only what is proven to be stored is deleted, once.
 
+use renderhook::standin::StandIn;
 use reqwest::Method;
 use sqlx::PgPool;
 
 use crate::support::app::video;
 use crate::support::bench::noise;
-use crate::support::details::Details;
 use crate::support::scripted::{Origin, Step};
-use crate::support::{App, Options, until};
+use crate::support::{App, Options, standin, until};
 
-async fn start(pool: &PgPool, details: &Details) -> App {
+async fn start(pool: &PgPool, details: &StandIn) -> App {
     let flags = [details.flags(), vec!["--delete-after-store=true".to_owned()]].concat();
     App::start_with(pool, Options { flags, ..Options::default() }).await
 }
@@ -24,7 +24,7 @@ async fn deletion(pool: &PgPool, id: &str) -> String {
 
 #[sqlx::test]
 async fn a_project_is_deleted_once_after_its_last_file_is_stored(pool: PgPool) {
-    let (details, origin) = (Details::start().await, Origin::start(noise(1000, 1)).await);
+    let (details, origin) = (standin().await, Origin::start(noise(1000, 1)).await);
     let one = start(&pool, &details).await;
     let folder = url::Url::from_file_path(one.folder.path()).unwrap();
     let flags = [details.flags(), vec!["--delete-after-store=true".to_owned(), format!("--storage-url={folder}")]];
@@ -44,7 +44,7 @@ async fn a_project_is_deleted_once_after_its_last_file_is_stored(pool: PgPool) {
 
 #[sqlx::test]
 async fn a_project_that_is_gone_counts_as_deleted_and_a_templates_is_left(pool: PgPool) {
-    let (details, origin) = (Details::start().await, Origin::start(noise(1000, 2)).await);
+    let (details, origin) = (standin().await, Origin::start(noise(1000, 2)).await);
     let app = start(&pool, &details).await;
     for (id, status, expected) in [("gone", 404, "deleted"), ("template", 422, "refused")] {
         details.refuse([(status, None)]);
@@ -58,7 +58,7 @@ async fn a_project_that_is_gone_counts_as_deleted_and_a_templates_is_left(pool: 
 
 #[sqlx::test]
 async fn a_file_that_is_not_what_was_stored_keeps_its_project(pool: PgPool) {
-    let (details, origin) = (Details::start().await, Origin::start(noise(1000, 3)).await);
+    let (details, origin) = (standin().await, Origin::start(noise(1000, 3)).await);
     let mut project = video("unproven", "complete");
     project.downloads = vec![origin.url("a.mp4"), origin.url("b.mp4")];
     origin.next([Step::default(), Step::hold(500)]);

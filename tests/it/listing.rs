@@ -30,7 +30,7 @@ fn ids(list: &Value) -> Vec<&str> {
 /// A render that was first heard of at a given time.
 async fn heard(pool: &PgPool, id: &str, kind: &str, status: Option<Status>, at: DateTime<Utc>) {
     sqlx::query(
-        "INSERT INTO renders (id, kind, status, rank, first_heard_at, updated_at) VALUES ($1, $2, $3, $4, $5, $5)",
+        "INSERT INTO renders (id, kind, status, rank, first_heard_at, heard_at, updated_at) VALUES ($1, $2, $3, $4, $5, $5, $5)",
     )
     .bind(id)
     .bind(kind)

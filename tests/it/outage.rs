@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use renderhook::render::Kind;
+use renderhook::standin::life::{Life, Stage as Stages};
+use renderhook::standin::plan::Plan;
 use renderhook::standin::sender::Delivery;
 use sqlx::PgPool;
 use tempfile::TempDir;
@@ -11,7 +14,7 @@ use crate::support::app::{signed, video};
 use crate::support::cutter::{Proxy, Way};
 use crate::support::process::{Service, database_url, serve};
 use crate::support::rows::count;
-use crate::support::until;
+use crate::support::{standin, until};
 
 /// The database gets 3 s; the machine that runs the tests gets some more.
 const ABOUT_FOUR: Duration = Duration::from_millis(4500);
@@ -24,8 +27,13 @@ struct Stage {
 
 impl Stage {
     async fn set(pool: &PgPool) -> Self {
+        Self::set_with(pool, &[]).await
+    }
+
+    async fn set_with(pool: &PgPool, flags: &[String]) -> Self {
         let (proxy, folder) = (Proxy::start(&database_url(pool)).await, TempDir::new().unwrap());
         let mut command = serve(&proxy.url(), &folder);
+        command.args(flags);
         // The workers' own statements would lose and find the database as well.
         command.env("DOWNLOAD_CONCURRENCY", "0");
         let stage = Self { service: Service::start(command).await, proxy, _folder: folder };
@@ -153,4 +161,23 @@ async fn a_stop_does_not_wait_for_a_database_that_is_silent(pool: PgPool) {
     stage.service.signal(rustix::process::Signal::TERM);
     let ended = timeout(Duration::from_secs(10), stage.service.ended()).await;
     assert!(ended.expect("within ten seconds").success());
+}
+
+#[sqlx::test]
+async fn what_webhooks_told_while_the_database_was_away_is_asked_for_soon_after(pool: PgPool) {
+    let magic_hour = standin().await;
+    let stage = Stage::set_with(&pool, &magic_hour.flags()).await;
+    // It was spoken of a moment ago: by silence alone it would be asked for in five minutes.
+    assert_eq!(stage.post(&started("missed")).await, 200);
+    stage.proxy.set(Way::Refused);
+    stage.refused(&signed(&video("missed", "error").event("video.errored"))).await;
+    magic_hour.begin(Plan::new(Kind::Video, "missed", Life::beginning(Stages::error("no_source_face")))).unwrap();
+    assert_eq!(stage.told("database.lost"), 1);
+    stage.proxy.set(Way::Open);
+    until("the truth to be found", || async {
+        let (_, render) = stage.service.get("renders/missed").await;
+        (render["status"] == "error" && render["transitions"][1]["source"] == "poll").then_some(())
+    })
+    .await;
+    stage.service.stop().await;
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use renderhook::clock::Clock;
+use renderhook::standin::StandIn;
 use renderhook::standin::project::Project;
 use reqwest::Method;
 use sqlx::PgPool;
@@ -11,11 +12,10 @@ use tokio::time::Instant;
 
 use crate::support::app::video;
 use crate::support::bench::{PART, noise};
-use crate::support::details::Details;
 use crate::support::scripted::{Origin, Step};
-use crate::support::{App, Options, until};
+use crate::support::{App, Options, standin, until};
 
-async fn start(pool: &PgPool, details: &Details) -> App {
+async fn start(pool: &PgPool, details: &StandIn) -> App {
     App::start_with(pool, Options { flags: details.flags(), ..Options::default() }).await
 }
 
@@ -34,7 +34,7 @@ fn fresher(mut project: Project) -> Project {
 
 #[sqlx::test]
 async fn four_dead_urls_and_two_services_make_one_details_call(pool: PgPool) {
-    let (details, origin) = (Details::start().await, Origin::start(noise(1000, 1)).await);
+    let (details, origin) = (standin().await, Origin::start(noise(1000, 1)).await);
     let (one, _two) = (start(&pool, &details).await, start(&pool, &details).await);
     origin.only("sig=2");
     details.put(fresher(files("four", &origin, 4, "sig=2")));
@@ -50,7 +50,7 @@ async fn four_dead_urls_and_two_services_make_one_details_call(pool: PgPool) {
 
 #[sqlx::test]
 async fn a_url_that_is_about_to_die_is_renewed_before_anything_is_fetched(pool: PgPool) {
-    let (details, origin) = (Details::start().await, Origin::start(noise(1000, 2)).await);
+    let (details, origin) = (standin().await, Origin::start(noise(1000, 2)).await);
     let app = start(&pool, &details).await;
     let now = Clock::system().now();
     for (id, left, asked) in [("dead", -60, 1), ("dying", 14, 1), ("alive", 16, 0)] {
@@ -68,7 +68,7 @@ async fn a_url_that_is_about_to_die_is_renewed_before_anything_is_fetched(pool: 
 #[sqlx::test]
 async fn a_transfer_goes_on_with_the_renewed_url(pool: PgPool) {
     let file = noise(PART + 100_000, 3);
-    let (details, origin) = (Details::start().await, Origin::start(file.clone()).await);
+    let (details, origin) = (standin().await, Origin::start(file.clone()).await);
     let app = start(&pool, &details).await;
     origin.next([Step::cut(PART + 10), Step::status(403)]);
     details.put(fresher(files("goes-on", &origin, 1, "sig=2")));
@@ -81,7 +81,7 @@ async fn a_transfer_goes_on_with_the_renewed_url(pool: PgPool) {
 
 #[sqlx::test]
 async fn a_render_that_completes_without_downloads_waits_and_gets_them(pool: PgPool) {
-    let (details, origin) = (Details::start().await, Origin::start(noise(1000, 4)).await);
+    let (details, origin) = (standin().await, Origin::start(noise(1000, 4)).await);
     details.always(Some(503));
     let app = start(&pool, &details).await;
     app.send("video.completed", &video("none", "complete")).await;
@@ -95,7 +95,7 @@ async fn a_render_that_completes_without_downloads_waits_and_gets_them(pool: PgP
 
 #[sqlx::test]
 async fn trouble_of_the_account_pauses_and_fails_nothing(pool: PgPool) {
-    let (details, origin) = (Details::start().await, Origin::start(noise(1000, 5)).await);
+    let (details, origin) = (standin().await, Origin::start(noise(1000, 5)).await);
     origin.only("sig=2");
     details.refuse([(429, Some(2)), (402, None)]);
     let app = start(&pool, &details).await;
@@ -113,7 +113,7 @@ async fn trouble_of_the_account_pauses_and_fails_nothing(pool: PgPool) {
 
 #[sqlx::test]
 async fn a_render_that_magic_hour_does_not_know_is_tried_with_what_there_is_and_each_try_counts(pool: PgPool) {
-    let (details, origin) = (Details::start().await, Origin::start(noise(1000, 6)).await);
+    let (details, origin) = (standin().await, Origin::start(noise(1000, 6)).await);
     origin.only("sig=2");
     let flags = [details.flags(), vec!["--download-max-attempts=1".to_owned()]].concat();
     let app = App::start_with(&pool, Options { flags, ..Options::default() }).await;

@@ -10,15 +10,23 @@ use sqlx::migrate::Migrator;
 use crate::support::words::{at, completed, connections, counts, record};
 
 /// Statements that each break one constraint, by its name.
-const REFUSED: [(&str, &str); 35] = [
+const REFUSED: [(&str, &str); 40] = [
     (
         "renders_id_bounded",
-        "INSERT INTO renders (id, kind, first_heard_at, updated_at) VALUES ('', 'video', now(), now())",
+        "INSERT INTO renders (id, kind, first_heard_at, heard_at, updated_at) VALUES ('', 'video', now(), now(), now())",
     ),
     ("renders_id_bounded", "UPDATE renders SET id = repeat('x', 256) WHERE id = 'free'"),
     ("renders_id_bounded", "UPDATE renders SET id = repeat('я', 128) WHERE id = 'free'"),
     ("renders_kind_known", "UPDATE renders SET kind = 'model'"),
-    ("renders_urls_tries_count", "UPDATE renders SET urls_tries = -1"),
+    ("renders_poll_tries_count", "UPDATE renders SET poll_tries = -1"),
+    ("renders_wanted_is_due", "UPDATE renders SET poll_wanted = true, poll_due_at = NULL"),
+    ("asking_is_one_row", "INSERT INTO asking (one) VALUES (false)"),
+    ("asking_refusals_count", "UPDATE asking SET refusals = -1"),
+    ("credits_source_known", "INSERT INTO credits (render_id, value, source, at) VALUES ('r', 1, 'rumour', now())"),
+    (
+        "credits_render_id_fkey",
+        "INSERT INTO credits (render_id, value, source, at) VALUES ('nobody', 1, 'poll', now())",
+    ),
     ("renders_deletion_known", "UPDATE renders SET deletion = 'perhaps'"),
     (
         "partials_bytes_count",
@@ -71,7 +79,7 @@ const REFUSED: [(&str, &str); 35] = [
 #[sqlx::test]
 async fn every_constraint_refuses_what_its_name_says(pool: PgPool) {
     record(&pool, &[completed("r", &["https://files.example/a.mp4"], None, at(1))]).await;
-    sqlx::query("INSERT INTO renders (id, kind, first_heard_at, updated_at) VALUES ('free', 'audio', now(), now())")
+    sqlx::query("INSERT INTO renders (id, kind, first_heard_at, heard_at, updated_at) VALUES ('free', 'audio', now(), now(), now())")
         .execute(&pool)
         .await
         .unwrap();
@@ -102,7 +110,7 @@ const WRITTEN: [(i64, &str); 4] = [
     (
         20_261_123_000_001,
         "INSERT INTO renders (id, kind, status, rank, heard, told, first_heard_at, updated_at) VALUES
-             ('old', 'video', 'complete', 4, '{video.completed}', '{\"name\": [4, 1, \"Old\"]}', now(), now()),
+             ('old', 'video', 'complete', 4, '{video.completed}', '{\"name\": [4, 1, \"Old\"], \"credits_charged\": [4, 1, 450]}', now(), now()),
              ('untold', 'audio', NULL, -1, '{}', '{}', now(), now())",
     ),
     (
@@ -138,6 +146,9 @@ async fn migrations_apply_to_a_database_in_use(pool: PgPool) {
     let recorded = record(&pool, &[again, completed("untold", &["https://files.example/b.mp3"], None, at(1))]).await;
     assert_eq!(recorded.iter().map(|it| it.moved.is_some()).collect::<Vec<_>>(), [false, true]);
     assert_eq!(counts(&pool).await, (2, 2, 4, 2));
+    let credits: Vec<(String, i64)> =
+        sqlx::query_as("SELECT render_id, value FROM credits").fetch_all(&pool).await.unwrap();
+    assert_eq!(credits, [("old".to_owned(), 450)]);
 }
 
 #[sqlx::test(migrations = false)]

@@ -1,6 +1,6 @@
 //! `renderhook demo`: the whole story on one machine with nothing set up.
 //!
-//! A private Postgres, a folder as the store, a stand-in Magic Hour that signs, sends and serves files, and the service
+//! A private Postgres, a folder as the store, a stand-in Magic Hour whose renders live by themselves, and the service
 //! itself, exactly as `serve` runs it. Everything is kept in one folder, so that a second start finds the renders of the
 //! first; nothing is left running, however the demo ends.
 

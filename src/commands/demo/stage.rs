@@ -18,14 +18,14 @@ use crate::cluster::{Cluster, Durability};
 use crate::config::{LogFormat, ServeArgs};
 use crate::database::{Database, MIGRATIONS};
 use crate::shutdown::Shutdown;
-use crate::standin::files::Files;
+use crate::standin::{Settings, StandIn};
 
 const DATABASE: &str = "renderhook";
 
 /// The parts at work.
 pub(super) struct Stage {
     pub(super) database: Database,
-    pub(super) files: Files,
+    pub(super) magic_hour: StandIn,
     pub(super) client: reqwest::Client,
     pub(super) secret: SecretString,
     pub(super) token: String,
@@ -53,10 +53,11 @@ impl Stage {
         app::prepare(&database).await?;
         say("database", format!("`{DATABASE}` has all {} migrations", MIGRATIONS.iter().count()));
 
-        let files = Files::start().await.context("cannot start the stand-in Magic Hour")?;
-        say("magic hour", format!("a stand-in serves files at http://{}", files.address()));
-
         let secret = format!("whsec_{}", Uuid::new_v4().simple());
+        let settings = Settings::new(Clock::system(), SecretString::from(secret.as_str()));
+        let magic_hour = StandIn::start(settings).await.context("cannot start the stand-in Magic Hour")?;
+        say("magic hour", format!("a stand-in renders, and answers at {}", magic_hour.base));
+
         let token = Uuid::new_v4().simple().to_string();
         let objects = folder.join("objects");
         let storage = Url::from_file_path(&objects).map_err(|()| anyhow::anyhow!("no path: {}", objects.display()))?;
@@ -68,15 +69,17 @@ impl Stage {
             // The stand-in is on this machine and speaks plain HTTP.
             "--download-allow-private=true".to_owned(),
         ];
-        let config = ServeArgs::from_flags(flags)?.read([], false)?;
+        let config = ServeArgs::from_flags(flags.into_iter().chain(magic_hour.flags()))?.read([], false)?;
         debug_assert_eq!(config.log_format, LogFormat::Json);
         let listener = listen(port).await.context("cannot listen on 127.0.0.1")?;
         let base = Url::parse(&format!("http://{}/", listener.local_addr()?))?;
         let shutdown = Shutdown::default();
         let service = tokio::spawn(app::run(config, database.clone(), listener, Clock::system(), shutdown.clone()));
         let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(70)).build()?;
-        let stage = Self { database, files, client, secret: secret.into(), token, base, objects, shutdown, service };
+        let stage =
+            Self { database, magic_hour, client, secret: secret.into(), token, base, objects, shutdown, service };
         stage.ready().await?;
+        stage.magic_hour.webhooks.post_to(Some(stage.at("/webhook")?));
         say("renderhook", format!("ready at {}, its log goes to {}", stage.base, folder.join("service.log").display()));
         Ok(stage)
     }

@@ -1,55 +1,48 @@
 //! What the demo tells, and checks as it tells it.
 
+use std::time::Duration;
+
 use anyhow::{Context, bail, ensure};
-use bytes::Bytes;
+use chrono::TimeDelta;
 use reqwest::StatusCode;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use url::Url;
 use uuid::Uuid;
 
 use super::say;
 use super::stage::Stage;
 use crate::clock::Clock;
+use crate::event::{Action, EventType};
 use crate::query;
 use crate::render::Kind;
+use crate::standin::account::{Outcome, Sent};
+use crate::standin::life::{self, Life};
 use crate::standin::media;
+use crate::standin::plan::{Output, Plan};
 use crate::standin::project::Project;
 use crate::standin::sender::{Answer, Delivery};
 
-/// A file that the stand-in serves.
-struct Served {
-    url: Url,
-    bytes: Bytes,
-}
+/// How long anything in the story may take.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Tells the story of one render. An error is the first thing that did not go as it should.
 pub(super) async fn tell(stage: &Stage) -> anyhow::Result<()> {
     earlier_renders(stage).await?;
-    let clock = Clock::system();
     let id = format!("demo-{}", Uuid::new_v4().simple());
-    let mut project = Project::new(Kind::Video, &id, clock.now());
-    project.name = Some("A ball in a gradient".to_owned());
-    project.status = Some("rendering".to_owned());
+    refuse_a_forgery(stage, &id).await?;
 
-    let now = || clock.now().timestamp().to_string();
-    let forged = Delivery::sign(&SecretString::from("whsec_guessed"), now(), project.event("video.completed"));
-    post(stage, "a forgery, signed with a guessed secret", &forged, StatusCode::UNAUTHORIZED).await?;
-    ensure!(render(stage, &id, "").await?.is_none(), "the forgery has made a render");
+    let plan = ball_in_a_gradient(&id)?;
+    stage.magic_hour.begin(plan.clone())?;
+    say("magic hour", format!("the video {id} is ordered, and waits in the queue"));
+    webhook(stage, &id, Action::Started, "").await?;
+    say_rendering(stage, &id).await?;
 
-    let started = Delivery::sign(&stage.secret, now(), project.event("video.started"));
-    post(stage, "video.started", &started, StatusCode::OK).await?;
-    say_status(stage, &id).await?;
-
-    let served = serve_files(stage, &id)?;
-    project.status = Some("complete".to_owned());
-    project.downloads = served.iter().map(|file| file.url.clone()).collect();
-    let completed = Delivery::sign(&stage.secret, now(), project.event("video.completed"));
-    post(stage, &format!("video.completed with {} downloads", served.len()), &completed, StatusCode::OK).await?;
+    let what = format!(" with {} downloads", plan.files.len());
+    let completed = webhook(stage, &id, Action::Completed, &what).await?;
     let render = render(stage, &id, "?wait=60s").await?.context("the render is gone")?;
     ensure!(render["archive"] == "stored", "the files are not stored: {render:#}");
-    check_files(stage, &render, &served).await?;
+    check_files(stage, &render, &plan.files).await?;
 
     post(stage, "the same video.completed again", &completed, StatusCode::OK).await?;
     let again = self::render(stage, &id, "").await?.context("the render is gone")?;
@@ -59,6 +52,42 @@ pub(super) async fn tell(stage: &Stage) -> anyhow::Result<()> {
     say("application", format!("GET /renders/{id}"));
     println!("{again:#}");
     Ok(())
+}
+
+/// A video of a second in the queue and two in the making.
+fn ball_in_a_gradient(id: &str) -> anyhow::Result<Plan> {
+    let seed = u64::from_be_bytes(Sha256::digest(id)[..8].try_into()?);
+    let life = Life::queued()
+        .then(TimeDelta::seconds(1), life::Stage::Rendering)
+        .then(TimeDelta::seconds(3), life::Stage::Complete);
+    let mut plan = Plan::new(Kind::Video, id, life);
+    plan.name = Some("A ball in a gradient".to_owned());
+    plan.files = vec![Output::video(seed), Output::image(seed), Output::audio(seed)];
+    Ok(plan)
+}
+
+/// What somebody who knows no secret says of a render is not believed.
+async fn refuse_a_forgery(stage: &Stage, id: &str) -> anyhow::Result<()> {
+    let now = Clock::system().now();
+    let mut project = Project::new(Kind::Video, id, now);
+    project.status = Some("complete".to_owned());
+    let guessed = SecretString::from("whsec_guessed");
+    let forged = Delivery::sign(&guessed, now.timestamp().to_string(), project.event("video.completed"));
+    post(stage, "a forgery, signed with a guessed secret", &forged, StatusCode::UNAUTHORIZED).await?;
+    ensure!(render(stage, id, "").await?.is_none(), "the forgery has made a render");
+    Ok(())
+}
+
+/// Waits for a webhook of the stand-in's, and gives it as it was sent.
+async fn webhook(stage: &Stage, id: &str, action: Action, what: &str) -> anyhow::Result<Delivery> {
+    let event_type = EventType::new(Kind::Video, action);
+    let meant = |sent: &Sent| sent.id == id && sent.event_type == event_type;
+    let sent = tokio::time::timeout(PATIENCE, stage.magic_hour.account.wait_for(meant)).await;
+    let sent = sent.ok().flatten().with_context(|| format!("{event_type} was not sent"))?;
+    say("magic hour", format!("POST /webhook: {event_type}{what}"));
+    let Outcome::Answered(delivery, answer) = sent.outcome else { bail!("{event_type} was not answered") };
+    check_answer(event_type.as_str(), &answer, StatusCode::OK)?;
+    Ok(delivery)
 }
 
 async fn earlier_renders(stage: &Stage) -> anyhow::Result<()> {
@@ -71,10 +100,14 @@ async fn earlier_renders(stage: &Stage) -> anyhow::Result<()> {
 }
 
 async fn post(stage: &Stage, what: &str, delivery: &Delivery, expected: StatusCode) -> anyhow::Result<()> {
-    let Answer { status, body } = delivery.post(&stage.client, &stage.at("/webhook")?).await?;
+    let answer = delivery.post(&stage.client, &stage.at("/webhook")?).await?;
     say("magic hour", format!("POST /webhook: {what}"));
+    check_answer(what, &answer, expected)
+}
+
+fn check_answer(what: &str, Answer { status, body }: &Answer, expected: StatusCode) -> anyhow::Result<()> {
     say("renderhook", format!("{} {body}", status.as_u16()));
-    ensure!(status == expected, "{what} was answered with {status} in the place of {expected}");
+    ensure!(*status == expected, "{what} was answered with {status} in the place of {expected}");
     Ok(())
 }
 
@@ -88,32 +121,17 @@ async fn render(stage: &Stage, id: &str, parameters: &str) -> anyhow::Result<Opt
     }
 }
 
-async fn say_status(stage: &Stage, id: &str) -> anyhow::Result<()> {
+async fn say_rendering(stage: &Stage, id: &str) -> anyhow::Result<()> {
     let render = render(stage, id, "").await?.context("video.started has made no render")?;
+    // Its first transition, since it may have gone on by now.
     let transition = &render["transitions"][0];
-    ensure!(render["status"] == "rendering", "the render is not rendering: {render:#}");
-    say("", format!("render {id} is now {}, {} ms after it was signed", render["status"], transition["lag_ms"]));
+    ensure!(transition["to"] == "rendering", "the render is not rendering: {render:#}");
+    say("", format!("render {id} is now {}, {} ms after it was signed", transition["to"], transition["lag_ms"]));
     Ok(())
 }
 
-fn serve_files(stage: &Stage, id: &str) -> anyhow::Result<Vec<Served>> {
-    let seed = u64::from_be_bytes(Sha256::digest(id)[..8].try_into()?);
-    let files = [
-        ("output.mp4", Bytes::from(media::video(seed)), "video/mp4"),
-        ("thumbnail.png", Bytes::from(media::image(seed)), "image/png"),
-        ("soundtrack.wav", Bytes::from(media::audio(seed)), "audio/wav"),
-    ];
-    files
-        .into_iter()
-        .map(|(name, bytes, content_type)| {
-            let url = stage.files.put(&format!("{id}/{name}"), bytes.clone(), content_type)?;
-            Ok(Served { url, bytes })
-        })
-        .collect()
-}
-
 /// Compares every stored file, in the store and as the service hands it out, with what was served.
-async fn check_files(stage: &Stage, render: &Value, served: &[Served]) -> anyhow::Result<()> {
+async fn check_files(stage: &Stage, render: &Value, served: &[Output]) -> anyhow::Result<()> {
     let downloads = render["downloads"].as_array().context("no downloads")?;
     ensure!(downloads.len() == served.len(), "{} of {} files are there", downloads.len(), served.len());
     for (download, served) in downloads.iter().zip(served) {
@@ -138,7 +156,7 @@ pub(super) fn how_to_go_on(stage: &Stage) -> anyhow::Result<()> {
     let (base, token) = (stage.base.as_str().trim_end_matches('/'), &stage.token);
     let mut project = Project::new(Kind::Image, "my-image", Clock::system().now());
     project.status = Some("complete".to_owned());
-    project.downloads = vec![stage.files.put("my-image/picture.png", media::image(7), "image/png")?];
+    project.downloads = vec![stage.magic_hour.files.put("my-image/picture.png", media::image(7), "image/png")?];
     let timestamp = Clock::system().now().timestamp().to_string();
     let event = Delivery::sign(&stage.secret, timestamp, project.event("image.completed"));
     println!(

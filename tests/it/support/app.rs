@@ -12,6 +12,7 @@ use renderhook::shutdown::Shutdown;
 use renderhook::standin::files::Files;
 use renderhook::standin::project::Project;
 use renderhook::standin::sender::{Answer, Delivery};
+use renderhook::standin::{Settings, StandIn};
 use reqwest::{Client, Response};
 use secrecy::SecretString;
 use serde_json::Value;
@@ -96,9 +97,9 @@ impl App {
         let base = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
         let shutdown = Shutdown::default();
         let clock = options.clock.unwrap_or_else(Clock::system);
+        let files = Files::start(clock.clone()).await.unwrap();
         let service = tokio::spawn(app::run(config, database, listener, clock, shutdown.clone()));
         let client = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        let files = Files::start().await.unwrap();
         Self { pool: pool.clone(), base, files, client, folder, shutdown, service }
     }
 
@@ -148,6 +149,11 @@ impl App {
         self.shutdown.stop();
         self.service.await.unwrap()
     }
+}
+
+/// A stand-in Magic Hour that signs with the tests' secret.
+pub(crate) async fn standin() -> StandIn {
+    StandIn::start(Settings::new(Clock::system(), SecretString::from(SECRET))).await.unwrap()
 }
 
 /// A body, signed now.

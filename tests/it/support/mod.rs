@@ -3,7 +3,6 @@
 pub(crate) mod app;
 pub(crate) mod bench;
 pub(crate) mod cutter;
-pub(crate) mod details;
 pub(crate) mod origin;
 pub(crate) mod process;
 pub(crate) mod proxy;
@@ -15,5 +14,5 @@ pub(crate) mod scripted;
 pub(crate) mod wait;
 pub(crate) mod words;
 
-pub(crate) use self::app::{App, Options};
+pub(crate) use self::app::{App, Options, standin};
 pub(crate) use self::wait::until;

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use renderhook::event;
 use renderhook::record::{self, Recorded, Word};
-use renderhook::render::Status;
+use renderhook::render::{Kind, Status};
 use renderhook::verify::{Seal, Verdict, Verifier, sign};
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -97,4 +98,11 @@ pub(crate) async fn counts(pool: &PgPool) -> (i64, i64, i64, i64) {
     .fetch_one(pool)
     .await
     .unwrap()
+}
+
+/// What the details call tells of a video.
+pub(crate) fn polled(id: &str, payload: &Value, asked_at: DateTime<Utc>) -> Word {
+    let mut payload = payload.clone();
+    payload["id"] = json!(id);
+    Word::poll(Kind::Video, event::details(payload.to_string().as_bytes()).unwrap(), asked_at)
 }
