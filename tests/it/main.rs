@@ -16,6 +16,7 @@ mod listing;
 mod many;
 mod missing;
 mod mutated;
+mod openapi;
 mod outage;
 mod process;
 mod queueing;
