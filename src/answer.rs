@@ -7,14 +7,26 @@ use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::{IntoResponses, ToSchema};
 
 use crate::database::DatabaseError;
 
 /// The body of every refusal, and of the webhook's answers.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Message {
     /// A sentence.
     pub message: String,
+}
+
+/// What every address that needs a token may answer, for the OpenAPI document.
+#[derive(Debug, IntoResponses)]
+pub enum Guarded {
+    /// No token was shown, or none of `API_TOKENS`.
+    #[response(status = 401)]
+    Stranger(Message),
+    /// The service's own trouble, such as a database that is away. `Retry-After` says when to ask again.
+    #[response(status = 503)]
+    Trouble(Message),
 }
 
 /// An answer that says no.

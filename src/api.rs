@@ -8,10 +8,12 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use tokio::time::Instant;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::{debug, error, info};
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::answer::Refusal;
 use crate::config::Tokens;
@@ -19,6 +21,7 @@ use crate::files;
 use crate::health::{self, Health};
 use crate::log::LogEvent;
 use crate::metrics::{self, Metrics};
+use crate::openapi::{self, Document};
 use crate::receive::{self, Receiver};
 use crate::renders::{self, Renders};
 
@@ -30,20 +33,18 @@ pub fn router(
     health: Arc<Health>,
     tokens: Arc<Tokens>,
 ) -> Router {
-    let webhook = Router::new().route("/webhook", post(receive::receive)).with_state(receiver);
-    let health =
-        Router::new().route("/livez", get(health::livez)).route("/readyz", get(health::readyz)).with_state(health);
-    let renders = Router::new()
-        .route("/renders", get(renders::list::get))
-        .route("/renders/{id}", get(renders::get).put(renders::track::put))
-        .route("/renders/{id}/downloads/{index}", get(files::get))
-        .route("/renders/{id}/retry", post(renders::retry))
+    let document = Arc::new(Document::new(&document()));
+    let guarded = of_renders()
         .with_state(renders)
-        .merge(Router::new().route("/metrics", get(metrics::get)).with_state(metrics))
+        .merge(of_metrics().with_state(metrics))
         .route_layer(middleware::from_fn_with_state(tokens, admit));
-    webhook
-        .merge(health)
-        .merge(renders)
+    let routes = of_webhooks()
+        .with_state(receiver)
+        .merge(of_health().with_state(health))
+        .merge(of_the_document().with_state(document))
+        .merge(guarded);
+    let (routes, _described) = routes.split_for_parts();
+    routes
         .fallback(|| async { Refusal::not_found("there is nothing here: the README lists the addresses") })
         .method_not_allowed_fallback(|| async {
             Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "this address does not take this method")
@@ -53,6 +54,44 @@ pub fn router(
             Refusal::unavailable().into_response()
         }))
         .layer(middleware::from_fn(journal))
+}
+
+fn of_webhooks() -> OpenApiRouter<Arc<Receiver>> {
+    OpenApiRouter::new().routes(routes!(receive::receive))
+}
+
+fn of_health() -> OpenApiRouter<Arc<Health>> {
+    OpenApiRouter::new().routes(routes!(health::livez)).routes(routes!(health::readyz))
+}
+
+fn of_the_document() -> OpenApiRouter<Arc<Document>> {
+    OpenApiRouter::new().routes(routes!(openapi::get))
+}
+
+fn of_renders() -> OpenApiRouter<Arc<Renders>> {
+    OpenApiRouter::new()
+        .routes(routes!(renders::list::get))
+        .routes(routes!(renders::get, renders::track::put))
+        .routes(routes!(files::get))
+        .routes(routes!(renders::retry))
+}
+
+fn of_metrics() -> OpenApiRouter<Arc<Metrics>> {
+    OpenApiRouter::new().routes(routes!(metrics::get))
+}
+
+/// The OpenAPI document of everything that answers: of the very routes that [`router`] is made of.
+#[must_use]
+pub fn document() -> OpenApi {
+    [
+        of_webhooks().into_openapi(),
+        of_renders().into_openapi(),
+        of_metrics().into_openapi(),
+        of_health().into_openapi(),
+        of_the_document().into_openapi(),
+    ]
+    .into_iter()
+    .fold(openapi::about(), OpenApi::merge_from)
 }
 
 /// Lets in who has a token.

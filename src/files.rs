@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tracing::error;
 
-use crate::answer::Refusal;
+use crate::answer::{Guarded, Message, Refusal};
 use crate::database::REQUEST;
 use crate::log::LogEvent;
 use crate::query::{self, File, StoredFile};
@@ -20,7 +20,32 @@ use crate::ranges::{Asked, Span};
 use crate::renders::{Renders, render_id};
 use crate::store::{Store, StoreError};
 
-/// The handler, for GET and HEAD.
+/// A stored file
+///
+/// A redirect to a presigned URL where the store can make one, else the bytes, with `Range`, `If-Range` and
+/// `If-None-Match`. `HEAD` is answered likewise.
+#[utoipa::path(
+    get,
+    path = "/renders/{id}/downloads/{index}",
+    operation_id = "get_file",
+    tag = "renders",
+    params(
+        ("id" = String, Path, description = "Magic Hour's id of the render."),
+        ("index" = i32, Path, minimum = 0, description = "The download's `index`."),
+        ("Range" = Option<String>, Header, nullable = false, description = "The bytes that are wanted."),
+    ),
+    responses(
+        (status = 200, description = "The whole file.", body = String, content_type = "*/*"),
+        (status = 206, description = "The bytes that were asked for.", body = String, content_type = "*/*"),
+        (status = 304, description = "The caller has the file."),
+        (status = 307, description = "`Location` is a presigned URL of the file.",
+            headers(("Location" = String, description = "Works for an hour."))),
+        (status = 404, description = "There is no such render or download.", body = Message),
+        (status = 409, description = "The file is not stored, or not yet.", body = Message),
+        (status = 416, description = "The file does not have these bytes.", body = Message),
+        Guarded,
+    ),
+)]
 pub async fn get(
     State(renders): State<Arc<Renders>>,
     place: Result<Path<(String, String)>, PathRejection>,

@@ -19,12 +19,35 @@ pub struct Health {
     pub shutdown: Shutdown,
 }
 
-/// The process runs: nothing else is looked at, so that no trouble of a neighbour restarts it.
+/// Whether the process runs
+///
+/// Nothing else is looked at, so that no trouble of a neighbour restarts it.
+#[utoipa::path(
+    get,
+    path = "/livez",
+    operation_id = "live",
+    tag = "health",
+    security(()),
+    responses((status = 200, description = "It runs.", body = Message)),
+)]
 pub async fn livez() -> Json<Message> {
     Json(Message { message: "alive".to_owned() })
 }
 
-/// Whether requests should be sent here.
+/// Whether requests should be sent here
+///
+/// The database answers and has every migration, and the service is not about to stop.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    operation_id = "ready",
+    tag = "health",
+    security(()),
+    responses(
+        (status = 200, description = "They should.", body = Message),
+        (status = 503, description = "They should not; the message says why.", body = Message),
+    ),
+)]
 pub async fn readyz(State(health): State<Arc<Health>>) -> Result<Json<Message>, Refusal> {
     let not_ready = |message: &str| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, message);
     if health.shutdown.is_stopping() {

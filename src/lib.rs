@@ -50,6 +50,7 @@ pub mod bearer;
 pub mod files;
 pub mod health;
 pub mod metrics;
+pub mod openapi;
 pub mod query;
 pub mod ranges;
 pub mod renders;

@@ -8,7 +8,7 @@ use axum::response::IntoResponse;
 use metrics::{describe_gauge, gauge, with_local_recorder};
 use metrics_exporter_prometheus::PrometheusBuilder;
 
-use crate::answer::Refusal;
+use crate::answer::{Guarded, Refusal};
 use crate::clock::Clock;
 use crate::database::{Database, REQUEST};
 use crate::silence::{self, Silence};
@@ -23,7 +23,19 @@ pub struct Metrics {
     pub clock: Clock,
 }
 
-/// The handler.
+/// Numbers for Prometheus
+///
+/// Read at the moment of asking: every replica tells the same.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    operation_id = "metrics",
+    tag = "health",
+    responses(
+        (status = 200, description = "Gauges in Prometheus' text format.", body = String, content_type = "text/plain"),
+        Guarded,
+    ),
+)]
 pub async fn get(State(metrics): State<Arc<Metrics>>) -> Result<impl IntoResponse, Refusal> {
     let now = metrics.clock.now();
     let outlook = metrics.database.within(REQUEST, urgency::look(metrics.database.pool(), now)).await?;

@@ -52,7 +52,29 @@ pub struct Receiver {
     pub advised: Advised,
 }
 
-/// The handler.
+/// Takes a delivery of a webhook
+///
+/// The address to register in Magic Hour's Developer Hub.
+#[utoipa::path(
+    post,
+    path = "/webhook",
+    operation_id = "receive",
+    tag = "webhook",
+    security(()),
+    params(
+        ("magic-hour-event-signature" = String, Header, description = "HMAC-SHA256 in hex."),
+        ("magic-hour-event-timestamp" = String, Header, description = "When it was signed, in Unix seconds."),
+    ),
+    request_body(content = serde_json::Value, description = "An event: `type`, and `payload` with an `id`."),
+    responses(
+        (status = 200, description = "It is committed; a duplicate, a late and an unknown one as well.", body = Message),
+        (status = 400, description = "It is authentic and no event, and is kept; or it was not whole.", body = Message),
+        (status = 401, description = "Its signature is not believed, or not its time.", body = Message),
+        (status = 408, description = "The body did not arrive in time.", body = Message),
+        (status = 413, description = "The body is larger than `MAX_BODY_BYTES`.", body = Message),
+        (status = 503, description = "Our own trouble: send it again.", body = Message),
+    ),
+)]
 pub async fn receive(State(receiver): State<Arc<Receiver>>, request: Request) -> Result<Json<Message>, Refusal> {
     let answer = timeout(HANDLER, receiver.take(request)).await;
     let message = answer.unwrap_or_else(|_elapsed| Err(Refusal::unavailable()))?;

@@ -5,6 +5,7 @@ mod check;
 mod demo;
 mod health;
 mod migrate;
+mod openapi;
 mod replay;
 mod retry;
 mod rows;
@@ -45,6 +46,9 @@ enum Command {
     Send(Box<send::Args>),
     /// Asks this machine's own /readyz and exits with 0 or 1, for images without a shell
     Health(health::Args),
+    /// Prints the `OpenAPI` document of what `serve` answers
+    #[command(name = "openapi")]
+    OpenApi,
 }
 
 /// The command line as clap knows it.
@@ -87,6 +91,7 @@ impl Cli {
             Command::Replay(args) => replay::run(args).await,
             Command::Send(args) => send::run(*args).await,
             Command::Health(args) => health::run(&args).await,
+            Command::OpenApi => openapi::run(),
         };
         let Err(error) = done else { return ExitCode::SUCCESS };
         eprintln!("renderhook: {error:#}");

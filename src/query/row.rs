@@ -6,7 +6,7 @@ use serde_json::Value;
 use sqlx::types::Json;
 
 use super::archive::Archive;
-use super::render::{Download, DownloadError, Figure, Object, Render, State, Transition};
+use super::render::{Download, DownloadError, Figure, Render, RenderError, State, StoredObject, Transition};
 use crate::key::ObjectKey;
 use crate::store::Store;
 
@@ -21,7 +21,7 @@ macro_rules! told {
                    r.told #>> '{type,2}' AS "type",
                    r.told #>> '{name,2}' AS "name",
                    coalesce((r.told #>> '{deleted,2}')::boolean, false) AS "deleted!",
-                   nullif(r.told #> '{error,2}', 'null') AS error,
+                   nullif(r.told #> '{error,2}', 'null') AS "error: super::row::Error",
                    (r.told #>> '{credits_charged,2}')::bigint AS credits_charged,
                    coalesce((r.told #>> '{created_at,2}')::timestamptz, r.first_heard_at) AS "created_at!",
                    greatest(r.updated_at, files.updated_at) AS "updated_at!",
@@ -64,7 +64,8 @@ pub(super) use told;
 pub(super) type Downloads = Json<Vec<DownloadRow>>;
 /// The transitions of a row.
 pub(super) type Transitions = Json<Vec<Transition>>;
-
+/// The error of a row.
+pub(super) type Error = Json<RenderError>;
 /// The history of a row's credits.
 pub(super) type Credits = Json<Vec<Figure>>;
 
@@ -78,7 +79,7 @@ pub(super) struct Row {
     pub(super) r#type: Option<String>,
     pub(super) name: Option<String>,
     pub(super) deleted: bool,
-    pub(super) error: Option<Value>,
+    pub(super) error: Option<Error>,
     pub(super) credits_charged: Option<i64>,
     pub(super) credits: Credits,
     pub(super) not_found_at: Option<DateTime<Utc>>,
@@ -120,7 +121,7 @@ impl Row {
             deleted: self.deleted,
             external_id: self.external_id,
             metadata: self.metadata,
-            error: self.error,
+            error: self.error.map(|error| error.0),
             credits_charged: self.credits_charged,
             credits: self.credits.0,
             not_found_at: self.not_found_at,
@@ -142,7 +143,7 @@ impl DownloadRow {
             index: self.index,
             state: self.state,
             url: format!("/renders/{}/downloads/{}", segment(id), self.index),
-            object: is(State::Stored).then(|| Object { url: store.url(&key), key: key.to_string() }),
+            object: is(State::Stored).then(|| StoredObject { url: store.url(&key), key: key.to_string() }),
             content_type: self.content_type,
             size_bytes: self.size_bytes,
             sha256: self.sha256,

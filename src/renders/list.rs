@@ -7,9 +7,10 @@ use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::{Renders, one_of};
-use crate::answer::Refusal;
+use crate::answer::{Guarded, Message, Refusal};
 use crate::database::REQUEST;
 use crate::query::{self, Archive, Filter, Render};
 use crate::render::{Kind, Status};
@@ -20,27 +21,54 @@ const USUAL: u16 = 50;
 const MOST: u16 = 200;
 
 /// The parameters of the question.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct Parameters {
+    /// Those with this status.
+    #[param(value_type = Option<Status>)]
     status: Option<String>,
+    /// Those of this kind.
+    #[param(value_type = Option<Kind>)]
     kind: Option<String>,
+    /// Those whose downloads sum up to this.
+    #[param(value_type = Option<Archive>)]
     archive: Option<String>,
+    /// Those that the application has named so.
+    #[param(min_length = 1, max_length = 255)]
     external_id: Option<String>,
+    /// How many at the most: 50 unless said otherwise.
+    #[param(value_type = Option<u16>, minimum = 1, maximum = 200)]
     limit: Option<String>,
+    /// Those that follow the page which gave this as its `next_cursor`.
     cursor: Option<String>,
 }
 
-/// The answer.
-#[derive(Debug, Serialize)]
+/// A page of renders.
+#[derive(Debug, Serialize, ToSchema)]
 pub struct List {
     /// Each as it is answered alone.
     renders: Vec<Render>,
     /// What to ask with for those that follow; `null` if there are none.
+    #[schema(required)]
     next_cursor: Option<String>,
 }
 
-/// The handler.
+/// The renders, the newest first
+///
+/// Those that fit every parameter, a page at a time.
+#[utoipa::path(
+    get,
+    path = "/renders",
+    operation_id = "list_renders",
+    tag = "renders",
+    params(Parameters),
+    responses(
+        (status = 200, description = "A page of them.", body = List),
+        (status = 400, description = "A parameter is wrong, unknown or repeated.", body = Message),
+        Guarded,
+    ),
+)]
 pub async fn get(
     State(renders): State<Arc<Renders>>,
     parameters: Result<Query<Parameters>, QueryRejection>,

@@ -1,7 +1,7 @@
 //! What an application asks about renders: the handlers under `/renders`.
 //!
-//! `GET /renders/{id}` is here. With `?wait=` the answer comes as soon as the render is finished or the time is up; the caller is woken by Postgres,
-//! and looks by itself as well.
+//! `GET /renders/{id}` is here. With `?wait=` the answer comes as soon as the render is finished or the time is up; the
+//! caller is woken by Postgres, and looks by itself as well.
 
 pub mod list;
 pub mod track;
@@ -14,8 +14,9 @@ use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
+use utoipa::{IntoParams, ToSchema};
 
-use crate::answer::Refusal;
+use crate::answer::{Guarded, Message, Refusal};
 use crate::clock::Clock;
 use crate::database::{Database, REQUEST};
 use crate::query::{self, Render};
@@ -46,13 +47,30 @@ pub struct Renders {
 }
 
 /// The parameters of the question.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct Parameters {
+    /// How long to wait for the render to finish: up to `60s`, such as `30s`.
     wait: Option<String>,
 }
 
-/// The handler.
+/// A render with its downloads and transitions
+///
+/// With `wait`, as soon as the render is finished, or when the time is up.
+#[utoipa::path(
+    get,
+    path = "/renders/{id}",
+    operation_id = "get_render",
+    tag = "renders",
+    params(("id" = String, Path, description = "Magic Hour's id of the render."), Parameters),
+    responses(
+        (status = 200, description = "The render.", body = Render),
+        (status = 400, description = "A parameter is wrong.", body = Message),
+        (status = 404, description = "Nobody has told of this render.", body = Message),
+        Guarded,
+    ),
+)]
 pub async fn get(
     State(renders): State<Arc<Renders>>,
     id: Result<Path<String>, PathRejection>,
@@ -84,14 +102,27 @@ fn wait(text: &str) -> Result<Duration, Refusal> {
 }
 
 /// The answer to a request to try failed downloads again.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Retried {
+    /// What was done, in a sentence.
     message: &'static str,
     /// The indices of the downloads that are in the queue again.
     downloads: Vec<i32>,
 }
 
-/// `POST /renders/{id}/retry`.
+/// Puts the failed downloads of a render back in the queue
+#[utoipa::path(
+    post,
+    path = "/renders/{id}/retry",
+    operation_id = "retry_render",
+    tag = "renders",
+    params(("id" = String, Path, description = "Magic Hour's id of the render.")),
+    responses(
+        (status = 200, description = "Which of them are in the queue again; perhaps none.", body = Retried),
+        (status = 404, description = "Nobody has told of this render.", body = Message),
+        Guarded,
+    ),
+)]
 pub async fn retry(
     State(renders): State<Arc<Renders>>,
     id: Result<Path<String>, PathRejection>,

@@ -14,9 +14,10 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 use tokio::time::timeout;
+use utoipa::ToSchema;
 
 use super::{Renders, one_of, unknown_render};
-use crate::answer::Refusal;
+use crate::answer::{Guarded, Message, Refusal};
 use crate::database::REQUEST;
 use crate::query::{self, Render};
 use crate::render::{ExternalId, Kind, RenderId};
@@ -29,7 +30,26 @@ const LARGEST_METADATA: usize = 16 << 10;
 /// The largest body: room for metadata that is written with blanks and escapes.
 const LARGEST: usize = 64 << 10;
 
-/// The handler. What is said of the body's type is not looked at: it is JSON or it is not.
+/// Announces a render, or names one that is known
+///
+/// It is known from now on, though no event about it has come yet.
+#[utoipa::path(
+    put,
+    path = "/renders/{id}",
+    operation_id = "announce_render",
+    tag = "renders",
+    params(("id" = String, Path, min_length = 1, max_length = 255, description = "Magic Hour's id of the render.")),
+    request_body(content = Sent, description = "Read as JSON, whatever its `Content-Type`."),
+    responses(
+        (status = 200, description = "It was known, and is now named so.", body = Render),
+        (status = 201, description = "It is new.", body = Render),
+        (status = 400, description = "The body cannot be read or kept.", body = Message),
+        (status = 408, description = "The body did not arrive in time.", body = Message),
+        (status = 409, description = "Magic Hour told of it, and of another kind.", body = Message),
+        (status = 413, description = "The body is larger than 64 KiB.", body = Message),
+        Guarded,
+    ),
+)]
 pub async fn put(
     State(renders): State<Arc<Renders>>,
     id: Result<Path<String>, PathRejection>,
@@ -68,14 +88,20 @@ async fn whole(body: Body) -> Result<Bytes, Refusal> {
     }
 }
 
-/// The body as it is sent.
-#[derive(Debug, Deserialize)]
+/// What an application says of a render.
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = Announcement)]
 struct Sent {
+    #[schema(value_type = Kind)]
     kind: String,
+    /// The application's own name for the render. Left out, it stays; `null` takes it away.
     #[serde(default, deserialize_with = "naming")]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 255)]
     external_id: Naming,
+    /// What is to come back in every answer about the render: 16 KiB at most. Left out, it stays.
     #[serde(default, deserialize_with = "map")]
+    #[schema(value_type = Object, required = false)]
     metadata: Option<Map<String, Value>>,
 }
 

@@ -17,6 +17,7 @@ mod listing;
 mod many;
 mod missing;
 mod mutated;
+mod openapi;
 mod outage;
 mod process;
 mod queueing;
