@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!  Magic Hour ──POST──▶ receive ▶ verify ▶ event ▶ record ──▶ 2xx          application ──GET──▶ renders, files
-//!                                                    │ one transaction:                            │
-//!                                                    │ delivery · render · transition · downloads  ▼
+//!        │                                         ▲ │ one transaction:                            │
+//!        └── details call ── reconcile ────────────┘ │ delivery · render · transition · downloads  ▼
 //!                                                    ▼                                           query
 //!                                                Postgres ◀── settle ── worker ── claim            │
 //!                                                    ▲                    │ download: fetch ▶ store │

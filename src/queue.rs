@@ -238,17 +238,19 @@ pub async fn retry(
     Ok(held(&settled.execute(pool).await?))
 }
 
-/// Settles a download as failed: nobody tries it again by itself.
+/// Settles a download as failed after so many attempts: nobody tries it again by itself.
 pub async fn failed(
     pool: &PgPool,
     lease: &Lease,
+    attempts: u32,
     reason: &Reason,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Result<(), LeaseLost>> {
     let settled = sqlx::query!(
         "WITH settled AS (
              UPDATE downloads
-             SET state = 'failed', lease = NULL, due_at = NULL, error_code = $4, error_message = $5, updated_at = $6
+             SET state = 'failed', lease = NULL, due_at = NULL, error_code = $4, error_message = $5, updated_at = $6,
+                 attempts = $7
              WHERE render_id = $1 AND index = $2 AND lease = $3
              RETURNING render_id
          )
@@ -259,6 +261,7 @@ pub async fn failed(
         reason.code,
         reason.message,
         now,
+        attempts.cast_signed(),
     );
     Ok(held(&settled.execute(pool).await?))
 }

@@ -1,8 +1,9 @@
 //! Stopping in order.
 //!
-//! First everything is asked to stop: no new connection, no new claim; what is under way goes on. After [`DRAIN`] what
-//! still runs is told to give its work back. [`FORCE`] later the process ends whatever happens. All of it fits into the
-//! ten seconds that container engines give a process by default.
+//! First everything is asked to stop: no new connection, no new claim. Transfers are cut off and given back at once, so
+//! that another process goes on with them; requests under way are answered. After [`DRAIN`] what still runs is told to
+//! break off. [`FORCE`] later the process ends whatever happens. All of it fits into the ten seconds that container
+//! engines give a process by default.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 /// How long what is under way may go on after the stop was asked for.
 pub const DRAIN: Duration = Duration::from_secs(6);
-/// How long giving the work back may take after that.
+/// How long breaking off may take after that.
 pub const FORCE: Duration = Duration::from_secs(3);
 
 /// The two calls to stop, and everything that has to hear them. Cheap to clone.
@@ -34,12 +35,18 @@ impl Shutdown {
         self.soft.is_cancelled()
     }
 
+    /// Cancelled when the stop is asked for.
+    #[must_use]
+    pub fn asked(&self) -> &CancellationToken {
+        &self.soft
+    }
+
     /// Returns once the stop is asked for.
     pub async fn stopping(&self) {
         self.soft.cancelled().await;
     }
 
-    /// Cancelled when work has to be given back.
+    /// Cancelled when whatever still runs has to break off.
     #[must_use]
     pub fn deadline(&self) -> &CancellationToken {
         &self.hard

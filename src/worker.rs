@@ -61,7 +61,7 @@ async fn claim(
     let claimed = downloader.database.within(BACKGROUND, claimed).await.unwrap_or_default();
     let took = claimed.len();
     for (claimed, permit) in claimed.into_iter().zip(free) {
-        let (downloader, stop) = (downloader.clone(), shutdown.deadline().clone());
+        let (downloader, stop) = (downloader.clone(), shutdown.clone());
         let place = hosts.enter(claimed.url.as_ref().map(SignedUrl::host).unwrap_or_default());
         shutdown.tasks().spawn(async move {
             Box::pin(downloader.carry(claimed, &stop)).await;

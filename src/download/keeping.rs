@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tracing::warn;
 
 use super::Downloader;
-use super::transfer::{Ended, Transfer};
+use super::transfer::{Ended, Transfer, unless_stopped};
 use crate::database::BACKGROUND;
 use crate::fetch::Failure;
 use crate::fetch::digest::Hashes;
@@ -16,7 +16,7 @@ use crate::partial::{self, Partial};
 use crate::queue::Claimed;
 use crate::store::StoreError;
 
-/// How long the last keeping of an attempt may take: a stop does not wait for a store that hangs.
+/// How long an attempt may take at its end to keep what the store has, and at a stop to end it.
 const LAST_KEEP: Duration = Duration::from_secs(2);
 
 impl Transfer<'_> {
@@ -26,18 +26,19 @@ impl Transfer<'_> {
             None => self.keep(0).await,
             // As often as the lease is renewed: a dead worker's successor waits for longer than it has to fetch again.
             Some(at) if at.elapsed() >= self.downloader.lease / 3 => {
-                self.upload.settle().await?;
+                unless_stopped(self.stop, self.upload.settle()).await?;
                 self.keep(self.mark.0).await
             }
             Some(_) => Ok(()),
         }
     }
 
-    /// Keeps in `partials` that the store has `bytes` for good.
+    /// Keeps in `partials` that the store has `bytes` for good, if it is a store that can be gone on with.
     pub(super) async fn keep(&mut self, bytes: u64) -> Result<(), Ended> {
+        let Some(upload) = self.upload.keep().await? else { return Ok(()) };
         let hashes = if bytes == self.mark.0 { &self.mark.1 } else { &Hashes::new(&self.origin.announced) };
         let partial = Partial {
-            upload: self.upload.keep().await?,
+            upload,
             bytes,
             hashes: hashes.keep(),
             validator: self.origin.validator.clone(),
@@ -58,37 +59,41 @@ impl Transfer<'_> {
 
     /// Leaves what the next attempt can go on with, and else no trace.
     pub(super) async fn break_off(mut self, ended: Ended) -> Ended {
+        let stopped = matches!(ended, Ended::Stopped);
         let useful = match &ended {
             // The successor has what was kept, and ends or goes on with it.
             Ended::LeaseLost if self.kept_at.is_some() => return ended,
-            Ended::Stopped | Ended::Failed(Failure::Transient { .. } | Failure::Expired { .. }) => true,
+            Ended::Stopped | Ended::Failed(Failure::Transient { .. } | Failure::Expired { .. }) => {
+                self.mark.0 > 0 && self.origin.validator.is_some()
+            }
             _ => false,
         };
-        if useful && self.mark.0 > 0 && self.origin.validator.is_some() {
-            let kept = tokio::time::timeout(LAST_KEEP, async {
-                self.upload.settle().await?;
-                self.keep(self.mark.0).await
-            });
-            if matches!(kept.await, Ok(Ok(()))) {
+        if useful {
+            let kept = timeout(LAST_KEEP, self.keep_all()).await;
+            // A stop waits for no store that hangs: what was kept before holds.
+            if self.kept_at.is_some() && (stopped || matches!(kept, Ok(Ok(())))) {
                 return ended;
             }
         }
-        // A stop waits for no store that hangs: the next attempt ends what is known of.
-        if matches!(ended, Ended::Stopped) && useful && self.kept_at.is_some() && self.mark.0 > 0 {
-            return ended;
-        }
-        let known = self.kept_at.is_some();
-        match self.upload.abort().await {
-            Ok(()) => self.downloader.forget(self.claimed).await,
+        let (downloader, claimed, known) = (self.downloader, self.claimed, self.kept_at.is_some());
+        let aborted = self.upload.abort();
+        let aborted = if stopped { timeout(LAST_KEEP, aborted).await } else { Ok(aborted.await) };
+        match aborted {
+            Ok(Ok(())) => downloader.forget(claimed).await,
             // Not forgotten: the next attempt ends it.
-            Err(error) if known => warn!(
-                event = %LogEvent::StoreFailed, render.id = %self.claimed.lease.render_id(), error = %error,
+            Ok(Err(error)) if known => warn!(
+                event = %LogEvent::StoreFailed, render.id = %claimed.lease.render_id(), error = %error,
                 "the store did not end an upload: the next attempt does"
             ),
-            // Nobody knows of it: a part in a folder, which the next writer removes.
-            Err(_) => {}
+            // The next attempt ends it as well; or nobody knows of it: a part in a folder, which the next writer removes.
+            Ok(Err(_)) | Err(_) => {}
         }
         ended
+    }
+
+    async fn keep_all(&mut self) -> Result<(), Ended> {
+        self.upload.settle().await?;
+        self.keep(self.mark.0).await
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The file streams from its server into the store, hashed on the way; then the row says that it is stored. Guaranteed:
 //! a row says `stored` only after the store has the object whole; a worker that lost its lease settles nothing; one that
-//! is told to stop gives its claim back. Whatever ends a download in between leaves the row leased, and the end of the
+//! is told to stop gives its claim back at once, with what the store has. Whatever ends a download in between leaves the row leased, and the end of the
 //! lease puts it up again: doing it twice writes the same object.
 
 mod keeping;
@@ -24,6 +24,7 @@ use crate::fetch::Fetcher;
 use crate::log::LogEvent;
 use crate::queue::{self, Claimed, LeaseLost, Reason};
 use crate::renewal::{self, Wish};
+use crate::shutdown::Shutdown;
 use crate::store::Store;
 
 /// A URL that lives no longer than this is not worth beginning with, where a fresh one can be had.
@@ -51,23 +52,26 @@ pub struct Downloader {
 }
 
 impl Downloader {
-    /// Sees one claimed download through. `stop` asks to give it back.
-    pub async fn carry(&self, claimed: Claimed, stop: &CancellationToken) {
+    /// Sees one claimed download through, or gives it back at a stop.
+    pub async fn carry(&self, claimed: Claimed, shutdown: &Shutdown) {
         let begun = self.clock.now();
+        let settling = Settling { downloader: self, claimed: &claimed, begun, deadline: shutdown.deadline() };
+        if claimed.taken_over && claimed.attempt > self.max_attempts {
+            return settling.settle(Ended::WornOut).await;
+        }
         if self.waits_for_a_fresh_url(&claimed, begun).await {
             return;
         }
         say_started(&claimed);
-        let stop = stop.child_token();
+        let stop = shutdown.asked().child_token();
         let done = CancellationToken::new();
         let transfer = async {
-            let ended = Box::pin(transfer::run(self, &claimed, &stop)).await;
+            let ended = Box::pin(transfer::run(self, &claimed, &stop, shutdown.deadline())).await;
             done.cancel();
             ended
         };
         let (ended, held) = tokio::join!(transfer, self.keep_lease(&claimed, &stop, &done));
-        let ended = if held.is_err() { Ended::LeaseLost } else { ended };
-        Settling { downloader: self, claimed: &claimed, begun, stop: &stop }.settle(ended).await;
+        settling.settle(if held.is_err() { Ended::LeaseLost } else { ended }).await;
     }
 
     /// Wants a fresh URL in the place of one that is about to die, before a transfer is begun that it cannot end.

@@ -27,7 +27,10 @@ enum Settlement {
         reason: Reason,
         due_at: DateTime<Utc>,
     },
-    GiveUp(Reason),
+    GiveUp {
+        attempts: u32,
+        reason: Reason,
+    },
     GiveBack,
     LeaseLost,
 }
@@ -43,7 +46,8 @@ pub(super) struct Settling<'a> {
     pub(super) downloader: &'a Downloader,
     pub(super) claimed: &'a Claimed,
     pub(super) begun: DateTime<Utc>,
-    pub(super) stop: &'a CancellationToken,
+    /// When nobody waits any longer for a database that is away.
+    pub(super) deadline: &'a CancellationToken,
 }
 
 impl Settling<'_> {
@@ -53,6 +57,7 @@ impl Settling<'_> {
             Ended::Stored(object) => Settlement::Stored(object),
             Ended::Failed(failure) | Ended::Spoiled(failure) => self.follow(failure, now),
             Ended::Stopped => Settlement::GiveBack,
+            Ended::WornOut => self.worn_out(),
             Ended::LeaseLost => Settlement::LeaseLost,
         };
         loop {
@@ -70,7 +75,7 @@ impl Settling<'_> {
     /// What a failed attempt leads to.
     fn follow(&self, failure: Failure, now: DateTime<Utc>) -> Settlement {
         match failure {
-            Failure::Permanent { reason } => Settlement::GiveUp(reason),
+            Failure::Permanent { reason } => Settlement::GiveUp { attempts: self.claimed.attempt, reason },
             Failure::Expired { reason } if self.downloader.renews => Settlement::Wait(reason),
             Failure::Expired { reason: Reason { code, message } } => {
                 let message = format!("{message}; set MAGIC_HOUR_API_KEY, and a fresh one is asked for");
@@ -82,23 +87,34 @@ impl Settling<'_> {
 
     /// Another attempt, unless this was the last.
     fn again(&self, reason: Reason, after: Option<Duration>, now: DateTime<Utc>) -> Settlement {
-        let Claimed { attempt, first_attempt_at, .. } = self.claimed;
+        let Claimed { attempt, .. } = self.claimed;
         if *attempt >= self.downloader.max_attempts {
-            let since = first_attempt_at.to_rfc3339_opts(SecondsFormat::Secs, true);
-            let told = format!("gave up after {attempt} attempts since {since}; the last: {}", reason.message);
-            return Settlement::GiveUp(Reason { code: reason.code, message: told });
+            return self.give_up(*attempt, reason);
         }
         let gap = backoff::after_attempt(*attempt, rand::random());
         Settlement::Retry { reason, due_at: now + gap.max(after.unwrap_or_default()) }
     }
 
-    /// Tells the database until it listens or refuses. While stopping, it is told once more and no further.
+    /// No attempt was the last to fail in order: each may have taken its worker with it.
+    fn worn_out(&self) -> Settlement {
+        let message = "its lease ran out: the worker died, or lost the database for long".to_owned();
+        self.give_up(self.claimed.attempt - 1, Reason { code: "lease_ran_out".to_owned(), message })
+    }
+
+    /// The end of all attempts, with the whole story.
+    fn give_up(&self, attempts: u32, last: Reason) -> Settlement {
+        let since = self.claimed.first_attempt_at.to_rfc3339_opts(SecondsFormat::Secs, true);
+        let message = format!("gave up after {attempts} attempts since {since}; the last: {}", last.message);
+        Settlement::GiveUp { attempts, reason: Reason { code: last.code, message } }
+    }
+
+    /// Tells the database until it listens or refuses, or until a stop's deadline.
     async fn insist(&self, settlement: &Settlement, now: DateTime<Utc>) -> Option<Result<Settled, LeaseLost>> {
         loop {
             match self.downloader.database.within(BACKGROUND, self.tell(settlement, now)).await {
                 Ok(settled) => return Some(settled),
                 Err(DatabaseError::Refused) => return None,
-                Err(DatabaseError::Away) => self.stop.run_until_cancelled(tokio::time::sleep(SETTLE_AGAIN)).await?,
+                Err(DatabaseError::Away) => self.deadline.run_until_cancelled(tokio::time::sleep(SETTLE_AGAIN)).await?,
             }
         }
     }
@@ -113,9 +129,9 @@ impl Settling<'_> {
                 return Ok(wish.map(|wish| if wish == Wish::InVain { Settled::InVain } else { Settled::Done }));
             }
             Settlement::Retry { reason, due_at } => queue::retry(pool, lease, reason, *due_at, now).await?,
-            Settlement::GiveUp(reason) => {
+            Settlement::GiveUp { attempts, reason } => {
                 self.downloader.discard(self.claimed).await;
-                queue::failed(pool, lease, reason, now).await?
+                queue::failed(pool, lease, *attempts, reason, now).await?
             }
             Settlement::GiveBack => queue::release(pool, lease, now).await?,
             Settlement::LeaseLost => Err(LeaseLost),
@@ -139,8 +155,8 @@ impl Settling<'_> {
                 event = %LogEvent::DownloadRetried, render.id = %id, download.index = index, attempt, duration_ms,
                 error = reason.code, next_attempt_at = %due_at, "a download will be tried again: {}", reason.message
             ),
-            Settlement::GiveUp(reason) => error!(
-                event = %LogEvent::DownloadFailed, render.id = %id, download.index = index, attempt, duration_ms,
+            Settlement::GiveUp { attempts, reason } => error!(
+                event = %LogEvent::DownloadFailed, render.id = %id, download.index = index, attempt = attempts, duration_ms,
                 error = reason.code, "a file is not stored and will not be tried again by itself: {}", reason.message
             ),
             Settlement::GiveBack => info!(

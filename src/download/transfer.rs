@@ -3,6 +3,9 @@
 //! A transfer that breaks off goes on where it was, by a request for the rest of the same version of the file; where
 //! the server cannot do that, or the file has changed, it starts over. What the store has for good is kept in
 //! `partials` now and then and at the end of an attempt, so that the next attempt, or another worker, goes on as well.
+//!
+//! A stop cuts a transfer off where that loses nothing: while it waits for the server, or for the store to take more.
+//! What the store is doing at that moment is done first, or given up at the stop's deadline.
 
 use std::time::Duration;
 
@@ -40,6 +43,8 @@ pub(super) enum Ended {
     Stopped,
     /// Another worker has the download.
     LeaseLost,
+    /// It was not begun: as many attempts as there may be have ended with their lease.
+    WornOut,
 }
 
 impl From<Failure> for Ended {
@@ -62,32 +67,43 @@ impl From<StoreError> for Ended {
     }
 }
 
-/// Brings the file into the store.
-pub(super) async fn run(downloader: &Downloader, claimed: &Claimed, stop: &CancellationToken) -> Ended {
+/// Brings the file into the store. `stop` cuts it off, `deadline` ends it whatever it is doing.
+pub(super) async fn run(
+    downloader: &Downloader,
+    claimed: &Claimed,
+    stop: &CancellationToken,
+    deadline: &CancellationToken,
+) -> Ended {
     let url = match &claimed.url {
         Ok(url) => url,
         Err(error) => return Failure::permanent("invalid_url", error.to_string()).into(),
     };
-    let begun = stop.run_until_cancelled(Transfer::begin(downloader, claimed, url)).await;
+    let begun = deadline.run_until_cancelled(Transfer::begin(downloader, claimed, url, stop)).await;
     let mut transfer = match begun {
         None => return Ended::Stopped,
         Some(Err(ended)) => return ended,
         Some(Ok(transfer)) => transfer,
     };
-    let poured = stop.run_until_cancelled(transfer.pour()).await;
-    match poured {
-        Some(Ok(())) => transfer.finish().await,
-        stopped_or_failed => {
-            let ended = stopped_or_failed.and_then(Result::err).unwrap_or(Ended::Stopped);
-            transfer.break_off(ended).await
-        }
+    match deadline.run_until_cancelled(transfer.bring()).await {
+        Some(Ok(stored)) => Ended::Stored(stored),
+        Some(Err(ended)) => transfer.break_off(ended).await,
+        None => transfer.break_off(Ended::Stopped).await,
     }
+}
+
+/// Waits for what loses nothing when it is cut off.
+pub(super) async fn unless_stopped<T, E: Into<Ended>>(
+    stop: &CancellationToken,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, Ended> {
+    stop.run_until_cancelled(work).await.ok_or(Ended::Stopped)?.map_err(Into::into)
 }
 
 pub(super) struct Transfer<'a> {
     pub(super) downloader: &'a Downloader,
     pub(super) claimed: &'a Claimed,
     pub(super) url: &'a SignedUrl,
+    pub(super) stop: &'a CancellationToken,
     pub(super) incoming: Incoming,
     pub(super) origin: Origin,
     pub(super) content_type: String,
@@ -104,17 +120,22 @@ pub(super) struct Transfer<'a> {
 }
 
 impl<'a> Transfer<'a> {
-    async fn begin(downloader: &'a Downloader, claimed: &'a Claimed, url: &'a SignedUrl) -> Result<Self, Ended> {
+    async fn begin(
+        downloader: &'a Downloader,
+        claimed: &'a Claimed,
+        url: &'a SignedUrl,
+        stop: &'a CancellationToken,
+    ) -> Result<Self, Ended> {
         let found = partial::find(downloader.database.pool(), &claimed.lease);
         let found = downloader.database.within(BACKGROUND, found).await.unwrap_or_default();
         if let Some(partial) = found {
-            if let Some(transfer) = Self::go_on(downloader, claimed, url, &partial).await? {
+            if let Some(transfer) = Self::go_on(downloader, claimed, url, stop, &partial).await? {
                 return Ok(transfer);
             }
-            downloader.end(claimed, &partial).await?;
+            unless_stopped(stop, downloader.end(claimed, &partial)).await?;
         }
-        let incoming = downloader.fetcher.open(url).await?;
-        Self::afresh(downloader, claimed, url, incoming).await
+        let incoming = unless_stopped(stop, downloader.fetcher.open(url)).await?;
+        Self::afresh(downloader, claimed, url, stop, incoming).await
     }
 
     /// Starts with the first byte.
@@ -122,19 +143,22 @@ impl<'a> Transfer<'a> {
         downloader: &'a Downloader,
         claimed: &'a Claimed,
         url: &'a SignedUrl,
+        stop: &'a CancellationToken,
         mut incoming: Incoming,
     ) -> Result<Self, Ended> {
         let origin = incoming.origin().clone();
         // The first bytes say what kind of file it is where the header does not.
-        let start = incoming.next().await?.unwrap_or_default();
+        let start = unless_stopped(stop, incoming.next()).await?.unwrap_or_default();
         let content_type = media_type::of(origin.content_type.as_deref(), &start, &claimed.key);
-        let upload = downloader.store.begin(&claimed.key, &content_type, claimed.lease.token()).await?;
+        let (at_most, token) = (incoming.at_most(), claimed.lease.token());
+        let upload = downloader.store.begin(&claimed.key, &content_type, at_most, token).await?;
         let hashes = Hashes::new(&origin.announced);
         let mark = (0, hashes.clone());
         let mut transfer = Self {
             downloader,
             claimed,
             url,
+            stop,
             incoming,
             origin,
             content_type,
@@ -157,6 +181,7 @@ impl<'a> Transfer<'a> {
         downloader: &'a Downloader,
         claimed: &'a Claimed,
         url: &'a SignedUrl,
+        stop: &'a CancellationToken,
         partial: &Partial,
     ) -> Result<Option<Self>, Ended> {
         let (Some(validator), Some(hashes)) = (&partial.validator, Hashes::go_on(&partial.hashes)) else {
@@ -166,7 +191,8 @@ impl<'a> Transfer<'a> {
             return Ok(None);
         }
         let resume = Resume { offset: partial.bytes, validator: validator.clone(), total: partial.total };
-        let Answered::GoesOn(incoming) = downloader.fetcher.go_on(url, &resume).await? else { return Ok(None) };
+        let answered = unless_stopped(stop, downloader.fetcher.go_on(url, &resume)).await?;
+        let Answered::GoesOn(incoming) = answered else { return Ok(None) };
         let resumed = downloader.store.go_on(
             &claimed.key,
             &partial.content_type,
@@ -180,6 +206,7 @@ impl<'a> Transfer<'a> {
             downloader,
             claimed,
             url,
+            stop,
             origin: Origin { validator: Some(validator.clone()), ..incoming.origin().clone() },
             incoming,
             content_type: partial.content_type.clone(),
@@ -199,16 +226,22 @@ impl<'a> Transfer<'a> {
         }
     }
 
+    /// Brings the rest, to the object.
+    async fn bring(&mut self) -> Result<Stored, Ended> {
+        self.pour().await?;
+        self.finish().await
+    }
+
     async fn pour(&mut self) -> Result<(), Ended> {
         loop {
-            match self.incoming.next().await {
+            match unless_stopped(self.stop, self.incoming.next()).await {
                 Ok(Some(bytes)) => self.pass(bytes).await?,
                 Ok(None) => return self.compare(),
-                Err(failure @ Failure::Transient { .. }) if self.passed > self.further => {
+                Err(Ended::Failed(failure @ Failure::Transient { .. })) if self.passed > self.further => {
                     self.further = self.passed;
-                    self.ask_for_the_rest(failure).await?;
+                    unless_stopped(self.stop, self.ask_for_the_rest(failure)).await?;
                 }
-                Err(failure) => return Err(failure.into()),
+                Err(ended) => return Err(ended),
             }
         }
     }
@@ -241,6 +274,7 @@ impl<'a> Transfer<'a> {
     /// Hands bytes to the store, cut where its parts end.
     async fn pass(&mut self, mut bytes: Bytes) -> Result<(), Ended> {
         while !bytes.is_empty() {
+            unless_stopped(self.stop, self.upload.ready()).await?;
             let room = self.upload.room();
             let piece = bytes.split_to(room.min(bytes.len()));
             let fills = piece.len() == room;
@@ -255,19 +289,10 @@ impl<'a> Transfer<'a> {
         Ok(())
     }
 
-    async fn finish(mut self) -> Ended {
+    async fn finish(&mut self) -> Result<Stored, Ended> {
         // The last look before the object appears: who lost the lease leaves the place to the successor.
-        if let Err(lost) = self.downloader.renew(self.claimed).await {
-            return self.break_off(lost.into()).await;
-        }
-        let stored = Stored {
-            content_type: std::mem::take(&mut self.content_type),
-            size_bytes: self.passed,
-            sha256: self.hashes.sha256(),
-        };
-        match self.upload.finish().await {
-            Ok(()) => Ended::Stored(stored),
-            Err(error) => self.break_off(error.into()).await,
-        }
+        self.downloader.renew(self.claimed).await?;
+        self.upload.finish().await?;
+        Ok(Stored { content_type: self.content_type.clone(), size_bytes: self.passed, sha256: self.hashes.sha256() })
     }
 }

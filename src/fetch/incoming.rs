@@ -135,6 +135,12 @@ impl Incoming {
         &self.origin
     }
 
+    /// How many bytes the whole file has at most.
+    #[must_use]
+    pub fn at_most(&self) -> u64 {
+        self.origin.total.unwrap_or(self.bounds.bytes)
+    }
+
     /// The next bytes; `None` once the whole file has come.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
         let chunk = timeout(self.bounds.silence, self.response.chunk()).await;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
+use super::pacing;
 use super::schedule::{Next, Schedule, Standing, Waits};
 use crate::render::{Kind, RenderId};
 
@@ -50,7 +51,11 @@ pub(super) async fn take(
 ) -> sqlx::Result<Option<Taken>> {
     let row = sqlx::query!(
         r#"WITH turn AS MATERIALIZED (
-               SELECT refusals FROM asking WHERE next_at <= $1 AND paused_until <= $1 FOR UPDATE
+               SELECT refusals
+               FROM asking
+               -- What lies further ahead than it can by this clock was written by one that is off.
+               WHERE (next_at <= $1 OR next_at > $6) AND (paused_until <= $1 OR paused_until > $7)
+               FOR UPDATE
            ),
            due AS (
                SELECT id, polled_at
@@ -83,6 +88,8 @@ pub(super) async fn take(
         now - schedule.spacing(),
         now + CLAIM,
         now + gap,
+        now + gap + pacing::CLOCKS,
+        now + pacing::LONGEST + pacing::CLOCKS,
     );
     let Some(row) = row.fetch_optional(pool).await? else { return Ok(None) };
     let decode = |error: Box<dyn std::error::Error + Send + Sync>| sqlx::Error::Decode(error);
@@ -152,25 +159,37 @@ pub(super) async fn settle(
         "WITH render AS (
              SELECT
                  id, rank < 3 AS unfinished,
-                 status = 'complete' AND (
+                 -- Two ends are told, and the answer is neither: it is behind.
+                 rank = 3 AND poll_wanted AND NOT settled AND $6 AS undecided,
+                 coalesce(status = 'complete', false) AND (
                      NOT EXISTS (SELECT FROM downloads WHERE render_id = $1)
                      OR EXISTS (SELECT FROM downloads WHERE render_id = $1 AND url IS NULL)
-                 ) AS awaits_urls
+                 ) AS awaits_urls,
+                 not_found_at, stalled_at
              FROM renders
              WHERE id = $1 AND poll_due_at = $2
              FOR UPDATE
          ),
          settled AS (
              UPDATE renders AS r
-             SET poll_wanted = coalesce(awaits_urls, false),
+             SET poll_wanted = awaits_urls OR undecided,
                  poll_due_at = CASE
                      WHEN awaits_urls THEN coalesce($3::timestamptz, 'infinity')
-                     WHEN unfinished THEN coalesce($4::timestamptz, 'infinity')
+                     WHEN unfinished OR undecided THEN coalesce($4::timestamptz, 'infinity')
                  END,
                  poll_tries = $5,
-                 not_found_at = CASE WHEN $6 THEN NULL ELSE coalesce(not_found_at, $7) END,
-                 stalled_at = CASE WHEN (unfinished OR awaits_urls) AND $8 THEN coalesce(stalled_at, $7) END
-             FROM render
+                 not_found_at = mark.not_found_at,
+                 stalled_at = mark.stalled_at,
+                 updated_at = CASE
+                     WHEN (r.not_found_at, r.stalled_at) IS DISTINCT FROM (mark.not_found_at, mark.stalled_at)
+                     THEN greatest(r.updated_at, $7)
+                     ELSE r.updated_at
+                 END
+             FROM render CROSS JOIN LATERAL (
+                 SELECT
+                     CASE WHEN $6 THEN NULL ELSE coalesce(render.not_found_at, $7) END AS not_found_at,
+                     CASE WHEN (unfinished OR awaits_urls) AND $8 THEN coalesce(render.stalled_at, $7) END AS stalled_at
+             ) AS mark
              WHERE r.id = render.id
          )
          UPDATE downloads SET due_at = $7 WHERE render_id = $1 AND $9 AND state = 'pending' AND due_at > $7",

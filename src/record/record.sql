@@ -98,6 +98,8 @@ render AS (
                 keeps OR wants,
                 CASE
                     WHEN wants THEN least(r.poll_due_at, $1)
+                    -- What was left alone is taken up again.
+                    WHEN keeps AND r.poll_due_at = 'infinity' AND (excluded.before -> 'by_webhook')::boolean THEN $1
                     -- Who waits for an answer goes on waiting; for the others silence begins anew.
                     WHEN keeps OR NOT (excluded.before -> 'by_webhook')::boolean THEN r.poll_due_at
                 END

@@ -105,10 +105,10 @@ impl Life {
         self.begun(age).last().map(|(_, stage)| stage)
     }
 
-    /// The stage that it ends with.
+    /// All of its stages, in order; the last is its end.
     #[must_use]
-    pub fn end(&self) -> Option<&Stage> {
-        self.0.last().map(|(_, stage)| stage)
+    pub fn stages(&self) -> impl DoubleEndedIterator<Item = &Stage> {
+        self.0.iter().map(|(_, stage)| stage)
     }
 }
 
@@ -136,7 +136,7 @@ mod tests {
         for (age, stage) in table {
             assert_eq!(life.at(seconds(age)), stage.as_ref(), "{age}");
         }
-        assert_eq!(life.end(), Some(&Stage::Complete));
+        assert_eq!(life.stages().next_back(), Some(&Stage::Complete));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use super::life::{Life, Stage};
 use super::media;
 use super::project::Project;
+use crate::event::EventType;
 use crate::render::Kind;
 
 /// A file that a render gives.
@@ -90,6 +91,13 @@ impl Plan {
     pub fn with(mut self, file: Output) -> Self {
         self.files.push(file);
         self
+    }
+
+    /// The webhook that tells of a stage, if one does.
+    #[must_use]
+    pub fn webhook(&self, stage: &Stage) -> Option<EventType> {
+        let is_told = self.tells_start || *stage != Stage::Rendering;
+        stage.action().filter(|_| is_told).map(|action| EventType::new(self.kind, action))
     }
 
     /// The project at a stage of its life, without the URLs of its files.

@@ -134,11 +134,7 @@ impl Projects {
             let Told::ByLife { plan, created_at } = &held.told else { continue };
             let begun = plan.life.begun(now - *created_at);
             for (after, stage) in &begun[held.announced.min(begun.len())..] {
-                let Some(action) = stage.action() else { continue };
-                if *stage == Stage::Rendering && !plan.tells_start {
-                    continue;
-                }
-                let event_type = EventType::new(plan.kind, action);
+                let Some(event_type) = plan.webhook(stage) else { continue };
                 let body = self.project(plan, stage, *created_at, *created_at + *after).event(event_type.as_str());
                 announcements.push(Announcement { event_type, id: plan.id.clone(), body });
             }

@@ -1,7 +1,6 @@
 //! A bucket as the store: `s3://`, `gs://`, `az://`.
 //!
-//! A file that fits one part is put in one request. A longer one is a multipart upload, a few parts at a time; it
-//! appears when the upload is completed. All parts but the last have one size, as some stores demand.
+//! Files are cut into parts of one size, as some stores demand, of which an upload has at most 10,000, as others do.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -14,23 +13,23 @@ use futures::Stream;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
-use object_store::multipart::{MultipartStore, PartId};
+use object_store::multipart::MultipartStore;
 use object_store::path::Path;
 use object_store::signer::{Method, Signer};
 use object_store::{
-    Attribute, Attributes, ClientOptions, Error, GetOptions, GetRange, MultipartId, ObjectStore, ObjectStoreExt,
-    ObjectStoreScheme, PutMultipartOptions, PutOptions, PutPayload, RetryConfig,
+    Attribute, Attributes, ClientOptions, Error, GetOptions, GetRange, ObjectStore, ObjectStoreExt, ObjectStoreScheme,
+    PutMultipartOptions, PutOptions, PutPayload, RetryConfig,
 };
-use serde::{Deserialize, Serialize};
-use tokio::task::JoinSet;
 use url::Url;
 use uuid::Uuid;
 
+use super::bucket_upload::{BucketUpload, ended};
+use super::multipart::{Kept, Multipart, Way};
 use super::{LINK_LIFETIME, PART_BYTES};
 use crate::key::ObjectKey;
 
-/// Parts of one file that are on their way at once, beside the one that is being filled.
-const PARTS_IN_FLIGHT: usize = 1;
+/// Parts of one upload at most, as S3 and Google Cloud Storage have it.
+const MOST_PARTS: u64 = 10_000;
 
 /// How long one request may take, a whole part included.
 const REQUEST: Duration = Duration::from_mins(2);
@@ -39,7 +38,8 @@ const REQUEST: Duration = Duration::from_mins(2);
 #[derive(Clone)]
 pub struct Bucket {
     objects: Arc<dyn ObjectStore>,
-    parts: Arc<dyn MultipartStore>,
+    /// How an upload is gone on with; `None` where none that can be gone on with carries a content type.
+    parts: Option<Arc<dyn MultipartStore>>,
     signer: Arc<dyn Signer>,
     prefix: Path,
     address: Url,
@@ -86,13 +86,13 @@ impl Bucket {
                     .fold(builder.with_client_options(client()), |builder, (key, value)| {
                         builder.with_config(key, value)
                     });
-                Ok(Self::of(Arc::new(builder.build()?), prefix, address))
+                Ok(Self { parts: None, ..Self::of(Arc::new(builder.build()?), prefix, address) })
             }
         }
     }
 
     fn of<T: ObjectStore + MultipartStore + Signer>(store: Arc<T>, prefix: Path, address: Url) -> Self {
-        Self { objects: store.clone(), parts: store.clone(), signer: store, prefix, address }
+        Self { objects: store.clone(), parts: Some(store.clone()), signer: store, prefix, address }
     }
 
     fn path(&self, key: &ObjectKey) -> Path {
@@ -134,40 +134,47 @@ impl Bucket {
         bytes: u64,
     ) -> Result<BucketUpload, Error> {
         let kept = Kept::read(upload)?;
-        if kept.parts.len() as u64 * PART_BYTES as u64 != bytes {
+        let Some(parts) = self.parts.clone().filter(|_| kept.bytes() == bytes) else {
             return Err(Error::Generic { store: "bucket", source: "the kept parts are not the kept length".into() });
-        }
-        let done: Vec<_> = kept.parts.into_iter().map(|content_id| PartId { content_id }).enumerate().collect();
-        let begun = done.len();
-        let upload = Multipart { id: kept.id, begun, done, under_way: JoinSet::new() };
-        Ok(BucketUpload { upload: Some(upload), ..self.begin(key, content_type) })
+        };
+        let fresh = BucketUpload::new(self.clone(), self.path(key), typed(content_type), kept.part_bytes, u64::MAX);
+        Ok(fresh.with(Multipart::go_on(parts, self.path(key), kept)))
     }
 
     pub(super) async fn discard(&self, key: &ObjectKey, upload: &str) -> Result<(), Error> {
         // OK that what is no upload of a bucket is left alone: it is another store's.
-        let Ok(kept) = Kept::read(upload) else { return Ok(()) };
-        self.end(&self.path(key), &kept.id).await
+        let (Ok(kept), Some(parts)) = (Kept::read(upload), &self.parts) else { return Ok(()) };
+        ended(parts.abort_multipart(&self.path(key), &kept.id).await)
     }
 
-    async fn end(&self, path: &Path, upload: &MultipartId) -> Result<(), Error> {
-        match self.parts.abort_multipart(path, upload).await {
-            // It is gone; or it is not for us to end, now or later, and the bucket's lifecycle rule's to clear.
-            Err(Error::NotFound { .. } | Error::PermissionDenied { .. } | Error::Unauthenticated { .. }) => Ok(()),
-            ended => ended,
-        }
+    /// Begins a file of at most so many bytes.
+    pub(super) fn begin(&self, key: &ObjectKey, content_type: &str, at_most: u64) -> BucketUpload {
+        BucketUpload::new(self.clone(), self.path(key), typed(content_type), part_bytes(at_most), at_most)
     }
 
-    pub(super) fn begin(&self, key: &ObjectKey, content_type: &str) -> BucketUpload {
-        let attributes = Attributes::from_iter([(Attribute::ContentType, content_type.to_owned())]);
-        BucketUpload {
-            bucket: self.clone(),
-            path: self.path(key),
-            attributes,
-            filling: Vec::new(),
-            filled: 0,
-            upload: None,
-        }
+    pub(super) async fn begin_multipart(&self, path: &Path, options: PutMultipartOptions) -> Result<Way, Error> {
+        Ok(match &self.parts {
+            Some(parts) => {
+                let id = parts.create_multipart_opts(path, options).await?;
+                Way::Known { parts: parts.clone(), path: path.clone(), id }
+            }
+            None => Way::Own(self.objects.put_multipart_opts(path, options).await?),
+        })
     }
+
+    pub(super) async fn put(&self, path: &Path, whole: PutPayload, options: PutOptions) -> Result<(), Error> {
+        self.objects.put_opts(path, whole, options).await.map(drop)
+    }
+}
+
+fn typed(content_type: &str) -> Attributes {
+    Attributes::from_iter([(Attribute::ContentType, content_type.to_owned())])
+}
+
+/// The length of the parts of a file of at most so many bytes: longer than usual only where there would be too many.
+fn part_bytes(at_most: u64) -> usize {
+    let least = at_most.div_ceil(MOST_PARTS).next_multiple_of(1 << 20);
+    usize::try_from(least).unwrap_or(usize::MAX).max(PART_BYTES)
 }
 
 fn client() -> ClientOptions {
@@ -179,143 +186,24 @@ fn retries() -> RetryConfig {
     RetryConfig { max_retries: 3, retry_timeout: Duration::from_mins(1), ..RetryConfig::default() }
 }
 
-/// What leads back to an upload: its id, and its parts that the store has.
-#[derive(Debug, Serialize, Deserialize)]
-struct Kept {
-    id: MultipartId,
-    parts: Vec<String>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Kept {
-    fn read(upload: &str) -> Result<Self, Error> {
-        serde_json::from_str(upload).map_err(|error| Error::Generic { store: "bucket", source: error.into() })
-    }
-}
-
-/// A file that is being written.
-#[derive(Debug)]
-pub struct BucketUpload {
-    bucket: Bucket,
-    path: Path,
-    attributes: Attributes,
-    /// The chunks of the part that is being filled, as they came.
-    filling: Vec<Bytes>,
-    filled: usize,
-    upload: Option<Multipart>,
-}
-
-#[derive(Debug)]
-struct Multipart {
-    id: MultipartId,
-    begun: usize,
-    done: Vec<(usize, PartId)>,
-    under_way: JoinSet<Result<(usize, PartId), Error>>,
-}
-
-impl BucketUpload {
-    pub(super) async fn write(&mut self, mut bytes: Bytes) -> Result<(), Error> {
-        while self.filled + bytes.len() > PART_BYTES {
-            let rest = bytes.split_off(PART_BYTES - self.filled);
-            self.fill(bytes);
-            self.send_part().await?;
-            bytes = rest;
+    #[test]
+    fn a_file_of_any_length_has_no_more_parts_than_a_store_takes() {
+        let usual = PART_BYTES as u64;
+        for (at_most, expected) in [
+            (0, usual),
+            (usual, usual),
+            (20 << 30, usual),
+            (usual * MOST_PARTS, usual),
+            (usual * MOST_PARTS + 1, 9 << 20),
+            (5 << 40, 525 << 20),
+        ] {
+            let part = part_bytes(at_most) as u64;
+            assert_eq!(part, expected, "{at_most}");
+            assert!(at_most.div_ceil(part) <= MOST_PARTS, "{at_most}");
         }
-        self.fill(bytes);
-        Ok(())
-    }
-
-    fn fill(&mut self, bytes: Bytes) {
-        self.filled += bytes.len();
-        self.filling.push(bytes);
-    }
-
-    fn take_part(&mut self) -> PutPayload {
-        self.filled = 0;
-        std::mem::take(&mut self.filling).into_iter().collect()
-    }
-
-    pub(super) fn room(&self) -> usize {
-        PART_BYTES - self.filled % PART_BYTES
-    }
-
-    pub(super) async fn keep(&mut self) -> Result<String, Error> {
-        let upload = self.multipart().await?;
-        upload.done.sort_unstable_by_key(|(number, _)| *number);
-        let parts = upload.done.iter().map(|(_, part)| part.content_id.clone()).collect();
-        let kept = serde_json::to_string(&Kept { id: upload.id.clone(), parts });
-        kept.map_err(|error| Error::Generic { store: "bucket", source: error.into() })
-    }
-
-    pub(super) async fn settle(&mut self) -> Result<(), Error> {
-        if self.filled == PART_BYTES {
-            self.send_part().await?;
-        }
-        if let Some(upload) = &mut self.upload {
-            while !upload.under_way.is_empty() {
-                upload.collect_one().await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn multipart(&mut self) -> Result<&mut Multipart, Error> {
-        let upload = if let Some(upload) = self.upload.take() {
-            upload
-        } else {
-            let options = PutMultipartOptions::from(self.attributes.clone());
-            let id = self.bucket.parts.create_multipart_opts(&self.path, options).await?;
-            Multipart { id, begun: 0, done: Vec::new(), under_way: JoinSet::new() }
-        };
-        Ok(self.upload.insert(upload))
-    }
-
-    async fn send_part(&mut self) -> Result<(), Error> {
-        let part = self.take_part();
-        let (parts, path) = (self.bucket.parts.clone(), self.path.clone());
-        let upload = self.multipart().await?;
-        while upload.under_way.len() >= PARTS_IN_FLIGHT {
-            upload.collect_one().await?;
-        }
-        let (id, number) = (upload.id.clone(), upload.begun);
-        upload.begun += 1;
-        upload.under_way.spawn(async move { Ok((number, parts.put_part(&path, &id, number, part).await?)) });
-        Ok(())
-    }
-
-    pub(super) async fn finish(&mut self) -> Result<(), Error> {
-        if self.upload.is_none() {
-            let whole = self.take_part();
-            let options = PutOptions::from(self.attributes.clone());
-            self.bucket.objects.put_opts(&self.path, whole, options).await?;
-            return Ok(());
-        }
-        if self.filled > 0 {
-            self.send_part().await?;
-        }
-        if let Some(upload) = &mut self.upload {
-            while !upload.under_way.is_empty() {
-                upload.collect_one().await?;
-            }
-            upload.done.sort_unstable_by_key(|(number, _)| *number);
-            let parts = upload.done.drain(..).map(|(_, part)| part).collect();
-            self.bucket.parts.complete_multipart(&self.path, &upload.id, parts).await?;
-        }
-        Ok(())
-    }
-
-    pub(super) async fn abort(self) -> Result<(), Error> {
-        let Some(mut upload) = self.upload else { return Ok(()) };
-        // A part that arrives after the abort would be left behind.
-        upload.under_way.shutdown().await;
-        self.bucket.end(&self.path, &upload.id).await
-    }
-}
-
-impl Multipart {
-    async fn collect_one(&mut self) -> Result<(), Error> {
-        if let Some(part) = self.under_way.join_next().await {
-            self.done.push(part.map_err(|source| Error::JoinError { source })??);
-        }
-        Ok(())
     }
 }

@@ -12,12 +12,12 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use futures::Stream;
 use tokio::fs::{self, File};
-use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt, BufWriter};
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 use url::Url;
 use uuid::Uuid;
 
-use super::PART_BYTES;
+use super::folder_upload::FolderUpload;
 use crate::key::ObjectKey;
 
 /// A folder that holds objects.
@@ -25,9 +25,6 @@ use crate::key::ObjectKey;
 pub struct Folder {
     root: PathBuf,
 }
-
-/// How much is written at once: each write is handed to another thread, which costs more than a small write itself.
-const WRITE_BYTES: usize = 1 << 20;
 
 /// How much of a file is read at once.
 const READ_BYTES: usize = 64 << 10;
@@ -76,7 +73,7 @@ impl Folder {
         remove_parts(&place.folder, &place.prefix).await?;
         let part = place.part(token);
         let file = File::options().write(true).create_new(true).open(&part).await?;
-        Ok(FolderUpload { file: BufWriter::with_capacity(WRITE_BYTES, file), part, place, written: 0 })
+        Ok(FolderUpload::new(file.into_std().await, part, place, 0))
     }
 
     /// Takes the file of an earlier writer over, under a name of its own: the earlier one can no longer put it in place.
@@ -97,7 +94,7 @@ impl Folder {
         }
         file.set_len(bytes).await?;
         file.seek(io::SeekFrom::End(0)).await?;
-        Ok(FolderUpload { file: BufWriter::with_capacity(WRITE_BYTES, file), part, place, written: bytes })
+        Ok(FolderUpload::new(file.into_std().await, part, place, bytes))
     }
 
     pub(super) async fn discard(&self, key: &ObjectKey, upload: &str) -> io::Result<()> {
@@ -115,7 +112,7 @@ impl Folder {
 
 /// The names around one object.
 #[derive(Debug)]
-struct Place {
+pub(super) struct Place {
     target: PathBuf,
     folder: PathBuf,
     /// What the names of all its parts begin with.
@@ -125,6 +122,13 @@ struct Place {
 impl Place {
     fn part(&self, token: Uuid) -> PathBuf {
         self.folder.join(format!("{}{}{PART}", self.prefix, token.simple()))
+    }
+
+    /// Puts a part that is whole and on the disk in the object's place.
+    pub(super) async fn put(&self, part: &Path) -> io::Result<()> {
+        fs::rename(part, &self.target).await?;
+        // The rename itself is in the folder, which has to reach the disk as well.
+        File::open(&self.folder).await?.sync_all().await
     }
 
     /// The part of an earlier writer by its name, which has to be one of this object's.
@@ -156,51 +160,8 @@ async fn remove_parts_but(folder: &Path, prefix: &str, mine: Option<&Path>) -> i
     Ok(())
 }
 
-fn gone(error: io::Error) -> io::Result<()> {
+pub(super) fn gone(error: io::Error) -> io::Result<()> {
     if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
-}
-
-/// A file that is being written.
-#[derive(Debug)]
-pub struct FolderUpload {
-    file: BufWriter<File>,
-    part: PathBuf,
-    place: Place,
-    written: u64,
-}
-
-impl FolderUpload {
-    pub(super) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all(bytes).await?;
-        self.written += bytes.len() as u64;
-        Ok(())
-    }
-
-    pub(super) fn room(&self) -> usize {
-        // OK because the remainder of a part's length is less than it.
-        PART_BYTES - usize::try_from(self.written % PART_BYTES as u64).unwrap_or_default()
-    }
-
-    pub(super) fn keep(&self) -> String {
-        self.part.file_name().unwrap_or_default().to_string_lossy().into_owned()
-    }
-
-    pub(super) async fn settle(&mut self) -> io::Result<()> {
-        self.file.flush().await?;
-        self.file.get_ref().sync_data().await
-    }
-
-    pub(super) async fn finish(&mut self) -> io::Result<()> {
-        self.file.flush().await?;
-        self.file.get_ref().sync_all().await?;
-        fs::rename(&self.part, &self.place.target).await?;
-        // The rename itself is in the folder, which has to reach the disk as well.
-        File::open(&self.place.folder).await?.sync_all().await
-    }
-
-    pub(super) async fn abort(self) -> io::Result<()> {
-        fs::remove_file(&self.part).await.or_else(gone)
-    }
 }
 
 #[cfg(test)]
@@ -222,9 +183,9 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let folder = Folder::at(root.path().into());
         let mut upload = folder.begin(&key(), Uuid::new_v4()).await.unwrap();
-        upload.write(b"half").await.unwrap();
+        upload.write(Bytes::from_static(b"half")).await.unwrap();
         assert!(!folder.path(&key()).exists());
-        upload.write(b" and half").await.unwrap();
+        upload.write(Bytes::from_static(b" and half")).await.unwrap();
         upload.finish().await.unwrap();
         assert_eq!(std::fs::read(folder.path(&key())).unwrap(), b"half and half");
         assert_eq!(names(folder.path(&key()).parent().unwrap()), ["0-a.mp4"]);
@@ -235,7 +196,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let folder = Folder::at(root.path().into());
         let mut upload = folder.begin(&key(), Uuid::new_v4()).await.unwrap();
-        upload.write(b"half").await.unwrap();
+        upload.write(Bytes::from_static(b"half")).await.unwrap();
         upload.abort().await.unwrap();
         assert_eq!(names(folder.path(&key()).parent().unwrap()), Vec::<String>::new());
     }
@@ -245,10 +206,10 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let folder = Folder::at(root.path().into());
         let mut first = folder.begin(&key(), Uuid::new_v4()).await.unwrap();
-        first.write(b"half").await.unwrap();
+        first.write(Bytes::from_static(b"half")).await.unwrap();
         let mut second = folder.begin(&key(), Uuid::new_v4()).await.unwrap();
-        first.write(b" of the first").await.unwrap();
-        second.write(b"whole").await.unwrap();
+        first.write(Bytes::from_static(b" of the first")).await.unwrap();
+        second.write(Bytes::from_static(b"whole")).await.unwrap();
         assert!(first.finish().await.is_err());
         second.finish().await.unwrap();
         assert_eq!(std::fs::read(folder.path(&key())).unwrap(), b"whole");

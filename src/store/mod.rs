@@ -1,10 +1,13 @@
 //! The store: where the files of finished renders are kept.
 //!
 //! An [`Upload`] takes a file's bytes as they come. Guaranteed: the object appears whole, at [`Upload::finish`], or not
-//! at all; memory stays at a few parts however large the file is, and a store that is slow makes the sender wait.
+//! at all; memory stays at two parts however large the file is, and a store that is slow makes the sender wait.
 
 mod bucket;
+mod bucket_upload;
 mod folder;
+mod folder_upload;
+mod multipart;
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -23,7 +26,8 @@ use crate::key::ObjectKey;
 /// How long a presigned URL of an object works: enough to follow a redirect, and to seek in a long video.
 pub const LINK_LIFETIME: Duration = Duration::from_hours(1);
 
-/// The grid on which files are cut: a bucket's part. Every store takes parts of 5 MiB and more; 10,000 of these are 78 GiB.
+/// The grid on which files are cut: a bucket's part. Every store takes parts of 5 MiB and more; 10,000 of these are
+/// 78 GiB, and the parts of a longer file are longer.
 const PART_BYTES: usize = 8 << 20;
 
 /// A place for objects.
@@ -91,11 +95,17 @@ impl Store {
         }
     }
 
-    /// Begins to write the object at `key`. `token` keeps two writers of the same object apart.
-    pub async fn begin(&self, key: &ObjectKey, content_type: &str, token: Uuid) -> Result<Upload, StoreError> {
+    /// Begins to write the object at `key`, of at most so many bytes. `token` keeps two writers of the same object apart.
+    pub async fn begin(
+        &self,
+        key: &ObjectKey,
+        content_type: &str,
+        at_most: u64,
+        token: Uuid,
+    ) -> Result<Upload, StoreError> {
         Ok(match self {
             Self::Folder(folder) => Upload::Folder(folder.begin(key, token).await?),
-            Self::Bucket(bucket) => Upload::Bucket(bucket.begin(key, content_type)),
+            Self::Bucket(bucket) => Upload::Bucket(Box::new(bucket.begin(key, content_type, at_most))),
         })
     }
 
@@ -110,7 +120,7 @@ impl Store {
     ) -> Result<Upload, StoreError> {
         Ok(match self {
             Self::Folder(folder) => Upload::Folder(folder.go_on(key, upload, bytes, token).await?),
-            Self::Bucket(bucket) => Upload::Bucket(bucket.go_on(key, content_type, upload, bytes)?),
+            Self::Bucket(bucket) => Upload::Bucket(Box::new(bucket.go_on(key, content_type, upload, bytes)?)),
         })
     }
 
@@ -149,16 +159,25 @@ impl Store {
 #[derive(Debug)]
 pub enum Upload {
     /// Into a folder.
-    Folder(folder::FolderUpload),
+    Folder(folder_upload::FolderUpload),
     /// Into a bucket.
-    Bucket(bucket::BucketUpload),
+    Bucket(Box<bucket_upload::BucketUpload>),
 }
 
 impl Upload {
-    /// Adds bytes. Waits while the store is slower than the sender.
+    /// Waits while the store is slower than the sender. Dropped meanwhile, it has lost nothing.
+    pub async fn ready(&mut self) -> Result<(), StoreError> {
+        match self {
+            Self::Folder(upload) => Ok(upload.ready().await?),
+            Self::Bucket(upload) => Ok(upload.ready().await?),
+        }
+    }
+
+    /// Adds bytes. After [`Upload::ready`] it waits for nothing but the beginning of a multipart upload; dropped in
+    /// between, it may have begun one that nobody knows of.
     pub async fn write(&mut self, bytes: Bytes) -> Result<(), StoreError> {
         match self {
-            Self::Folder(upload) => Ok(upload.write(&bytes).await?),
+            Self::Folder(upload) => Ok(upload.write(bytes).await?),
             Self::Bucket(upload) => Ok(upload.write(bytes).await?),
         }
     }
@@ -172,11 +191,11 @@ impl Upload {
         }
     }
 
-    /// What leads back to this upload, by [`Store::go_on`] or [`Store::discard`]. Of what was written, it covers what
-    /// [`Upload::settle`] made last.
-    pub async fn keep(&mut self) -> Result<String, StoreError> {
+    /// What leads back to this upload, by [`Store::go_on`] or [`Store::discard`]; `None` where nothing does, as in Azure.
+    /// Of what was written, it covers what [`Upload::settle`] made last.
+    pub async fn keep(&mut self) -> Result<Option<String>, StoreError> {
         match self {
-            Self::Folder(upload) => Ok(upload.keep()),
+            Self::Folder(upload) => Ok(Some(upload.keep())),
             Self::Bucket(upload) => Ok(upload.keep().await?),
         }
     }

@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use tokio::process::Command;
 use url::Url;
 
+use crate::missing::ended;
 use crate::support::process::{database_url, renderhook};
 use crate::support::s3::S3;
 
@@ -88,10 +89,10 @@ impl Told {
         verdict
     }
 
-    /// The names of the lines that are not `ok`.
+    /// The names of the lines that someone has to see to.
     fn trouble(&self) -> Vec<&str> {
         let lines = self.order.iter().map(String::as_str);
-        lines.filter(|name| self.lines[*name].0 != "ok").collect()
+        lines.filter(|name| !matches!(self.lines[*name].0.as_str(), "ok" | "skip")).collect()
     }
 }
 
@@ -104,7 +105,7 @@ async fn where_all_is_well_every_setting_and_every_neighbour_has_a_line_that_say
     let serve = command.find_subcommand("serve").unwrap();
     let settings = serve.get_arguments().filter_map(|flag| flag.get_env()?.to_str());
     let settings: Vec<_> = settings.filter(|name| !name.ends_with("_FILE")).collect();
-    let neighbours = ["database", "store", "api key", "clock"];
+    let neighbours = ["database", "store", "api key", "clock", "webhooks"];
     assert_eq!(told.order, [settings.as_slice(), &neighbours].concat());
     for (name, words) in [
         ("DATABASE_URL", "set"),
@@ -116,6 +117,7 @@ async fn where_all_is_well_every_setting_and_every_neighbour_has_a_line_that_say
         ("store", "a probe object was written and deleted"),
         ("api key", "Magic Hour takes it"),
         ("clock", "in step"),
+        ("webhooks", "none is missing"),
     ] {
         assert_eq!(told.of(name, words), "ok");
     }
@@ -213,6 +215,7 @@ async fn without_a_key_nothing_is_amiss_and_the_clock_is_compared_all_the_same(p
     let without = async |api: &Url| Told::by(check(&url, &folder, api).env("MAGIC_HOUR_API_KEY", "")).await;
     let told = without(&well().await).await;
     assert_eq!((told.of("api key", "none is set"), told.of("clock", "in step")), ("ok", "ok"));
+    assert_eq!(told.of("webhooks", "nobody finds out"), "skip");
     assert_eq!(told.code, Some(0));
 
     let off = without(&api(404, NOT_FOUND, TimeDelta::minutes(10)).await).await;
@@ -236,6 +239,14 @@ async fn a_clock_that_is_off_is_told_and_fails_where_events_would_be_refused(poo
         assert_eq!((told.of("clock", words), told.trouble()), (verdict, vec!["clock"]), "{off}");
         assert_eq!(told.code, Some(i32::from(verdict == "FAIL")), "{off}");
     }
+}
+
+#[sqlx::test]
+async fn webhooks_that_do_not_come_are_told_of(pool: PgPool) {
+    let (folder, api) = (TempDir::new().unwrap(), well().await);
+    ended(&pool, "silent", "error", "poll", Clock::system().now() - TimeDelta::hours(1)).await;
+    let told = Told::by(&mut check(&database_url(&pool), &folder, &api)).await;
+    assert_eq!((told.of("webhooks", "mistyped or disabled in Developer Hub"), told.code), ("warn", Some(0)));
 }
 
 #[sqlx::test]

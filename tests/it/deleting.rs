@@ -1,5 +1,6 @@
 //! `DELETE_AFTER_STORE`: only what is proven to be stored is deleted, once.
 
+use chrono::{DateTime, Utc};
 use renderhook::standin::StandIn;
 use reqwest::Method;
 use sqlx::PgPool;
@@ -71,4 +72,54 @@ async fn a_file_that_is_not_what_was_stored_keeps_its_project(pool: PgPool) {
     origin.go_on();
     assert_eq!(deletion(&pool, "unproven").await, "unproven");
     assert_eq!(details.calls(), 0);
+}
+
+#[sqlx::test]
+async fn a_file_that_cannot_be_read_and_an_api_in_trouble_put_the_deletion_off(pool: PgPool) {
+    let details = standin().await;
+    let app = start(&pool, &details).await;
+    for id in ["unread", "refused"] {
+        let origin = Origin::start(noise(1000, 4)).await;
+        origin.next([Step::default(), Step::hold(500)]);
+        let mut project = video(id, "complete");
+        project.downloads = vec![origin.url("a.mp4"), origin.url("b.mp4")];
+        app.send("video.completed", &project).await;
+        let render = app.archived(id, "partial").await;
+        let stored = render["downloads"].as_array().unwrap().iter().find(|file| file["state"] == "stored").unwrap();
+        let object = app.folder.path().join(stored["object"]["key"].as_str().unwrap());
+        let aside = object.with_extension("aside");
+        if id == "unread" {
+            std::fs::rename(&object, &aside).unwrap();
+        } else {
+            details.refuse([(503, None)]);
+        }
+        origin.go_on();
+        until("the deletion to be tried", || async { due(&pool, id).await }).await;
+        // One is dealt with after the other: when this one is deleted, that one has been looked at.
+        let mut next = video(&format!("after-{id}"), "complete");
+        next.downloads = vec![origin.url("c.mp4")];
+        if id == "refused" {
+            until("the refusal", || async { (details.count(&Method::DELETE, id) == 1).then_some(()) }).await;
+        }
+        app.send("video.completed", &next).await;
+        assert_eq!(deletion(&pool, &next.id).await, "deleted");
+        let undecided = "SELECT deletion IS NULL FROM renders WHERE id = $1";
+        assert!(sqlx::query_scalar::<_, bool>(undecided).bind(id).fetch_one(&pool).await.unwrap(), "{id}");
+        let tried = details.count(&Method::DELETE, id);
+        assert_eq!(tried, usize::from(id == "refused"));
+        if id == "unread" {
+            std::fs::rename(&aside, &object).unwrap();
+        }
+        // As if half an hour had passed.
+        let now = "UPDATE renders SET deletion_due_at = now() - interval '1 hour' WHERE id = $1";
+        sqlx::query(now).bind(id).execute(&pool).await.unwrap();
+        assert_eq!(deletion(&pool, id).await, "deleted");
+        assert_eq!(details.count(&Method::DELETE, id), tried + 1, "{id}");
+    }
+}
+
+/// When the deletion is tried again, once it has been tried.
+async fn due(pool: &PgPool, id: &str) -> Option<DateTime<Utc>> {
+    let due = "SELECT deletion_due_at FROM renders WHERE id = $1";
+    sqlx::query_scalar(due).bind(id).fetch_one(pool).await.unwrap()
 }

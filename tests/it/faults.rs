@@ -1,5 +1,7 @@
 //! What a server of files can do wrong, and what must be true after.
 
+use std::net::Ipv4Addr;
+
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use renderhook::fetch::Fetcher;
@@ -7,9 +9,15 @@ use renderhook::fetch::guard::Guard;
 use renderhook::retry::{self, Selection};
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use url::Url;
 
+use crate::support::app::{signed, video};
 use crate::support::bench::{Bench, PART, fetcher, noise};
+use crate::support::process::{Service, database_url, serve};
 use crate::support::scripted::{Length, Origin, Step};
+use crate::support::until;
 
 #[sqlx::test]
 async fn every_way_to_fail_leaves_no_object_and_the_next_attempt_stores_the_whole(pool: PgPool) {
@@ -62,6 +70,67 @@ async fn a_server_that_falls_silent_is_cut_and_a_slow_one_is_not(pool: PgPool) {
     bench.attempt("slow").await;
     bench.assert_stored("slow", &file).await;
     assert_eq!(origin.offsets(), [0, 20_000]);
+}
+
+#[sqlx::test]
+async fn a_server_that_does_not_answer_is_asked_again(pool: PgPool) {
+    let file = noise(1000, 11);
+    let bench = Bench::folder(&pool);
+    let origin = Origin::start(file.clone()).await;
+    origin.next([Step { hold_head: true, ..Step::default() }]);
+    bench.queue("mute", origin.url("a.mp4")).await;
+    assert_eq!(bench.attempt("mute").await.outcome(), ("pending", Some("no_answer")));
+    bench.assert_nothing("mute").await;
+    bench.attempt("mute").await;
+    bench.assert_stored("mute", &file).await;
+}
+
+#[sqlx::test]
+async fn a_server_that_is_not_there_is_asked_again(pool: PgPool) {
+    let bench = Bench::folder(&pool);
+    let closed = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap().local_addr().unwrap();
+    for (id, url) in [("closed", format!("http://{closed}/a.mp4")), ("nameless", "http://nobody.invalid/a.mp4".into())]
+    {
+        bench.queue(id, url.parse().unwrap()).await;
+        let row = bench.attempt(id).await;
+        assert_eq!(row.outcome(), ("pending", Some("connect_failed")), "{id}: {:?}", row.error_message);
+        bench.assert_nothing(id).await;
+    }
+}
+
+#[sqlx::test]
+async fn a_name_that_leads_to_a_private_address_is_refused(pool: PgPool) {
+    let origin = Origin::start(noise(1000, 12)).await;
+    let bench = Bench::folder(&pool).with(|downloader| {
+        downloader.fetcher = Fetcher::new(Guard::new(Vec::new(), false), 1 << 30).unwrap();
+    });
+    let mut url = origin.url("a.mp4").to_string().replace("http:", "https:").parse::<Url>().unwrap();
+    url.set_host(Some("localhost")).unwrap();
+    bench.queue("name", url).await;
+    let row = bench.attempt("name").await;
+    assert_eq!((row.outcome(), row.attempts), (("failed", Some("private_address")), 1), "{:?}", row.error_message);
+    assert_eq!(origin.asked().len(), 0);
+    bench.assert_nothing("name").await;
+}
+
+#[sqlx::test]
+async fn a_proxy_of_the_environment_is_not_used(pool: PgPool) {
+    let file = noise(1000, 13);
+    let origin = Origin::start(file.clone()).await;
+    let nobody = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap().local_addr().unwrap();
+    let folder = TempDir::new().unwrap();
+    let mut command = serve(&database_url(&pool), &folder);
+    for name in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
+        command.env(name, format!("http://{nobody}"));
+    }
+    let service = Service::start(command).await;
+    let mut project = video("direct", "complete");
+    project.downloads.push(origin.url("a.mp4"));
+    let delivery = signed(&project.event("video.completed"));
+    assert_eq!(delivery.post(&service.client, &service.at("webhook")).await.unwrap().status, 200);
+    until("the file to be stored", || async { service.log.telling("download.stored").pop() }).await;
+    assert!(std::fs::read(folder.path().join("video/direct/0-a.mp4")).unwrap() == file);
+    service.stop().await;
 }
 
 #[sqlx::test]

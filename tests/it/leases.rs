@@ -3,12 +3,12 @@
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use renderhook::shutdown::Shutdown;
 use sha2::{Digest, Sha256};
 use sqlx::{ConnectOptions, PgPool};
-use tokio_util::sync::CancellationToken;
 
 use crate::support::app::{SECRET, TOKEN, video};
-use crate::support::bench::{Bench, PART, is_unfinished, noise};
+use crate::support::bench::{Bench, PART, noise, unfinished};
 use crate::support::s3::S3;
 use crate::support::scripted::{Origin, Step};
 use crate::support::{App, Options, until};
@@ -46,6 +46,13 @@ impl Drop for Process {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// Whether the first part of a file is in the store, and known. An upload that is ended while the store still takes a part
+/// may keep that part, also in S3 itself.
+async fn first_part(bench: &Bench, id: &str) -> Option<usize> {
+    let there = |name: &String| matches!(name.rsplit('.').next(), Some("part" | "part-1"));
+    bench.unfinished().iter().any(there).then_some(bench.kept(id).await?)
 }
 
 async fn kept(pool: &PgPool) -> Option<usize> {
@@ -94,10 +101,7 @@ async fn one_is_killed_and_the_other_finishes(pool: &PgPool, storage: Option<(&s
         Some(s3) => s3.path("").ancestors().nth(2).unwrap().to_owned(),
         None => object.parent().unwrap().to_owned(),
     };
-    for entry in std::fs::read_dir(left).unwrap() {
-        let name = entry.unwrap().file_name().into_string().unwrap();
-        assert!(!is_unfinished(&name), "{name} is left");
-    }
+    until("every part to be gone", || async { unfinished(&left).is_empty().then_some(()) }).await;
 }
 
 #[sqlx::test]
@@ -124,17 +128,12 @@ async fn who_lost_the_lease_settles_nothing_and_leaves_the_successors_file_alone
             let (loser, _stop) = bench.begin(id).await;
             origin.was_asked(1).await;
             if way == "parts" {
-                // Not while the store takes it: an upload that is ended then may keep that part (so does S3 itself).
-                until("the first part to be there", || async {
-                    let there = |name: &String| matches!(name.rsplit('.').next(), Some("part" | "part-1"));
-                    bench.unfinished().iter().any(there).then_some(bench.kept(id).await?)
-                })
-                .await;
+                until("the first part to be there", || first_part(bench, id)).await;
             }
             // Its lease runs out, and the successor has the file now.
             let successor = bench.claim_over(id).await;
             let carried = bench.successor();
-            carried.carry(successor, &CancellationToken::new()).await;
+            carried.carry(successor, &Shutdown::default()).await;
             bench.assert_stored(id, &file).await;
             let before = bench.row(id).await;
             origin.go_on();
@@ -157,7 +156,7 @@ async fn who_lost_the_lease_and_fails_for_good_ends_nothing_of_the_successors(po
         let (loser, _stop) = bench.begin(id).await;
         origin.was_asked(1).await;
         let successor = bench.claim_over(id).await;
-        let (carried, stop) = (bench.successor(), CancellationToken::new());
+        let (carried, stop) = (bench.successor(), Shutdown::default());
         let winner = tokio::spawn(async move { Box::pin(carried.carry(successor, &stop)).await });
         until("the successor's first part", || async { bench.kept(id).await }).await;
         origin.let_heads_go();
@@ -198,4 +197,29 @@ async fn a_service_that_is_told_to_stop_gives_its_file_back_with_what_it_has(poo
     let row = sqlx::query_as("SELECT state, attempts, bytes FROM downloads JOIN partials USING (render_id, index)");
     let row: (String, i32, i64) = row.fetch_one(&pool).await.unwrap();
     assert_eq!(row, ("pending".to_owned(), 0, i64::try_from(PART).unwrap()));
+}
+
+#[sqlx::test]
+async fn a_file_that_takes_its_worker_with_it_each_time_is_given_up(pool: PgPool) {
+    for (bench, id) in Bench::both(&pool).await.into_iter().zip(["folder", "bucket"]) {
+        let bench = bench.with(|downloader| downloader.max_attempts = 2);
+        let origin = Origin::start(noise(2 * PART, 6)).await;
+        origin.next([Step { hold_head: true, ..Step::default() }, Step::hold(PART + 10)]);
+        bench.queue(id, origin.url("a.mp4")).await;
+        for attempt in 1..=2 {
+            let (worker, _stop) = bench.begin(id).await;
+            origin.was_asked(attempt).await;
+            if attempt == 2 {
+                until("the first part to be there", || first_part(&bench, id)).await;
+            }
+            // As a process that is killed leaves it: no word to anyone.
+            worker.abort();
+            assert!(worker.await.unwrap_err().is_cancelled());
+        }
+        let row = bench.attempt(id).await;
+        assert_eq!((row.outcome(), row.attempts), (("failed", Some("lease_ran_out")), 2), "{id}");
+        assert!(row.error_message.unwrap().starts_with("gave up after 2 attempts since 20"));
+        assert_eq!(origin.asked().len(), 2, "{id}: it is not begun once more");
+        bench.assert_nothing(id).await;
+    }
 }

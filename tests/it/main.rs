@@ -3,6 +3,7 @@
 mod any_order;
 mod asking;
 mod at_once;
+mod bad_day;
 mod checking;
 mod command_line;
 mod compose;

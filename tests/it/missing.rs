@@ -10,7 +10,7 @@ use crate::support::process::{Service, database_url, serve};
 use crate::support::{App, standin, until};
 
 /// A render of which `source` told `status` at `at`.
-async fn ended(pool: &PgPool, id: &str, status: &str, source: &str, at: DateTime<Utc>) {
+pub(crate) async fn ended(pool: &PgPool, id: &str, status: &str, source: &str, at: DateTime<Utc>) {
     let rank = status.parse::<renderhook::render::Status>().unwrap().rank();
     sqlx::query(
         "WITH render AS (

@@ -9,6 +9,7 @@ use sqlx::PgPool;
 use tempfile::TempDir;
 
 use crate::support::app::{SECRET, TOKEN, signed, signed_at, video};
+use crate::support::bench::unfinished;
 use crate::support::origin::Origin;
 use crate::support::process::{Service, database_url, serve};
 use crate::support::raw::Wire;
@@ -16,7 +17,7 @@ use crate::support::rows::{count, kept};
 use crate::support::until;
 
 #[sqlx::test]
-async fn a_stop_lets_what_is_under_way_finish(pool: PgPool) {
+async fn a_stop_gives_the_file_back_at_once_and_answers_the_requests_under_way(pool: PgPool) {
     let (folder, origin) = (TempDir::new().unwrap(), Origin::start().await);
     let mut service = Service::start(serve(&database_url(&pool), &folder)).await;
     let mut project = video("slow", "complete");
@@ -52,18 +53,19 @@ async fn a_stop_lets_what_is_under_way_finish(pool: PgPool) {
     .await;
 
     service.signal(Signal::TERM);
-    until("the stop to be noticed", || async { service.log.telling("service.stopping").pop() }).await;
+    let row = || async {
+        let row = sqlx::query_as::<_, (String, i32)>("SELECT state, attempts FROM downloads");
+        row.fetch_one(&pool).await.unwrap()
+    };
+    until("the file to be given back", || async { (row().await == ("pending".to_owned(), 0)).then_some(()) }).await;
+    assert!(service.runs(), "it did not wait for the delivery");
     wire.say(&late.body[late.body.len() - 1..]).await;
     assert_eq!(wire.hear().await.unwrap().status, 200);
     assert_eq!(waiting.hear().await.map(|reply| reply.status), Some(200));
-    assert!(service.runs(), "it did not wait for the download");
-    origin.release();
     assert_eq!(service.ended().await.code(), Some(0));
     assert_eq!(service.log.telling("service.stopped")[0]["drained"], true);
     assert_eq!(kept(&pool).await.last().unwrap().render_id.as_deref(), Some("late"));
-    let state: String = sqlx::query_scalar("SELECT state FROM downloads").fetch_one(&pool).await.unwrap();
-    assert_eq!(state, "stored");
-    assert_eq!(std::fs::read(folder.path().join("video/slow/0-slow.bin")).unwrap(), Origin::BYTES);
+    assert_eq!(unfinished(folder.path()), Vec::<String>::new());
 }
 
 #[sqlx::test]

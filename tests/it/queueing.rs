@@ -95,7 +95,7 @@ async fn a_lease_that_ran_out_is_taken_over_and_who_lost_it_changes_nothing(pool
         queue::renew(&pool, &old.lease, later).await.unwrap(),
         queue::stored(&pool, &old.lease, &object(), false, later).await.unwrap(),
         queue::retry(&pool, &old.lease, &reason(), later, later).await.unwrap(),
-        queue::failed(&pool, &old.lease, &reason(), later).await.unwrap(),
+        queue::failed(&pool, &old.lease, 1, &reason(), later).await.unwrap(),
         queue::release(&pool, &old.lease, later).await.unwrap(),
     ];
     assert_eq!(lost, [Err(LeaseLost); 5]);
@@ -110,7 +110,7 @@ async fn a_lease_ends_with_what_settles_it(pool: PgPool) {
     assert_eq!(queue::stored(&pool, &first, &object(), false, now()).await.unwrap(), Ok(()));
     let stored = row(&pool).await;
     assert_eq!((&stored["state"], &stored["lease"], &stored["due_at"]), (&"stored".into(), &Value::Null, &Value::Null));
-    assert_eq!(queue::failed(&pool, &first, &reason(), now()).await.unwrap(), Err(LeaseLost));
+    assert_eq!(queue::failed(&pool, &first, 1, &reason(), now()).await.unwrap(), Err(LeaseLost));
     assert_eq!(queue::stored(&pool, &first, &object(), false, now()).await.unwrap(), Err(LeaseLost));
     assert_eq!(row(&pool).await, stored);
     assert_eq!(claim(&pool, at(1_000_000), 10).await.len(), 0);
@@ -155,7 +155,7 @@ async fn a_retry_is_due_when_it_says_and_tells_why(pool: PgPool) {
 async fn what_has_failed_is_not_claimed_again(pool: PgPool) {
     fill(&pool, 1, 1).await;
     let claimed = claim_one(&pool, now()).await;
-    assert_eq!(queue::failed(&pool, &claimed.lease, &reason(), now()).await.unwrap(), Ok(()));
+    assert_eq!(queue::failed(&pool, &claimed.lease, 1, &reason(), now()).await.unwrap(), Ok(()));
     assert_eq!(row(&pool).await["state"], "failed");
     assert_eq!(queue::next_due(&pool, &[]).await.unwrap(), None);
     assert_eq!(claim(&pool, at(1_000_000), 10).await.len(), 0);

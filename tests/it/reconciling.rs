@@ -283,6 +283,33 @@ async fn of_two_ends_the_details_call_tells_which_it_is(pool: PgPool) {
 }
 
 #[sqlx::test]
+async fn an_answer_that_is_behind_decides_nothing_and_the_question_is_asked_again(pool: PgPool) {
+    let magic_hour = standin().await;
+    let app = start(&pool, &magic_hour, &["--reconcile-after=1s"]).await;
+    stays(&magic_hour, "behind", Stage::Rendering);
+    app.send("video.errored", &video("behind", "error")).await;
+    app.send("video.canceled", &video("behind", "canceled")).await;
+    until("the first answer", || async { (row(&pool, "behind").await.poll_tries >= 1).then_some(()) }).await;
+    assert!(row(&pool, "behind").await.poll_wanted, "it told neither end");
+    assert!(magic_hour.turn("behind", Stage::Canceled));
+    becomes(&app, "behind", "canceled").await;
+    until("the question to be settled", || async { (!row(&pool, "behind").await.poll_wanted).then_some(()) }).await;
+    app.stop().await.unwrap();
+}
+
+#[sqlx::test]
+async fn a_clock_that_was_ahead_holds_nobody_up(pool: PgPool) {
+    let magic_hour = standin().await;
+    stays(&magic_hour, "one", Stage::Rendering);
+    heard(&pool, "one", "rendering", TimeDelta::minutes(10)).await;
+    let ahead = "UPDATE asking SET next_at = $1, paused_until = $1";
+    sqlx::query(ahead).bind(Clock::system().now() + TimeDelta::hours(2)).execute(&pool).await.unwrap();
+    let app = start(&pool, &magic_hour, &[]).await;
+    settled(&pool, "one", 1).await;
+    app.stop().await.unwrap();
+}
+
+#[sqlx::test]
 async fn an_api_that_lags_or_dawdles_or_answers_oddly_moves_nothing_back_and_pauses_nothing(pool: PgPool) {
     let magic_hour = standin().await;
     for id in ["lags", "odd", "good"] {

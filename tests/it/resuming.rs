@@ -69,7 +69,7 @@ async fn another_worker_goes_on_where_a_stopped_one_was(pool: PgPool) {
         bench.queue(id, origin.url("a.mp4")).await;
         let (attempt, stop) = bench.begin(id).await;
         crate::support::until("the first part to be known", || async { bench.kept(id).await }).await;
-        stop.cancel();
+        stop.stop();
         attempt.await.unwrap();
         let row = bench.row(id).await;
         assert_eq!((row.outcome(), row.attempts), (("pending", None), 0), "{id}");

@@ -92,7 +92,7 @@ async fn a_store_that_hangs_holds_the_origin_back_and_not_a_stop(pool: PgPool) {
     let (attempt, stop) = bench.begin("hangs").await;
     until("the first part", || async { proxy.calls().contains(&Call::Part(1)).then_some(()) }).await;
     let told = Instant::now();
-    stop.cancel();
+    stop.stop();
     attempt.await.unwrap();
     assert!(told.elapsed() < Duration::from_secs(3), "{:?}", told.elapsed());
     let row = bench.row("hangs").await;
@@ -101,6 +101,51 @@ async fn a_store_that_hangs_holds_the_origin_back_and_not_a_stop(pool: PgPool) {
     proxy.heal();
     bench.attempt("hangs").await;
     bench.assert_stored("hangs", &file).await;
+}
+
+#[sqlx::test]
+async fn a_stop_while_the_store_is_slow_loses_no_part_of_the_file(pool: PgPool) {
+    let bench = Bench::bucket(&pool).await;
+    let proxy = bench.proxy.clone().unwrap();
+    let file = noise(5 * PART, 7);
+    let origin = Origin::start(file.clone()).await;
+    origin.next([Step::hold(3 * PART + 1)]);
+    proxy.fail(Call::Part(2), Fault::Hold);
+    bench.queue("slow", origin.url("a.mp4")).await;
+    let (attempt, stop) = bench.begin("slow").await;
+    until("the second part", || async { proxy.calls().contains(&Call::Part(2)).then_some(()) }).await;
+    // Whether the third is full already or not: what was kept is what is gone on with.
+    until("the third part", || async { (origin.sent() > 3 * PART).then_some(()) }).await;
+    stop.stop();
+    proxy.heal();
+    attempt.await.unwrap();
+    let kept = bench.kept("slow").await.unwrap();
+    assert!(kept >= 2 * PART, "{kept}");
+    bench.attempt("slow").await;
+    bench.assert_stored("slow", &file).await;
+    assert_eq!(origin.offsets(), [0, kept as u64]);
+}
+
+#[sqlx::test]
+async fn a_store_that_hangs_at_the_end_holds_no_stop_up_beyond_its_deadline(pool: PgPool) {
+    let bench = Bench::bucket(&pool).await;
+    let proxy = bench.proxy.clone().unwrap();
+    for (id, length, call) in [("multipart", LENGTH, Call::Complete), ("single", 1000, Call::Put)] {
+        let file = noise(length, 8);
+        let origin = Origin::start(file.clone()).await;
+        proxy.fail(call, Fault::Hang);
+        bench.queue(id, origin.url("a.mp4")).await;
+        let (attempt, stop) = bench.begin(id).await;
+        until("the end", || async { proxy.calls().contains(&call).then_some(()) }).await;
+        stop.stop();
+        stop.deadline().cancel();
+        attempt.await.unwrap();
+        let row = bench.row(id).await;
+        assert_eq!((row.outcome(), row.attempts), (("pending", None), 0), "{id}");
+        proxy.heal();
+        bench.attempt(id).await;
+        bench.assert_stored(id, &file).await;
+    }
 }
 
 #[sqlx::test]

@@ -12,8 +12,9 @@ use super::verdict::Verdict::{Fail, Ok as Good, Skip, Warn};
 use super::verdict::{Line, Verdict};
 use crate::clock::Clock;
 use crate::config::Neighbours;
-use crate::database::{self, Inspection, MIGRATIONS};
+use crate::database::{self, Database, Inspection, MIGRATIONS};
 use crate::magic_hour::{self, Greeting, Trouble};
+use crate::silence;
 use crate::store::{Store, StoreError};
 
 /// How long a neighbour may take.
@@ -26,13 +27,10 @@ type Found = (Verdict, String);
 
 /// Looks at every neighbour. The lines come in the order of the list.
 pub(super) async fn look(neighbours: &Neighbours, clock: &Clock) -> Vec<Line> {
-    let (database, store, api) = tokio::join!(
-        database(neighbours.database_url.as_ref()),
-        store(neighbours.store.as_ref()),
-        api(neighbours, clock),
-    );
+    let ([database, webhooks], store, api) =
+        tokio::join!(database(neighbours, clock), store(neighbours.store.as_ref()), api(neighbours, clock),);
     let [key, time] = api;
-    let found = [("database", database), ("store", store), ("api key", key), ("clock", time)];
+    let found = [("database", database), ("store", store), ("api key", key), ("clock", time), ("webhooks", webhooks)];
     found.into_iter().map(|(name, (verdict, text))| Line::new(verdict, name, text)).collect()
 }
 
@@ -44,12 +42,32 @@ fn no_answer() -> Found {
     (Fail, format!("no answer within {} s", PATIENCE.as_secs()))
 }
 
-async fn database(url: Option<&SecretString>) -> Found {
-    let Some(url) = url else { return skipped("DATABASE_URL") };
+/// The database, and what it says of the webhooks.
+async fn database(neighbours: &Neighbours, clock: &Clock) -> [Found; 2] {
+    let Some(url) = &neighbours.database_url else { return [(); 2].map(|()| skipped("DATABASE_URL")) };
     match timeout(PATIENCE, database::inspect(url)).await {
-        Ok(Ok(inspection)) => inspected(&inspection),
-        Ok(Err(error)) => (Fail, format!("check DATABASE_URL: {error}")),
-        Err(_elapsed) => no_answer(),
+        Ok(Ok(inspection)) => {
+            let webhooks = match &neighbours.api_key {
+                _ if inspection.missing > 0 || inspection.foreign > 0 => {
+                    (Skip, "not looked at, since the database lacks migrations".to_owned())
+                }
+                Some(None) => (Skip, "without MAGIC_HOUR_API_KEY nobody finds out whether they are missing".to_owned()),
+                _ => webhooks(url, clock).await,
+            };
+            [inspected(&inspection), webhooks]
+        }
+        Ok(Err(error)) => [(Fail, format!("check DATABASE_URL: {error}")), skipped("the database")],
+        Err(_elapsed) => [no_answer(), skipped("the database")],
+    }
+}
+
+/// Whether polls find what webhooks should have told.
+async fn webhooks(url: &SecretString, clock: &Clock) -> Found {
+    let Ok(database) = Database::new(url) else { return skipped("DATABASE_URL") };
+    match database.within(PATIENCE, silence::look(database.pool(), clock.now())).await {
+        Ok(silence) if silence.is_told() => (Warn, silence.to_string()),
+        Ok(silence) => (Good, silence.to_string()),
+        Err(_) => skipped("the database"),
     }
 }
 

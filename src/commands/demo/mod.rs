@@ -18,7 +18,7 @@ use crate::telemetry;
 /// Flags of `demo`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Exits after the first render is stored and checked: 0 if all went as it should
+    /// Exits once the story is told: 0 if all went as it should
     #[arg(long)]
     once: bool,
     /// Where the database, the files and the log are kept

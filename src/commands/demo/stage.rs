@@ -68,6 +68,8 @@ impl Stage {
             format!("--api-tokens={token}"),
             // The stand-in is on this machine and speaks plain HTTP.
             "--download-allow-private=true".to_owned(),
+            // Who looks on does not want to wait.
+            "--reconcile-after=1s".to_owned(),
         ];
         let config = ServeArgs::from_flags(flags.into_iter().chain(magic_hour.flags()))?.read([], false)?;
         debug_assert_eq!(config.log_format, LogFormat::Json);

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use chrono::TimeDelta;
-use reqwest::StatusCode;
+use reqwest::{Method, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -15,7 +15,7 @@ use super::stage::Stage;
 use crate::clock::Clock;
 use crate::event::{Action, EventType};
 use crate::query;
-use crate::render::Kind;
+use crate::render::{Kind, Status};
 use crate::standin::account::{Outcome, Sent};
 use crate::standin::life::{self, Life};
 use crate::standin::media;
@@ -26,7 +26,7 @@ use crate::standin::sender::{Answer, Delivery};
 /// How long anything in the story may take.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Tells the story of one render. An error is the first thing that did not go as it should.
+/// Tells the story of two renders: of one webhooks tell, of the other nobody but who asks. An error is the first thing that did not go as it should.
 pub(super) async fn tell(stage: &Stage) -> anyhow::Result<()> {
     earlier_renders(stage).await?;
     let id = format!("demo-{}", Uuid::new_v4().simple());
@@ -51,6 +51,44 @@ pub(super) async fn tell(stage: &Stage) -> anyhow::Result<()> {
 
     say("application", format!("GET /renders/{id}"));
     println!("{again:#}");
+    find_a_cancelation(stage).await
+}
+
+/// A render that is canceled in the queue: no webhook tells of that.
+async fn find_a_cancelation(stage: &Stage) -> anyhow::Result<()> {
+    let id = format!("demo-{}", Uuid::new_v4().simple());
+    stage.magic_hour.begin(Plan::new(Kind::Video, &id, Life::queued()))?;
+    say("magic hour", format!("another video is ordered, {id}"));
+    let announcement = json!({"kind": Kind::Video, "external_id": "order-17"});
+    say("application", format!("PUT /renders/{id} {announcement}"));
+    let url = stage.at(&format!("/renders/{id}"))?;
+    let answer = stage.client.put(url).bearer_auth(&stage.token).json(&announcement).send().await?;
+    say("renderhook", answer.status().as_str());
+    ensure!(answer.status() == StatusCode::CREATED, "the announcement was answered with {}", answer.status());
+    say_found(stage, &id, Status::Queued).await?;
+
+    ensure!(stage.magic_hour.turn(&id, life::Stage::Canceled), "the stand-in has lost {id}");
+    say("magic hour", "somebody cancels it, and there is no webhook of that");
+    say_found(stage, &id, Status::Canceled).await
+}
+
+/// Waits until a render has this status, by a poll.
+async fn say_found(stage: &Stage, id: &str, status: Status) -> anyhow::Result<()> {
+    let find = async {
+        loop {
+            let render = render(stage, id, "").await?.context("the render is gone")?;
+            if render["status"] == status.as_str() {
+                return anyhow::Ok(render);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let found = tokio::time::timeout(PATIENCE, find).await;
+    let render = found.with_context(|| format!("nobody has found out that {id} is {status}"))??;
+    let transition = render["transitions"].as_array().and_then(|all| all.last()).context("no transition")?;
+    ensure!(transition["source"] == "poll", "{status} was told by {}", transition["source"]);
+    let calls = stage.magic_hour.count(&Method::GET, id);
+    say("", format!("it is {:?}, as a poll found out (calls so far: {calls})", status.as_str()));
     Ok(())
 }
 

@@ -15,12 +15,12 @@ use renderhook::fetch::guard::Guard;
 use renderhook::queue::{self, Claimed, Room};
 use renderhook::record::{self, Word};
 use renderhook::render::Kind;
+use renderhook::shutdown::Shutdown;
 use renderhook::store::Store;
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::app::video;
@@ -148,13 +148,13 @@ impl Bench {
     /// One attempt at the file of a render, to its end.
     pub(crate) async fn attempt(&self, id: &str) -> Row {
         let claimed = self.claim(id).await;
-        self.downloader.carry(claimed, &CancellationToken::new()).await;
+        self.downloader.carry(claimed, &Shutdown::default()).await;
         self.row(id).await
     }
 
     /// An attempt beside the test, which can be stopped.
-    pub(crate) async fn begin(&self, id: &str) -> (JoinHandle<()>, CancellationToken) {
-        let (claimed, downloader, stop) = (self.claim(id).await, self.downloader.clone(), CancellationToken::new());
+    pub(crate) async fn begin(&self, id: &str) -> (JoinHandle<()>, Shutdown) {
+        let (claimed, downloader, stop) = (self.claim(id).await, self.downloader.clone(), Shutdown::default());
         let told = stop.clone();
         (tokio::spawn(async move { Box::pin(downloader.carry(claimed, &told)).await }), stop)
     }
@@ -179,10 +179,7 @@ impl Bench {
 
     /// What is in the store beside objects: parts that are being written or were left.
     pub(crate) fn unfinished(&self) -> Vec<String> {
-        let mut names = Vec::new();
-        collect(&self.root, &mut names);
-        names.retain(|name| is_unfinished(name));
-        names
+        unfinished(&self.root)
     }
 
     /// Asserts that no part is left. The S3 server removes what came of a broken request once it notices the break, which
@@ -228,8 +225,16 @@ pub(crate) fn fetcher(max_bytes: u64) -> Fetcher {
     Fetcher::new(Guard::new(Vec::new(), true), max_bytes).unwrap().with_patience(SILENCE)
 }
 
+/// What is below `root` beside objects: parts that are being written or were left.
+pub(crate) fn unfinished(root: &Path) -> Vec<String> {
+    let mut names = Vec::new();
+    collect(root, &mut names);
+    names.retain(|name| is_unfinished(name));
+    names
+}
+
 /// Whether this is the name of a part: of a folder's, or of the S3 server's.
-pub(crate) fn is_unfinished(name: &str) -> bool {
+fn is_unfinished(name: &str) -> bool {
     name.rsplit('.').next() == Some("part") || name.starts_with(".upload") || name.starts_with(".tmp")
 }
 

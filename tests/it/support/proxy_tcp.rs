@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 /// What is asked of an S3 server in the course of an upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +53,8 @@ pub(crate) enum Fault {
     Lost,
     /// Silence.
     Hang,
+    /// Silence until [`Proxy::heal`], and then the server does it.
+    Hold,
 }
 
 #[derive(Debug, Default)]
@@ -66,13 +69,15 @@ pub(crate) struct Proxy {
     /// Where it listens.
     pub(crate) address: SocketAddr,
     state: Arc<Mutex<State>>,
+    faulty: watch::Sender<bool>,
 }
 
 impl Proxy {
     /// Starts it before `server`.
     pub(crate) async fn start(server: SocketAddr) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let proxy = Self { address: listener.local_addr().unwrap(), state: Arc::default() };
+        let proxy =
+            Self { address: listener.local_addr().unwrap(), state: Arc::default(), faulty: watch::Sender::default() };
         let listening = proxy.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -91,11 +96,18 @@ impl Proxy {
     /// From now on `call` fails so, however often it is made.
     pub(crate) fn fail(&self, call: Call, fault: Fault) {
         self.state().faults.push((call, fault));
+        self.faulty.send_replace(true);
     }
 
     /// From now on nothing fails.
     pub(crate) fn heal(&self) {
         self.state().faults.clear();
+        self.faulty.send_replace(false);
+    }
+
+    async fn healed(&self) {
+        // OK because the proxy that heals it is there for as long as its connections.
+        let _ = self.faulty.subscribe().wait_for(|faulty| !faulty).await;
     }
 
     /// What was asked so far.
@@ -140,6 +152,7 @@ impl Proxy {
             }
             Some(Fault::Reset) => return Ok(()),
             Some(Fault::Hang) => return std::future::pending().await,
+            Some(Fault::Hold) => self.healed().await,
             Some(Fault::Lost) | None => {}
         }
         let mut upstream = TcpStream::connect(server).await?;
@@ -147,7 +160,7 @@ impl Proxy {
         upstream.write_all(&body).await?;
         let mut answer = Vec::new();
         upstream.read_to_end(&mut answer).await?;
-        if fault.is_none() {
+        if fault != Some(Fault::Lost) {
             client.get_mut().write_all(&answer).await?;
         }
         Ok(())

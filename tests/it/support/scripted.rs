@@ -101,6 +101,7 @@ struct State {
     asked: Vec<Asked>,
     under_way: usize,
     peak: usize,
+    sent: usize,
 }
 
 /// The server. Every path is the same file.
@@ -193,6 +194,11 @@ impl Origin {
     /// How many answers were under way at once at most.
     pub(crate) fn peak(&self) -> usize {
         self.state().peak
+    }
+
+    /// How many bytes of bodies have gone out so far.
+    pub(crate) fn sent(&self) -> usize {
+        self.state().sent
     }
 
     /// Waits until so many requests have come.
@@ -288,6 +294,7 @@ impl Origin {
                 tokio::task::yield_now().await;
             }
             sent += piece;
+            self.state().sent += piece;
         }
         if matches!(step.length, Length::Chunked) && step.cut.is_none() {
             write.write_all(b"0\r\n\r\n").await?;

@@ -22,3 +22,20 @@ where
         assert!(Instant::now() < deadline, "gave up waiting: {what}");
     }
 }
+
+/// Asks what is still otherwise than it should be, until nothing is; gives up after three times [`PATIENCE`] and tells it.
+pub(crate) async fn settled<F>(mut differences: impl FnMut() -> F)
+where
+    F: Future<Output = Vec<String>>,
+{
+    let deadline = Instant::now() + 3 * PATIENCE;
+    let mut tick = interval(Duration::from_millis(200));
+    loop {
+        tick.tick().await;
+        let differences = differences().await;
+        if differences.is_empty() {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{} things differ:\n{}", differences.len(), differences.join("\n"));
+    }
+}
