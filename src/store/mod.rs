@@ -105,7 +105,7 @@ impl Store {
     ) -> Result<Upload, StoreError> {
         Ok(match self {
             Self::Folder(folder) => Upload::Folder(folder.begin(key, token).await?),
-            Self::Bucket(bucket) => Upload::Bucket(bucket.begin(key, content_type, at_most)),
+            Self::Bucket(bucket) => Upload::Bucket(Box::new(bucket.begin(key, content_type, at_most))),
         })
     }
 
@@ -120,7 +120,7 @@ impl Store {
     ) -> Result<Upload, StoreError> {
         Ok(match self {
             Self::Folder(folder) => Upload::Folder(folder.go_on(key, upload, bytes, token).await?),
-            Self::Bucket(bucket) => Upload::Bucket(bucket.go_on(key, content_type, upload, bytes)?),
+            Self::Bucket(bucket) => Upload::Bucket(Box::new(bucket.go_on(key, content_type, upload, bytes)?)),
         })
     }
 
@@ -161,7 +161,7 @@ pub enum Upload {
     /// Into a folder.
     Folder(folder_upload::FolderUpload),
     /// Into a bucket.
-    Bucket(bucket_upload::BucketUpload),
+    Bucket(Box<bucket_upload::BucketUpload>),
 }
 
 impl Upload {
