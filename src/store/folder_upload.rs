@@ -14,7 +14,7 @@ use tokio::fs;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::PART_BYTES;
-use super::folder::{Place, gone};
+use super::place::{Place, gone};
 
 /// How much is written at once: enough for the handing over to another thread to cost little, and so little that the
 /// bytes are still in the processor's caches when they are written.
