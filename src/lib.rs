@@ -16,6 +16,7 @@
 
 // The way of an event.
 pub mod api;
+mod body;
 pub mod event;
 pub mod receive;
 pub mod record;

@@ -9,16 +9,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
-use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use crate::answer::{Message, Refusal};
+use crate::body;
 use crate::clock::Clock;
 use crate::database::{Database, REQUEST};
 use crate::event::{self, Event, EventType};
@@ -30,8 +28,6 @@ use crate::verify::{
     Delivery, Rejection, SIGNATURE_HEADER, Seal, Stale, TIMESTAMP_HEADER, Verdict, Verified, Verifier,
 };
 
-/// How long a body may take to arrive.
-const BODY: Duration = Duration::from_secs(4);
 /// How long the whole may take. The steps' own deadlines end before it; it is for what they do not foresee.
 const HANDLER: Duration = Duration::from_secs(8);
 /// How often it is said what to do about stale deliveries.
@@ -88,21 +84,10 @@ impl Receiver {
             return Err(self.too_large());
         }
         let seal = seal(&head.headers).map_err(rejected)?;
-        let body = self.body(body).await?;
+        let body = body::whole(body, self.max_body_bytes, || self.too_large()).await?;
         match self.verifier.verify(&seal, body, self.clock.now()).map_err(rejected)? {
             Verdict::Fresh(verified) => self.believe(verified).await,
             Verdict::Stale(stale) => self.doubt(stale).await,
-        }
-    }
-
-    async fn body(&self, body: Body) -> Result<Bytes, Refusal> {
-        match timeout(BODY, Limited::new(body, self.max_body_bytes).collect()).await {
-            Ok(Ok(body)) => Ok(body.to_bytes()),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(self.too_large()),
-            Ok(Err(_)) => Err(Refusal::bad_request("the body ended before it was whole: send it again")),
-            Err(_elapsed) => {
-                Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, "the body did not arrive within 4 s: send it again"))
-            }
         }
     }
 

@@ -1,30 +1,25 @@
 //! `PUT /renders/{id}`: an application says which render it has started, and what it calls it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
-use tokio::time::timeout;
 use utoipa::ToSchema;
 
 use super::{Renders, one_of, unknown_render};
 use crate::answer::{Guarded, Message, Refusal};
+use crate::body;
 use crate::database::REQUEST;
 use crate::query::{self, Render};
 use crate::render::{ExternalId, Kind, RenderId};
 use crate::track::{self, Announcement, Naming, Tracked};
 
-/// How long a body may take to arrive.
-const PATIENCE: Duration = Duration::from_secs(4);
 /// The largest metadata, in bytes of JSON without blanks.
 const LARGEST_METADATA: usize = 16 << 10;
 /// The largest body: room for metadata that is written with blanks and escapes.
@@ -57,7 +52,7 @@ pub async fn put(
 ) -> Result<(StatusCode, Json<Render>), Refusal> {
     let id = id.ok().and_then(|Path(id)| id.parse::<RenderId>().ok());
     let id = id.ok_or_else(|| Refusal::bad_request("a render's id is 1 to 255 bytes of text without U+0000"))?;
-    let announcement = read(&whole(body).await?)?;
+    let announcement = read(&body::whole(body, LARGEST, too_large).await?)?;
     let (database, pool) = (&renders.database, renders.database.pool());
     let tracked = track::track(pool, &id, &announcement, renders.clock.now());
     let status = match database.within(REQUEST, tracked).await? {
@@ -74,18 +69,9 @@ fn other_kind(kind: Kind) -> Refusal {
     Refusal::new(StatusCode::CONFLICT, message)
 }
 
-async fn whole(body: Body) -> Result<Bytes, Refusal> {
-    match timeout(PATIENCE, Limited::new(body, LARGEST).collect()).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            let message = format!("the body is larger than {LARGEST} bytes: send less `metadata`");
-            Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message))
-        }
-        Ok(Err(_)) => Err(Refusal::bad_request("the body ended before it was whole: send it again")),
-        Err(_elapsed) => {
-            Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, "the body did not arrive within 4 s: send it again"))
-        }
-    }
+fn too_large() -> Refusal {
+    let message = format!("the body is larger than {LARGEST} bytes: send less `metadata`");
+    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message)
 }
 
 /// What an application says of a render.
