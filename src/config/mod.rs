@@ -4,6 +4,8 @@
 //! [`Mistakes`], so that all of them are told at once. Every secret may come as `NAME_FILE` instead, and none of them is
 //! ever shown: neither in `--help` nor in a mistake.
 
+mod api;
+mod clouds;
 mod read;
 mod serve;
 mod shown;

@@ -59,6 +59,11 @@ pub(super) fn given(text: Option<&str>) -> Option<&str> {
     text.filter(|text| !text.is_empty())
 }
 
+/// A text with a default: an empty variable counts as not set.
+pub(super) fn or<'a>(text: &'a str, default: &'a str) -> &'a str {
+    given(Some(text)).unwrap_or(default)
+}
+
 /// A value that parses, or a mistake that says what would.
 pub(super) fn parsed<T: FromStr>(name: &'static str, text: &str, expected: &str, mistakes: &mut Mistakes) -> Option<T> {
     let value = text.trim().parse().ok();

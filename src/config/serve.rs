@@ -1,17 +1,16 @@
 //! The settings of `serve`.
 
-use std::collections::HashMap;
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::time::Duration;
 
 use clap::{Args, FromArgMatches, ValueEnum};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use super::read::{self, Mistakes};
-use super::{DatabaseArgs, ListenArgs, SecretArgs};
+use super::api::ApiArgs;
+use super::read::{self, Mistakes, or};
+use super::{DatabaseArgs, ListenArgs, SecretArgs, clouds};
 use crate::bearer::Bearers;
 use crate::fetch::guard::{Guard, HostSuffix};
 use crate::magic_hour::MagicHour;
@@ -70,27 +69,8 @@ pub struct ServeArgs {
     /// How long a worker's claim to a download lasts unless it is renewed
     #[arg(long, env = "DOWNLOAD_LEASE", value_name = "TIME", default_value = "60s")]
     download_lease: String,
-    /// Magic Hour's API key: with it, what no webhook tells is asked for, and fresh URLs
-    #[arg(long, env = "MAGIC_HOUR_API_KEY", value_name = "KEY", hide_env_values = true)]
-    magic_hour_api_key: Option<SecretString>,
-    /// A file that holds `MAGIC_HOUR_API_KEY`
-    #[arg(long, env = "MAGIC_HOUR_API_KEY_FILE", value_name = "PATH")]
-    magic_hour_api_key_file: Option<OsString>,
-    /// Magic Hour's API; may carry a path
-    #[arg(long, env = "MAGIC_HOUR_API_URL", value_name = "URL", default_value = "https://api.magichour.ai")]
-    magic_hour_api_url: String,
-    /// The silence about an unfinished render before Magic Hour is asked about it
-    #[arg(long, env = "RECONCILE_AFTER", value_name = "TIME", default_value = "5m")]
-    reconcile_after: String,
-    /// The longest time between two questions about an unfinished render
-    #[arg(long, env = "RECONCILE_MAX_INTERVAL", value_name = "TIME", default_value = "1h")]
-    reconcile_max_interval: String,
-    /// Questions a second at most, of all renders and processes together
-    #[arg(long, env = "RECONCILE_RATE", value_name = "NUMBER", default_value = "5")]
-    reconcile_rate: String,
-    /// Deletes a project at Magic Hour once all its files are stored and proven; needs the key, cannot be undone
-    #[arg(long, env = "DELETE_AFTER_STORE", value_name = "BOOL", default_value = "false", num_args = 0..=1, default_missing_value = "true")]
-    delete_after_store: String,
+    #[command(flatten)]
+    api: ApiArgs,
     /// How long raw bodies of deliveries are kept
     #[arg(long, env = "EVENT_RETENTION", value_name = "TIME", default_value = "30d")]
     event_retention: String,
@@ -206,14 +186,7 @@ impl ServeArgs {
         if event_retention.is_some_and(|retention| retention > LONGEST_RETENTION) {
             mistakes.note("EVENT_RETENTION", "must be 100 years at most");
         }
-        let magic_hour = self.magic_hour(&mut mistakes);
-        let schedule = self.schedule(&mut mistakes);
-        let reconcile_gap = self.reconcile_gap(&mut mistakes);
-        let delete = or(&self.delete_after_store, "false");
-        let delete_after_store = read::parsed("DELETE_AFTER_STORE", delete, "true or false", &mut mistakes);
-        if delete_after_store == Some(true) && magic_hour.is_none() {
-            mistakes.note("DELETE_AFTER_STORE", "needs MAGIC_HOUR_API_KEY");
-        }
+        let api = self.api.read(&mut mistakes);
         let log_format = self.log_format(terminal, &mut mistakes);
         let Some(store) = store else { return Err(mistakes) };
         mistakes.or(Config {
@@ -228,10 +201,10 @@ impl ServeArgs {
             download_max_bytes,
             download_max_attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
             download_lease: download_lease.unwrap_or_default(),
-            magic_hour,
-            schedule,
-            reconcile_gap,
-            delete_after_store: delete_after_store.unwrap_or(false),
+            magic_hour: api.magic_hour,
+            schedule: api.schedule,
+            reconcile_gap: api.gap,
+            delete_after_store: api.deletes,
             event_retention: event_retention.unwrap_or_default(),
             log_format,
         })
@@ -243,8 +216,8 @@ impl ServeArgs {
         Neighbours {
             database_url: unmistaken(|mistakes| self.database.read(mistakes)),
             store: unmistaken(|mistakes| self.store(environment, mistakes)).flatten(),
-            api_url: self.api_url(&mut Mistakes::default()),
-            api_key: unmistaken(|mistakes| self.api_key(mistakes)),
+            api_url: self.api.url(&mut Mistakes::default()),
+            api_key: unmistaken(|mistakes| self.api.key(mistakes)),
             tolerance: read::duration(TOLERANCE, or(&self.signature_tolerance, "5m"), &mut Mistakes::default()),
         }
     }
@@ -255,7 +228,7 @@ impl ServeArgs {
             mistakes.note(NAME, "is required: s3://bucket/prefix, gs://…, az://… or file:///dir");
             return None;
         };
-        let variables = cloud_variables(environment, mistakes);
+        let variables = clouds::variables(environment, mistakes);
         let url: Url = read::parsed(NAME, url, "a URL such as s3://bucket/prefix or file:///dir", mistakes)?;
         Store::at(&url, &variables).map_err(|error| mistakes.note(NAME, error.to_string())).ok()
     }
@@ -270,54 +243,6 @@ impl ServeArgs {
         // OK to trim here, since a header's value never begins or ends with a blank.
         let trimmed: Vec<_> = tokens.iter().map(|token| SecretString::from(token.expose_secret().trim())).collect();
         Tokens::Any(Bearers::new(&trimmed))
-    }
-
-    fn magic_hour(&self, mistakes: &mut Mistakes) -> Option<MagicHour> {
-        let (url, key) = (self.api_url(mistakes), self.api_key(mistakes)?);
-        let magic_hour = MagicHour::new(url?, key);
-        magic_hour.map_err(|_| mistakes.note(API_URL, "no HTTPS client can be made on this machine")).ok()
-    }
-
-    fn api_url(&self, mistakes: &mut Mistakes) -> Option<Url> {
-        let url = or(&self.magic_hour_api_url, "https://api.magichour.ai");
-        let url: Url = read::parsed(API_URL, url, "a URL such as https://api.magichour.ai", mistakes)?;
-        let usable = matches!(url.scheme(), "http" | "https") && url.username().is_empty() && url.query().is_none();
-        if !usable {
-            mistakes.note(API_URL, "must be an http or https URL without a user and a query");
-        }
-        usable.then_some(url)
-    }
-
-    fn api_key(&self, mistakes: &mut Mistakes) -> Option<SecretString> {
-        let file = self.magic_hour_api_key_file.as_deref();
-        read::optional("MAGIC_HOUR_API_KEY", self.magic_hour_api_key.as_ref(), file, mistakes)
-    }
-
-    fn schedule(&self, mistakes: &mut Mistakes) -> Schedule {
-        let (after, longest) = ("RECONCILE_AFTER", "RECONCILE_MAX_INTERVAL");
-        let schedule = Schedule {
-            after: read::duration(after, or(&self.reconcile_after, "5m"), mistakes).unwrap_or(SHORTEST_SILENCE),
-            longest: read::duration(longest, or(&self.reconcile_max_interval, "1h"), mistakes)
-                .unwrap_or(LONGEST_SILENCE),
-        };
-        if !(SHORTEST_SILENCE..=LONGEST_SILENCE).contains(&schedule.after) {
-            mistakes.note(after, "must be from 1s to 24h");
-        }
-        if schedule.longest < schedule.after || schedule.longest > LONGEST_SILENCE {
-            mistakes.note(longest, "must be RECONCILE_AFTER at least, and 24h at most");
-        }
-        schedule
-    }
-
-    fn reconcile_gap(&self, mistakes: &mut Mistakes) -> Duration {
-        const NAME: &str = "RECONCILE_RATE";
-        const EXPECTED: &str = "a number of questions a second from 0.01 to 1000, such as 5";
-        let rate: Option<f64> = read::parsed(NAME, or(&self.reconcile_rate, "5"), EXPECTED, mistakes);
-        if rate.is_some_and(|rate| !(0.01..=1000.0).contains(&rate)) {
-            mistakes.note(NAME, format!("must be {EXPECTED}"));
-            return Duration::default();
-        }
-        Duration::from_secs(1).div_f64(rate.unwrap_or(1.0))
     }
 
     fn guard(&self, mistakes: &mut Mistakes) -> Guard {
@@ -348,18 +273,10 @@ impl ServeArgs {
     }
 }
 
-const API_URL: &str = "MAGIC_HOUR_API_URL";
 const TOLERANCE: &str = "SIGNATURE_TOLERANCE";
-
-/// An empty variable counts as not set.
-fn or<'a>(text: &'a str, default: &'a str) -> &'a str {
-    read::given(Some(text)).unwrap_or(default)
-}
 
 const SHORTEST_LEASE: Duration = Duration::from_secs(1);
 const LONGEST_LEASE: Duration = Duration::from_hours(1);
-const SHORTEST_SILENCE: Duration = Duration::from_secs(1);
-const LONGEST_SILENCE: Duration = Duration::from_hours(24);
 const LONGEST_RETENTION: Duration = Duration::from_hours(100 * 366 * 24);
 
 /// More than anyone means.
@@ -371,36 +288,6 @@ fn count(name: &'static str, text: &str, least: usize, mistakes: &mut Mistakes) 
         mistakes.note(name, format!("must be a whole number from {least} to {MOST}"));
     }
     number.unwrap_or(least)
-}
-
-/// Variables whose own names end in `_FILE`: the clouds read these files themselves.
-const FILES_OF_THE_CLOUDS: [&str; 4] = [
-    "AWS_WEB_IDENTITY_TOKEN_FILE",
-    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
-    "AWS_SHARED_CREDENTIALS_FILE",
-    "AZURE_FEDERATED_TOKEN_FILE",
-];
-
-/// The clouds' settings, with those that came as `NAME_FILE` read in.
-fn cloud_variables(
-    environment: impl IntoIterator<Item = (String, String)>,
-    mistakes: &mut Mistakes,
-) -> HashMap<String, String> {
-    let clouds = ["AWS_", "AZURE_", "GOOGLE_"];
-    let given = environment
-        .into_iter()
-        .filter(|(name, value)| !value.is_empty() && clouds.iter().any(|cloud| name.starts_with(cloud)));
-    let is_ours = |name: &str| name.ends_with("_FILE") && !FILES_OF_THE_CLOUDS.contains(&name);
-    let (files, mut variables): (HashMap<_, _>, HashMap<_, _>) = given.partition(|(name, _)| is_ours(name));
-    for (name, path) in files {
-        let plain = name.trim_end_matches("_FILE");
-        if variables.contains_key(plain) {
-            mistakes.note(plain.to_owned(), format!("is set, and {name} as well: set one of them"));
-        }
-        let secret = read::secret_file(plain, Path::new(&path), mistakes);
-        variables.extend(secret.map(|secret| (plain.to_owned(), secret.expose_secret().to_owned())));
-    }
-    variables
 }
 
 #[cfg(test)]
@@ -485,22 +372,5 @@ mod tests {
         assert_eq!(listen(&["--port=3000"]), "0.0.0.0:3000");
         assert_eq!(listen(&["--port=3000", "--listen-addr=127.0.0.1:1"]), "127.0.0.1:1");
         assert_eq!(listen(&["--port=", "--listen-addr="]), "0.0.0.0:8080");
-    }
-
-    #[test]
-    fn a_clouds_secret_may_come_as_a_file() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), "hush\n").unwrap();
-        let path = file.path().to_str().unwrap().to_owned();
-        let environment = [
-            ("AWS_SECRET_ACCESS_KEY_FILE".to_owned(), path),
-            ("AWS_WEB_IDENTITY_TOKEN_FILE".to_owned(), "/somewhere".to_owned()),
-            ("HOME".to_owned(), "/root".to_owned()),
-        ];
-        let mut mistakes = Mistakes::default();
-        let variables = cloud_variables(environment, &mut mistakes);
-        assert_eq!(variables.get("AWS_SECRET_ACCESS_KEY").map(String::as_str), Some("hush"));
-        assert_eq!(variables.get("AWS_WEB_IDENTITY_TOKEN_FILE").map(String::as_str), Some("/somewhere"));
-        assert_eq!(variables.len(), 2);
     }
 }

@@ -6,10 +6,12 @@
 mod archive;
 mod file;
 mod list;
+mod one;
 mod render;
 mod row;
 
 pub use self::archive::Archive;
 pub use self::file::{File, StoredFile, file};
 pub use self::list::{Cursor, Filter, InvalidCursor, Line, Page, list, newest};
-pub use self::render::{Render, render};
+pub use self::one::render;
+pub use self::render::Render;

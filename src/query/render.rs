@@ -3,13 +3,10 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sqlx::PgPool;
 use utoipa::ToSchema;
 
 use super::archive::Archive;
-use super::row::told;
-use crate::render::{Kind, RenderId, Status};
-use crate::store::Store;
+use crate::render::{Kind, Status};
 
 /// A render, as every answer tells it.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -152,12 +149,6 @@ pub(super) struct Figure {
     status: Option<String>,
     source: Source,
     at: DateTime<Utc>,
-}
-
-/// Reads a render with its downloads and transitions; `None` if nobody has told of it.
-pub async fn render(pool: &PgPool, store: &Store, id: &RenderId) -> sqlx::Result<Option<Render>> {
-    let row = told!("renders", "WHERE r.id = $1", id.as_str()).fetch_optional(pool).await?;
-    Ok(row.map(|row| row.shown(store)))
 }
 
 impl Render {

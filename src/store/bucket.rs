@@ -17,19 +17,15 @@ use object_store::multipart::MultipartStore;
 use object_store::path::Path;
 use object_store::signer::{Method, Signer};
 use object_store::{
-    Attribute, Attributes, ClientOptions, Error, GetOptions, GetRange, ObjectStore, ObjectStoreExt, ObjectStoreScheme,
-    PutMultipartOptions, PutOptions, PutPayload, RetryConfig,
+    ClientOptions, Error, GetOptions, GetRange, ObjectStore, ObjectStoreExt, ObjectStoreScheme, PutMultipartOptions,
+    PutOptions, PutPayload, RetryConfig,
 };
 use url::Url;
 use uuid::Uuid;
 
-use super::bucket_upload::{BucketUpload, ended};
-use super::multipart::{Kept, Multipart, Way};
-use super::{LINK_LIFETIME, PART_BYTES};
+use super::LINK_LIFETIME;
+use super::multipart::{Kept, Way, ended};
 use crate::key::ObjectKey;
-
-/// Parts of one upload at most, as S3 and Google Cloud Storage have it.
-const MOST_PARTS: u64 = 10_000;
 
 /// How long one request may take, a whole part included.
 const REQUEST: Duration = Duration::from_mins(2);
@@ -39,7 +35,7 @@ const REQUEST: Duration = Duration::from_mins(2);
 pub struct Bucket {
     objects: Arc<dyn ObjectStore>,
     /// How an upload is gone on with; `None` where none that can be gone on with carries a content type.
-    parts: Option<Arc<dyn MultipartStore>>,
+    pub(super) parts: Option<Arc<dyn MultipartStore>>,
     signer: Arc<dyn Signer>,
     prefix: Path,
     address: Url,
@@ -95,7 +91,7 @@ impl Bucket {
         Self { objects: store.clone(), parts: Some(store.clone()), signer: store, prefix, address }
     }
 
-    fn path(&self, key: &ObjectKey) -> Path {
+    pub(super) fn path(&self, key: &ObjectKey) -> Path {
         // OK because a key's parts hold none of the characters that `Path` would escape.
         key.as_str().split('/').fold(self.prefix.clone(), Path::join)
     }
@@ -124,32 +120,10 @@ impl Bucket {
         Ok(self.objects.get_opts(&self.path(key), options).await?.into_stream())
     }
 
-    /// Goes on with an upload that an earlier worker began. Its parts are where that worker's were, since both cut the
-    /// same file on the same grid.
-    pub(super) fn go_on(
-        &self,
-        key: &ObjectKey,
-        content_type: &str,
-        upload: &str,
-        bytes: u64,
-    ) -> Result<BucketUpload, Error> {
-        let kept = Kept::read(upload)?;
-        let Some(parts) = self.parts.clone().filter(|_| kept.bytes() == bytes) else {
-            return Err(Error::Generic { store: "bucket", source: "the kept parts are not the kept length".into() });
-        };
-        let fresh = BucketUpload::new(self.clone(), self.path(key), typed(content_type), kept.part_bytes, u64::MAX);
-        Ok(fresh.with(Multipart::go_on(parts, self.path(key), kept)))
-    }
-
     pub(super) async fn discard(&self, key: &ObjectKey, upload: &str) -> Result<(), Error> {
         // OK that what is no upload of a bucket is left alone: it is another store's.
         let (Ok(kept), Some(parts)) = (Kept::read(upload), &self.parts) else { return Ok(()) };
         ended(parts.abort_multipart(&self.path(key), &kept.id).await)
-    }
-
-    /// Begins a file of at most so many bytes.
-    pub(super) fn begin(&self, key: &ObjectKey, content_type: &str, at_most: u64) -> BucketUpload {
-        BucketUpload::new(self.clone(), self.path(key), typed(content_type), part_bytes(at_most), at_most)
     }
 
     pub(super) async fn begin_multipart(&self, path: &Path, options: PutMultipartOptions) -> Result<Way, Error> {
@@ -167,16 +141,6 @@ impl Bucket {
     }
 }
 
-fn typed(content_type: &str) -> Attributes {
-    Attributes::from_iter([(Attribute::ContentType, content_type.to_owned())])
-}
-
-/// The length of the parts of a file of at most so many bytes: longer than usual only where there would be too many.
-fn part_bytes(at_most: u64) -> usize {
-    let least = at_most.div_ceil(MOST_PARTS).next_multiple_of(1 << 20);
-    usize::try_from(least).unwrap_or(usize::MAX).max(PART_BYTES)
-}
-
 fn client() -> ClientOptions {
     ClientOptions::new().with_timeout(REQUEST).with_connect_timeout(Duration::from_secs(5))
 }
@@ -184,26 +148,4 @@ fn client() -> ClientOptions {
 /// A few tries within an attempt; what is down for longer is for the next attempt.
 fn retries() -> RetryConfig {
     RetryConfig { max_retries: 3, retry_timeout: Duration::from_mins(1), ..RetryConfig::default() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_of_any_length_has_no_more_parts_than_a_store_takes() {
-        let usual = PART_BYTES as u64;
-        for (at_most, expected) in [
-            (0, usual),
-            (usual, usual),
-            (20 << 30, usual),
-            (usual * MOST_PARTS, usual),
-            (usual * MOST_PARTS + 1, 9 << 20),
-            (5 << 40, 525 << 20),
-        ] {
-            let part = part_bytes(at_most) as u64;
-            assert_eq!(part, expected, "{at_most}");
-            assert!(at_most.div_ceil(part) <= MOST_PARTS, "{at_most}");
-        }
-    }
 }

@@ -7,13 +7,18 @@
 
 use bytes::{Bytes, BytesMut};
 use object_store::path::Path;
-use object_store::{Attributes, Error, PutMultipartOptions, PutOptions, PutPayload};
+use object_store::{Attribute, Attributes, Error, PutMultipartOptions, PutOptions, PutPayload};
 
+use super::PART_BYTES;
 use super::bucket::Bucket;
-use super::multipart::{Kept, Multipart};
+use super::multipart::{Kept, Multipart, ended};
+use crate::key::ObjectKey;
 
 /// Parts of one file that are on their way at once, beside the one that is being filled.
 const PARTS_IN_FLIGHT: usize = 1;
+
+/// Parts of one upload at most, as S3 and Google Cloud Storage have it.
+const MOST_PARTS: u64 = 10_000;
 
 /// A file that is being written.
 #[derive(Debug)]
@@ -28,6 +33,30 @@ pub struct BucketUpload {
     /// What is filled next.
     spare: Option<BytesMut>,
     upload: Option<Multipart>,
+}
+
+impl Bucket {
+    /// Begins a file of at most so many bytes.
+    pub(super) fn begin(&self, key: &ObjectKey, content_type: &str, at_most: u64) -> BucketUpload {
+        BucketUpload::new(self.clone(), self.path(key), typed(content_type), part_bytes(at_most), at_most)
+    }
+
+    /// Goes on with an upload that an earlier worker began. Its parts are where that worker's were, since both cut the
+    /// same file on the same grid.
+    pub(super) fn go_on(
+        &self,
+        key: &ObjectKey,
+        content_type: &str,
+        upload: &str,
+        bytes: u64,
+    ) -> Result<BucketUpload, Error> {
+        let kept = Kept::read(upload)?;
+        let Some(parts) = self.parts.clone().filter(|_| kept.bytes() == bytes) else {
+            return Err(Error::Generic { store: "bucket", source: "the kept parts are not the kept length".into() });
+        };
+        let fresh = BucketUpload::new(self.clone(), self.path(key), typed(content_type), kept.part_bytes, u64::MAX);
+        Ok(fresh.with(Multipart::go_on(parts, self.path(key), kept)))
+    }
 }
 
 impl BucketUpload {
@@ -127,11 +156,34 @@ impl BucketUpload {
     }
 }
 
-/// What the end of an upload came to.
-pub(super) fn ended(aborted: Result<(), Error>) -> Result<(), Error> {
-    match aborted {
-        // It is gone; or it is not for us to end, now or later, and the bucket's lifecycle rule's to clear.
-        Err(Error::NotFound { .. } | Error::PermissionDenied { .. } | Error::Unauthenticated { .. }) => Ok(()),
-        aborted => aborted,
+fn typed(content_type: &str) -> Attributes {
+    Attributes::from_iter([(Attribute::ContentType, content_type.to_owned())])
+}
+
+/// The length of the parts of a file of at most so many bytes: longer than usual only where there would be too many.
+fn part_bytes(at_most: u64) -> usize {
+    let least = at_most.div_ceil(MOST_PARTS).next_multiple_of(1 << 20);
+    usize::try_from(least).unwrap_or(usize::MAX).max(PART_BYTES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_any_length_has_no_more_parts_than_a_store_takes() {
+        let usual = PART_BYTES as u64;
+        for (at_most, expected) in [
+            (0, usual),
+            (usual, usual),
+            (20 << 30, usual),
+            (usual * MOST_PARTS, usual),
+            (usual * MOST_PARTS + 1, 9 << 20),
+            (5 << 40, 525 << 20),
+        ] {
+            let part = part_bytes(at_most) as u64;
+            assert_eq!(part, expected, "{at_most}");
+            assert!(at_most.div_ceil(part) <= MOST_PARTS, "{at_most}");
+        }
     }
 }

@@ -7,7 +7,7 @@
 
 use std::io;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use bytes::Bytes;
 use futures::Stream;
@@ -18,6 +18,7 @@ use url::Url;
 use uuid::Uuid;
 
 use super::folder_upload::FolderUpload;
+use super::place::{PART, Place, gone, remove_parts};
 use crate::key::ObjectKey;
 
 /// A folder that holds objects.
@@ -28,9 +29,6 @@ pub struct Folder {
 
 /// How much of a file is read at once.
 const READ_BYTES: usize = 64 << 10;
-
-/// The end of the name of a file that is still being written.
-const PART: &str = ".part";
 
 impl Folder {
     /// The folder at `root`. It is made when the first object needs it.
@@ -69,8 +67,8 @@ impl Folder {
 
     pub(super) async fn begin(&self, key: &ObjectKey, token: Uuid) -> io::Result<FolderUpload> {
         let place = self.place(key);
-        fs::create_dir_all(&place.folder).await?;
-        remove_parts(&place.folder, &place.prefix).await?;
+        place.make().await?;
+        remove_parts(&place, None).await?;
         let part = place.part(token);
         let file = File::options().write(true).create_new(true).open(&part).await?;
         Ok(FolderUpload::new(file.into_std().await, part, place, 0))
@@ -87,7 +85,7 @@ impl Folder {
         let place = self.place(key);
         let part = place.part(token);
         fs::rename(place.earlier(upload)?, &part).await?;
-        remove_parts_but(&place.folder, &place.prefix, Some(&part)).await?;
+        remove_parts(&place, Some(&part)).await?;
         let mut file = File::options().write(true).open(&part).await?;
         if file.metadata().await?.len() < bytes {
             return Err(io::Error::other("a part of the file that was kept is gone"));
@@ -104,68 +102,14 @@ impl Folder {
     }
 
     fn place(&self, key: &ObjectKey) -> Place {
-        let target = self.path(key);
-        let folder = target.parent().unwrap_or(&self.root).to_owned();
-        Place { target, folder, prefix: format!(".{}.", key.file_name()) }
+        Place::of(self.path(key), key)
     }
-}
-
-/// The names around one object.
-#[derive(Debug)]
-pub(super) struct Place {
-    target: PathBuf,
-    folder: PathBuf,
-    /// What the names of all its parts begin with.
-    prefix: String,
-}
-
-impl Place {
-    fn part(&self, token: Uuid) -> PathBuf {
-        self.folder.join(format!("{}{}{PART}", self.prefix, token.simple()))
-    }
-
-    /// Puts a part that is whole and on the disk in the object's place.
-    pub(super) async fn put(&self, part: &Path) -> io::Result<()> {
-        fs::rename(part, &self.target).await?;
-        // The rename itself is in the folder, which has to reach the disk as well.
-        File::open(&self.folder).await?.sync_all().await
-    }
-
-    /// The part of an earlier writer by its name, which has to be one of this object's.
-    fn earlier(&self, name: &str) -> io::Result<PathBuf> {
-        if name.starts_with(&self.prefix) && name.ends_with(PART) && !name.contains(['/', '\\']) {
-            Ok(self.folder.join(name))
-        } else {
-            Err(io::Error::other("no part of this object"))
-        }
-    }
-}
-
-/// Removes what other writers of the same object left.
-async fn remove_parts(folder: &Path, prefix: &str) -> io::Result<()> {
-    remove_parts_but(folder, prefix, None).await
-}
-
-async fn remove_parts_but(folder: &Path, prefix: &str, mine: Option<&Path>) -> io::Result<()> {
-    let mut entries = fs::read_dir(folder).await?;
-    while let Some(entry) = entries.next_entry().await? {
-        let name = entry.file_name();
-        if Some(entry.path().as_path()) == mine {
-            continue;
-        }
-        if name.to_str().is_some_and(|name| name.starts_with(prefix) && name.ends_with(PART)) {
-            fs::remove_file(entry.path()).await.or_else(gone)?;
-        }
-    }
-    Ok(())
-}
-
-pub(super) fn gone(error: io::Error) -> io::Result<()> {
-    if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::render::Kind;
 

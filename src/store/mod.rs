@@ -8,6 +8,7 @@ mod bucket_upload;
 mod folder;
 mod folder_upload;
 mod multipart;
+mod place;
 
 use std::collections::HashMap;
 use std::ops::Range;

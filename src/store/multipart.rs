@@ -160,3 +160,12 @@ impl Multipart {
         self.way.abort().await
     }
 }
+
+/// What the end of an upload came to.
+pub(super) fn ended(aborted: Result<(), Error>) -> Result<(), Error> {
+    match aborted {
+        // It is gone; or it is not for us to end, now or later, and the bucket's lifecycle rule's to clear.
+        Err(Error::NotFound { .. } | Error::PermissionDenied { .. } | Error::Unauthenticated { .. }) => Ok(()),
+        aborted => aborted,
+    }
+}

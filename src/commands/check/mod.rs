@@ -1,7 +1,7 @@
 //! `renderhook check`: every setting and every neighbour, a line each.
 //!
 //! Guaranteed: nothing is changed but for a probe object, which is written and deleted; no secret is shown; every
-//! neighbour whose settings are right is looked at, also where other settings are wrong, and has [`PATIENCE`] to answer;
+//! neighbour whose settings are right is looked at, also where other settings are wrong, and has a deadline of its own;
 //! the lines stand in the same order each time.
 
 mod neighbours;
