@@ -77,8 +77,12 @@ fn plan(number: usize) -> Plan {
     plan
 }
 
+fn end(plan: &Plan) -> &Stage {
+    plan.life.stages().next_back().unwrap()
+}
+
 fn is_complete(plan: &Plan) -> bool {
-    plan.life.stages().any(|stage| *stage == Stage::Complete)
+    *end(plan) == Stage::Complete
 }
 
 /// How many copies of its webhooks set out.
@@ -210,9 +214,8 @@ impl Day {
         }
         let mut differences = Vec::new();
         for plan in &self.plans {
-            let truth = self.magic_hour.truth(&plan.id).unwrap();
             let files = if is_complete(plan) { i64::try_from(plan.files.len()).unwrap() } else { 0 };
-            let (known, wanted) = (rows.get(&plan.id), (truth.status, files));
+            let (known, wanted) = (rows.get(&plan.id), (Some(end(plan).status().to_string()), files));
             if known != Some(&wanted) {
                 differences.push(format!("{}: {known:?} is known of {wanted:?}", plan.id));
             }
@@ -233,7 +236,7 @@ fn untruths(plan: &Plan, render: &Value, folder: &Path) -> Vec<String> {
             untruths.push(format!("{}: {what} is {told} in the place of {truth}", plan.id));
         }
     };
-    let end = plan.life.stages().next_back().unwrap();
+    let end = end(plan);
     expect("the kind", &render["kind"], json!(plan.kind));
     expect("the status", &render["status"], json!(end.status()));
     expect("the name", &render["name"], json!(plan.name));

@@ -4,10 +4,9 @@
 //! very time by which the rules go, so a trigger keeps it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use renderhook::reconcile::schedule::{Next, Schedule, Standing, Waits};
+use renderhook::reconcile::schedule::Schedule;
 use sqlx::PgPool;
 
 /// How long after its time a word may be committed: until then others go by what stood before.
@@ -105,11 +104,9 @@ pub(crate) async fn breaches(pool: &PgPool, schedule: &Schedule, starts: &[DateT
     breaches
 }
 
-/// When a render is asked for next at the earliest that was asked for at `at`, and `tries` times in a row without news.
+/// When a render is asked for next at the earliest that was asked for at `at`, and `tries` times in a row without news: as
+/// docs/reconciliation.md has it, not as the program computes it.
 fn earliest(schedule: &Schedule, tries: u32, at: DateTime<Utc>) -> DateTime<Utc> {
-    let standing = Standing { first_heard_at: at, stalled_at: None, tries, found: true };
-    match schedule.next(Waits::ForTheEnd, &standing, at, 1.0) {
-        Next::At(earliest) => earliest,
-        Next::Never => at + Duration::from_hours(24),
-    }
+    let gap = schedule.after * 2_u32.saturating_pow(tries);
+    at + gap.min(schedule.longest).mul_f64(0.8)
 }
