@@ -17,6 +17,7 @@ use crate::database::{BACKGROUND, Database};
 use crate::key::ObjectKey;
 use crate::log::LogEvent;
 use crate::magic_hour::{MagicHour, Trouble};
+use crate::pacing;
 use crate::render::{Kind, RenderId};
 use crate::shutdown::Shutdown;
 use crate::store::{Store, StoreError};
@@ -53,6 +54,7 @@ async fn take(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<Option<Taken>> 
            WHERE id = (
                SELECT id FROM renders
                WHERE status = 'complete' AND deletion IS NULL AND coalesce(deletion_due_at <= $1, true)
+                   AND NOT EXISTS (SELECT FROM asking WHERE paused_until > $1 AND paused_until <= $3)
                    AND id IN (SELECT render_id FROM downloads WHERE delete_wanted)
                    AND NOT EXISTS (SELECT FROM downloads WHERE render_id = id AND NOT delete_wanted)
                LIMIT 1
@@ -63,6 +65,7 @@ async fn take(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<Option<Taken>> 
                (SELECT array_agg(sha256 ORDER BY index) FROM downloads WHERE render_id = r.id) AS "hashes!""#,
         now,
         now + CLAIM,
+        now + pacing::LONGEST + pacing::CLOCKS,
     );
     let Some(row) = row.fetch_optional(pool).await? else { return Ok(None) };
     let decode = |error: Box<dyn std::error::Error + Send + Sync>| sqlx::Error::Decode(error);
@@ -71,6 +74,13 @@ async fn take(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<Option<Taken>> 
         kind: row.kind.parse().map_err(|error| decode(Box::new(error)))?,
         files: row.keys.into_iter().map(ObjectKey::from_row).zip(row.hashes).collect(),
     }))
+}
+
+/// Puts a render back that the API's trouble kept from being deleted: it is up again when the pause is over.
+async fn put_back(pool: &PgPool, id: &RenderId, now: DateTime<Utc>) -> sqlx::Result<()> {
+    let put_back = sqlx::query!("UPDATE renders SET deletion_due_at = $2 WHERE id = $1", id.as_str(), now);
+    // OK that the row may be gone: then there is nothing to delete.
+    put_back.execute(pool).await.map(drop)
 }
 
 async fn settle(pool: &PgPool, id: &RenderId, deletion: &str) -> sqlx::Result<()> {
@@ -118,14 +128,23 @@ impl Deleter {
                 return false;
             }
         }
+        let asked_at = self.clock.now();
         let deletion = match self.magic_hour.delete(taken.kind, id).await {
             Ok(()) | Err(Trouble::NotFound) => "deleted",
             Err(Trouble::Template) => "refused",
+            Err(Trouble::Account { code, message, after }) => {
+                let now = self.clock.now();
+                // What is not put back is tried again when the claim runs out.
+                let _ = self.database.within(BACKGROUND, put_back(pool, id, now)).await;
+                pacing::pause(&self.database, asked_at, now, (&code, &message, after)).await;
+                return false;
+            }
             Err(trouble) => {
                 warn!(event = %LogEvent::PollRefused, render.id = %id, error = %trouble, "the project is not deleted yet");
                 return false;
             }
         };
+        pacing::well(&self.database).await;
         info!(event = %LogEvent::PollAnswered, render.id = %id, render.kind = %taken.kind, deletion, "asked to delete the project, all of whose files are stored and proven");
         self.database.within(BACKGROUND, settle(pool, id, deletion)).await.is_ok()
     }

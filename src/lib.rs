@@ -41,6 +41,7 @@ pub mod worker;
 
 // The truth that no webhook tells.
 pub mod magic_hour;
+mod pacing;
 pub mod reconcile;
 pub mod renewal;
 pub mod silence;

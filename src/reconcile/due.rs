@@ -6,8 +6,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
-use super::pacing;
 use super::schedule::{Next, Schedule, Standing, Waits};
+use crate::pacing;
 use crate::render::{Kind, RenderId};
 
 /// How long a question may take before another process asks it again.

@@ -8,7 +8,6 @@
 //! a render by the same rules as a webhook, so that one that is behind moves nothing back.
 
 mod due;
-mod pacing;
 pub mod schedule;
 
 use std::sync::Arc;
@@ -16,7 +15,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info, warn};
 
 use self::due::{Answered, Taken};
 use self::schedule::Schedule;
@@ -24,6 +23,7 @@ use crate::clock::Clock;
 use crate::database::{BACKGROUND, Database, DatabaseError};
 use crate::log::LogEvent;
 use crate::magic_hour::{MagicHour, Trouble};
+use crate::pacing;
 use crate::record::{self, Word};
 use crate::shutdown::Shutdown;
 use crate::wakeups::Wakeups;
@@ -120,14 +120,16 @@ impl Reconciler {
             Ok(payload) => {
                 let word = Word::poll(taken.kind, payload, asked_at);
                 let Some(moved) = self.record(taken, word).await else { return };
-                self.say_resumed(taken).await;
+                self.well(taken).await;
                 Answered { moved, found: Some(true) }
             }
             Err(Trouble::Account { code, message, after }) => {
-                return self.pause(taken, asked_at, &code, &message, after).await;
+                // What is not put back is asked for again when the claim runs out.
+                let _ = self.database.within(BACKGROUND, due::put_back(self.database.pool(), taken, asked_at)).await;
+                return pacing::pause(&self.database, asked_at, self.clock.now(), (&code, &message, after)).await;
             }
             Err(Trouble::NotFound) => {
-                self.say_resumed(taken).await;
+                self.well(taken).await;
                 say_not_found(taken);
                 Answered { moved: false, found: Some(false) }
             }
@@ -163,30 +165,9 @@ impl Reconciler {
         Some(recorded.moved.is_some())
     }
 
-    /// Pauses the asking of every process, and says so if nobody has.
-    async fn pause(&self, taken: &Taken, asked_at: DateTime<Utc>, code: &str, message: &str, after: Option<Duration>) {
-        let pool = self.database.pool();
-        let put_back = due::put_back(pool, taken, asked_at);
-        // What is not put back is asked for again when the claim runs out.
-        let _ = self.database.within(BACKGROUND, put_back).await;
-        let paused = pacing::pause(pool, asked_at, self.clock.now(), after.unwrap_or_default());
-        if !matches!(self.database.within(BACKGROUND, paused).await, Ok(Some(1))) {
-            return;
-        }
-        let what = "asking Magic Hour pauses, and is tried again with growing gaps: no render and no file fails of it";
-        // The key and the bill are a person's to see to; the API's own trouble passes.
-        if matches!(code, "http_401" | "http_402" | "http_403") {
-            error!(event = %LogEvent::PollRefused, error = code, "{message}: {what}");
-        } else {
-            warn!(event = %LogEvent::PollRefused, error = code, "{message}: {what}");
-        }
-    }
-
-    async fn say_resumed(&self, taken: &Taken) {
-        if taken.after_refusals
-            && let Ok(true) = self.database.within(BACKGROUND, pacing::resume(self.database.pool())).await
-        {
-            info!(event = %LogEvent::PollAnswered, "Magic Hour's API answers again: asking goes on");
+    async fn well(&self, taken: &Taken) {
+        if taken.after_refusals {
+            pacing::well(&self.database).await;
         }
     }
 }

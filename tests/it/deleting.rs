@@ -75,47 +75,56 @@ async fn a_file_that_is_not_what_was_stored_keeps_its_project(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn a_file_that_cannot_be_read_and_an_api_in_trouble_put_the_deletion_off(pool: PgPool) {
+async fn a_file_that_cannot_be_read_puts_the_deletion_off(pool: PgPool) {
     let details = standin().await;
     let app = start(&pool, &details).await;
-    for id in ["unread", "refused"] {
-        let origin = Origin::start(noise(1000, 4)).await;
-        origin.next([Step::default(), Step::hold(500)]);
+    let origin = Origin::start(noise(1000, 4)).await;
+    origin.next([Step::default(), Step::hold(500)]);
+    let mut project = video("unread", "complete");
+    project.downloads = vec![origin.url("a.mp4"), origin.url("b.mp4")];
+    app.send("video.completed", &project).await;
+    let render = app.archived("unread", "partial").await;
+    let stored = render["downloads"].as_array().unwrap().iter().find(|file| file["state"] == "stored").unwrap();
+    let object = app.folder.path().join(stored["object"]["key"].as_str().unwrap());
+    let aside = object.with_extension("aside");
+    std::fs::rename(&object, &aside).unwrap();
+    origin.go_on();
+    until("the deletion to be tried", || async { due(&pool, "unread").await }).await;
+    // One is dealt with after the other: when this one is deleted, that one has been looked at.
+    let mut next = video("after", "complete");
+    next.downloads = vec![origin.url("c.mp4")];
+    app.send("video.completed", &next).await;
+    assert_eq!(deletion(&pool, "after").await, "deleted");
+    let undecided = "SELECT deletion IS NULL FROM renders WHERE id = 'unread'";
+    assert!(sqlx::query_scalar::<_, bool>(undecided).fetch_one(&pool).await.unwrap());
+    assert_eq!(details.count(&Method::DELETE, "unread"), 0);
+    std::fs::rename(&aside, &object).unwrap();
+    // As if half an hour had passed.
+    let now = "UPDATE renders SET deletion_due_at = now() - interval '1 hour' WHERE id = 'unread'";
+    sqlx::query(now).execute(&pool).await.unwrap();
+    assert_eq!(deletion(&pool, "unread").await, "deleted");
+    assert_eq!(details.count(&Method::DELETE, "unread"), 1);
+}
+
+#[sqlx::test]
+async fn an_api_in_trouble_pauses_every_deletion_and_gets_them_all_in_the_end(pool: PgPool) {
+    let (details, origin) = (standin().await, Origin::start(noise(1000, 5)).await);
+    details.refuse([(503, None)]);
+    let app = start(&pool, &details).await;
+    for id in ["one", "two"] {
         let mut project = video(id, "complete");
-        project.downloads = vec![origin.url("a.mp4"), origin.url("b.mp4")];
+        project.downloads = vec![origin.url(&format!("{id}.mp4"))];
+        details.put(project.clone());
         app.send("video.completed", &project).await;
-        let render = app.archived(id, "partial").await;
-        let stored = render["downloads"].as_array().unwrap().iter().find(|file| file["state"] == "stored").unwrap();
-        let object = app.folder.path().join(stored["object"]["key"].as_str().unwrap());
-        let aside = object.with_extension("aside");
-        if id == "unread" {
-            std::fs::rename(&object, &aside).unwrap();
-        } else {
-            details.refuse([(503, None)]);
-        }
-        origin.go_on();
-        until("the deletion to be tried", || async { due(&pool, id).await }).await;
-        // One is dealt with after the other: when this one is deleted, that one has been looked at.
-        let mut next = video(&format!("after-{id}"), "complete");
-        next.downloads = vec![origin.url("c.mp4")];
-        if id == "refused" {
-            until("the refusal", || async { (details.count(&Method::DELETE, id) == 1).then_some(()) }).await;
-        }
-        app.send("video.completed", &next).await;
-        assert_eq!(deletion(&pool, &next.id).await, "deleted");
-        let undecided = "SELECT deletion IS NULL FROM renders WHERE id = $1";
-        assert!(sqlx::query_scalar::<_, bool>(undecided).bind(id).fetch_one(&pool).await.unwrap(), "{id}");
-        let tried = details.count(&Method::DELETE, id);
-        assert_eq!(tried, usize::from(id == "refused"));
-        if id == "unread" {
-            std::fs::rename(&aside, &object).unwrap();
-        }
-        // As if half an hour had passed.
-        let now = "UPDATE renders SET deletion_due_at = now() - interval '1 hour' WHERE id = $1";
-        sqlx::query(now).bind(id).execute(&pool).await.unwrap();
-        assert_eq!(deletion(&pool, id).await, "deleted");
-        assert_eq!(details.count(&Method::DELETE, id), tried + 1, "{id}");
     }
+    let pause = "SELECT paused_until > now() FROM asking";
+    until("the pause", || async { sqlx::query_scalar::<_, bool>(pause).fetch_one(&pool).await.unwrap().then_some(()) })
+        .await;
+    assert_eq!(details.calls(), 1, "one call meets the trouble, and no other is made");
+    for id in ["one", "two"] {
+        assert_eq!(deletion(&pool, id).await, "deleted");
+    }
+    assert_eq!(details.calls(), 3);
 }
 
 /// When the deletion is tried again, once it has been tried.
