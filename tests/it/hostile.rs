@@ -170,28 +170,25 @@ async fn wrong_methods_and_addresses_are_refused_in_json(pool: PgPool) {
         let request = format!("{method} {path} HTTP/1.1\r\nhost: h\r\ncontent-length: 0\r\n\r\n");
         exchange(&app.base, request).await.unwrap()
     };
-    for (path, allowed) in
-        [("/webhook", "POST"), ("/livez", "GET,HEAD"), ("/readyz", "GET,HEAD"), ("/renders/x", "GET,HEAD")]
-    {
-        for method in ["PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"] {
+    let paths = [
+        ("/webhook", "POST"),
+        ("/livez", "GET,HEAD"),
+        ("/readyz", "GET,HEAD"),
+        ("/renders", "GET,HEAD"),
+        ("/renders/x", "GET,HEAD,PUT"),
+    ];
+    for (path, allowed) in paths {
+        let methods = ["PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"];
+        for method in methods.into_iter().filter(|method| !allowed.contains(method)) {
             let reply = ask(method, path).await;
             assert_eq!((reply.status, reply.message().is_empty()), (405, false), "{method} {path}");
             assert_eq!(reply.header("allow").map(str::to_uppercase).as_deref(), Some(allowed), "{method} {path}");
         }
     }
     assert_eq!(ask("GET", "/webhook").await.status, 405);
-    for path in [
-        "/",
-        "/webhook/",
-        "/webhook/x",
-        "//webhook",
-        "/WEBHOOK",
-        "/renders",
-        "/..%2f..%2fetc/passwd",
-        "/%00",
-        "/%ff",
-        "/livez/",
-    ] {
+    for path in
+        ["/", "/webhook/", "/webhook/x", "//webhook", "/WEBHOOK", "/..%2f..%2fetc/passwd", "/%00", "/%ff", "/livez/"]
+    {
         let reply = ask("GET", path).await;
         assert_eq!((reply.status, reply.message().is_empty()), (404, false), "{path}");
     }
