@@ -49,9 +49,10 @@ impl Drop for Process {
 }
 
 /// Whether the first part of a file is in the store, and known. An upload that is ended while the store still takes a part
-/// may keep that part, also in S3 itself.
+/// may keep that part, also in S3 itself. While the S3 server takes it, it is a `.tmp.….part`.
 async fn first_part(bench: &Bench, id: &str) -> Option<usize> {
-    let there = |name: &String| matches!(name.rsplit('.').next(), Some("part" | "part-1"));
+    let is_whole = |name: &String| matches!(name.rsplit('.').next(), Some("part" | "part-1"));
+    let there = |name: &String| is_whole(name) && !name.starts_with(".tmp.");
     bench.unfinished().iter().any(there).then_some(bench.kept(id).await?)
 }
 

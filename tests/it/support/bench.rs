@@ -26,7 +26,7 @@ use url::Url;
 use super::app::video;
 use super::proxy_tcp::Proxy;
 use super::s3::S3;
-use super::wait::until;
+use super::wait::settled;
 
 /// A store's part: what is kept of a file is a multiple of it.
 pub(crate) const PART: usize = 8 << 20;
@@ -185,7 +185,7 @@ impl Bench {
     /// Asserts that no part is left. The S3 server removes what came of a broken request once it notices the break, which
     /// may be a moment after the client went on.
     async fn assert_clean(&self) {
-        until("every part to be gone", || async { self.unfinished().is_empty().then_some(()) }).await;
+        settled(|| async { self.unfinished() }).await;
     }
 
     /// Asserts that the file is stored, whole, as the row says, and that nothing else is left.
