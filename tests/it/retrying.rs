@@ -8,6 +8,7 @@ use sqlx::PgPool;
 
 use crate::support::app::{TOKEN, video};
 use crate::support::bench::{Bench, noise};
+use crate::support::process::{database_url, renderhook};
 use crate::support::scripted::{Origin, Step};
 use crate::support::{App, Options};
 
@@ -61,5 +62,21 @@ async fn only_what_is_selected_goes_back(pool: PgPool) {
     for id in ["old", "new"] {
         let row = bench.row(id).await;
         assert_eq!((row.state.as_str(), row.attempts), ("pending", 0), "{id}");
+    }
+}
+
+#[sqlx::test]
+async fn the_command_says_which_and_puts_back_only_without_its_dry_run(pool: PgPool) {
+    let bench = Bench::folder(&pool).with(|downloader| downloader.max_attempts = 1);
+    let origin = Origin::start(noise(1000, 3)).await;
+    origin.always(Step::status(500));
+    bench.queue("told", origin.url("a.mp4?sig=hush")).await;
+    assert_eq!(bench.attempt("told").await.state, "failed");
+    for (words, state) in [(&["retry", "--failed", "--dry-run"][..], "failed"), (&["retry", "--failed"], "pending")] {
+        let output = renderhook(words).env("DATABASE_URL", database_url(&pool).as_str()).output().await.unwrap();
+        let told = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(told.contains("told") && told.contains("http_500") && !told.contains("hush"), "{told}");
+        assert_eq!(bench.row("told").await.state, state, "{words:?}");
     }
 }
