@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use bytes::Bytes;
 use futures::future::try_join_all;
-use renderhook::clock::Clock;
-use renderhook::database::MIGRATIONS;
-use renderhook::record::{self, Word};
-use renderhook::verify::{Seal, Verdict, Verifier, sign};
+use renderhook::intake::record::{self, Observation};
+use renderhook::intake::signature::sign;
+use renderhook::intake::{SignatureHeaders, Verdict, Verifier};
+use renderhook::runtime::Clock;
+use renderhook::runtime::MIGRATIONS;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -34,7 +35,7 @@ async fn measure(database: PgConnectOptions) -> anyhow::Result<()> {
     MIGRATIONS.run(&pool).await?;
     println!("{:<44} {:>10} {:>12} {:>12}", "", "calls", "ms a call", "events a s");
     // Each a journey of two events, with one file.
-    let journeys = |name: &str, renders: usize| -> Vec<Word> {
+    let journeys = |name: &str, renders: usize| -> Vec<Observation> {
         (0..renders).flat_map(|n| [started(&format!("{name}-{n}")), completed(&format!("{name}-{n}"), 1)]).collect()
     };
     calls(&pool, "events one by one", journeys("warm", 200).chunks(1)).await?;
@@ -59,7 +60,7 @@ async fn measure(database: PgConnectOptions) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn calls(pool: &PgPool, what: &str, slices: impl Iterator<Item = &[Word]>) -> sqlx::Result<()> {
+async fn calls(pool: &PgPool, what: &str, slices: impl Iterator<Item = &[Observation]>) -> sqlx::Result<()> {
     let (mut count, mut events) = (0, 0);
     let begun = Instant::now();
     for slice in slices {
@@ -77,11 +78,11 @@ fn say(what: &str, calls: usize, events: usize, took: Duration) {
     println!("{what:<44} {calls:>10} {ms:>12.2} {rate:>12.0}");
 }
 
-fn started(id: &str) -> Word {
+fn started(id: &str) -> Observation {
     word("video.started", &json!({"id": id, "status": "rendering", "name": "Example", "credits_charged": 450}))
 }
 
-fn completed(id: &str, files: usize) -> Word {
+fn completed(id: &str, files: usize) -> Observation {
     let url = |file| format!("https://videos.example/{id}/{file}.mp4?X-Goog-Signature={file:0>512}");
     let downloads: Vec<_> =
         (0..files).map(|file| json!({"url": url(file), "expires_at": "2099-01-01T00:00:00Z"})).collect();
@@ -93,14 +94,14 @@ fn completed(id: &str, files: usize) -> Word {
 }
 
 /// A word as a delivery gives it: signed, verified and read.
-fn word(event_type: &str, payload: &Value) -> Word {
+fn word(event_type: &str, payload: &Value) -> Observation {
     let now = Clock::system().now();
     let secret = SecretString::from("whsec_speed");
     let body = json!({"type": event_type, "payload": payload}).to_string();
     let timestamp = now.timestamp().to_string();
     let signature = sign(&secret, &timestamp, body.as_bytes());
-    let seal = Seal::read([signature.as_bytes()], [timestamp.as_bytes()]).expect("well-formed headers");
+    let seal = SignatureHeaders::read([signature.as_bytes()], [timestamp.as_bytes()]).expect("well-formed headers");
     let verdict = Verifier::new(&[secret], Duration::from_mins(1)).verify(&seal, Bytes::from(body), now);
     let Ok(Verdict::Fresh(verified)) = verdict else { panic!("it was signed just now") };
-    Word::webhook(&verified).expect("a whole event")
+    Observation::webhook(&verified).expect("a whole event")
 }

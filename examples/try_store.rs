@@ -11,9 +11,9 @@ use anyhow::{Context as _, ensure};
 use bytes::{Bytes, BytesMut};
 use futures::TryStreamExt as _;
 use object_store::signer::Method;
-use renderhook::key::ObjectKey;
-use renderhook::render::Kind;
-use renderhook::store::{Store, Upload};
+use renderhook::archive::{Store, Upload};
+use renderhook::domain::Kind;
+use renderhook::domain::ObjectKey;
 use url::Url;
 use uuid::Uuid;
 

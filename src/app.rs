@@ -8,27 +8,27 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
-use crate::api;
-use crate::clock::Clock;
+use crate::api::Health;
+use crate::api::Metrics;
+use crate::api::Renders;
+use crate::api::router;
+use crate::archive::Downloader;
+use crate::archive::Fetcher;
+use crate::archive::Store;
+use crate::archive::backlog;
+use crate::archive::worker;
 use crate::config::{Config, Tokens};
-use crate::database::Database;
-use crate::deletion::Deleter;
-use crate::download::Downloader;
-use crate::fetch::Fetcher;
-use crate::health::Health;
-use crate::log::LogEvent;
-use crate::metrics::Metrics;
-use crate::receive::{Advised, Receiver};
-use crate::reconcile::Reconciler;
-use crate::renders::Renders;
-use crate::retention;
-use crate::server;
-use crate::shutdown::Shutdown;
-use crate::silence;
-use crate::store::Store;
-use crate::urgency;
-use crate::wakeups::Wakeups;
-use crate::worker;
+use crate::http::server;
+use crate::intake::retention;
+use crate::intake::{Advised, Receiver};
+use crate::runtime::Clock;
+use crate::runtime::Database;
+use crate::runtime::LogEvent;
+use crate::runtime::Shutdown;
+use crate::runtime::Wakeups;
+use crate::upstream::Deleter;
+use crate::upstream::Reconciler;
+use crate::upstream::missing_webhooks;
 
 /// How long a database that is not there yet is waited for at start.
 const DATABASE_AT_START: Duration = Duration::from_mins(1);
@@ -72,7 +72,7 @@ pub async fn run(
         renews: config.magic_hour.is_some(),
         deletes: config.delete_after_store,
     });
-    let router = api::router(
+    let router = router::router(
         Arc::new(Receiver {
             verifier: config.verifier,
             database: database.clone(),
@@ -103,7 +103,7 @@ pub async fn run(
     let (stop, base, time) = (shutdown.clone(), database.clone(), clock.clone());
     parts.start(async move { retention::run(&base, &time, config.event_retention, &stop).await });
     let (stop, base, time) = (shutdown.clone(), database.clone(), clock.clone());
-    parts.start(async move { urgency::watch(&base, &time, &stop).await });
+    parts.start(async move { backlog::watch(&base, &time, &stop).await });
     if let Some(magic_hour) = config.magic_hour {
         let reconciler = Arc::new(Reconciler {
             database: database.clone(),
@@ -116,7 +116,7 @@ pub async fn run(
         let stop = shutdown.clone();
         parts.start(async move { reconciler.run(&stop).await });
         let (stop, base, time) = (shutdown.clone(), database.clone(), clock.clone());
-        parts.start(async move { silence::watch(&base, &time, &stop).await });
+        parts.start(async move { missing_webhooks::watch(&base, &time, &stop).await });
         if config.delete_after_store {
             let deleter = Deleter { database, magic_hour, store: config.store.clone(), clock };
             let stop = shutdown.clone();

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use renderhook::commands::Cli;
+use renderhook::cli::Cli;
 
 #[tokio::main]
 async fn main() -> ExitCode {

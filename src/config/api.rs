@@ -7,9 +7,9 @@ use clap::Args;
 use secrecy::SecretString;
 use url::Url;
 
-use super::read::{self, Mistakes, or};
-use crate::magic_hour::MagicHour;
-use crate::reconcile::schedule::Schedule;
+use super::read::{self, ConfigErrors, or};
+use crate::upstream::MagicHour;
+use crate::upstream::Schedule;
 
 const URL: &str = "MAGIC_HOUR_API_URL";
 const SHORTEST_SILENCE: Duration = Duration::from_secs(1);
@@ -54,7 +54,7 @@ pub(super) struct Api {
 }
 
 impl ApiArgs {
-    pub(super) fn read(&self, mistakes: &mut Mistakes) -> Api {
+    pub(super) fn read(&self, mistakes: &mut ConfigErrors) -> Api {
         let magic_hour = self.magic_hour(mistakes);
         let deletes = or(&self.delete_after_store, "false");
         let deletes = read::parsed("DELETE_AFTER_STORE", deletes, "true or false", mistakes).unwrap_or(false);
@@ -64,14 +64,14 @@ impl ApiArgs {
         Api { magic_hour, schedule: self.schedule(mistakes), gap: self.gap(mistakes), deletes }
     }
 
-    fn magic_hour(&self, mistakes: &mut Mistakes) -> Option<MagicHour> {
+    fn magic_hour(&self, mistakes: &mut ConfigErrors) -> Option<MagicHour> {
         let (url, key) = (self.url(mistakes), self.key(mistakes)?);
         let magic_hour = MagicHour::new(url?, key);
         magic_hour.map_err(|_| mistakes.note(URL, "no HTTPS client can be made on this machine")).ok()
     }
 
     /// Where it is.
-    pub(super) fn url(&self, mistakes: &mut Mistakes) -> Option<Url> {
+    pub(super) fn url(&self, mistakes: &mut ConfigErrors) -> Option<Url> {
         let url = or(&self.magic_hour_api_url, "https://api.magichour.ai");
         let url: Url = read::parsed(URL, url, "a URL such as https://api.magichour.ai", mistakes)?;
         let usable = matches!(url.scheme(), "http" | "https") && url.username().is_empty() && url.query().is_none();
@@ -82,12 +82,12 @@ impl ApiArgs {
     }
 
     /// The key, where one is set.
-    pub(super) fn key(&self, mistakes: &mut Mistakes) -> Option<SecretString> {
+    pub(super) fn key(&self, mistakes: &mut ConfigErrors) -> Option<SecretString> {
         let file = self.magic_hour_api_key_file.as_deref();
         read::optional("MAGIC_HOUR_API_KEY", self.magic_hour_api_key.as_ref(), file, mistakes)
     }
 
-    fn schedule(&self, mistakes: &mut Mistakes) -> Schedule {
+    fn schedule(&self, mistakes: &mut ConfigErrors) -> Schedule {
         let (after, longest) = ("RECONCILE_AFTER", "RECONCILE_MAX_INTERVAL");
         let schedule = Schedule {
             after: read::duration(after, or(&self.reconcile_after, "5m"), mistakes).unwrap_or(SHORTEST_SILENCE),
@@ -103,7 +103,7 @@ impl ApiArgs {
         schedule
     }
 
-    fn gap(&self, mistakes: &mut Mistakes) -> Duration {
+    fn gap(&self, mistakes: &mut ConfigErrors) -> Duration {
         const NAME: &str = "RECONCILE_RATE";
         const EXPECTED: &str = "a number of questions a second from 0.01 to 1000, such as 5";
         let rate: Option<f64> = read::parsed(NAME, or(&self.reconcile_rate, "5"), EXPECTED, mistakes);

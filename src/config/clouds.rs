@@ -5,7 +5,7 @@ use std::path::Path;
 
 use secrecy::ExposeSecret;
 
-use super::read::{self, Mistakes};
+use super::read::{self, ConfigErrors};
 
 /// Variables whose own names end in `_FILE`: the clouds read these files themselves.
 const FILES_OF_THE_CLOUDS: [&str; 4] = [
@@ -18,7 +18,7 @@ const FILES_OF_THE_CLOUDS: [&str; 4] = [
 /// The clouds' settings, with those that came as `NAME_FILE` read in.
 pub(super) fn variables(
     environment: impl IntoIterator<Item = (String, String)>,
-    mistakes: &mut Mistakes,
+    mistakes: &mut ConfigErrors,
 ) -> HashMap<String, String> {
     let clouds = ["AWS_", "AZURE_", "GOOGLE_"];
     let given = environment
@@ -51,7 +51,7 @@ mod tests {
             ("AWS_WEB_IDENTITY_TOKEN_FILE".to_owned(), "/somewhere".to_owned()),
             ("HOME".to_owned(), "/root".to_owned()),
         ];
-        let mut mistakes = Mistakes::default();
+        let mut mistakes = ConfigErrors::default();
         let variables = variables(environment, &mut mistakes);
         assert_eq!(variables.get("AWS_SECRET_ACCESS_KEY").map(String::as_str), Some("hush"));
         assert_eq!(variables.get("AWS_WEB_IDENTITY_TOKEN_FILE").map(String::as_str), Some("/somewhere"));

@@ -1,7 +1,7 @@
 //! The settings: flags and environment variables, read once at start.
 //!
 //! The `…Args` are what clap reads: texts. Their `read` methods make finished values of them, and note every mistake in
-//! [`Mistakes`], so that all of them are told at once. Every secret may come as `NAME_FILE` instead, and none of them is
+//! [`ConfigErrors`], so that all of them are told at once. Every secret may come as `NAME_FILE` instead, and none of them is
 //! ever shown: neither in `--help` nor in a mistake.
 
 mod api;
@@ -17,8 +17,8 @@ use clap::Args;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::PgConnectOptions;
 
-pub use self::read::{Mistake, Mistakes};
-pub use self::serve::{Config, LogFormat, Neighbours, ServeArgs, Tokens};
+pub use self::read::{ConfigErrors, Mistake};
+pub use self::serve::{Config, Dependencies, LogFormat, ServeArgs, Tokens};
 pub use self::shown::{Setting, shown};
 
 /// The variables of this process that are text. What is no text belongs to others: `std::env::vars` would panic at it.
@@ -39,7 +39,7 @@ pub struct DatabaseArgs {
 
 impl DatabaseArgs {
     /// The connection URL; a mistake if there is none, or it is no URL of Postgres.
-    pub fn read(&self, mistakes: &mut Mistakes) -> SecretString {
+    pub fn read(&self, mistakes: &mut ConfigErrors) -> SecretString {
         const NAME: &str = "DATABASE_URL";
         let url = read::required(NAME, self.database_url.as_ref(), self.database_url_file.as_deref(), mistakes);
         let text = url.expose_secret();
@@ -64,7 +64,7 @@ pub struct SecretArgs {
 
 impl SecretArgs {
     /// The secrets, byte for byte; a mistake if there is none or one is empty.
-    pub fn read(&self, mistakes: &mut Mistakes) -> Vec<SecretString> {
+    pub fn read(&self, mistakes: &mut ConfigErrors) -> Vec<SecretString> {
         const NAME: &str = "MAGIC_HOUR_WEBHOOK_SECRET";
         let secret = self.magic_hour_webhook_secret.as_ref();
         let secrets = read::required(NAME, secret, self.magic_hour_webhook_secret_file.as_deref(), mistakes);
@@ -85,7 +85,7 @@ pub struct ListenArgs {
 
 impl ListenArgs {
     /// The address.
-    pub fn read(&self, mistakes: &mut Mistakes) -> std::net::SocketAddr {
+    pub fn read(&self, mistakes: &mut ConfigErrors) -> std::net::SocketAddr {
         let everywhere = |port| std::net::SocketAddr::from(([0, 0, 0, 0], port));
         match (read::given(self.listen_addr.as_deref()), read::given(self.port.as_deref())) {
             (Some(address), _) => read::parsed("LISTEN_ADDR", address, "an address such as 0.0.0.0:8080", mistakes),

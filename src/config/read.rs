@@ -20,9 +20,9 @@ pub struct Mistake {
 
 /// Everything that is wrong with the settings.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Mistakes(Vec<Mistake>);
+pub struct ConfigErrors(Vec<Mistake>);
 
-impl Mistakes {
+impl ConfigErrors {
     /// Notes one.
     pub fn note(&mut self, name: impl Into<Cow<'static, str>>, problem: impl Into<String>) {
         self.0.push(Mistake { name: name.into(), problem: problem.into() });
@@ -45,14 +45,14 @@ impl Mistakes {
     }
 }
 
-impl fmt::Display for Mistakes {
+impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the settings need attention:")?;
         self.0.iter().try_for_each(|mistake| write!(f, "\n  {}: {}", mistake.name, mistake.problem))
     }
 }
 
-impl std::error::Error for Mistakes {}
+impl std::error::Error for ConfigErrors {}
 
 /// A text that is there: an empty one counts as not set, as compose files and shells leave it.
 pub(super) fn given(text: Option<&str>) -> Option<&str> {
@@ -65,7 +65,12 @@ pub(super) fn or<'a>(text: &'a str, default: &'a str) -> &'a str {
 }
 
 /// A value that parses, or a mistake that says what would.
-pub(super) fn parsed<T: FromStr>(name: &'static str, text: &str, expected: &str, mistakes: &mut Mistakes) -> Option<T> {
+pub(super) fn parsed<T: FromStr>(
+    name: &'static str,
+    text: &str,
+    expected: &str,
+    mistakes: &mut ConfigErrors,
+) -> Option<T> {
     let value = text.trim().parse().ok();
     if value.is_none() {
         mistakes.note(name, format!("must be {expected}"));
@@ -74,7 +79,7 @@ pub(super) fn parsed<T: FromStr>(name: &'static str, text: &str, expected: &str,
 }
 
 /// A length of time such as `5m`, or a mistake.
-pub(super) fn duration(name: &'static str, text: &str, mistakes: &mut Mistakes) -> Option<Duration> {
+pub(super) fn duration(name: &'static str, text: &str, mistakes: &mut ConfigErrors) -> Option<Duration> {
     let duration = humantime::parse_duration(text.trim()).ok();
     if duration.is_none() {
         mistakes.note(name, "must be a length of time such as 30s, 5m, 1h or 30d");
@@ -83,7 +88,7 @@ pub(super) fn duration(name: &'static str, text: &str, mistakes: &mut Mistakes) 
 }
 
 /// A number of bytes such as `1MiB`.
-pub(super) fn bytes(name: &'static str, text: &str, mistakes: &mut Mistakes) -> u64 {
+pub(super) fn bytes(name: &'static str, text: &str, mistakes: &mut ConfigErrors) -> u64 {
     let size = parsed(name, text, "a size such as 1MiB or 20GiB", mistakes);
     size.map_or(0, |size: bytesize::ByteSize| size.as_u64())
 }
@@ -94,7 +99,7 @@ pub(super) fn optional(
     name: &'static str,
     value: Option<&SecretString>,
     file: Option<&OsStr>,
-    mistakes: &mut Mistakes,
+    mistakes: &mut ConfigErrors,
 ) -> Option<SecretString> {
     let value = value.filter(|value| !value.expose_secret().is_empty());
     let file = file.filter(|file| !file.is_empty()).map(Path::new);
@@ -110,7 +115,7 @@ pub(super) fn optional(
 }
 
 /// The secret in the file that `name`_FILE names.
-pub(super) fn secret_file(name: &str, file: &Path, mistakes: &mut Mistakes) -> Option<SecretString> {
+pub(super) fn secret_file(name: &str, file: &Path, mistakes: &mut ConfigErrors) -> Option<SecretString> {
     let text = match std::fs::read_to_string(file) {
         Ok(text) => text,
         Err(error) => {
@@ -128,9 +133,9 @@ pub(super) fn required(
     name: &'static str,
     value: Option<&SecretString>,
     file: Option<&OsStr>,
-    mistakes: &mut Mistakes,
+    mistakes: &mut ConfigErrors,
 ) -> SecretString {
-    let mut own = Mistakes::default();
+    let mut own = ConfigErrors::default();
     let secret = optional(name, value, file, &mut own);
     if secret.is_none() && own.is_empty() {
         own.note(name, format!("is required: set it, or {name}_FILE"));
@@ -140,7 +145,7 @@ pub(super) fn required(
 }
 
 /// The parts of a comma-separated secret, with nothing stripped.
-pub(super) fn secrets(name: &'static str, list: &SecretString, mistakes: &mut Mistakes) -> Vec<SecretString> {
+pub(super) fn secrets(name: &'static str, list: &SecretString, mistakes: &mut ConfigErrors) -> Vec<SecretString> {
     let list = list.expose_secret();
     if list.is_empty() {
         return Vec::new();
@@ -155,10 +160,10 @@ pub(super) fn secrets(name: &'static str, list: &SecretString, mistakes: &mut Mi
 mod tests {
     use super::*;
 
-    fn read_file(text: &str) -> (Option<String>, Mistakes) {
+    fn read_file(text: &str) -> (Option<String>, ConfigErrors) {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
-        let mut mistakes = Mistakes::default();
+        let mut mistakes = ConfigErrors::default();
         let secret = optional("NAME", None, Some(file.path().as_os_str()), &mut mistakes);
         (secret.map(|secret| secret.expose_secret().to_owned()), mistakes)
     }
@@ -166,14 +171,14 @@ mod tests {
     #[test]
     fn one_line_break_at_the_end_of_a_secret_file_is_not_part_of_it() {
         for (text, expected) in [("s", "s"), ("s\n", "s"), ("s\r\n", "s"), ("s\n\n", "s\n"), (" s ", " s ")] {
-            assert_eq!(read_file(text), (Some(expected.to_owned()), Mistakes::default()), "{text:?}");
+            assert_eq!(read_file(text), (Some(expected.to_owned()), ConfigErrors::default()), "{text:?}");
         }
-        assert_eq!(read_file("\n"), (None, Mistakes::default()));
+        assert_eq!(read_file("\n"), (None, ConfigErrors::default()));
     }
 
     #[test]
     fn a_secret_set_twice_is_a_mistake_and_its_value_is_not_told() {
-        let mut mistakes = Mistakes::default();
+        let mut mistakes = ConfigErrors::default();
         let value = SecretString::from("hush");
         required("NAME", Some(&value), Some(OsStr::new("/nowhere")), &mut mistakes);
         let told = mistakes.to_string();
@@ -182,7 +187,7 @@ mod tests {
 
     #[test]
     fn secrets_are_split_at_commas_and_not_trimmed() {
-        let mut mistakes = Mistakes::default();
+        let mut mistakes = ConfigErrors::default();
         let list = secrets("NAME", &SecretString::from("a, b"), &mut mistakes);
         assert_eq!(list.iter().map(ExposeSecret::expose_secret).collect::<Vec<_>>(), ["a", " b"]);
         assert!(mistakes.is_empty());
@@ -192,7 +197,7 @@ mod tests {
 
     #[test]
     fn lengths_of_time_and_sizes_read_as_people_write_them() {
-        let mut mistakes = Mistakes::default();
+        let mut mistakes = ConfigErrors::default();
         assert_eq!(duration("N", "5m", &mut mistakes), Some(Duration::from_mins(5)));
         assert_eq!(duration("N", "30d", &mut mistakes), Some(Duration::from_hours(720)));
         assert_eq!(bytes("N", "1MiB", &mut mistakes), 1 << 20);

@@ -9,14 +9,14 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::api::ApiArgs;
-use super::read::{self, Mistakes, or};
+use super::read::{self, ConfigErrors, or};
 use super::{DatabaseArgs, ListenArgs, SecretArgs, clouds};
-use crate::bearer::Bearers;
-use crate::fetch::guard::{Guard, HostSuffix};
-use crate::magic_hour::MagicHour;
-use crate::reconcile::schedule::Schedule;
-use crate::store::Store;
-use crate::verify::Verifier;
+use crate::api::BearerTokens;
+use crate::archive::Store;
+use crate::archive::{Guard, HostSuffix};
+use crate::intake::Verifier;
+use crate::upstream::MagicHour;
+use crate::upstream::Schedule;
 
 /// How the log is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -85,7 +85,7 @@ pub enum Tokens {
     /// Anyone.
     Off,
     /// Who has one of these.
-    Any(Bearers),
+    Any(BearerTokens),
 }
 
 /// The settings of `serve`, finished.
@@ -129,7 +129,7 @@ pub struct Config {
 
 /// What `serve` speaks with: for `check`, which also looks where some settings are wrong. `None` is what cannot be used.
 #[derive(Debug, Clone)]
-pub struct Neighbours {
+pub struct Dependencies {
     /// Postgres.
     pub database_url: Option<SecretString>,
     /// Where files are kept.
@@ -143,8 +143,8 @@ pub struct Neighbours {
 }
 
 /// What was read without a mistake.
-fn unmistaken<T>(read: impl FnOnce(&mut Mistakes) -> T) -> Option<T> {
-    let mut mistakes = Mistakes::default();
+fn unmistaken<T>(read: impl FnOnce(&mut ConfigErrors) -> T) -> Option<T> {
+    let mut mistakes = ConfigErrors::default();
     let value = read(&mut mistakes);
     mistakes.or(value).ok()
 }
@@ -164,8 +164,8 @@ impl ServeArgs {
         &self,
         environment: impl IntoIterator<Item = (String, String)>,
         terminal: bool,
-    ) -> Result<Config, Mistakes> {
-        let mut mistakes = Mistakes::default();
+    ) -> Result<Config, ConfigErrors> {
+        let mut mistakes = ConfigErrors::default();
         let database_url = self.database.read(&mut mistakes);
         let secrets = self.secret.read(&mut mistakes);
         let tolerance = read::duration(TOLERANCE, or(&self.signature_tolerance, "5m"), &mut mistakes);
@@ -212,17 +212,21 @@ impl ServeArgs {
 
     /// What `serve` speaks with, as far as the settings of each are right. The mistakes are for [`ServeArgs::read`] to
     /// tell.
-    pub fn neighbours(&self, environment: impl IntoIterator<Item = (String, String)>) -> Neighbours {
-        Neighbours {
+    pub fn neighbours(&self, environment: impl IntoIterator<Item = (String, String)>) -> Dependencies {
+        Dependencies {
             database_url: unmistaken(|mistakes| self.database.read(mistakes)),
             store: unmistaken(|mistakes| self.store(environment, mistakes)).flatten(),
-            api_url: self.api.url(&mut Mistakes::default()),
+            api_url: self.api.url(&mut ConfigErrors::default()),
             api_key: unmistaken(|mistakes| self.api.key(mistakes)),
-            tolerance: read::duration(TOLERANCE, or(&self.signature_tolerance, "5m"), &mut Mistakes::default()),
+            tolerance: read::duration(TOLERANCE, or(&self.signature_tolerance, "5m"), &mut ConfigErrors::default()),
         }
     }
 
-    fn store(&self, environment: impl IntoIterator<Item = (String, String)>, mistakes: &mut Mistakes) -> Option<Store> {
+    fn store(
+        &self,
+        environment: impl IntoIterator<Item = (String, String)>,
+        mistakes: &mut ConfigErrors,
+    ) -> Option<Store> {
         const NAME: &str = "STORAGE_URL";
         let Some(url) = read::given(self.storage_url.as_deref()) else {
             mistakes.note(NAME, "is required: s3://bucket/prefix, gs://…, az://… or file:///dir");
@@ -233,7 +237,7 @@ impl ServeArgs {
         Store::at(&url, &variables).map_err(|error| mistakes.note(NAME, error.to_string())).ok()
     }
 
-    fn tokens(&self, mistakes: &mut Mistakes) -> Tokens {
+    fn tokens(&self, mistakes: &mut ConfigErrors) -> Tokens {
         const NAME: &str = "API_TOKENS";
         let tokens = read::required(NAME, self.api_tokens.as_ref(), self.api_tokens_file.as_deref(), mistakes);
         if tokens.expose_secret().trim() == "none" {
@@ -242,10 +246,10 @@ impl ServeArgs {
         let tokens = read::secrets(NAME, &tokens, mistakes);
         // OK to trim here, since a header's value never begins or ends with a blank.
         let trimmed: Vec<_> = tokens.iter().map(|token| SecretString::from(token.expose_secret().trim())).collect();
-        Tokens::Any(Bearers::new(&trimmed))
+        Tokens::Any(BearerTokens::new(&trimmed))
     }
 
-    fn guard(&self, mistakes: &mut Mistakes) -> Guard {
+    fn guard(&self, mistakes: &mut ConfigErrors) -> Guard {
         let hosts = read::given(self.download_allowed_hosts.as_deref()).unwrap_or_default();
         let hosts: Vec<HostSuffix> = hosts
             .split(',')
@@ -261,7 +265,7 @@ impl ServeArgs {
         Guard::new(hosts, private.unwrap_or(false))
     }
 
-    fn log_format(&self, terminal: bool, mistakes: &mut Mistakes) -> LogFormat {
+    fn log_format(&self, terminal: bool, mistakes: &mut ConfigErrors) -> LogFormat {
         let usual = if terminal { LogFormat::Pretty } else { LogFormat::Json };
         match read::given(self.log_format.as_deref()) {
             None => usual,
@@ -282,7 +286,7 @@ const LONGEST_RETENTION: Duration = Duration::from_hours(100 * 366 * 24);
 /// More than anyone means.
 const MOST: usize = 10_000;
 
-fn count(name: &'static str, text: &str, least: usize, mistakes: &mut Mistakes) -> usize {
+fn count(name: &'static str, text: &str, least: usize, mistakes: &mut ConfigErrors) -> usize {
     let number = read::parsed(name, text, &format!("a whole number from {least} to {MOST}"), mistakes);
     if number.is_some_and(|number| !(least..=MOST).contains(&number)) {
         mistakes.note(name, format!("must be a whole number from {least} to {MOST}"));
@@ -294,7 +298,7 @@ fn count(name: &'static str, text: &str, least: usize, mistakes: &mut Mistakes) 
 mod tests {
     use super::*;
 
-    fn read(flags: &[&str]) -> Result<Config, Mistakes> {
+    fn read(flags: &[&str]) -> Result<Config, ConfigErrors> {
         ServeArgs::from_flags(flags.iter().map(|&flag| flag.to_owned())).unwrap().read([], false)
     }
 

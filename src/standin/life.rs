@@ -5,8 +5,8 @@
 
 use chrono::TimeDelta;
 
-use crate::event::Action;
-use crate::render::Status;
+use crate::domain::Action;
+use crate::domain::Status;
 
 /// One stage of a render's life.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,7 +7,9 @@ use reqwest::{Client, StatusCode};
 use secrecy::SecretString;
 use url::Url;
 
-use crate::verify::{SIGNATURE_HEADER, TIMESTAMP_HEADER, sign};
+use crate::intake::signature::sign;
+
+use crate::intake::{SIGNATURE_HEADER, TIMESTAMP_HEADER};
 
 /// How long Magic Hour waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
 use renderhook::app;
-use renderhook::clock::Clock;
 use renderhook::config::ServeArgs;
-use renderhook::database::Database;
-use renderhook::render::Kind;
-use renderhook::shutdown::Shutdown;
+use renderhook::domain::Kind;
+use renderhook::runtime::Clock;
+use renderhook::runtime::Database;
+use renderhook::runtime::Shutdown;
 use renderhook::standin::files::Files;
 use renderhook::standin::project::Project;
 use renderhook::standin::sender::{Answer, Delivery};

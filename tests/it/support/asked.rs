@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use renderhook::reconcile::schedule::Schedule;
+use renderhook::upstream::Schedule;
 use sqlx::PgPool;
 
 /// How long after its time a word may be committed: until then others go by what stood before.

@@ -6,17 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use renderhook::clock::Clock;
-use renderhook::database::Database;
-use renderhook::download::Downloader;
-use renderhook::event;
-use renderhook::fetch::Fetcher;
-use renderhook::fetch::guard::Guard;
-use renderhook::queue::{self, Claimed, Room};
-use renderhook::record::{self, Word};
-use renderhook::render::Kind;
-use renderhook::shutdown::Shutdown;
-use renderhook::store::Store;
+use renderhook::archive::Downloader;
+use renderhook::archive::Fetcher;
+use renderhook::archive::Guard;
+use renderhook::archive::Store;
+use renderhook::archive::queue;
+use renderhook::archive::{Claimed, Room};
+use renderhook::domain::Kind;
+use renderhook::domain::event;
+use renderhook::intake::record::{self, Observation};
+use renderhook::runtime::Clock;
+use renderhook::runtime::Database;
+use renderhook::runtime::Shutdown;
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
 use tempfile::TempDir;
@@ -123,7 +124,7 @@ impl Bench {
         project.downloads = vec![url];
         let payload = event::details(project.payload().to_string().as_bytes()).unwrap();
         let now = Clock::system().now();
-        record::record(&self.pool, now, &[Word::poll(Kind::Video, payload, now)]).await.unwrap();
+        record::record(&self.pool, now, &[Observation::poll(Kind::Video, payload, now)]).await.unwrap();
     }
 
     /// Claims the file of a render over a worker that still has it, as if its lease had run out.

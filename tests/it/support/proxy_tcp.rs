@@ -147,7 +147,7 @@ impl Proxy {
         client.read_exact(&mut body).await?;
         match fault {
             Some(Fault::Error) => {
-                let answer = b"HTTP/1.1 500 Trouble\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+                let answer = b"HTTP/1.1 500 UpstreamError\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
                 return client.get_mut().write_all(answer).await;
             }
             Some(Fault::Reset) => return Ok(()),

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use renderhook::event;
-use renderhook::record::{self, Recorded, Word};
-use renderhook::render::{Kind, Status};
-use renderhook::verify::{Seal, Verdict, Verifier, sign};
+use renderhook::domain::event;
+use renderhook::domain::{Kind, Status};
+use renderhook::intake::record::{self, Observation, Recorded};
+use renderhook::intake::signature::sign;
+use renderhook::intake::{SignatureHeaders, Verdict, Verifier};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -27,20 +28,20 @@ pub(crate) fn now() -> DateTime<Utc> {
 }
 
 /// What an event says of the project `payload`, signed and received at `said_at`.
-pub(crate) fn word(event_type: &str, payload: &Value, said_at: DateTime<Utc>) -> Word {
+pub(crate) fn word(event_type: &str, payload: &Value, said_at: DateTime<Utc>) -> Observation {
     let secret = SecretString::from(SECRET);
     let body = json!({"type": event_type, "payload": payload}).to_string();
     let timestamp = said_at.timestamp().to_string();
     let signature = sign(&secret, &timestamp, body.as_bytes());
-    let seal = Seal::read([signature.as_bytes()], [timestamp.as_bytes()]).unwrap();
+    let seal = SignatureHeaders::read([signature.as_bytes()], [timestamp.as_bytes()]).unwrap();
     let verdict = Verifier::new(&[secret], Duration::ZERO).verify(&seal, Bytes::from(body), said_at);
     let Ok(Verdict::Fresh(verified)) = verdict else { panic!("not fresh: {verdict:?}") };
-    Word::webhook(&verified).unwrap()
+    Observation::webhook(&verified).unwrap()
 }
 
 /// An event that tells `status` of a video and nothing else. Webhooks tell three statuses; the others come by types
 /// that this version does not know, which is how a status without a webhook of its own would first be told.
-pub(crate) fn telling(id: &str, status: Option<Status>, said_at: DateTime<Utc>) -> Word {
+pub(crate) fn telling(id: &str, status: Option<Status>, said_at: DateTime<Utc>) -> Observation {
     let event_type = match status {
         None => "video.upscaled",
         Some(Status::Draft) => "video.drafted",
@@ -54,18 +55,23 @@ pub(crate) fn telling(id: &str, status: Option<Status>, said_at: DateTime<Utc>) 
 }
 
 /// The completion of a video with files at `urls`, which expire at `expires_at`.
-pub(crate) fn completed(id: &str, urls: &[&str], expires_at: Option<DateTime<Utc>>, said_at: DateTime<Utc>) -> Word {
+pub(crate) fn completed(
+    id: &str,
+    urls: &[&str],
+    expires_at: Option<DateTime<Utc>>,
+    said_at: DateTime<Utc>,
+) -> Observation {
     let downloads: Vec<_> = urls.iter().map(|url| json!({"url": url, "expires_at": expires_at})).collect();
     word("video.completed", &json!({"id": id, "status": "complete", "downloads": downloads}), said_at)
 }
 
 /// Records words in one call.
-pub(crate) async fn record(pool: &PgPool, words: &[Word]) -> Vec<Recorded> {
+pub(crate) async fn record(pool: &PgPool, words: &[Observation]) -> Vec<Recorded> {
     record::record(pool, now(), words).await.unwrap()
 }
 
 /// Records words one by one.
-pub(crate) async fn record_each(pool: &PgPool, words: &[Word]) -> Vec<Recorded> {
+pub(crate) async fn record_each(pool: &PgPool, words: &[Observation]) -> Vec<Recorded> {
     let mut recorded = Vec::new();
     for word in words {
         recorded.extend(record(pool, std::slice::from_ref(word)).await);
@@ -101,8 +107,8 @@ pub(crate) async fn counts(pool: &PgPool) -> (i64, i64, i64, i64) {
 }
 
 /// What the details call tells of a video.
-pub(crate) fn polled(id: &str, payload: &Value, asked_at: DateTime<Utc>) -> Word {
+pub(crate) fn polled(id: &str, payload: &Value, asked_at: DateTime<Utc>) -> Observation {
     let mut payload = payload.clone();
     payload["id"] = json!(id);
-    Word::poll(Kind::Video, event::details(payload.to_string().as_bytes()).unwrap(), asked_at)
+    Observation::poll(Kind::Video, event::details(payload.to_string().as_bytes()).unwrap(), asked_at)
 }

@@ -1,0 +1,63 @@
+//! Bearer tokens: who may ask.
+
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+use subtle::{Choice, ConstantTimeEq};
+
+/// The tokens that are let in. Only their hashes are kept, and every one is compared in the same time.
+#[derive(Clone)]
+pub struct BearerTokens(Vec<[u8; 32]>);
+
+impl std::fmt::Debug for BearerTokens {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "BearerTokens({})", self.0.len())
+    }
+}
+
+impl BearerTokens {
+    /// Lets in who has one of `tokens`.
+    #[must_use]
+    pub fn new(tokens: &[SecretString]) -> Self {
+        Self(tokens.iter().map(|token| hash(token.expose_secret().as_bytes())).collect())
+    }
+
+    /// Whether the value of an `Authorization` header holds one of the tokens.
+    #[must_use]
+    pub fn admit(&self, authorization: Option<&[u8]>) -> bool {
+        let Some((scheme, token)) = authorization.and_then(|value| value.split_at_checked(7)) else { return false };
+        if !scheme.eq_ignore_ascii_case(b"bearer ") {
+            return false;
+        }
+        let offered = hash(token.trim_ascii());
+        self.0.iter().fold(Choice::from(0), |fits, known| fits | known.ct_eq(&offered)).into()
+    }
+}
+
+fn hash(token: &[u8]) -> [u8; 32] {
+    Sha256::digest(token).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_bearer_of_a_known_token_is_let_in() {
+        let bearers = BearerTokens::new(&["one".into(), "two".into()]);
+        for (header, admitted) in [
+            (Some("Bearer one"), true),
+            (Some("bearer two"), true),
+            (Some("Bearer  one"), true),
+            (Some("Bearer three"), false),
+            (Some("Bearer "), false),
+            (Some("Bearer"), false),
+            (Some("Basic one"), false),
+            (Some("one"), false),
+            (Some("Bearer one,two"), false),
+            (None, false),
+        ] {
+            assert_eq!(bearers.admit(header.map(str::as_bytes)), admitted, "{header:?}");
+        }
+        assert!(!BearerTokens::new(&[]).admit(Some(b"Bearer ")));
+    }
+}

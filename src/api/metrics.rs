@@ -1,0 +1,110 @@
+//! `GET /metrics`: numbers for Prometheus, as of the moment of asking.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::header;
+use axum::response::IntoResponse;
+use metrics::{describe_gauge, gauge, with_local_recorder};
+use metrics_exporter_prometheus::PrometheusBuilder;
+
+use crate::archive::backlog;
+
+use crate::archive::Backlog;
+use crate::http::{Guarded, HttpError};
+use crate::runtime::Clock;
+use crate::runtime::{Database, REQUEST};
+use crate::upstream::Silence;
+use crate::upstream::missing_webhooks;
+
+/// What the numbers come from.
+#[derive(Debug)]
+pub struct Metrics {
+    /// Where the queue is.
+    pub database: Database,
+    /// What time it is.
+    pub clock: Clock,
+}
+
+/// Numbers for Prometheus
+///
+/// Read at the moment of asking: every replica tells the same.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    operation_id = "metrics",
+    tag = "health",
+    responses(
+        (status = 200, description = "Gauges in Prometheus' text format.", body = String, content_type = "text/plain"),
+        Guarded,
+    ),
+)]
+pub(super) async fn get(State(metrics): State<Arc<Metrics>>) -> Result<impl IntoResponse, HttpError> {
+    let now = metrics.clock.now();
+    let outlook = metrics.database.within(REQUEST, backlog::look(metrics.database.pool(), now)).await?;
+    let silence = metrics.database.within(REQUEST, missing_webhooks::look(metrics.database.pool(), now)).await?;
+    let left = outlook.first_expires_at.map(|expires_at| (expires_at - now).as_seconds_f64());
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], written(&outlook, left, silence)))
+}
+
+/// The numbers as Prometheus reads them.
+fn written(outlook: &Backlog, left: Option<f64>, silence: Silence) -> String {
+    // OK because no count of rows comes near 2^52.
+    #[expect(clippy::cast_precision_loss, reason = "a count of rows")]
+    let number = |count: i64| count as f64;
+    let recorder = PrometheusBuilder::new().build_recorder();
+    with_local_recorder(&recorder, || {
+        describe_gauge!("renderhook_downloads", "Downloads that are not stored, by state");
+        gauge!("renderhook_downloads", "state" => "pending").set(number(outlook.pending));
+        gauge!("renderhook_downloads", "state" => "downloading").set(number(outlook.downloading));
+        gauge!("renderhook_downloads", "state" => "failed").set(number(outlook.failed));
+        describe_gauge!(
+            "renderhook_downloads_endangered",
+            "Downloads that fail or lie untouched with less than two hours left"
+        );
+        gauge!("renderhook_downloads_endangered").set(number(outlook.endangered));
+        describe_gauge!(
+            "renderhook_webhooks_missing",
+            "Renders that ended in the last 24 hours and of which only polls told"
+        );
+        gauge!("renderhook_webhooks_missing").set(number(silence.untold));
+        if let Some(left) = left {
+            describe_gauge!(
+                "renderhook_download_time_left_seconds",
+                "Time until the first URL dies whose file is not stored; negative once it is dead"
+            );
+            gauge!("renderhook_download_time_left_seconds").set(left);
+        }
+    });
+    recorder.handle().render()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_numbers_are_written_as_prometheus_reads_them() {
+        let outlook = Backlog {
+            pending: 3,
+            downloading: 2,
+            failed: 1,
+            first_expires_at: None,
+            endangered: 1,
+            most_urgent: None,
+            most_urgent_expires_at: None,
+        };
+        let text = written(&outlook, Some(-1.5), Silence { ended: 9, untold: 4 });
+        for line in [
+            "# TYPE renderhook_downloads gauge",
+            "renderhook_downloads{state=\"pending\"} 3",
+            "renderhook_downloads{state=\"failed\"} 1",
+            "renderhook_downloads_endangered 1",
+            "renderhook_webhooks_missing 4",
+            "renderhook_download_time_left_seconds -1.5",
+        ] {
+            assert!(text.lines().any(|there| there == line), "{line} is missing in\n{text}");
+        }
+        assert!(!written(&outlook, None, Silence { ended: 0, untold: 0 }).contains("time_left"));
+    }
+}

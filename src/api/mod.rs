@@ -1,0 +1,16 @@
+//! What applications and operators ask.
+
+mod bearer;
+mod files;
+mod health;
+mod metrics;
+pub mod openapi;
+pub mod queries;
+mod renders;
+pub mod router;
+
+pub use self::bearer::BearerTokens;
+pub use self::health::Health;
+pub use self::metrics::Metrics;
+pub use self::queries::announce::{Announcement, Naming};
+pub use self::renders::Renders;

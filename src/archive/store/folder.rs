@@ -1,0 +1,169 @@
+//! A folder of this machine as the store: `file://`.
+//!
+//! A file is written beside its place under a hidden name that carries the writer's token, flushed to the disk, and
+//! renamed: a reader sees the whole file or none, also after a power cut. A writer that takes over removes what earlier
+//! writers of the same object left; if one of them still lives, its rename finds nothing, so that it can never put half
+//! a file in the place of a whole one.
+
+use std::io;
+use std::ops::Range;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use futures::Stream;
+use tokio::fs::{self, File};
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use tokio_util::io::ReaderStream;
+use url::Url;
+use uuid::Uuid;
+
+use super::folder_upload::FolderUpload;
+use super::place::{PART, Place, gone, remove_parts};
+use crate::domain::ObjectKey;
+
+/// A folder that holds objects.
+#[derive(Debug, Clone)]
+pub struct Folder {
+    root: PathBuf,
+}
+
+/// How much of a file is read at once.
+const READ_BYTES: usize = 64 << 10;
+
+impl Folder {
+    /// The folder at `root`. It is made when the first object needs it.
+    #[must_use]
+    pub fn at(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    /// Where the object is on this machine.
+    #[must_use]
+    pub fn path(&self, key: &ObjectKey) -> PathBuf {
+        self.root.join(key.as_str())
+    }
+
+    pub(super) fn url(&self, key: &ObjectKey) -> String {
+        Url::from_file_path(self.path(key)).map_or_else(|()| key.to_string(), String::from)
+    }
+
+    pub(super) async fn probe(&self) -> io::Result<()> {
+        fs::create_dir_all(&self.root).await?;
+        let path = self.root.join(format!(".probe.{}{PART}", Uuid::new_v4()));
+        fs::write(&path, b"renderhook").await?;
+        fs::remove_file(&path).await
+    }
+
+    pub(super) async fn read(
+        &self,
+        key: &ObjectKey,
+        range: Option<Range<u64>>,
+    ) -> io::Result<impl Stream<Item = io::Result<Bytes>> + Send + 'static> {
+        let mut file = File::open(self.path(key)).await?;
+        let range = range.unwrap_or(0..u64::MAX);
+        file.seek(io::SeekFrom::Start(range.start)).await?;
+        Ok(ReaderStream::with_capacity(file.take(range.end - range.start), READ_BYTES))
+    }
+
+    pub(super) async fn begin(&self, key: &ObjectKey, token: Uuid) -> io::Result<FolderUpload> {
+        let place = self.place(key);
+        place.make().await?;
+        remove_parts(&place, None).await?;
+        let part = place.part(token);
+        let file = File::options().write(true).create_new(true).open(&part).await?;
+        Ok(FolderUpload::new(file.into_std().await, part, place, 0))
+    }
+
+    /// Takes the file of an earlier writer over, under a name of its own: the earlier one can no longer put it in place.
+    pub(super) async fn go_on(
+        &self,
+        key: &ObjectKey,
+        upload: &str,
+        bytes: u64,
+        token: Uuid,
+    ) -> io::Result<FolderUpload> {
+        let place = self.place(key);
+        let part = place.part(token);
+        fs::rename(place.earlier(upload)?, &part).await?;
+        remove_parts(&place, Some(&part)).await?;
+        let mut file = File::options().write(true).open(&part).await?;
+        if file.metadata().await?.len() < bytes {
+            return Err(io::Error::other("a part of the file that was kept is gone"));
+        }
+        file.set_len(bytes).await?;
+        file.seek(io::SeekFrom::End(0)).await?;
+        Ok(FolderUpload::new(file.into_std().await, part, place, bytes))
+    }
+
+    pub(super) async fn discard(&self, key: &ObjectKey, upload: &str) -> io::Result<()> {
+        // OK that a name which is no part of this object's is left alone: it is another store's.
+        let Ok(part) = self.place(key).earlier(upload) else { return Ok(()) };
+        fs::remove_file(part).await.or_else(gone)
+    }
+
+    fn place(&self, key: &ObjectKey) -> Place {
+        Place::of(self.path(key), key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::domain::Kind;
+
+    fn key() -> ObjectKey {
+        ObjectKey::new(Kind::Video, &"id".parse().unwrap(), 0, Url::parse("https://h/a.mp4").ok().as_ref())
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(folder).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    #[tokio::test]
+    async fn a_file_appears_whole_at_the_end_and_not_before() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::at(root.path().into());
+        let mut upload = folder.begin(&key(), Uuid::new_v4()).await.unwrap();
+        upload.write(Bytes::from_static(b"half")).await.unwrap();
+        assert!(!folder.path(&key()).exists());
+        upload.write(Bytes::from_static(b" and half")).await.unwrap();
+        upload.finish().await.unwrap();
+        assert_eq!(std::fs::read(folder.path(&key())).unwrap(), b"half and half");
+        assert_eq!(names(folder.path(&key()).parent().unwrap()), ["0-a.mp4"]);
+    }
+
+    #[tokio::test]
+    async fn an_aborted_file_leaves_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::at(root.path().into());
+        let mut upload = folder.begin(&key(), Uuid::new_v4()).await.unwrap();
+        upload.write(Bytes::from_static(b"half")).await.unwrap();
+        upload.abort().await.unwrap();
+        assert_eq!(names(folder.path(&key()).parent().unwrap()), Vec::<String>::new());
+    }
+
+    #[tokio::test]
+    async fn a_writer_that_was_overtaken_cannot_put_its_half_in_the_place_of_the_whole() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::at(root.path().into());
+        let mut first = folder.begin(&key(), Uuid::new_v4()).await.unwrap();
+        first.write(Bytes::from_static(b"half")).await.unwrap();
+        let mut second = folder.begin(&key(), Uuid::new_v4()).await.unwrap();
+        first.write(Bytes::from_static(b" of the first")).await.unwrap();
+        second.write(Bytes::from_static(b"whole")).await.unwrap();
+        assert!(first.finish().await.is_err());
+        second.finish().await.unwrap();
+        assert_eq!(std::fs::read(folder.path(&key())).unwrap(), b"whole");
+        assert_eq!(names(folder.path(&key()).parent().unwrap()), ["0-a.mp4"]);
+    }
+
+    #[tokio::test]
+    async fn a_probe_leaves_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        Folder::at(root.path().join("new")).probe().await.unwrap();
+        assert_eq!(names(&root.path().join("new")), Vec::<String>::new());
+    }
+}

@@ -1,0 +1,20 @@
+//! `renderhook migrate`.
+
+use super::rows;
+use crate::app;
+use crate::config::DatabaseArgs;
+use crate::runtime::MIGRATIONS;
+
+/// Flags of `migrate`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    database: DatabaseArgs,
+}
+
+pub(super) async fn run(args: &Args) -> anyhow::Result<()> {
+    let database = rows::database(&args.database)?;
+    app::prepare(&database).await?;
+    println!("the database has all {} migrations", MIGRATIONS.iter().count());
+    Ok(())
+}

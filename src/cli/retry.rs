@@ -1,0 +1,47 @@
+//! `renderhook retry`.
+
+use super::rows;
+use crate::archive::Selection;
+use crate::archive::retry;
+use crate::config::DatabaseArgs;
+use crate::domain::RenderId;
+use crate::runtime::BACKGROUND;
+use crate::runtime::Clock;
+
+/// Flags of `retry`.
+#[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("which").required(true).multiple(true).args(["render", "failed", "since"])))]
+pub(super) struct Args {
+    #[command(flatten)]
+    database: DatabaseArgs,
+    /// The failed downloads of this render
+    #[arg(long, value_name = "ID")]
+    render: Option<RenderId>,
+    /// Every failed download
+    #[arg(long)]
+    failed: bool,
+    /// Those that failed within this time, such as 24h
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    since: Option<std::time::Duration>,
+    /// Only says which
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(super) async fn run(args: Args) -> anyhow::Result<()> {
+    let database = rows::database(&args.database)?;
+    let now = Clock::system().now();
+    let since = rows::ago(args.since, now);
+    let selection = Selection { render: args.render, since };
+    let downloads = if args.dry_run {
+        database.within(BACKGROUND, retry::which(database.pool(), &selection)).await?
+    } else {
+        database.within(BACKGROUND, retry::put_back(database.pool(), &selection, now)).await?
+    };
+    for file in &downloads {
+        println!("{} {} {}: {}", file.render_id, file.index, file.code, file.message);
+    }
+    let done = if args.dry_run { "would go back in the queue" } else { "are in the queue again" };
+    println!("{} failed downloads {done}", downloads.len());
+    Ok(())
+}

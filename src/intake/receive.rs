@@ -1,0 +1,206 @@
+//! `POST /webhook`: from a request to an answer.
+//!
+//! Guaranteed: 200 only after what was said is committed; an authentic event is never answered with 500 or 429, and
+//! with a refusal only where sending it again cannot help or, as 503, where it will; nothing is stored, and no more than
+//! the largest body is held, for who cannot sign. Each step has its own deadline, and together they end well before
+//! Magic Hour's ten seconds.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::time::timeout;
+use tracing::{error, info, warn};
+
+use crate::domain::event;
+
+use crate::domain::Kind;
+use crate::domain::{Event, EventType};
+use crate::http::body;
+use crate::http::{HttpError, Message};
+use crate::intake::record::{self, Observation, Outcome, Recorded, kept};
+use crate::intake::signature::{
+    Delivery, Rejection, SIGNATURE_HEADER, SignatureHeaders, Stale, TIMESTAMP_HEADER, Verdict, Verified, Verifier,
+};
+use crate::intake::skew::Skew;
+use crate::runtime::Clock;
+use crate::runtime::LogEvent;
+use crate::runtime::{Database, REQUEST};
+
+/// How long the whole may take. The steps' own deadlines end before it; it is for what they do not foresee.
+const HANDLER: Duration = Duration::from_secs(8);
+/// How often it is said what to do about stale deliveries.
+const ADVICE: TimeDelta = TimeDelta::hours(1);
+
+/// What receiving needs.
+#[derive(Debug)]
+pub struct Receiver {
+    /// Who is believed.
+    pub verifier: Verifier,
+    /// Where it is recorded.
+    pub database: Database,
+    /// What time it is.
+    pub clock: Clock,
+    /// The largest body.
+    pub max_body_bytes: usize,
+    /// When it was last said what to do about stale deliveries.
+    pub advised: Advised,
+}
+
+/// Takes a delivery of a webhook
+///
+/// The address to register in Magic Hour's Developer Hub.
+#[utoipa::path(
+    post,
+    path = "/webhook",
+    operation_id = "receive",
+    tag = "webhook",
+    security(()),
+    params(
+        ("magic-hour-event-signature" = String, Header, description = "HMAC-SHA256 in hex."),
+        ("magic-hour-event-timestamp" = String, Header, description = "When it was signed, in Unix seconds."),
+    ),
+    request_body(content = serde_json::Value, description = "An event: `type`, and `payload` with an `id`."),
+    responses(
+        (status = 200, description = "It is committed; a duplicate, a late and an unknown one as well.", body = Message),
+        (status = 400, description = "It is authentic and no event, and is kept; or it was not whole.", body = Message),
+        (status = 401, description = "Its signature is not believed, or not its time.", body = Message),
+        (status = 408, description = "The body did not arrive in time.", body = Message),
+        (status = 413, description = "The body is larger than `MAX_BODY_BYTES`.", body = Message),
+        (status = 503, description = "Our own trouble: send it again.", body = Message),
+    ),
+)]
+pub async fn receive(State(receiver): State<Arc<Receiver>>, request: Request) -> Result<Json<Message>, HttpError> {
+    let answer = timeout(HANDLER, receiver.take(request)).await;
+    let message = answer.unwrap_or_else(|_elapsed| Err(HttpError::unavailable()))?;
+    Ok(Json(Message { message: message.to_owned() }))
+}
+
+impl Receiver {
+    async fn take(&self, request: Request) -> Result<&'static str, HttpError> {
+        let (head, body) = request.into_parts();
+        if announced(&head.headers).is_some_and(|length| length > self.max_body_bytes as u64) {
+            return Err(self.too_large());
+        }
+        let seal = seal(&head.headers).map_err(rejected)?;
+        let body = body::whole(body, self.max_body_bytes, || self.too_large()).await?;
+        match self.verifier.verify(&seal, body, self.clock.now()).map_err(rejected)? {
+            Verdict::Fresh(verified) => self.believe(verified).await,
+            Verdict::Stale(stale) => self.doubt(stale).await,
+        }
+    }
+
+    fn too_large(&self) -> HttpError {
+        let message = format!("the body is larger than {} bytes: raise MAX_BODY_BYTES", self.max_body_bytes);
+        warn!(event = %LogEvent::WebhookRejected, error = "too_large", "refused a request to /webhook: {message}");
+        HttpError::new(StatusCode::PAYLOAD_TOO_LARGE, message)
+    }
+
+    async fn believe(&self, verified: Verified) -> Result<&'static str, HttpError> {
+        let pool = self.database.pool();
+        let word = match Observation::webhook(&verified) {
+            Ok(word) => [word],
+            Err(why) => {
+                self.database.within(REQUEST, kept::unreadable(pool, &verified, why)).await?;
+                error!(event = %LogEvent::WebhookUnreadable, error = %why, "kept an authentic delivery that is no event");
+                return Err(HttpError::bad_request(format!("{why}; the body is kept")));
+            }
+        };
+        let recorded = record::record(pool, verified.delivery().received_at, &word);
+        let recorded = self.database.within(REQUEST, recorded).await?;
+        let recorded = recorded.into_iter().next().ok_or_else(HttpError::unavailable)?;
+        say_recorded(&verified, &word[0], &recorded);
+        Ok(match recorded.outcome {
+            Outcome::Recorded => "recorded",
+            Outcome::Duplicate => "a duplicate: this event was recorded before",
+            Outcome::Late => "recorded: the render had already come further",
+            Outcome::Unknown => "recorded: this type or status is not known yet and is kept",
+        })
+    }
+
+    async fn doubt(&self, stale: Stale) -> Result<&'static str, HttpError> {
+        let delivery = stale.delivery();
+        let event = event::read(&delivery.body).ok();
+        let kept = kept::stale(self.database.pool(), &stale, event.as_ref());
+        self.database.within(REQUEST, kept).await?;
+        self.say_stale(delivery, event.as_ref());
+        Err(HttpError::new(
+            StatusCode::UNAUTHORIZED,
+            "the timestamp is outside the tolerance: the event is not believed; sign it afresh",
+        ))
+    }
+}
+
+impl Receiver {
+    /// Tells of each, and of what to do once an hour: when a clock is off, every delivery is stale.
+    fn say_stale(&self, delivery: &Delivery, event: Option<&Event>) {
+        let skew = Skew::of(delivery.sent_at, delivery.received_at);
+        let message = if self.advised.is_due(delivery.received_at) {
+            format!(
+                "an authentic delivery was signed outside the tolerance: it is kept and not believed, and Magic Hour is asked \
+                 about the render if there is a key; {skew}"
+            )
+        } else {
+            "an authentic delivery was signed outside the tolerance, like one before".to_owned()
+        };
+        warn!(
+            event = %LogEvent::WebhookStale,
+            webhook.r#type = event.map(|event| event.event_type.as_str()),
+            render.id = event.map(|event| event.payload.id.as_str()),
+            lag_ms = delivery.lag_ms(),
+            error = skew.cause.code(),
+            "{message}"
+        );
+    }
+}
+
+/// When something was last said that is not to be said with every delivery.
+#[derive(Debug, Default)]
+pub struct Advised(Mutex<Option<DateTime<Utc>>>);
+
+impl Advised {
+    fn is_due(&self, now: DateTime<Utc>) -> bool {
+        let mut said_at = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = said_at.is_none_or(|said_at| (now - said_at).abs() >= ADVICE);
+        if due {
+            *said_at = Some(now);
+        }
+        due
+    }
+}
+
+fn announced(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn seal(headers: &HeaderMap) -> Result<SignatureHeaders, Rejection> {
+    let values = |name| headers.get_all(name).iter().map(axum::http::HeaderValue::as_bytes);
+    SignatureHeaders::read(values(SIGNATURE_HEADER), values(TIMESTAMP_HEADER))
+}
+
+fn rejected(why: Rejection) -> HttpError {
+    warn!(event = %LogEvent::WebhookRejected, error = why.code(), "refused a request to /webhook: {why}");
+    HttpError::new(StatusCode::UNAUTHORIZED, why.to_string())
+}
+
+fn say_recorded(verified: &Verified, word: &Observation, recorded: &Recorded) {
+    let log_event = match recorded.outcome {
+        Outcome::Recorded => LogEvent::WebhookRecorded,
+        Outcome::Duplicate => LogEvent::WebhookDuplicate,
+        Outcome::Late => LogEvent::WebhookLate,
+        Outcome::Unknown => LogEvent::WebhookUnknown,
+    };
+    info!(
+        event = %log_event,
+        webhook.r#type = word.event_type().map(EventType::as_str),
+        render.id = %word.render_id(),
+        render.kind = word.kind().map(Kind::as_str),
+        lag_ms = verified.delivery().lag_ms(),
+        downloads.queued = recorded.queued,
+        "recorded a delivery"
+    );
+    record::say(word, recorded);
+}

@@ -1,0 +1,14 @@
+//! What every part stands on: clock, database, wakeups, shutdown, log.
+
+pub mod clock;
+pub mod database;
+mod log;
+mod shutdown;
+pub mod telemetry;
+mod wakeups;
+
+pub use self::clock::Clock;
+pub use self::database::{BACKGROUND, Database, DatabaseError, Inspection, MIGRATIONS, REQUEST};
+pub use self::log::LogEvent;
+pub use self::shutdown::Shutdown;
+pub use self::wakeups::Wakeups;

@@ -1,0 +1,243 @@
+//! The list of renders: what is in it, in which order, page by page.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use renderhook::domain::Archive;
+use renderhook::domain::Status;
+use serde_json::{Value, json};
+use sqlx::PgPool;
+
+use crate::support::app::video;
+use crate::support::words::{at, record, telling};
+use crate::support::{App, Options};
+
+/// A service that answers and fetches nothing.
+async fn start(pool: &PgPool) -> App {
+    App::start_with(pool, Options::flags(&["--download-concurrency=0"])).await
+}
+
+async fn list(app: &App, query: &str) -> Value {
+    let answer = app.get(&format!("/renders?{query}")).await;
+    assert_eq!(answer.status(), 200, "{query}");
+    answer.json().await.unwrap()
+}
+
+fn ids(list: &Value) -> Vec<&str> {
+    list["renders"].as_array().unwrap().iter().map(|render| render["id"].as_str().unwrap()).collect()
+}
+
+/// A render that was first heard of at a given time.
+async fn heard(pool: &PgPool, id: &str, kind: &str, status: Option<Status>, at: DateTime<Utc>) {
+    sqlx::query(
+        "INSERT INTO renders (id, kind, status, rank, first_heard_at, heard_at, updated_at) VALUES ($1, $2, $3, $4, $5, $5, $5)",
+    )
+    .bind(id)
+    .bind(kind)
+    .bind(status.map(Status::as_str))
+    .bind(status.map_or(-1, Status::rank))
+    .bind(at)
+    .execute(pool)
+    .await
+    .unwrap();
+}
+
+/// A download of a render in a given state.
+async fn holds(pool: &PgPool, id: &str, index: i32, state: &str) {
+    sqlx::query(
+        "INSERT INTO downloads (render_id, index, state, url, url_said_at, key, due_at, lease, error_code, error_message,
+                                size_bytes, sha256, stored_at, updated_at)
+         VALUES ($1, $2, $3, 'https://files.example/a', $4, 'video/a/0-a',
+                 CASE WHEN $3 IN ('pending', 'downloading') THEN $4 + interval '100 years' END,
+                 CASE WHEN $3 = 'downloading' THEN gen_random_uuid() END,
+                 CASE WHEN $3 = 'failed' THEN 'http_404' END, CASE WHEN $3 = 'failed' THEN 'gone' END,
+                 CASE WHEN $3 = 'stored' THEN 1 END, CASE WHEN $3 = 'stored' THEN repeat('a', 64) END,
+                 CASE WHEN $3 = 'stored' THEN $4 END, $4)",
+    )
+    .bind(id)
+    .bind(index)
+    .bind(state)
+    .bind(at(0))
+    .execute(pool)
+    .await
+    .unwrap();
+}
+
+/// Every page of a question, following the cursors; the count of pages as well.
+async fn pages(app: &App, query: &str) -> (Vec<String>, usize) {
+    let (mut all, mut count, mut page) = (Vec::new(), 0, list(app, query).await);
+    loop {
+        count += 1;
+        all.extend(ids(&page).into_iter().map(str::to_owned));
+        let Some(cursor) = page["next_cursor"].as_str() else { return (all, count) };
+        page = list(app, &format!("{query}&cursor={cursor}")).await;
+    }
+}
+
+#[sqlx::test]
+async fn a_render_in_a_list_is_told_as_it_is_told_alone(pool: PgPool) {
+    let app = App::start(&pool).await;
+    assert_eq!(list(&app, "").await, json!({"renders": [], "next_cursor": null}));
+    let mut project = video("whole", "complete");
+    project.downloads = vec![
+        app.files.put("a.mp4", b"1".to_vec(), "video/mp4").unwrap(),
+        app.files.put("b.mp4", b"2".to_vec(), "video/mp4").unwrap(),
+    ];
+    app.send("video.started", &video("whole", "rendering")).await;
+    app.send("video.completed", &project).await;
+    app.send("video.errored", &video("failed", "error")).await;
+    app.archived("whole", "stored").await;
+    let told = list(&app, "").await;
+    let alone = [app.render("failed").await, app.render("whole").await];
+    // As texts, because the order counts for people.
+    assert_eq!(told.to_string(), json!({"renders": alone, "next_cursor": null}).to_string());
+    app.stop().await.unwrap();
+}
+
+#[sqlx::test]
+async fn the_pages_hold_every_render_once_the_newest_first_while_others_are_added(pool: PgPool) {
+    let app = start(&pool).await;
+    // Several share a moment, so that the id decides.
+    for number in 0..25 {
+        heard(&pool, &format!("clx{number:02}"), "video", None, at(number / 3)).await;
+    }
+    let mut expected: Vec<_> = (0..25).rev().map(|number| format!("clx{number:02}")).collect();
+    assert_eq!(pages(&app, "limit=4").await, (expected.clone(), 7));
+    assert_eq!(
+        pages(&app, "limit=5").await,
+        (expected.clone(), 5),
+        "the last page is full, and is known to be the last"
+    );
+    assert_eq!(pages(&app, "limit=25").await, (expected.clone(), 1));
+
+    let first = list(&app, "limit=10").await;
+    heard(&pool, "newer", "video", None, at(1000)).await;
+    let cursor = first["next_cursor"].as_str().unwrap();
+    let rest = list(&app, &format!("limit=200&cursor={cursor}")).await;
+    assert_eq!([ids(&first), ids(&rest)].concat(), expected);
+    expected.insert(0, "newer".to_owned());
+    assert_eq!(pages(&app, "limit=10").await.0, expected);
+    app.stop().await.unwrap();
+}
+
+#[sqlx::test]
+async fn fifty_renders_come_where_no_limit_is_given(pool: PgPool) {
+    let app = start(&pool).await;
+    for number in 0..51 {
+        heard(&pool, &number.to_string(), "image", None, at(number)).await;
+    }
+    let told = list(&app, "").await;
+    assert_eq!((ids(&told).len(), told["next_cursor"].is_string()), (50, true));
+    assert_eq!(ids(&list(&app, "limit=1").await), ["50"]);
+    app.stop().await.unwrap();
+}
+
+#[sqlx::test]
+async fn each_filter_gives_what_fits_and_all_of_them_together_what_fits_each(pool: PgPool) {
+    let app = start(&pool).await;
+    let statuses = Status::ALL.into_iter().map(Some).chain([None]);
+    for (number, status) in (0..).zip(statuses) {
+        for kind in ["video", "image", "audio"] {
+            let id = format!("{kind}-{}", status.map_or("untold", Status::as_str));
+            heard(&pool, &id, kind, status, at(number)).await;
+        }
+    }
+    sqlx::query("UPDATE renders SET external_id = 'order 17' WHERE status = 'queued'").execute(&pool).await.unwrap();
+    for status in Status::ALL.map(Status::as_str) {
+        let expected = ["video", "image", "audio"].map(|kind| format!("{kind}-{status}"));
+        assert_eq!(pages(&app, &format!("status={status}&limit=2")).await, (expected.to_vec(), 2));
+    }
+    assert_eq!(ids(&list(&app, "kind=audio").await).len(), 7, "also the one whose status nobody has told");
+    assert_eq!(ids(&list(&app, "external_id=order%2017").await), ["video-queued", "image-queued", "audio-queued"]);
+    assert_eq!(ids(&list(&app, "external_id=order+17&kind=image&status=queued&archive=none").await), ["image-queued"]);
+    assert_eq!(ids(&list(&app, "external_id=order+17&status=rendering").await), [""; 0]);
+    assert_eq!(ids(&list(&app, "external_id=order").await), [""; 0]);
+    app.stop().await.unwrap();
+}
+
+/// Whether the render is complete, the states of its downloads, and what they sum up to.
+const SUMS: [(bool, &[&str], Archive); 13] = [
+    (false, &[], Archive::None),
+    (true, &[], Archive::AwaitingUrls),
+    (true, &["pending"], Archive::Pending),
+    (true, &["downloading", "pending"], Archive::Pending),
+    (true, &["downloading", "failed"], Archive::Pending),
+    (false, &["failed", "pending"], Archive::Pending),
+    (true, &["stored", "pending"], Archive::Partial),
+    (true, &["stored", "downloading", "failed"], Archive::Partial),
+    (true, &["failed", "stored"], Archive::Partial),
+    (true, &["stored"], Archive::Stored),
+    (true, &["stored", "stored"], Archive::Stored),
+    (true, &["failed"], Archive::Failed),
+    (true, &["failed", "failed"], Archive::Failed),
+];
+
+#[sqlx::test]
+async fn the_archive_sums_the_states_up_and_filters_by_what_it_says(pool: PgPool) {
+    let app = start(&pool).await;
+    for (number, (complete, states, _)) in SUMS.into_iter().enumerate() {
+        let (id, status) = (number.to_string(), complete.then_some(Status::Complete));
+        heard(&pool, &id, "video", status, at(0) + TimeDelta::seconds(-i64::try_from(number).unwrap())).await;
+        for (index, state) in (0..).zip(states) {
+            holds(&pool, &id, index, state).await;
+        }
+    }
+    for (number, (complete, states, archive)) in SUMS.into_iter().enumerate() {
+        assert_eq!(app.render(&number.to_string()).await["archive"], archive.as_str(), "{complete} {states:?}");
+    }
+    let mut found = BTreeSet::new();
+    for archive in Archive::ALL {
+        let told = list(&app, &format!("archive={}", archive.as_str())).await;
+        let fits = |(number, sum): (usize, (bool, &[&str], Archive))| (sum.2 == archive).then(|| number.to_string());
+        let expected: Vec<_> = SUMS.into_iter().enumerate().filter_map(fits).collect();
+        assert_eq!(ids(&told), expected, "{archive:?}");
+        assert!(told["renders"].as_array().unwrap().iter().all(|render| render["archive"] == archive.as_str()));
+        found.extend(expected);
+    }
+    assert_eq!(found.len(), SUMS.len());
+    app.stop().await.unwrap();
+}
+
+#[sqlx::test]
+async fn a_bad_parameter_is_400_with_a_sentence_that_names_it(pool: PgPool) {
+    let app = start(&pool).await;
+    record(&pool, &[telling("clx", Some(Status::Rendering), at(1))]).await;
+    for (query, named) in [
+        ("status=", "status"),
+        ("status=Complete", "status"),
+        ("status=null", "status"),
+        ("status=error,complete", "status"),
+        ("kind=model", "kind"),
+        ("archive=all", "archive"),
+        ("external_id=", "external_id"),
+        ("external_id=%00", "external_id"),
+        (&format!("external_id={}", "x".repeat(256)), "external_id"),
+        ("limit=0", "limit"),
+        ("limit=201", "limit"),
+        ("limit=-1", "limit"),
+        ("limit=99999999999999999999", "limit"),
+        ("limit=ten", "limit"),
+        ("limit=", "limit"),
+        ("cursor=", "cursor"),
+        ("cursor=clx", "cursor"),
+        ("cursor=MS9jAGx4", "cursor"),
+        ("cursor=%ff", "cursor"),
+        ("status=complete&status=error", "status"),
+        ("limit=1&limit=1", "limit"),
+        ("offset=1", "offset"),
+        ("Status=complete", "Status"),
+        ("wait=1s", "wait"),
+    ] {
+        let answer = app.get(&format!("/renders?{query}")).await;
+        assert_eq!(answer.status(), 400, "{query}");
+        let told: Value = answer.json().await.unwrap();
+        assert_eq!(told.as_object().unwrap().len(), 1, "{told}");
+        let sentence = told["message"].as_str().unwrap();
+        assert!(sentence.contains(named) || query.contains("%ff"), "{query}: {sentence}");
+    }
+    let stranger = app.client.get(app.at("/renders")).send().await.unwrap();
+    assert_eq!(stranger.status(), 401);
+    assert_eq!(app.client.delete(app.at("/renders")).bearer_auth("x").send().await.unwrap().status(), 405);
+    assert_eq!(ids(&list(&app, "").await), ["clx"]);
+    app.stop().await.unwrap();
+}

@@ -1,0 +1,6 @@
+//! What applications ask.
+
+mod announce;
+mod list;
+mod openapi;
+mod renders;

@@ -1,0 +1,210 @@
+//! The OpenAPI document: it tells of every address, and every answer is as it says.
+
+use std::collections::BTreeSet;
+
+use renderhook::standin::project::Project;
+use reqwest::{Method, Response};
+use serde_json::{Map, Value, json};
+use sqlx::PgPool;
+
+use crate::support::app::{TOKEN, video};
+use crate::support::process::renderhook;
+use crate::support::{App, Options};
+
+fn document() -> Value {
+    serde_json::to_value(renderhook::api::router::document()).unwrap()
+}
+
+/// The operations of the document, as `GET /renders/{id}`.
+fn operations(document: &Value) -> BTreeSet<String> {
+    let paths = document["paths"].as_object().unwrap().iter();
+    let of_path = |(path, item): (&String, &Value)| {
+        let methods: Vec<_> = item.as_object().unwrap().keys().map(|method| method.to_uppercase()).collect();
+        methods.into_iter().map(|method| format!("{method} {path}")).collect::<Vec<_>>()
+    };
+    paths.flat_map(of_path).collect()
+}
+
+#[sqlx::test]
+async fn the_command_prints_what_the_service_tells_to_anyone(pool: PgPool) {
+    let app = App::start_with(&pool, Options::flags(&["--download-concurrency=0"])).await;
+    let answer = app.client.get(app.at("openapi.json")).send().await.unwrap();
+    assert_eq!(
+        (answer.status().as_u16(), answer.headers()["content-type"].to_str().unwrap()),
+        (200, "application/json")
+    );
+    let told: Value = answer.json().await.unwrap();
+    assert_eq!(told["info"]["version"], env!("CARGO_PKG_VERSION"));
+    let printed = renderhook(&["openapi"]).output().await.unwrap();
+    assert!(printed.status.success());
+    assert_eq!(serde_json::from_slice::<Value>(&printed.stdout).unwrap(), told);
+    assert_eq!(told, document());
+    app.stop().await.unwrap();
+}
+
+#[test]
+fn the_readme_has_a_section_for_every_operation_and_for_no_other() {
+    let readme = include_str!("../../../README.md");
+    let titles = readme.lines().filter_map(|line| line.strip_prefix("### `"));
+    let titles = titles.flat_map(|title| title.split('`').filter(|words| words.contains(" /")));
+    assert_eq!(titles.map(str::to_owned).collect::<BTreeSet<_>>(), operations(&document()));
+}
+
+#[sqlx::test]
+async fn every_operation_is_there_and_needs_a_token_where_the_document_says_so(pool: PgPool) {
+    let app = App::start_with(&pool, Options::flags(&["--download-concurrency=0"])).await;
+    let document = document();
+    for operation in operations(&document) {
+        let (method, path) = operation.split_once(' ').unwrap();
+        let described = &document["paths"][path][method.to_lowercase()];
+        let url = app.at(&path.replace("{id}", "clx").replace("{index}", "0"));
+        let request = app.client.request(method.parse().unwrap(), url.clone());
+        let status = request.send().await.unwrap().status().as_u16();
+        assert!(described["responses"].get(status.to_string()).is_some(), "{operation} answers {status}");
+        let open = described["security"] == json!([{}]);
+        assert_eq!(status == 401, !open || path == "/webhook", "{operation}");
+
+        let other = app.client.request(Method::PATCH, url).bearer_auth(TOKEN).send().await.unwrap();
+        assert_eq!(other.status(), 405, "{path} is there");
+    }
+    app.stop().await.unwrap();
+}
+
+/// Holds an answer to what the document says of it: the status is told, and the body is of its schema, with no field more.
+async fn held(document: &Value, operation: &str, answer: Response) -> Value {
+    let (method, path) = operation.split_once(' ').unwrap();
+    let status = answer.status().as_u16();
+    let described = &document["paths"][path][method.to_lowercase()]["responses"][status.to_string()];
+    let schema = &described["content"]["application/json"]["schema"];
+    assert!(schema.is_object(), "{operation} answers {status}, which is not told");
+    let body: Value = answer.json().await.unwrap();
+    if let Err(problem) = fits(document, schema, &body) {
+        panic!("{operation} answers {status}: {problem} in {body}");
+    }
+    body
+}
+
+/// Whether a value is of a schema: as much of JSON Schema as the document uses. Any other word of it is a failure.
+fn fits(document: &Value, schema: &Value, value: &Value) -> Result<(), String> {
+    let mut schema = schema.as_object().ok_or("no schema")?;
+    if let Some(reference) = schema.get("$ref") {
+        let pointer = reference.as_str().and_then(|reference| reference.strip_prefix('#')).ok_or("no pointer")?;
+        schema =
+            document.pointer(pointer).and_then(Value::as_object).ok_or_else(|| format!("{pointer} is not there"))?;
+    }
+    for (word, rule) in schema {
+        match word.as_str() {
+            "description" | "$ref" | "properties" | "required" => {}
+            "type" => is_of(rule, value)?,
+            "enum" => {
+                rule.as_array().ok_or("no list")?.contains(value).then_some(()).ok_or(format!("{value} of {rule}"))?;
+            }
+            "oneOf" => {
+                let rules = rule.as_array().ok_or("no list")?;
+                let fitting = rules.iter().filter(|rule| fits(document, rule, value).is_ok()).count();
+                (fitting == 1).then_some(()).ok_or_else(|| format!("{value} fits {fitting} of {rule}"))?;
+            }
+            "items" => value.as_array().into_iter().flatten().try_for_each(|item| fits(document, rule, item))?,
+            "format" => is_written_as(rule, value)?,
+            other => return Err(format!("the test does not know {other}")),
+        }
+    }
+    match (schema.get("properties"), value) {
+        (Some(properties), Value::Object(fields)) => fields_fit(document, schema, properties, fields),
+        _ => Ok(()),
+    }
+}
+
+fn fields_fit(
+    document: &Value,
+    schema: &Map<String, Value>,
+    properties: &Value,
+    fields: &Map<String, Value>,
+) -> Result<(), String> {
+    let required = schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+    if let Some(missing) = required.into_iter().find(|name| !fields.contains_key(*name)) {
+        return Err(format!("{missing} is missing"));
+    }
+    fields.iter().try_for_each(|(name, value)| {
+        let rule = properties.get(name).ok_or_else(|| format!("{name} is not told"))?;
+        fits(document, rule, value).map_err(|problem| format!("{name}: {problem}"))
+    })
+}
+
+fn is_of(types: &Value, value: &Value) -> Result<(), String> {
+    let name = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(number) if number.is_f64() => "number",
+        Value::Number(_) => "integer",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    let told = types == name || types.as_array().is_some_and(|types| types.contains(&name.into()));
+    told.then_some(()).ok_or_else(|| format!("{value} is no {types}"))
+}
+
+fn is_written_as(format: &Value, value: &Value) -> Result<(), String> {
+    let right = match (format.as_str(), value) {
+        (_, Value::Null) => true,
+        (Some("date-time"), Value::String(text)) => chrono::DateTime::parse_from_rfc3339(text).is_ok(),
+        (Some("int32"), number) => number.as_i64().is_some_and(|number| i32::try_from(number).is_ok()),
+        (Some("int64"), number) => number.is_i64(),
+        _ => false,
+    };
+    right.then_some(()).ok_or_else(|| format!("{value} is not written as {format}"))
+}
+
+fn failed(id: &str) -> Project {
+    Project { error_code: Some("no_source_face".to_owned()), ..video(id, "error") }
+}
+
+#[sqlx::test]
+async fn every_answer_is_as_the_document_says(pool: PgPool) {
+    let app = App::start_with(&pool, Options::flags(&["--download-max-attempts=1"])).await;
+    let document = document();
+    let hold = async |operation: &str, answer: Response| held(&document, operation, answer).await;
+    let ask = |method: Method, path: &str| app.client.request(method, app.at(path)).bearer_auth(TOKEN);
+
+    let mut project = video("whole", "complete");
+    project.downloads = vec![app.files.put("a.mp4", b"1".to_vec(), "video/mp4").unwrap(), app.at("nothing")];
+    app.send("video.started", &video("whole", "rendering")).await;
+    app.send("video.completed", &project).await;
+    app.send("video.errored", &failed("failed")).await;
+    app.archived("whole", "partial").await;
+    app.get("/renders/whole?wait=30s").await;
+
+    for id in ["whole", "failed"] {
+        hold("GET /renders/{id}", app.get(&format!("/renders/{id}")).await).await;
+    }
+    let announced = r#"{"kind": "image", "external_id": "order-17", "metadata": {"a": [1]}}"#;
+    for expected in [201, 200] {
+        let answer = ask(Method::PUT, "renders/announced").body(announced).send().await.unwrap();
+        assert_eq!(answer.status(), expected);
+        hold("PUT /renders/{id}", answer).await;
+    }
+    let page = hold("GET /renders", app.get("/renders?limit=2").await).await;
+    assert!(page["next_cursor"].is_string());
+    assert_eq!(hold("GET /renders", app.get("/renders").await).await["renders"].as_array().unwrap().len(), 3);
+    let retried = ask(Method::POST, "renders/whole/retry").send().await.unwrap();
+    assert_eq!(hold("POST /renders/{id}/retry", retried).await["downloads"], json!([1]));
+    hold("GET /livez", app.get("/livez").await).await;
+    hold("GET /readyz", app.get("/readyz").await).await;
+
+    for (method, operation, path, status) in [
+        (Method::GET, "GET /renders", "renders?limit=0", 400),
+        (Method::GET, "GET /renders/{id}", "renders/whole?wait=1", 400),
+        (Method::GET, "GET /renders/{id}", "renders/nobody", 404),
+        (Method::PUT, "PUT /renders/{id}", "renders/nobody", 400),
+        (Method::POST, "POST /renders/{id}/retry", "renders/nobody/retry", 404),
+        (Method::GET, "GET /renders/{id}/downloads/{index}", "renders/nobody/downloads/0", 404),
+        (Method::GET, "GET /renders/{id}/downloads/{index}", "renders/whole/downloads/1", 409),
+        (Method::POST, "POST /webhook", "webhook", 401),
+    ] {
+        let answer = ask(method, path).send().await.unwrap();
+        assert_eq!(answer.status(), status, "{path}");
+        hold(operation, answer).await;
+    }
+    app.stop().await.unwrap();
+}

@@ -1,0 +1,297 @@
+//! What a server of files can do wrong, and what must be true after.
+
+use std::net::Ipv4Addr;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use renderhook::archive::Fetcher;
+use renderhook::archive::Guard;
+use renderhook::archive::Selection;
+use renderhook::archive::retry;
+use sha2::{Digest, Sha256};
+use sqlx::PgPool;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use url::Url;
+
+use crate::support::app::{signed, video};
+use crate::support::bench::{Bench, PART, fetcher, noise};
+use crate::support::process::{Service, database_url, serve};
+use crate::support::scripted::{Length, Origin, Step};
+use crate::support::until;
+
+#[sqlx::test]
+async fn every_way_to_fail_leaves_no_object_and_the_next_attempt_stores_the_whole(pool: PgPool) {
+    let file = noise(300_000, 1);
+    let table = [
+        ("silent", Step::hold(0), "stalled"),
+        ("short", Step { length: Length::More(10), ..Step::default() }, "broken_off"),
+        ("cut", Step::cut(0), "broken_off"),
+        ("packed", Step::default().with("content-encoding", "gzip"), "encoded"),
+        ("ranged", Step::status(206), "http_206"),
+        ("empty", Step::status(204), "http_204"),
+        ("busy", Step::status(503), "http_503"),
+        ("broken", Step::status(500), "http_500"),
+        ("often", Step::status(429), "http_429"),
+        ("denied", Step::status(403), "http_403"),
+        ("gone", Step::status(404), "http_404"),
+        ("over", Step::status(410), "http_410"),
+        ("bad", Step::status(400), "http_400"),
+        ("unknown", Step::status(401), "http_401"),
+        ("teapot", Step::status(418), "http_418"),
+        ("hashed", Step::default().with("x-goog-hash", "crc32c=AAAAAA=="), "wrong_hash"),
+        (
+            "digest",
+            Step::default().with("repr-digest", format!("sha-256=:{}:", BASE64_STANDARD.encode([7; 32]))),
+            "wrong_hash",
+        ),
+        ("md5", Step::default().with("x-goog-hash", format!("md5={}", BASE64_STANDARD.encode([7; 16]))), "wrong_hash"),
+    ];
+    let bench = Bench::folder(&pool);
+    for (id, step, code) in table {
+        let origin = Origin::start(file.clone()).await;
+        origin.next([step]);
+        bench.queue(id, origin.url("a.mp4")).await;
+        let row = bench.attempt(id).await;
+        assert_eq!(row.outcome(), ("pending", Some(code)), "{id}: {:?}", row.error_message);
+        assert!(row.error_message.is_some_and(|message| !message.is_empty()));
+        bench.assert_nothing(id).await;
+        bench.attempt(id).await;
+        bench.assert_stored(id, &file).await;
+    }
+}
+
+#[sqlx::test]
+async fn a_server_that_falls_silent_is_cut_and_a_slow_one_is_not(pool: PgPool) {
+    let file = noise(40_000, 2);
+    let bench = Bench::folder(&pool);
+    let origin = Origin::start(file.clone()).await;
+    origin.next([Step::hold(20_000), Step { pieces: Some(10), ..Step::default() }]);
+    bench.queue("slow", origin.url("a.mp4")).await;
+    bench.attempt("slow").await;
+    bench.assert_stored("slow", &file).await;
+    assert_eq!(origin.offsets(), [0, 20_000]);
+}
+
+#[sqlx::test]
+async fn a_server_that_does_not_answer_is_asked_again(pool: PgPool) {
+    let file = noise(1000, 11);
+    let bench = Bench::folder(&pool);
+    let origin = Origin::start(file.clone()).await;
+    origin.next([Step { hold_head: true, ..Step::default() }]);
+    bench.queue("mute", origin.url("a.mp4")).await;
+    assert_eq!(bench.attempt("mute").await.outcome(), ("pending", Some("no_answer")));
+    bench.assert_nothing("mute").await;
+    bench.attempt("mute").await;
+    bench.assert_stored("mute", &file).await;
+}
+
+#[sqlx::test]
+async fn a_server_that_is_not_there_is_asked_again(pool: PgPool) {
+    let bench = Bench::folder(&pool);
+    let closed = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap().local_addr().unwrap();
+    for (id, url) in [("closed", format!("http://{closed}/a.mp4")), ("nameless", "http://nobody.invalid/a.mp4".into())]
+    {
+        bench.queue(id, url.parse().unwrap()).await;
+        let row = bench.attempt(id).await;
+        assert_eq!(row.outcome(), ("pending", Some("connect_failed")), "{id}: {:?}", row.error_message);
+        bench.assert_nothing(id).await;
+    }
+}
+
+#[sqlx::test]
+async fn a_name_that_leads_to_a_private_address_is_refused(pool: PgPool) {
+    let origin = Origin::start(noise(1000, 12)).await;
+    let bench = Bench::folder(&pool).with(|downloader| {
+        downloader.fetcher = Fetcher::new(Guard::new(Vec::new(), false), 1 << 30).unwrap();
+    });
+    let mut url = origin.url("a.mp4").to_string().replace("http:", "https:").parse::<Url>().unwrap();
+    url.set_host(Some("localhost")).unwrap();
+    bench.queue("name", url).await;
+    let row = bench.attempt("name").await;
+    assert_eq!((row.outcome(), row.attempts), (("failed", Some("private_address")), 1), "{:?}", row.error_message);
+    assert_eq!(origin.asked().len(), 0);
+    bench.assert_nothing("name").await;
+}
+
+#[sqlx::test]
+async fn a_proxy_of_the_environment_is_not_used(pool: PgPool) {
+    let file = noise(1000, 13);
+    let origin = Origin::start(file.clone()).await;
+    let nobody = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap().local_addr().unwrap();
+    let folder = TempDir::new().unwrap();
+    let mut command = serve(&database_url(&pool), &folder);
+    for name in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
+        command.env(name, format!("http://{nobody}"));
+    }
+    let service = Service::start(command).await;
+    let mut project = video("direct", "complete");
+    project.downloads.push(origin.url("a.mp4"));
+    let delivery = signed(&project.event("video.completed"));
+    assert_eq!(delivery.post(&service.client, &service.at("webhook")).await.unwrap().status, 200);
+    until("the file to be stored", || async { service.log.telling("download.stored").pop() }).await;
+    assert!(std::fs::read(folder.path().join("video/direct/0-a.mp4")).unwrap() == file);
+    service.stop().await;
+}
+
+#[sqlx::test]
+async fn a_file_of_no_bytes_is_a_file(pool: PgPool) {
+    for (bench, id) in Bench::both(&pool).await.iter().zip(["folder", "bucket"]) {
+        let origin = Origin::start(Vec::new()).await;
+        bench.queue(id, origin.url("a.mp4")).await;
+        bench.attempt(id).await;
+        bench.assert_stored(id, &[]).await;
+        assert_eq!(bench.row(id).await.content_type.as_deref(), Some("video/mp4"));
+    }
+}
+
+#[sqlx::test]
+async fn what_comes_after_the_announced_end_is_not_the_files(pool: PgPool) {
+    let file = noise(50_000, 3);
+    let bench = Bench::folder(&pool);
+    let origin = Origin::start(file.clone()).await;
+    origin.next([Step { length: Length::Less(20_000), ..Step::default() }]);
+    bench.queue("more", origin.url("a.mp4")).await;
+    bench.attempt("more").await;
+    bench.assert_stored("more", &file[..30_000]).await;
+}
+
+#[sqlx::test]
+async fn the_right_hashes_pass_also_where_the_rest_came_later(pool: PgPool) {
+    let file = noise(2 * PART, 4);
+    let bench = Bench::folder(&pool);
+    let origin = Origin::start(file.clone()).await;
+    let digest = format!("sha-256=:{}:", BASE64_STANDARD.encode(Sha256::digest(&file)));
+    let crc = BASE64_STANDARD.encode(crc32c::crc32c(&file).to_be_bytes());
+    let hashed = Step::default().with("repr-digest", digest).with("x-goog-hash", format!("crc32c={crc}"));
+    // MD5 is told only when it is too late to make it.
+    let late = hashed.clone().with("x-goog-hash", format!("crc32c={crc},md5={}", BASE64_STANDARD.encode([1; 16])));
+    origin.next([Step { cut: Some(PART + 1), ..hashed }, Step::status(503), late]);
+    bench.queue("hashed", origin.url("a.mp4")).await;
+    bench.attempt("hashed").await;
+    bench.attempt("hashed").await;
+    bench.assert_stored("hashed", &file).await;
+    assert_eq!(origin.offsets()[2..], [PART as u64]);
+}
+
+#[sqlx::test]
+async fn after_the_last_attempt_the_row_tells_the_whole_story_and_both_hashes(pool: PgPool) {
+    let bench = Bench::folder(&pool).with(|downloader| downloader.max_attempts = 2);
+    let origin = Origin::start(noise(1000, 5)).await;
+    origin.always(Step::default().with("x-goog-hash", "crc32c=AAAAAA=="));
+    bench.queue("story", origin.url("a.mp4")).await;
+    assert_eq!(bench.attempt("story").await.state, "pending");
+    let row = bench.attempt("story").await;
+    assert_eq!(row.outcome(), ("failed", Some("wrong_hash")));
+    let story = row.error_message.unwrap();
+    let received = hex::encode(crc32c::crc32c(&noise(1000, 5)).to_be_bytes());
+    for part in ["gave up after 2 attempts since 20", "crc32c 00000000", received.as_str()] {
+        assert!(story.contains(part), "{part} is not in {story}");
+    }
+    bench.assert_nothing("story").await;
+}
+
+#[sqlx::test]
+async fn a_server_that_asks_for_patience_gets_it(pool: PgPool) {
+    let bench = Bench::folder(&pool);
+    let origin = Origin::start(noise(10, 6)).await;
+    origin.next([Step::status(503).with("retry-after", "1800")]);
+    bench.queue("patience", origin.url("a.mp4")).await;
+    let due_at = bench.attempt("patience").await.due_at.unwrap();
+    let minutes = (due_at - renderhook::runtime::clock::Clock::system().now()).num_minutes();
+    assert!((28..=30).contains(&minutes), "{minutes}");
+}
+
+#[sqlx::test]
+async fn redirects_are_followed_as_far_as_the_guard_goes(pool: PgPool) {
+    let file = noise(1000, 7);
+    let bench = Bench::folder(&pool);
+    let to = |place: &str| Step::status(302).with("location", place);
+    let table = [
+        ("three", vec![to("/b"), to("/c"), to("/d")], ("stored", None)),
+        ("four", vec![to("/b"), to("/c"), to("/d"), to("/e")], ("failed", Some("too_many_redirects"))),
+        ("scheme", vec![to("ftp://127.0.0.1/a")], ("failed", Some("not_https"))),
+        ("userinfo", vec![to("https://a:b@example.com/a")], ("failed", Some("userinfo_in_url"))),
+        ("metadata", vec![to("http://169.254.169.254/latest")], ("failed", Some("private_address"))),
+        ("nowhere", vec![to("")], ("failed", Some("invalid_redirect"))),
+    ];
+    for (id, steps, outcome) in table {
+        let origin = Origin::start(file.clone()).await;
+        origin.next(steps);
+        bench.queue(id, origin.url("a.mp4?secret=1")).await;
+        assert_eq!(bench.attempt(id).await.outcome(), outcome, "{id}");
+        for asked in origin.asked() {
+            for header in ["authorization", "cookie", "referer", "x-goog-date", "content-type"] {
+                assert!(!asked.headers.contains_key(header), "{id}: {header}");
+            }
+            assert_eq!(asked.headers["accept-encoding"], "identity");
+        }
+    }
+}
+
+#[sqlx::test]
+async fn what_the_guard_refuses_fails_at_once_and_can_be_put_back(pool: PgPool) {
+    let file = noise(1000, 8);
+    let origin = Origin::start(file.clone()).await;
+    let strict = |downloader: &mut renderhook::archive::download::Downloader| {
+        let hosts = vec!["magichour.ai".parse().unwrap()];
+        downloader.fetcher = Fetcher::new(Guard::new(hosts, false), 1 << 30).unwrap();
+    };
+    let bench = Bench::folder(&pool).with(strict);
+    let table = [
+        ("http", origin.url("a.mp4").to_string(), "not_https"),
+        ("loopback", origin.url("a.mp4").to_string().replace("http:", "https:"), "private_address"),
+        ("elsewhere", "https://example.com/a.mp4".to_owned(), "host_not_allowed"),
+        ("lookalike", "https://evilmagichour.ai/a.mp4".to_owned(), "host_not_allowed"),
+        ("user", "https://user@videos.magichour.ai/a.mp4".to_owned(), "userinfo_in_url"),
+    ];
+    for (id, url, code) in table {
+        bench.queue(id, url.parse().unwrap()).await;
+        let row = bench.attempt(id).await;
+        assert_eq!((row.outcome(), row.attempts), (("failed", Some(code)), 1), "{id}");
+        bench.assert_nothing(id).await;
+    }
+    assert_eq!(origin.asked().len(), 0);
+
+    // Once the settings are right.
+    let bench = bench.with(|downloader| downloader.fetcher = fetcher(1 << 30));
+    let http = Selection::render("http".parse().unwrap());
+    assert_eq!(retry::which(&pool, &http).await.unwrap().len(), 1);
+    let back = retry::put_back(&pool, &http, renderhook::runtime::clock::Clock::system().now()).await.unwrap();
+    assert_eq!((back.len(), back[0].code.as_str()), (1, "not_https"));
+    let row = bench.row("http").await;
+    assert_eq!((row.state.as_str(), row.attempts), ("pending", 0));
+    bench.attempt("http").await;
+    bench.assert_stored("http", &file).await;
+    assert_eq!(bench.row("user").await.state, "failed");
+}
+
+#[sqlx::test]
+async fn a_file_that_is_too_large_fails_by_its_header_and_while_it_streams(pool: PgPool) {
+    let file = noise(PART + 100_000, 9);
+    for (bench, store) in Bench::both(&pool).await.into_iter().zip(["folder", "bucket"]) {
+        let bench = bench.with(|downloader| downloader.fetcher = fetcher(PART as u64 + 50_000));
+        for (way, length) in [("header", Length::True), ("stream", Length::Chunked), ("closing", Length::Closing)] {
+            let id = &format!("{store}-{way}");
+            let origin = Origin::start(file.clone()).await;
+            origin.next([Step { length, ..Step::default() }]);
+            bench.queue(id, origin.url("a.mp4")).await;
+            let row = bench.attempt(id).await;
+            assert_eq!((row.outcome(), row.attempts), (("failed", Some("too_large")), 1), "{id}");
+            assert!(row.error_message.unwrap().contains("DOWNLOAD_MAX_BYTES"));
+            bench.assert_nothing(id).await;
+        }
+    }
+}
+
+#[sqlx::test]
+async fn without_a_key_the_error_says_what_is_missing(pool: PgPool) {
+    let bench = Bench::folder(&pool);
+    let origin = Origin::start(noise(10, 10)).await;
+    origin.next([Step::status(403)]);
+    bench.queue("key", origin.url("a.mp4?secret=hush")).await;
+    let row = bench.attempt("key").await;
+    assert_eq!(row.outcome(), ("pending", Some("http_403")));
+    let message = row.error_message.unwrap();
+    assert!(message.contains("MAGIC_HOUR_API_KEY") && !message.contains("hush"), "{message}");
+}

@@ -1,0 +1,226 @@
+//! Two workers and one file: only the one that holds the lease says what became of it.
+
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use renderhook::runtime::Shutdown;
+use sha2::{Digest, Sha256};
+use sqlx::{ConnectOptions, PgPool};
+
+use crate::support::app::{SECRET, TOKEN, video};
+use crate::support::bench::{Bench, PART, noise, unfinished};
+use crate::support::s3::S3;
+use crate::support::scripted::{Origin, Step};
+use crate::support::{App, Options, until};
+
+/// Another process with the service, which dies with the test.
+struct Process(Child);
+
+impl Process {
+    fn start(pool: &PgPool, storage: &str, s3: Option<&S3>) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_renderhook"));
+        command
+            .arg("serve")
+            .env("DATABASE_URL", pool.connect_options().to_url_lossy().as_str())
+            .env("MAGIC_HOUR_WEBHOOK_SECRET", SECRET)
+            .env("API_TOKENS", TOKEN)
+            .env("STORAGE_URL", storage)
+            .env("DOWNLOAD_ALLOW_PRIVATE", "true")
+            .env("DOWNLOAD_LEASE", "3s")
+            .env("LISTEN_ADDR", "127.0.0.1:0")
+            .envs(s3.map(S3::environment).unwrap_or_default())
+            .stdout(Stdio::null());
+        Self(command.spawn().unwrap())
+    }
+
+    /// As `kill -9` does.
+    fn kill(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // OK that it may be dead.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Whether the first part of a file is in the store, and known. An upload that is ended while the store still takes a part
+/// may keep that part, also in S3 itself. While the S3 server takes it, it is a `.tmp.….part`.
+async fn first_part(bench: &Bench, id: &str) -> Option<usize> {
+    let is_whole = |name: &String| matches!(name.rsplit('.').next(), Some("part" | "part-1"));
+    let there = |name: &String| is_whole(name) && !name.starts_with(".tmp.");
+    bench.unfinished().iter().any(there).then_some(bench.kept(id).await?)
+}
+
+async fn kept(pool: &PgPool) -> Option<usize> {
+    let kept: Option<i64> = sqlx::query_scalar("SELECT max(bytes) FROM partials").fetch_one(pool).await.unwrap();
+    kept.map(|bytes| bytes.try_into().unwrap())
+}
+
+async fn one_is_killed_and_the_other_finishes(pool: &PgPool, storage: Option<(&str, &S3)>) {
+    let file = noise(4 * PART + 100_000, 1);
+    let origin = Origin::start(file.clone()).await;
+    // Comes in two goes with a silence between them that is longer than the time between two keepings.
+    origin.next([Step::hold(2 * PART + 10)]);
+    let mut options = Options::flags(&["--download-lease=3s"]);
+    if let Some((url, s3)) = storage {
+        options.flags.extend(["--storage-url".to_owned(), url.to_owned()]);
+        options.environment = s3.environment();
+    }
+    options.flags.push("--download-concurrency=0".to_owned());
+    let receiver = App::start_with(pool, options).await;
+    let folder = url::Url::from_file_path(receiver.folder.path()).unwrap().to_string();
+    let (storage, s3) = storage.map_or((folder.as_str(), None), |(url, s3)| (url, Some(s3)));
+    let mut first = Process::start(pool, storage, s3);
+    let mut project = video("killed", "complete");
+    project.downloads = vec![origin.url("a.mp4")];
+    receiver.send("video.completed", &project).await;
+    origin.was_asked(1).await;
+    until("the first part to be known", || async { kept(pool).await }).await;
+    // The next part comes after a keeping is due.
+    let begun = Instant::now();
+    until("a third of the lease to pass", || async { (begun.elapsed() > Duration::from_millis(1200)).then_some(()) })
+        .await;
+    origin.hold_again(3 * PART + 10);
+    until("two parts to be kept", || async { kept(pool).await.filter(|kept| *kept >= 3 * PART) }).await;
+    first.kill();
+    let _second = Process::start(pool, storage, s3);
+    let render = receiver.archived("killed", "stored").await;
+    assert_eq!(render["downloads"][0]["sha256"], hex::encode(Sha256::digest(&file)));
+    assert_eq!(render["downloads"][0]["attempts"], 2, "an attempt that died counts");
+    assert_eq!(origin.offsets(), [0, 3 * PART as u64], "only what was missing was asked for");
+    let object = match s3 {
+        Some(s3) => s3.path("video/killed/0-a.mp4"),
+        None => receiver.folder.path().join("video/killed/0-a.mp4"),
+    };
+    assert!(std::fs::read(&object).unwrap() == file);
+    let left = match s3 {
+        Some(s3) => s3.path("").ancestors().nth(2).unwrap().to_owned(),
+        None => object.parent().unwrap().to_owned(),
+    };
+    until("every part to be gone", || async { unfinished(&left).is_empty().then_some(()) }).await;
+}
+
+#[sqlx::test]
+async fn a_process_is_killed_in_the_middle_and_another_goes_on_into_the_folder(pool: PgPool) {
+    one_is_killed_and_the_other_finishes(&pool, None).await;
+}
+
+#[sqlx::test]
+async fn a_process_is_killed_in_the_middle_and_another_goes_on_into_the_bucket(pool: PgPool) {
+    let s3 = S3::start().await;
+    one_is_killed_and_the_other_finishes(&pool, Some((&S3::url(), &s3))).await;
+}
+
+#[sqlx::test]
+async fn who_lost_the_lease_settles_nothing_and_leaves_the_successors_file_alone(pool: PgPool) {
+    let file = noise(2 * PART + 100_000, 2);
+    for (bench, store) in Bench::both(&pool).await.iter().zip(["folder", "bucket"]) {
+        for (way, first) in [("whole", Step::hold(1000)), ("parts", Step::hold(PART + 10)), ("denied", Step::hold(10))]
+        {
+            let id = &format!("{store}-{way}");
+            let origin = Origin::start(file.clone()).await;
+            origin.next([first]);
+            bench.queue(id, origin.url("a.mp4")).await;
+            let (loser, _stop) = bench.begin(id).await;
+            origin.was_asked(1).await;
+            if way == "parts" {
+                until("the first part to be there", || first_part(bench, id)).await;
+            }
+            // Its lease runs out, and the successor has the file now.
+            let successor = bench.claim_over(id).await;
+            let carried = bench.successor();
+            carried.carry(successor, &Shutdown::default()).await;
+            bench.assert_stored(id, &file).await;
+            let before = bench.row(id).await;
+            origin.go_on();
+            loser.await.unwrap();
+            bench.assert_stored(id, &file).await;
+            assert_eq!(format!("{before:?}"), format!("{:?}", bench.row(id).await), "{id}");
+        }
+    }
+}
+
+#[sqlx::test]
+async fn who_lost_the_lease_and_fails_for_good_ends_nothing_of_the_successors(pool: PgPool) {
+    let file = noise(2 * PART + 100_000, 3);
+    for (bench, id) in Bench::both(&pool).await.iter().zip(["folder", "bucket"]) {
+        let origin = Origin::start(file.clone()).await;
+        // The loser's server thinks for long, then sends it where nobody may go.
+        let away = Step { hold_head: true, ..Step::status(302).with("location", "ftp://h/") };
+        origin.next([away, Step::hold(PART + 10)]);
+        bench.queue(id, origin.url("a.mp4")).await;
+        let (loser, _stop) = bench.begin(id).await;
+        origin.was_asked(1).await;
+        let successor = bench.claim_over(id).await;
+        let (carried, stop) = (bench.successor(), Shutdown::default());
+        let winner = tokio::spawn(async move { Box::pin(carried.carry(successor, &stop)).await });
+        until("the successor's first part", || async { bench.kept(id).await }).await;
+        origin.let_heads_go();
+        loser.await.unwrap();
+        assert_eq!(bench.row(id).await.outcome(), ("downloading", None), "{id}");
+        assert_ne!(bench.unfinished(), Vec::<String>::new(), "{id}: the successor's upload is gone");
+        origin.go_on();
+        winner.await.unwrap();
+        bench.assert_stored(id, &file).await;
+    }
+}
+
+#[sqlx::test]
+async fn a_transfer_is_stopped_soon_after_its_lease_is_lost(pool: PgPool) {
+    let bench = Bench::folder(&pool).with(|downloader| downloader.lease = Duration::from_millis(300));
+    let origin = Origin::start(noise(1000, 4)).await;
+    origin.next([Step::hold(500)]);
+    bench.queue("lost", origin.url("a.mp4")).await;
+    let (loser, _stop) = bench.begin("lost").await;
+    origin.was_asked(1).await;
+    bench.claim_over("lost").await;
+    loser.await.unwrap();
+    assert_eq!(bench.row("lost").await.outcome(), ("downloading", None));
+    bench.assert_nothing("lost").await;
+}
+
+#[sqlx::test]
+async fn a_service_that_is_told_to_stop_gives_its_file_back_with_what_it_has(pool: PgPool) {
+    let file = noise(2 * PART, 5);
+    let origin = Origin::start(file).await;
+    origin.next([Step::hold(PART + 10)]);
+    let app = App::start(&pool).await;
+    let mut project = video("back", "complete");
+    project.downloads = vec![origin.url("a.mp4")];
+    app.send("video.completed", &project).await;
+    until("the first part to be known", || async { kept(&pool).await }).await;
+    app.stop().await.unwrap();
+    let row = sqlx::query_as("SELECT state, attempts, bytes FROM downloads JOIN partials USING (render_id, index)");
+    let row: (String, i32, i64) = row.fetch_one(&pool).await.unwrap();
+    assert_eq!(row, ("pending".to_owned(), 0, i64::try_from(PART).unwrap()));
+}
+
+#[sqlx::test]
+async fn a_file_that_takes_its_worker_with_it_each_time_is_given_up(pool: PgPool) {
+    for (bench, id) in Bench::both(&pool).await.into_iter().zip(["folder", "bucket"]) {
+        let bench = bench.with(|downloader| downloader.max_attempts = 2);
+        let origin = Origin::start(noise(2 * PART, 6)).await;
+        origin.next([Step { hold_head: true, ..Step::default() }, Step::hold(PART + 10)]);
+        bench.queue(id, origin.url("a.mp4")).await;
+        for attempt in 1..=2 {
+            let (worker, _stop) = bench.begin(id).await;
+            origin.was_asked(attempt).await;
+            if attempt == 2 {
+                until("the first part to be there", || first_part(&bench, id)).await;
+            }
+            // As a process that is killed leaves it: no word to anyone.
+            worker.abort();
+            assert!(worker.await.unwrap_err().is_cancelled());
+        }
+        let row = bench.attempt(id).await;
+        assert_eq!((row.outcome(), row.attempts), (("failed", Some("lease_ran_out")), 2), "{id}");
+        assert!(row.error_message.unwrap().starts_with("gave up after 2 attempts since 20"));
+        assert_eq!(origin.asked().len(), 2, "{id}: it is not begun once more");
+        bench.assert_nothing(id).await;
+    }
+}

@@ -1,0 +1,10 @@
+//! A file's journey: queue, leases, transfers, stores.
+
+mod faults;
+mod leases;
+mod many_files;
+mod queue;
+mod renewal;
+mod resume;
+mod retry;
+mod stores;

@@ -1,0 +1,83 @@
+//! What has failed goes back in the queue when a person says so.
+
+use chrono::TimeDelta;
+use renderhook::archive::Selection;
+use renderhook::archive::retry;
+use renderhook::runtime::Clock;
+use serde_json::{Value, json};
+use sqlx::PgPool;
+
+use crate::support::app::{TOKEN, video};
+use crate::support::bench::{Bench, noise};
+use crate::support::process::{database_url, renderhook};
+use crate::support::scripted::{Origin, Step};
+use crate::support::{App, Options};
+
+#[sqlx::test]
+async fn a_failed_file_is_tried_again_on_request_with_all_its_attempts_before_it(pool: PgPool) {
+    let origin = Origin::start(noise(1000, 1)).await;
+    origin.next([Step::default(), Step::status(500)]);
+    let app = App::start_with(&pool, Options::flags(&["--download-max-attempts=1", "--download-concurrency=1"])).await;
+    let mut project = video("again", "complete");
+    project.downloads = vec![origin.url("a.mp4"), origin.url("b.mp4")];
+    app.send("video.completed", &project).await;
+    let failed = app.archived("again", "partial").await;
+    let wait = app.get("/renders/again?wait=30s").await.json::<Value>().await.unwrap();
+    let failed = if failed["downloads"][1]["state"] == "failed" { failed } else { wait };
+    assert_eq!(failed["downloads"][1]["error"]["code"], "http_500", "{failed}");
+
+    let ask = || app.client.post(app.at("/renders/again/retry")).bearer_auth(TOKEN).send();
+    let answer = ask().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.json::<Value>().await.unwrap()["downloads"], json!([1]));
+    let render = app.archived("again", "stored").await;
+    assert_eq!(render["downloads"][1]["attempts"], 1);
+    assert_eq!(render["downloads"][1]["error"], Value::Null);
+    // Nothing has failed any more: nothing is fetched again.
+    assert_eq!(ask().await.unwrap().json::<Value>().await.unwrap()["downloads"], json!([]));
+    assert_eq!(origin.asked().len(), 3);
+    let unknown = app.client.post(app.at("/renders/nobody/retry")).bearer_auth(TOKEN).send().await.unwrap();
+    assert_eq!(unknown.status(), 404);
+    let stranger = app.client.post(app.at("/renders/again/retry")).send().await.unwrap();
+    assert_eq!(stranger.status(), 401);
+}
+
+#[sqlx::test]
+async fn only_what_is_selected_goes_back(pool: PgPool) {
+    let bench = Bench::folder(&pool).with(|downloader| downloader.max_attempts = 1);
+    let origin = Origin::start(noise(1000, 2)).await;
+    origin.always(Step::status(500));
+    let now = Clock::system().now();
+    for (id, age) in [("old", 48), ("new", 1)] {
+        bench.queue(id, origin.url("a.mp4")).await;
+        assert_eq!(bench.attempt(id).await.state, "failed");
+        let aged = "UPDATE downloads SET updated_at = $2 WHERE render_id = $1";
+        sqlx::query(aged).bind(id).bind(now - TimeDelta::hours(age)).execute(&pool).await.unwrap();
+    }
+    let lately = Selection { render: None, since: Some(now - TimeDelta::hours(24)) };
+    let ids = |files: Vec<retry::Failed>| files.into_iter().map(|file| file.render_id).collect::<Vec<_>>();
+    assert_eq!(ids(retry::which(&pool, &lately).await.unwrap()), ["new"]);
+    assert_eq!(bench.row("new").await.state, "failed", "asking which changes nothing");
+    assert_eq!(ids(retry::put_back(&pool, &lately, now).await.unwrap()), ["new"]);
+    assert_eq!(ids(retry::put_back(&pool, &Selection::default(), now).await.unwrap()), ["old"]);
+    for id in ["old", "new"] {
+        let row = bench.row(id).await;
+        assert_eq!((row.state.as_str(), row.attempts), ("pending", 0), "{id}");
+    }
+}
+
+#[sqlx::test]
+async fn the_command_says_which_and_puts_back_only_without_its_dry_run(pool: PgPool) {
+    let bench = Bench::folder(&pool).with(|downloader| downloader.max_attempts = 1);
+    let origin = Origin::start(noise(1000, 3)).await;
+    origin.always(Step::status(500));
+    bench.queue("told", origin.url("a.mp4?sig=hush")).await;
+    assert_eq!(bench.attempt("told").await.state, "failed");
+    for (words, state) in [(&["retry", "--failed", "--dry-run"][..], "failed"), (&["retry", "--failed"], "pending")] {
+        let output = renderhook(words).env("DATABASE_URL", database_url(&pool).as_str()).output().await.unwrap();
+        let told = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(told.contains("told") && told.contains("http_500") && !told.contains("hush"), "{told}");
+        assert_eq!(bench.row("told").await.state, state, "{words:?}");
+    }
+}

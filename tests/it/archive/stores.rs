@@ -1,0 +1,196 @@
+//! What a store can do wrong, and what must be true after.
+
+use std::time::{Duration, Instant};
+
+use object_store::signer;
+use renderhook::archive::Store;
+use renderhook::domain::Kind;
+use renderhook::domain::ObjectKey;
+use sqlx::PgPool;
+
+use crate::support::bench::{Bench, PART, noise};
+use crate::support::proxy_tcp::{Call, Fault};
+use crate::support::scripted::{Origin, Step};
+use crate::support::until;
+
+const LENGTH: usize = 3 * PART + 100_000;
+
+#[sqlx::test]
+async fn wherever_the_bucket_fails_no_object_and_no_upload_is_left(pool: PgPool) {
+    let bench = Bench::bucket(&pool).await;
+    let proxy = bench.proxy.clone().unwrap();
+    let table = [
+        ("put", 1000, Call::Put),
+        ("create", LENGTH, Call::Create),
+        ("first", LENGTH, Call::Part(1)),
+        ("middle", LENGTH, Call::Part(2)),
+        ("last", LENGTH, Call::Part(4)),
+        ("complete", LENGTH, Call::Complete),
+    ];
+    for (name, length, call) in table {
+        for fault in [Fault::Error, Fault::Reset] {
+            let id = &format!("{name}-{fault:?}");
+            let file = noise(length, 1);
+            let origin = Origin::start(file.clone()).await;
+            proxy.fail(call, fault);
+            bench.queue(id, origin.url("a.mp4")).await;
+            let row = bench.attempt(id).await;
+            assert_eq!(row.outcome(), ("pending", Some("store_failed")), "{id}");
+            assert!(!row.error_message.unwrap().contains("test-secret-key"));
+            bench.assert_nothing(id).await;
+            proxy.heal();
+            bench.attempt(id).await;
+            bench.assert_stored(id, &file).await;
+        }
+    }
+}
+
+#[sqlx::test]
+async fn an_upload_that_cannot_be_ended_now_is_ended_by_the_next_attempt(pool: PgPool) {
+    let bench = Bench::bucket(&pool).await;
+    let proxy = bench.proxy.clone().unwrap();
+    let file = noise(LENGTH, 2);
+    let origin = Origin::start(file.clone()).await;
+    bench.queue("down", origin.url("a.mp4")).await;
+    // The store goes away in the middle, altogether.
+    for call in [Call::Part(2), Call::Complete, Call::Abort] {
+        proxy.fail(call, Fault::Error);
+    }
+    assert_eq!(bench.attempt("down").await.outcome(), ("pending", Some("store_failed")));
+    assert!(bench.object("down").is_none());
+    assert_ne!(bench.unfinished(), Vec::<String>::new(), "it could not be ended");
+    proxy.heal();
+    bench.attempt("down").await;
+    bench.assert_stored("down", &file).await;
+}
+
+#[sqlx::test]
+async fn an_object_whose_completion_was_not_answered_is_written_again(pool: PgPool) {
+    let bench = Bench::bucket(&pool).await;
+    let proxy = bench.proxy.clone().unwrap();
+    for (id, length, call) in [("multipart", LENGTH, Call::Complete), ("single", 1000, Call::Put)] {
+        let file = noise(length, 3);
+        let origin = Origin::start(file.clone()).await;
+        proxy.fail(call, Fault::Lost);
+        bench.queue(id, origin.url("a.mp4")).await;
+        assert_eq!(bench.attempt(id).await.state, "pending", "{id}: nobody has confirmed it");
+        assert!(bench.object(id).is_none_or(|object| object == file), "{id}: whole or not at all");
+        proxy.heal();
+        bench.attempt(id).await;
+        bench.assert_stored(id, &file).await;
+    }
+}
+
+#[sqlx::test]
+async fn a_store_that_hangs_holds_the_origin_back_and_not_a_stop(pool: PgPool) {
+    let bench = Bench::bucket(&pool).await;
+    let proxy = bench.proxy.clone().unwrap();
+    let file = noise(10 * PART, 4);
+    let origin = Origin::start(file.clone()).await;
+    proxy.fail(Call::Part(1), Fault::Hang);
+    bench.queue("hangs", origin.url("a.mp4")).await;
+    let (attempt, stop) = bench.begin("hangs").await;
+    until("the first part", || async { proxy.calls().contains(&Call::Part(1)).then_some(()) }).await;
+    let told = Instant::now();
+    stop.stop();
+    attempt.await.unwrap();
+    assert!(told.elapsed() < Duration::from_secs(3), "{:?}", told.elapsed());
+    let row = bench.row("hangs").await;
+    assert_eq!((row.outcome(), row.attempts), (("pending", None), 0));
+    assert!(!proxy.calls().contains(&Call::Part(3)), "parts in memory are bounded");
+    proxy.heal();
+    bench.attempt("hangs").await;
+    bench.assert_stored("hangs", &file).await;
+}
+
+#[sqlx::test]
+async fn a_stop_while_the_store_is_slow_loses_no_part_of_the_file(pool: PgPool) {
+    let bench = Bench::bucket(&pool).await;
+    let proxy = bench.proxy.clone().unwrap();
+    let file = noise(5 * PART, 7);
+    let origin = Origin::start(file.clone()).await;
+    origin.next([Step::hold(3 * PART + 1)]);
+    proxy.fail(Call::Part(2), Fault::Hold);
+    bench.queue("slow", origin.url("a.mp4")).await;
+    let (attempt, stop) = bench.begin("slow").await;
+    until("the second part", || async { proxy.calls().contains(&Call::Part(2)).then_some(()) }).await;
+    // Whether the third is full already or not: what was kept is what is gone on with.
+    until("the third part", || async { (origin.sent() > 3 * PART).then_some(()) }).await;
+    stop.stop();
+    proxy.heal();
+    attempt.await.unwrap();
+    let kept = bench.kept("slow").await.unwrap();
+    assert!(kept >= 2 * PART, "{kept}");
+    bench.attempt("slow").await;
+    bench.assert_stored("slow", &file).await;
+    assert_eq!(origin.offsets(), [0, kept as u64]);
+}
+
+#[sqlx::test]
+async fn a_store_that_hangs_at_the_end_holds_no_stop_up_beyond_its_deadline(pool: PgPool) {
+    let bench = Bench::bucket(&pool).await;
+    let proxy = bench.proxy.clone().unwrap();
+    for (id, length, call) in [("multipart", LENGTH, Call::Complete), ("single", 1000, Call::Put)] {
+        let file = noise(length, 8);
+        let origin = Origin::start(file.clone()).await;
+        proxy.fail(call, Fault::Hang);
+        bench.queue(id, origin.url("a.mp4")).await;
+        let (attempt, stop) = bench.begin(id).await;
+        until("the end", || async { proxy.calls().contains(&call).then_some(()) }).await;
+        stop.stop();
+        stop.deadline().cancel();
+        attempt.await.unwrap();
+        let row = bench.row(id).await;
+        assert_eq!((row.outcome(), row.attempts), (("pending", None), 0), "{id}");
+        proxy.heal();
+        bench.attempt(id).await;
+        bench.assert_stored(id, &file).await;
+    }
+}
+
+#[sqlx::test]
+async fn a_folder_that_cannot_be_written_is_tried_again(pool: PgPool) {
+    let bench = Bench::folder(&pool);
+    let file = noise(PART + 1, 5);
+    let origin = Origin::start(file.clone()).await;
+    let Store::Folder(folder) = &bench.downloader.store else { unreachable!() };
+    let video = folder.path(&key("folder")).ancestors().nth(2).unwrap().to_owned();
+    // A file where a folder has to be.
+    std::fs::write(&video, b"").unwrap();
+    bench.queue("folder", origin.url("a.mp4")).await;
+    assert_eq!(bench.attempt("folder").await.outcome(), ("pending", Some("store_failed")));
+    std::fs::remove_file(&video).unwrap();
+    // A folder where the file has to be.
+    std::fs::create_dir_all(folder.path(&key("folder")).join("x")).unwrap();
+    assert_eq!(bench.attempt("folder").await.outcome(), ("pending", Some("store_failed")));
+    assert_eq!(bench.unfinished(), Vec::<String>::new());
+    std::fs::remove_dir_all(folder.path(&key("folder"))).unwrap();
+    bench.attempt("folder").await;
+    bench.assert_stored("folder", &file).await;
+}
+
+#[sqlx::test]
+async fn an_object_carries_its_content_type(pool: PgPool) {
+    let bench = Bench::bucket(&pool).await;
+    let Store::Bucket(bucket) = &bench.downloader.store else { unreachable!() };
+    let png = [b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".as_slice(), &noise(100, 6)].concat();
+    let table = [
+        ("told", noise(PART + 1, 6), "video/webm", "video/webm"),
+        ("seen", png, "application/octet-stream", "image/png"),
+        ("named", noise(100, 6), "", "video/mp4"),
+    ];
+    for (id, file, told, expected) in table {
+        let origin = Origin::start(file.clone()).await;
+        origin.always(Step::default().with("content-type", told));
+        bench.queue(id, origin.url("a.mp4")).await;
+        assert_eq!(bench.attempt(id).await.content_type.as_deref(), Some(expected), "{id}");
+        let link = bucket.link(&key(id), signer::Method::GET).await.unwrap();
+        let object = reqwest::get(link).await.unwrap();
+        assert_eq!(object.headers()["content-type"], expected, "{id}");
+        assert_eq!(object.bytes().await.unwrap(), file);
+    }
+}
+
+fn key(id: &str) -> ObjectKey {
+    ObjectKey::new(Kind::Video, &id.parse().unwrap(), 0, "https://h/a.mp4".parse().ok().as_ref())
+}

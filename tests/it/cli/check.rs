@@ -1,0 +1,297 @@
+//! `renderhook check`: what it finds of settings and neighbours, by the real binary.
+
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+
+use axum::Router;
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::IntoResponse;
+use chrono::TimeDelta;
+use renderhook::runtime::Clock;
+use sqlx::PgPool;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::process::Command;
+use url::Url;
+
+use crate::support::process::{database_url, renderhook};
+use crate::support::s3::S3;
+use crate::upstream::missing_webhooks::ended;
+
+const KEY: &str = "mhk_hush";
+const NOT_FOUND: &str = r#"{"message":"Not Found"}"#;
+
+/// What stands in for Magic Hour's API: answers whoever has the key with `status` and `body`, everyone else with 401, and
+/// has a clock that is `off`.
+async fn api(status: u16, body: &'static str, off: TimeDelta) -> Url {
+    let answer = move |uri: Uri, headers: HeaderMap| async move {
+        let time = (Clock::system().now() + off).format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+        let project = uri.path().strip_prefix("/api/v1/video-projects/");
+        let known = headers.get("authorization").is_some_and(|value| value == &format!("Bearer {KEY}"));
+        let (status, body) = match (project, known) {
+            (None, _) => (500, "it was asked of something else"),
+            (_, false) => (401, r#"{"message":"Unauthorized"}"#),
+            (_, true) => (status, body),
+        };
+        (StatusCode::from_u16(status).unwrap(), [("date", time)], body).into_response()
+    };
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let base = Url::parse(&format!("http://{}/api", listener.local_addr().unwrap())).unwrap();
+    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await });
+    base
+}
+
+/// An API with which all is well.
+async fn well() -> Url {
+    api(404, NOT_FOUND, TimeDelta::zero()).await
+}
+
+/// `check` with settings that are right.
+fn check(database: &Url, folder: &TempDir, api: &Url) -> Command {
+    let mut command = renderhook(&["check"]);
+    command
+        .env("DATABASE_URL", database.as_str())
+        .env("MAGIC_HOUR_WEBHOOK_SECRET", "whsec_hush")
+        .env("API_TOKENS", "token_hush")
+        .env("STORAGE_URL", Url::from_file_path(folder.path()).unwrap().as_str())
+        .env("MAGIC_HOUR_API_KEY", KEY)
+        .env("MAGIC_HOUR_API_URL", api.as_str());
+    command
+}
+
+/// What a run of it told: its exit code, and a line a name.
+struct Told {
+    code: Option<i32>,
+    order: Vec<String>,
+    lines: HashMap<String, (String, String)>,
+}
+
+impl Told {
+    async fn by(command: &mut Command) -> Self {
+        let output = command.output().await.unwrap();
+        let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+        assert!(!out.contains("hush") && !err.contains("hush"), "{out}{err}");
+        let (mut order, mut lines) = (Vec::new(), HashMap::new());
+        for line in out.lines() {
+            let (verdict, rest) = line.split_at(6);
+            let (name, text) = rest.split_at_checked(31).unwrap_or_else(|| panic!("{line}"));
+            order.push(name.trim().to_owned());
+            let before = lines.insert(name.trim().to_owned(), (verdict.trim().to_owned(), text.to_owned()));
+            assert_eq!(before, None, "one line each: {out}");
+        }
+        Self { code: output.status.code(), order, lines }
+    }
+
+    /// The verdict about `name`, whose text has to hold `words`.
+    fn of(&self, name: &str, words: &str) -> &str {
+        let (verdict, text) = self.lines.get(name).unwrap_or_else(|| panic!("no {name} in {:?}", self.order));
+        assert!(text.contains(words), "{name}: {text}");
+        verdict
+    }
+
+    /// The names of the lines that someone has to see to.
+    fn trouble(&self) -> Vec<&str> {
+        let lines = self.order.iter().map(String::as_str);
+        lines.filter(|name| !matches!(self.lines[*name].0.as_str(), "ok" | "skip")).collect()
+    }
+}
+
+#[sqlx::test]
+async fn where_all_is_well_every_setting_and_every_neighbour_has_a_line_that_says_so(pool: PgPool) {
+    let (folder, api) = (TempDir::new().unwrap(), well().await);
+    let told = Told::by(&mut check(&database_url(&pool), &folder, &api)).await;
+    assert_eq!((told.trouble(), told.code), (vec![], Some(0)));
+    let command = renderhook::cli::command();
+    let serve = command.find_subcommand("serve").unwrap();
+    let settings = serve.get_arguments().filter_map(|flag| flag.get_env()?.to_str());
+    let settings: Vec<_> = settings.filter(|name| !name.ends_with("_FILE")).collect();
+    let neighbours = ["database", "store", "api key", "clock", "webhooks"];
+    assert_eq!(told.order, [settings.as_slice(), &neighbours].concat());
+    for (name, words) in [
+        ("DATABASE_URL", "set"),
+        ("MAGIC_HOUR_WEBHOOK_SECRET", "set"),
+        ("STORAGE_URL", "file:///"),
+        ("SIGNATURE_TOLERANCE", "5m (default)"),
+        ("MAGIC_HOUR_API_URL", "http://127.0.0.1"),
+        ("database", "migrations are applied"),
+        ("store", "a probe object was written and deleted"),
+        ("api key", "Magic Hour takes it"),
+        ("clock", "in step"),
+        ("webhooks", "none is missing"),
+    ] {
+        assert_eq!(told.of(name, words), "ok");
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left in the store");
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_database_that_cannot_be_used_is_told_with_its_reason(pool: PgPool) {
+    let (folder, api) = (TempDir::new().unwrap(), well().await);
+    let url = database_url(&pool);
+    let at = async |url: &Url| Told::by(&mut check(url, &folder, &api)).await;
+
+    let empty = at(&url).await;
+    assert_eq!((empty.of("database", "migrations are missing: `renderhook migrate`"), empty.code), ("warn", Some(0)));
+    let tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'";
+    assert_eq!(sqlx::query_scalar::<_, i64>(tables).fetch_one(&pool).await.unwrap(), 0, "none is applied");
+
+    renderhook::runtime::database::MIGRATIONS.run(&pool).await.unwrap();
+    let mut read_only = url.clone();
+    read_only.query_pairs_mut().append_pair("options", "-c default_transaction_read_only=on");
+    let mut nowhere = url.clone();
+    nowhere.set_path("nowhere");
+    let nobody = Url::parse("postgres://someone:hush@127.0.0.1:1/renders").unwrap();
+    for (url, reason) in [(read_only, "no writes"), (nowhere, "\"nowhere\" does not exist"), (nobody, "refused")] {
+        let told = at(&url).await;
+        assert_eq!((told.of("database", reason), told.trouble(), told.code), ("FAIL", vec!["database"], Some(1)));
+    }
+
+    sqlx::query(
+        "UPDATE _sqlx_migrations SET checksum = '' WHERE version = (SELECT max(version) FROM _sqlx_migrations)",
+    )
+    .execute(&pool)
+    .await
+    .unwrap();
+    let foreign = at(&url).await;
+    assert_eq!(
+        (foreign.of("database", "1 of the migrations in it are not this version's"), foreign.code),
+        ("FAIL", Some(1))
+    );
+}
+
+#[sqlx::test]
+async fn a_store_that_takes_nothing_is_told_with_its_reason_and_without_a_credential(pool: PgPool) {
+    let (folder, api, s3) = (TempDir::new().unwrap(), well().await, S3::start().await);
+    let file = folder.path().join("file");
+    std::fs::write(&file, "in the way").unwrap();
+    let mut command = check(&database_url(&pool), &folder, &api);
+    let told = Told::by(command.env("STORAGE_URL", format!("file://{}/store", file.display()))).await;
+    assert_eq!((told.of("store", "cannot be written"), told.trouble(), told.code), ("FAIL", vec!["store"], Some(1)));
+
+    for (name, value, expected, words) in [
+        ("AWS_REGION", "us-east-1", "ok", "was written"),
+        ("AWS_SECRET_ACCESS_KEY", "hush", "FAIL", "refuses the credentials"),
+    ] {
+        let mut command = check(&database_url(&pool), &folder, &api);
+        command.envs(s3.environment()).env("STORAGE_URL", S3::url()).env(name, value);
+        let told = Told::by(&mut command).await;
+        assert_eq!(told.of("store", words), expected);
+        assert_eq!(told.code, Some(i32::from(expected == "FAIL")));
+    }
+}
+
+#[sqlx::test]
+async fn a_key_that_is_not_taken_is_told_with_what_the_api_says(pool: PgPool) {
+    let (folder, url) = (TempDir::new().unwrap(), database_url(&pool));
+    for (status, body, words) in [
+        (401, r#"{"message":"Unauthorized"}"#, "refuses the key"),
+        (403, "", "refuses the key"),
+        (402, r#"{"message":"Payment required"}"#, "paid for"),
+        (429, "", "more rarely"),
+        (503, "", "in trouble"),
+        (404, "<html>", "does not answer like Magic Hour's API"),
+        (302, "", "does not answer like Magic Hour's API"),
+    ] {
+        let api = api(status, body, TimeDelta::zero()).await;
+        let told = Told::by(&mut check(&url, &folder, &api)).await;
+        let verdict = told.of("api key", words);
+        assert_eq!((verdict, told.trouble(), told.code), ("FAIL", vec!["api key"], Some(1)), "{status}");
+    }
+    // A mock of the API has an answer about every project.
+    let mock = api(200, "{}", TimeDelta::zero()).await;
+    assert_eq!(Told::by(&mut check(&url, &folder, &mock)).await.trouble(), [""; 0]);
+
+    let another = Told::by(check(&url, &folder, &well().await).env("MAGIC_HOUR_API_KEY", "mhk_another_hush")).await;
+    assert_eq!((another.of("api key", "refuses the key"), another.code), ("FAIL", Some(1)));
+
+    let nobody = Told::by(&mut check(&url, &folder, &Url::parse("http://127.0.0.1:1/").unwrap())).await;
+    assert_eq!((nobody.of("api key", "does not answer"), nobody.code), ("FAIL", Some(1)));
+    assert_eq!(nobody.of("clock", "cannot be compared"), "warn");
+}
+
+#[sqlx::test]
+async fn without_a_key_nothing_is_amiss_and_the_clock_is_compared_all_the_same(pool: PgPool) {
+    let (folder, url) = (TempDir::new().unwrap(), database_url(&pool));
+    let without = async |api: &Url| Told::by(check(&url, &folder, api).env("MAGIC_HOUR_API_KEY", "")).await;
+    let told = without(&well().await).await;
+    assert_eq!((told.of("api key", "none is set"), told.of("clock", "in step")), ("ok", "ok"));
+    assert_eq!(told.of("webhooks", "nobody finds out"), "skip");
+    assert_eq!(told.code, Some(0));
+
+    let off = without(&api(404, NOT_FOUND, TimeDelta::minutes(10)).await).await;
+    assert_eq!((off.of("clock", "behind"), off.code), ("FAIL", Some(1)));
+
+    let nobody = without(&Url::parse("http://127.0.0.1:1/").unwrap()).await;
+    assert_eq!((nobody.trouble(), nobody.code), (vec!["clock"], Some(0)));
+}
+
+#[sqlx::test]
+async fn a_clock_that_is_off_is_told_and_fails_where_events_would_be_refused(pool: PgPool) {
+    let (folder, url) = (TempDir::new().unwrap(), database_url(&pool));
+    for (off, tolerance, verdict, words) in [
+        (TimeDelta::minutes(-10), "5m", "FAIL", "ahead of"),
+        (TimeDelta::minutes(10), "5m", "FAIL", "behind"),
+        (TimeDelta::minutes(10), "1h", "warn", "behind"),
+        (TimeDelta::seconds(-60), "5m", "warn", "ahead of"),
+    ] {
+        let api = api(404, NOT_FOUND, off).await;
+        let told = Told::by(check(&url, &folder, &api).env("SIGNATURE_TOLERANCE", tolerance)).await;
+        assert_eq!((told.of("clock", words), told.trouble()), (verdict, vec!["clock"]), "{off}");
+        assert_eq!(told.code, Some(i32::from(verdict == "FAIL")), "{off}");
+    }
+}
+
+#[sqlx::test]
+async fn webhooks_that_do_not_come_are_told_of(pool: PgPool) {
+    let (folder, api) = (TempDir::new().unwrap(), well().await);
+    ended(&pool, "silent", "error", "poll", Clock::system().now() - TimeDelta::hours(1)).await;
+    let told = Told::by(&mut check(&database_url(&pool), &folder, &api)).await;
+    assert_eq!((told.of("webhooks", "mistyped or disabled in Developer Hub"), told.code), ("warn", Some(0)));
+}
+
+#[sqlx::test]
+async fn every_mistake_has_a_line_and_what_is_right_is_looked_at_all_the_same(pool: PgPool) {
+    let (folder, api) = (TempDir::new().unwrap(), well().await);
+    let mut command = check(&database_url(&pool), &folder, &api);
+    command
+        .env("STORAGE_URL", "ftp://hush")
+        .env("SIGNATURE_TOLERANCE", "hush")
+        .env("API_TOKENS", "")
+        .env("MAGIC_HOUR_API_KEY", "")
+        .env("MAGIC_HOUR_API_KEY_FILE", "/nowhere/hush")
+        .env("AWS_SECRET_ACCESS_KEY_FILE", "/nowhere/hush");
+    let told = Told::by(&mut command).await;
+    assert_eq!(told.code, Some(2));
+    for (name, words) in [
+        ("STORAGE_URL", "scheme must be"),
+        ("SIGNATURE_TOLERANCE", "must be a length of time"),
+        ("API_TOKENS", "is required"),
+        ("MAGIC_HOUR_API_KEY_FILE", "cannot be read"),
+        ("AWS_SECRET_ACCESS_KEY_FILE", "cannot be read"),
+    ] {
+        assert_eq!(told.of(name, words), "FAIL");
+    }
+    for (name, words) in [("store", "STORAGE_URL"), ("api key", "MAGIC_HOUR_API_KEY"), ("clock", "SIGNATURE_TOLERANCE")]
+    {
+        assert_eq!(told.of(name, words), "skip");
+    }
+    assert_eq!(told.of("database", "migrations are applied"), "ok");
+
+    let told = Told::by(&mut renderhook(&["check"])).await;
+    assert_eq!((told.code, told.of("database", "DATABASE_URL")), (Some(2), "skip"));
+}
+
+#[tokio::test]
+async fn a_neighbour_that_does_not_answer_is_given_up() {
+    // Connections are taken up by the system, and nobody reads from them.
+    let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = silent.local_addr().unwrap();
+    let (database, api) = (format!("postgres://u:hush@{address}/d"), format!("http://{address}/"));
+    let folder = TempDir::new().unwrap();
+    let (database, api) = (Url::parse(&database).unwrap(), Url::parse(&api).unwrap());
+    let told = Told::by(&mut check(&database, &folder, &api)).await;
+    assert_eq!((told.trouble(), told.code), (vec!["database", "api key", "clock"], Some(1)));
+    for name in ["database", "api key"] {
+        assert_eq!(told.of(name, "no answer within"), "FAIL");
+    }
+}

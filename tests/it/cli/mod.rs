@@ -1,0 +1,4 @@
+//! The commands of the real binary.
+
+mod check;
+mod command_line;

@@ -1,0 +1,137 @@
+//! Recording under concurrency, and what one call is: one round trip, whole or not at all.
+
+use std::collections::HashMap;
+
+use futures::future::join_all;
+use renderhook::domain::render::Status::{Complete, Rendering};
+use renderhook::intake::record::{self, Move, Outcome};
+use serde_json::json;
+use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
+use tokio::task::JoinSet;
+
+use crate::support::proxy::Proxy;
+use crate::support::words::{at, completed, connections, counts, history, now, record, telling};
+
+#[sqlx::test]
+async fn of_fifty_deliveries_of_one_event_at_once_one_is_news(pool: PgPool) {
+    // Two processes with four connections each.
+    let pools = [connections(&pool, 4), connections(&pool, 4)];
+    for round in 0..10 {
+        let id = format!("render-{round}");
+        let word = completed(&id, &["https://files.example/a.mp4", "https://files.example/b.mp4"], None, at(1));
+        let mut calls = JoinSet::new();
+        for pool in pools.iter().cycle().take(50) {
+            let (pool, word) = (pool.clone(), [word.clone()]);
+            calls.spawn(async move { record::record(&pool, now(), &word).await.unwrap()[0] });
+        }
+        let recorded = calls.join_all().await;
+        let mut outcomes = HashMap::new();
+        for it in &recorded {
+            *outcomes.entry(format!("{:?}", it.outcome)).or_insert(0) += 1;
+        }
+        assert_eq!(outcomes, HashMap::from([("Recorded".to_owned(), 1), ("Duplicate".to_owned(), 49)]));
+        let moves: Vec<_> = recorded.iter().filter_map(|it| it.moved).collect();
+        assert_eq!(moves, [Move { from: None, to: Complete }]);
+        assert_eq!(recorded.iter().map(|it| it.queued).sum::<i64>(), 2);
+        assert_eq!(history(&pool, &id).await, [(None, Complete)]);
+    }
+    assert_eq!(counts(&pool).await, (10, 10, 500, 20));
+}
+
+#[sqlx::test]
+async fn a_start_and_a_completion_at_once_leave_one_chain(pool: PgPool) {
+    let pools = [connections(&pool, 2), connections(&pool, 2)];
+    for round in 0..50 {
+        let id = format!("render-{round}");
+        let words = [telling(&id, Some(Rendering), at(1)), telling(&id, Some(Complete), at(2))];
+        let calls = words
+            .iter()
+            .cycle()
+            .take(6)
+            .zip(pools.iter().cycle())
+            .map(|(word, pool)| record::record(pool, now(), std::slice::from_ref(word)));
+        join_all(calls).await.into_iter().for_each(|recorded| drop(recorded.unwrap()));
+        let history = history(&pool, &id).await;
+        let short = vec![(None, Complete)];
+        let long = vec![(None, Rendering), (Some(Rendering), Complete)];
+        assert!(history == short || history == long, "{id}: {history:?}");
+    }
+}
+
+#[sqlx::test]
+async fn slices_that_overlap_in_opposite_orders_never_deadlock(pool: PgPool) {
+    let pools = [connections(&pool, 4), connections(&pool, 4)];
+    for round in 0..40 {
+        // Half of them are new in each round, the others are there.
+        let ids: Vec<_> = (0..12).map(|n| format!("{:04}", round * 6 + n)).collect();
+        let forwards: Vec<_> =
+            ids.iter().map(|id| completed(id, &["https://files.example/a.mp4"], None, at(round))).collect();
+        let slices = (0..8usize).map(|task| {
+            let mut slice = forwards.clone();
+            slice.rotate_left(task % 5);
+            if task % 2 == 1 {
+                slice.reverse();
+            }
+            slice.truncate(12 - task % 3);
+            slice
+        });
+        let mut calls = JoinSet::new();
+        for (slice, pool) in slices.zip(pools.iter().cycle().cloned()) {
+            calls.spawn(async move { record::record(&pool, now(), &slice).await });
+        }
+        for recorded in calls.join_all().await {
+            recorded.unwrap();
+        }
+    }
+    let renders = 40 * 6 + 6;
+    assert_eq!(counts(&pool).await, (renders, renders, 40 * (12 + 11 + 10 + 12 + 11 + 10 + 12 + 11), renders));
+}
+
+#[sqlx::test]
+async fn a_slice_is_recorded_whole_or_not_at_all(pool: PgPool) {
+    let good = completed("good", &["https://files.example/a.mp4"], None, at(1));
+    let later = telling("later", Some(Rendering), at(2));
+    // A constraint of each table in turn refuses what is to be written there for one word of three.
+    for refused in [
+        "ALTER TABLE renders ADD CONSTRAINT refused CHECK (id <> 'later')",
+        "ALTER TABLE transitions ADD CONSTRAINT refused CHECK (render_id <> 'later')",
+        "ALTER TABLE deliveries ADD CONSTRAINT refused CHECK (render_id <> 'later')",
+        "ALTER TABLE downloads ADD CONSTRAINT refused CHECK (render_id <> 'good')",
+    ] {
+        let mut one = pool.acquire().await.unwrap();
+        sqlx::query(refused).execute(&mut *one).await.unwrap();
+        let error = record::record(&pool, now(), &[good.clone(), later.clone(), good.clone()]).await.unwrap_err();
+        let constraint = error.into_database_error().and_then(|error| error.constraint().map(str::to_owned));
+        assert_eq!(constraint.as_deref(), Some("refused"), "{refused}");
+        assert_eq!(counts(&pool).await, (0, 0, 0, 0), "{refused}");
+        let table = refused.split(' ').nth(2).unwrap();
+        let again = format!("ALTER TABLE {table} DROP CONSTRAINT refused");
+        sqlx::query(sqlx::AssertSqlSafe(again)).execute(&mut *one).await.unwrap();
+    }
+    let recorded = record(&pool, &[good.clone(), later, good]).await;
+    let outcomes: Vec<_> = recorded.iter().map(|it| it.outcome).collect();
+    assert_eq!(outcomes, [Outcome::Recorded, Outcome::Recorded, Outcome::Duplicate]);
+    assert_eq!(counts(&pool).await, (2, 2, 3, 1));
+}
+
+#[sqlx::test]
+async fn a_call_is_one_round_trip_whatever_it_holds(pool: PgPool) {
+    let proxy = Proxy::start(&pool.connect_options());
+    let counted =
+        PgPoolOptions::new().max_connections(1).connect_with(proxy.options(&pool.connect_options())).await.unwrap();
+    // The first use of a connection prepares the statement.
+    record(&counted, &[telling("first", Some(Rendering), at(1))]).await;
+    for count in [1, 2, 50] {
+        let words: Vec<_> = (0..count)
+            .map(|n| completed(&format!("{count}-{n}"), &["https://files.example/a.mp4"], None, at(1)))
+            .collect();
+        let before = proxy.round_trips();
+        record(&counted, &words).await;
+        assert_eq!(proxy.round_trips() - before, 1, "{count} words");
+    }
+    // That the proxy counts is not taken for granted: this one is prepared, then executed.
+    let before = proxy.round_trips();
+    sqlx::query("SELECT $1").bind(json!(1)).persistent(false).execute(&counted).await.unwrap();
+    assert_eq!(proxy.round_trips() - before, 2);
+}

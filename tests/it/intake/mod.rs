@@ -1,0 +1,14 @@
+//! What Magic Hour says: webhooks, recording, replay.
+
+mod answers;
+mod any_order;
+mod concurrency;
+mod conflicts;
+mod hostile_requests;
+mod mutated_payloads;
+mod odd_payloads;
+mod replay;
+mod retention;
+mod status_rules;
+mod urls;
+mod wakeups;

@@ -1,0 +1,139 @@
+//! The status rules as the statement keeps them, against the same rules as pure code.
+
+use renderhook::domain::UNTOLD;
+use renderhook::domain::render::Status::{self, Canceled, Complete, Error, Queued, Rendering};
+use renderhook::domain::render::moved;
+use renderhook::intake::record::{Move, Outcome};
+use serde_json::json;
+use sqlx::PgPool;
+
+use crate::support::words::{at, counts, history, record, record_each, telling, word};
+
+/// What was said of a render before: nothing at all, an event without a status, or a status.
+type Before = Option<Option<Status>>;
+
+fn befores() -> impl Iterator<Item = Before> {
+    [None, Some(None)].into_iter().chain(Status::ALL.map(|status| Some(Some(status))))
+}
+
+/// What telling `said` after `before` comes to, by the rule as pure code.
+fn expected(before: Before, said: Status) -> (Outcome, Option<Move>) {
+    let from = before.flatten();
+    let moves = moved(from, said).map(|to| Move { from, to });
+    let is_known = matches!(said, Rendering | Error | Complete);
+    let outcome = match from {
+        _ if moves.is_some() => Outcome::Recorded,
+        Some(from) if from == said => Outcome::Duplicate,
+        _ if !is_known => Outcome::Unknown,
+        Some(from) if from.rank() > said.rank() => Outcome::Late,
+        // A failure told of a render that was canceled: it stays, and the word about it is news.
+        _ => Outcome::Recorded,
+    };
+    (outcome, moves)
+}
+
+async fn status_and_rank(pool: &PgPool, id: &str) -> (Option<Status>, i16) {
+    let (status, rank): (Option<String>, i16) =
+        sqlx::query_as("SELECT status, rank FROM renders WHERE id = $1").bind(id).fetch_one(pool).await.unwrap();
+    (status.map(|status| status.parse().unwrap()), rank)
+}
+
+#[sqlx::test]
+async fn every_pair_of_statuses_moves_as_the_pure_rule_says(pool: PgPool) {
+    for (before, row) in befores().zip(0..) {
+        for said in Status::ALL {
+            for way in ["in two calls", "in one slice"] {
+                let id = format!("{row}-{said}-{way}");
+                let mut words: Vec<_> = before.iter().map(|&status| telling(&id, status, at(1))).collect();
+                words.push(telling(&id, Some(said), at(2)));
+                let recorded =
+                    if way == "in one slice" { record(&pool, &words).await } else { record_each(&pool, &words).await };
+
+                let case = format!("{before:?} told {said} {way}");
+                let (outcome, moves) = expected(before, said);
+                let told = recorded.last().map(|it| (it.outcome, it.moved, it.stood, it.queued));
+                let from = before.flatten();
+                let stood = from.filter(|from| [Error, Canceled].contains(from));
+                assert_eq!(told, Some((outcome, moves, stood, 0)), "{case}");
+                let status = moved(from, said).or(from);
+                let rank = status.map_or(UNTOLD, Status::rank);
+                assert_eq!(status_and_rank(&pool, &id).await, (status, rank), "{case}");
+                let first = from.map(|from| (None, from));
+                let chain: Vec<_> = first.into_iter().chain(moves.map(|Move { from, to }| (from, to))).collect();
+                assert_eq!(history(&pool, &id).await, chain, "{case}");
+            }
+        }
+    }
+}
+
+#[sqlx::test]
+async fn the_first_of_error_and_canceled_stands_until_the_render_is_complete_after_all(pool: PgPool) {
+    for (first, second) in [(Error, Canceled), (Canceled, Error)] {
+        let told = |id: &str| [first, second, first, Complete, second].map(|said| telling(id, Some(said), at(1)));
+        let (one_by_one, slice) = (format!("{first} one by one"), format!("{first} in one slice"));
+        record_each(&pool, &told(&one_by_one)).await;
+        record(&pool, &told(&slice)).await;
+        for id in [one_by_one, slice] {
+            assert_eq!(history(&pool, &id).await, [(None, first), (Some(first), Complete)], "{id}");
+        }
+    }
+}
+
+#[sqlx::test]
+async fn a_slice_tells_of_each_word_what_it_did(pool: PgPool) {
+    let words = [
+        telling("a", Some(Queued), at(1)),
+        telling("b", Some(Complete), at(1)),
+        telling("a", Some(Rendering), at(2)),
+        telling("b", Some(Rendering), at(2)),
+        telling("a", Some(Rendering), at(3)),
+        telling("a", None, at(3)),
+        telling("b", Some(Complete), at(3)),
+    ];
+    let told: Vec<_> =
+        record(&pool, &words).await.into_iter().map(|it| (it.outcome, it.moved.map(|it| (it.from, it.to)))).collect();
+    let expected = [
+        (Outcome::Recorded, Some((None, Queued))),
+        (Outcome::Recorded, Some((None, Complete))),
+        (Outcome::Recorded, Some((Some(Queued), Rendering))),
+        (Outcome::Late, None),
+        (Outcome::Duplicate, None),
+        (Outcome::Unknown, None),
+        (Outcome::Duplicate, None),
+    ];
+    assert_eq!(told, expected);
+
+    let kept: Vec<(String, String)> =
+        sqlx::query_as("SELECT render_id, outcome FROM deliveries ORDER BY id").fetch_all(&pool).await.unwrap();
+    let kept: Vec<_> = kept.iter().map(|(id, outcome)| (id.as_str(), outcome.as_str())).collect();
+    let ids = ["a", "b", "a", "b", "a", "a", "b"];
+    let outcomes = ["recorded", "recorded", "recorded", "late", "duplicate", "unknown", "duplicate"];
+    assert_eq!(kept, ids.into_iter().zip(outcomes).collect::<Vec<_>>());
+}
+
+#[sqlx::test]
+async fn a_duplicate_is_told_by_its_id_and_type_also_after_the_deliveries_are_gone(pool: PgPool) {
+    record(&pool, &[telling("a", Some(Rendering), at(1))]).await;
+    sqlx::query("DELETE FROM deliveries").execute(&pool).await.unwrap();
+    let again = [telling("a", Some(Rendering), at(500)), telling("b", Some(Rendering), at(500))];
+    let outcomes: Vec<_> = record(&pool, &again).await.into_iter().map(|it| it.outcome).collect();
+    assert_eq!(outcomes, [Outcome::Duplicate, Outcome::Recorded]);
+}
+
+#[sqlx::test]
+async fn an_event_about_an_unknown_kind_is_kept_and_nothing_else(pool: PgPool) {
+    let model = word("model.completed", &json!({"id": "m", "status": "complete"}), at(1));
+    let known = telling("v", Some(Rendering), at(1));
+    let recorded = record(&pool, &[model.clone(), known, model]).await;
+    let outcomes: Vec<_> = recorded.iter().map(|it| it.outcome).collect();
+    assert_eq!(outcomes, [Outcome::Unknown, Outcome::Recorded, Outcome::Unknown]);
+    assert_eq!(counts(&pool).await, (1, 1, 3, 0));
+}
+
+#[sqlx::test]
+async fn a_transition_tells_who_said_so_and_how_late_it_was_recorded(pool: PgPool) {
+    record(&pool, &[telling("a", Some(Rendering), at(1))]).await;
+    let row: (String, Option<String>, chrono::DateTime<chrono::Utc>, Option<i64>) =
+        sqlx::query_as("SELECT source, event, at, lag_ms FROM transitions").fetch_one(&pool).await.unwrap();
+    assert_eq!(row, ("webhook".into(), Some("video.started".into()), crate::support::words::now(), Some(0)));
+}

@@ -1,0 +1,134 @@
+//! Whom recording wakes: who waits for a render that changed, the workers when there is work, and nobody else.
+
+use renderhook::api::queries::announce;
+
+use renderhook::api::{Announcement, Naming};
+use renderhook::domain::Kind;
+use renderhook::domain::render::Status::{Complete, Rendering};
+use renderhook::intake::record::{self, Observation};
+use serde_json::json;
+use sqlx::PgPool;
+use sqlx::postgres::PgListener;
+
+use crate::support::words::{at, completed, now, telling, word};
+
+/// Hears what the service tells of renders and downloads.
+struct Ear {
+    pool: PgPool,
+    listener: PgListener,
+}
+
+impl Ear {
+    async fn of(pool: &PgPool) -> Self {
+        let mut listener = PgListener::connect_with(pool).await.unwrap();
+        listener.listen_all(["renderhook_renders", "renderhook_downloads", "end"]).await.unwrap();
+        Self { pool: pool.clone(), listener }
+    }
+
+    /// Records a slice and gives whom that woke, sorted: a render's id, or `workers`.
+    async fn woken_by(&mut self, words: &[Observation]) -> Vec<String> {
+        record::record(&self.pool, now(), words).await.unwrap();
+        self.heard().await
+    }
+
+    /// Everything that was told so far: Postgres keeps the order of commits, so the mark comes last.
+    async fn heard(&mut self) -> Vec<String> {
+        sqlx::query("SELECT pg_notify('end', '')").execute(&self.pool).await.unwrap();
+        let mut woken = Vec::new();
+        loop {
+            let told = self.listener.recv().await.unwrap();
+            match told.channel() {
+                "end" => break,
+                "renderhook_downloads" => woken.push("workers".to_owned()),
+                _ => woken.push(told.payload().to_owned()),
+            }
+        }
+        woken.sort();
+        woken
+    }
+}
+
+const URL: [&str; 1] = ["https://files.example/a.mp4"];
+
+#[sqlx::test]
+async fn a_change_wakes_who_waits_for_that_render_and_a_duplicate_wakes_nobody(pool: PgPool) {
+    let mut ear = Ear::of(&pool).await;
+    let started = telling("a", Some(Rendering), at(1));
+    assert_eq!(ear.woken_by(std::slice::from_ref(&started)).await, ["a"]);
+    assert!(ear.woken_by(std::slice::from_ref(&started)).await.is_empty());
+    // Signed afresh, as a sender does that tries again.
+    assert!(ear.woken_by(&[telling("a", Some(Rendering), at(9))]).await.is_empty());
+    assert_eq!(ear.woken_by(&[telling("a", Some(Complete), at(2))]).await, ["a"]);
+    assert!(ear.woken_by(&[started]).await.is_empty(), "late");
+    assert!(ear.woken_by(&[word("model.completed", &json!({"id": "m"}), at(1))]).await.is_empty(), "unknown");
+}
+
+#[sqlx::test]
+async fn a_changed_field_wakes_who_waits_and_an_older_word_about_it_wakes_nobody(pool: PgPool) {
+    let mut ear = Ear::of(&pool).await;
+    let priced = |credits: i64, said_at| {
+        word("video.completed", &json!({"id": "a", "status": "complete", "credits_charged": credits}), at(said_at))
+    };
+    assert_eq!(ear.woken_by(&[priced(450, 5)]).await, ["a"]);
+    assert_eq!(ear.woken_by(&[priced(0, 8)]).await, ["a"], "a refund");
+    assert!(ear.woken_by(&[priced(450, 6)]).await.is_empty(), "an older word");
+    assert!(ear.woken_by(&[priced(0, 9)]).await.is_empty(), "the same, said again");
+}
+
+#[sqlx::test]
+async fn files_to_copy_wake_the_workers_and_files_that_are_known_do_not(pool: PgPool) {
+    let mut ear = Ear::of(&pool).await;
+    assert_eq!(ear.woken_by(&[completed("a", &URL, Some(at(500)), at(1))]).await, ["a", "workers"]);
+    assert!(ear.woken_by(&[completed("a", &URL, Some(at(500)), at(1))]).await.is_empty());
+    assert_eq!(ear.woken_by(&[completed("b", &["no url"], None, at(1))]).await, ["b"], "nothing to fetch");
+    let fresh = ["https://files.example/a.mp4?signature=fresh"];
+    assert_eq!(ear.woken_by(&[completed("a", &fresh, Some(at(900)), at(2))]).await, ["a", "workers"]);
+}
+
+#[sqlx::test]
+async fn a_known_url_told_again_neither_wakes_the_workers_nor_cuts_a_wait_short(pool: PgPool) {
+    let mut ear = Ear::of(&pool).await;
+    ear.woken_by(&[completed("a", &URL, None, at(1))]).await;
+    let later = now() + chrono::TimeDelta::seconds(600);
+    sqlx::query("UPDATE downloads SET due_at = $1, updated_at = $2")
+        .bind(later)
+        .bind(at(0))
+        .execute(&pool)
+        .await
+        .unwrap();
+    // Signed afresh: the URL is known to work for longer, which is no reason to try it sooner.
+    let told = record::record(&pool, now(), &[completed("a", &URL, None, at(9))]).await.unwrap();
+    assert_eq!(told[0].queued, 0);
+    let due: Vec<chrono::DateTime<chrono::Utc>> =
+        sqlx::query_scalar("SELECT due_at FROM downloads WHERE url_said_at = $1")
+            .bind(at(9))
+            .fetch_all(&pool)
+            .await
+            .unwrap();
+    assert_eq!(due, [later]);
+    assert!(!ear.heard().await.contains(&"workers".to_owned()));
+}
+
+#[sqlx::test]
+async fn a_slice_wakes_each_of_its_changed_renders_once(pool: PgPool) {
+    let mut ear = Ear::of(&pool).await;
+    ear.woken_by(&[telling("known", Some(Rendering), at(1))]).await;
+    let slice = [
+        telling("a", Some(Rendering), at(1)),
+        telling("known", Some(Rendering), at(1)),
+        completed("a", &URL, None, at(2)),
+        telling("b", Some(Rendering), at(2)),
+    ];
+    assert_eq!(ear.woken_by(&slice).await, ["a", "b", "workers"]);
+}
+
+#[sqlx::test]
+async fn an_announcement_wakes_who_waits_for_that_render_if_it_changes_anything(pool: PgPool) {
+    let mut ear = Ear::of(&pool).await;
+    let mut announced = Announcement { kind: Kind::Video, external_id: Naming::Keep, metadata: None };
+    for (external_id, expected) in [("one", vec!["a"]), ("one", vec![]), ("two", vec!["a"])] {
+        announced.external_id = Naming::Set(external_id.parse().unwrap());
+        announce::track(&pool, &"a".parse().unwrap(), &announced, now()).await.unwrap();
+        assert_eq!(ear.heard().await, expected, "{external_id}");
+    }
+}

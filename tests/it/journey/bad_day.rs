@@ -1,0 +1,367 @@
+//! Three hundred renders live through a bad day of everybody's: webhooks are lost, doubled and shuffled, the API is down,
+//! and the service is killed once and stopped once. In the end all that it tells is true.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use renderhook::domain::{Kind, Status};
+use renderhook::runtime::Clock;
+use renderhook::standin::account::{Outcome, Sent};
+use renderhook::standin::faults::Fault;
+use renderhook::standin::life::{Life, Stage};
+use renderhook::standin::plan::{Output, Plan};
+use renderhook::standin::way::Way;
+use renderhook::standin::webhooks::Retries;
+use renderhook::standin::{Settings, StandIn};
+use renderhook::upstream::Schedule;
+use reqwest::{Client, Method, StatusCode};
+use rustix::process::Signal;
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use sqlx::PgPool;
+use tempfile::TempDir;
+use url::Url;
+
+use crate::support::app::{SECRET, TOKEN};
+use crate::support::asked;
+use crate::support::bench::noise;
+use crate::support::process::{Service, database_url, serve};
+use crate::support::rows::count;
+use crate::support::wait::{settled, until};
+use crate::support::{App, Options};
+
+const RENDERS: usize = 300;
+const SCHEDULE: Schedule = Schedule { after: Duration::from_secs(1), longest: Duration::from_secs(5) };
+
+/// One row if no question is under way, and none else.
+const NOBODY_IS_ASKED_FOR: &str = "(SELECT) AS one WHERE NOT EXISTS
+    (SELECT FROM renders WHERE poll_due_at = polled_at + interval '2 minutes')";
+
+/// Which webhooks are lost, which come twice, and how late.
+fn way() -> Way {
+    Way::rough(4, Duration::from_millis(1500))
+}
+
+/// Every kind goes every way, each in its own time: 3 s to 8 s in all, and twice that until somebody cancels it, so that
+/// there is a silence to ask into.
+fn plan(number: usize) -> Plan {
+    let dice = Sha256::digest(format!("render {number}"));
+    let within = |millis: Range<i64>, die: u8| {
+        TimeDelta::milliseconds(millis.start + (millis.end - millis.start) * i64::from(die) / 255)
+    };
+    let (starts, ends) = (within(500..2500, dice[0]), within(3000..8000, dice[1]));
+    let queued = Life::queued();
+    let rendering = queued.clone().then(starts, Stage::Rendering);
+    let life = match number % 10 {
+        0 => queued.then(ends * 2, Stage::Canceled),
+        1 => rendering.then(ends * 2, Stage::Canceled),
+        2 => queued.then(ends, Stage::error("insufficient_credits")),
+        3 => rendering.then(ends, Stage::error("no_source_face")),
+        _ => rendering.then(ends, Stage::Complete),
+    };
+    let kind = Kind::ALL[number % 3];
+    let mut plan = Plan::new(kind, format!("render-{number}"), life);
+    plan.name = Some(format!("The {number}th"));
+    plan.tells_start = kind != Kind::Image || number.is_multiple_of(2);
+    plan.estimate = i64::from(dice[2]) + 1;
+    plan.price = i64::from(dice[3]);
+    for (file, size) in (0..=number % 3).zip([usize::from(dice[4]) * 50, usize::from(dice[5]), 0]) {
+        let bytes = noise(size, number.wrapping_mul(8) as u64 + file as u64);
+        plan = plan.with(Output::new(&format!("output-{file}.bin"), bytes, "application/octet-stream"));
+    }
+    plan
+}
+
+fn end(plan: &Plan) -> &Stage {
+    plan.life.stages().next_back().unwrap()
+}
+
+fn is_complete(plan: &Plan) -> bool {
+    *end(plan) == Stage::Complete
+}
+
+/// How many copies of its webhooks set out.
+fn copies(plan: &Plan) -> usize {
+    plan.life.stages().filter_map(|stage| plan.webhook(stage)).map(|event| way().copies(&event, &plan.id).len()).sum()
+}
+
+/// The world of that day.
+struct Day {
+    pool: PgPool,
+    magic_hour: StandIn,
+    plans: Vec<Plan>,
+    folder: TempDir,
+    flags: Vec<String>,
+    starts: Vec<DateTime<Utc>>,
+    /// Where the application finds the service.
+    service: Arc<Mutex<Url>>,
+}
+
+impl Day {
+    async fn begin(pool: &PgPool) -> Self {
+        let clock = Clock::system();
+        let mut settings = Settings::new(clock, SecretString::from(SECRET));
+        settings.retries = Retries { unit: Duration::from_millis(100), ..Retries::default() };
+        let magic_hour = StandIn::start(settings).await.unwrap();
+        magic_hour.webhooks.go(way());
+        let folder = tempfile::tempdir().unwrap();
+        let mut flags = magic_hour.flags();
+        flags.extend([
+            format!("--storage-url={}", Url::from_file_path(folder.path()).unwrap()),
+            format!("--reconcile-after={}s", SCHEDULE.after.as_secs()),
+            format!("--reconcile-max-interval={}s", SCHEDULE.longest.as_secs()),
+            "--reconcile-rate=200".to_owned(),
+            "--download-lease=2s".to_owned(),
+        ]);
+        let nowhere = Url::parse("http://127.0.0.1:1/").unwrap();
+        Self {
+            pool: pool.clone(),
+            magic_hour,
+            plans: (0..RENDERS).map(plan).collect(),
+            folder,
+            flags,
+            starts: Vec::new(),
+            service: Arc::new(Mutex::new(nowhere)),
+        }
+    }
+
+    /// The service as a process of its own.
+    async fn process(&mut self) -> Service {
+        self.starts.push(Clock::system().now());
+        let mut command = serve(&database_url(&self.pool), &self.folder);
+        command.args(&self.flags);
+        let service = Service::start(command).await;
+        self.is_at(&service.base);
+        service
+    }
+
+    /// The service in this process.
+    async fn app(&mut self) -> App {
+        self.starts.push(Clock::system().now());
+        let app = App::start_with(&self.pool, Options { flags: self.flags.clone(), ..Options::default() }).await;
+        self.is_at(&app.base);
+        app
+    }
+
+    fn is_at(&self, base: &Url) {
+        base.clone_into(&mut self.service.lock().unwrap());
+        self.magic_hour.webhooks.post_to(Some(base.join("webhook").unwrap()));
+    }
+
+    /// All renders begin. An application says so of every other one, and of those of which no webhook will ever tell, and
+    /// insists until it is taken.
+    fn order(&self) -> tokio::task::JoinHandle<()> {
+        for plan in &self.plans {
+            self.magic_hour.begin(plan.clone()).unwrap();
+        }
+        let announced = |(number, plan): &(usize, &Plan)| number % 2 == 0 || copies(plan) == 0;
+        let announced = self.plans.iter().enumerate().filter(announced);
+        let announced: Vec<_> = announced.map(|(_, plan)| (plan.id.clone(), json!({"kind": plan.kind}))).collect();
+        let (service, client) = (self.service.clone(), Client::builder().no_proxy().build().unwrap());
+        tokio::spawn(async move {
+            for (id, body) in announced {
+                until(&format!("{id} to be tracked"), || async {
+                    let url = service.lock().unwrap().join(&format!("renders/{id}")).unwrap();
+                    let answer = client.put(url).bearer_auth(TOKEN).json(&body).send().await.ok()?;
+                    answer.status().is_success().then_some(())
+                })
+                .await;
+            }
+        })
+    }
+
+    /// Waits until so many rows are as `condition` says.
+    async fn rows(&self, least: i64, condition: &str) {
+        until(condition, || async { (count(&self.pool, condition).await >= least).then_some(()) }).await;
+    }
+
+    /// How many calls met trouble.
+    fn troubled(&self) -> usize {
+        let calls = self.magic_hour.account.calls();
+        calls.iter().filter(|call| call.status.is_none_or(|status| status != StatusCode::OK)).count()
+    }
+
+    async fn is_troubled(&self) {
+        let before = self.troubled();
+        until("a call that meets trouble", || async { (self.troubled() > before).then_some(()) }).await;
+    }
+
+    /// Waits until a webhook finds nobody.
+    async fn is_missed(&self) {
+        let unanswered = |sent: &Sent| matches!(sent.outcome, Outcome::Unanswered(_));
+        let count = || self.magic_hour.account.sent().iter().filter(|sent| unanswered(sent)).count();
+        let before = count();
+        until("a webhook that finds nobody", || async { (count() > before).then_some(()) }).await;
+    }
+
+    /// What is still otherwise than it is to be in the end, in words.
+    async fn differences(&self) -> Vec<String> {
+        let rows: Vec<(String, Option<String>, i64)> = sqlx::query_as(
+            "SELECT id, status, (SELECT count(*) FROM downloads WHERE render_id = id AND state = 'stored') FROM renders",
+        )
+        .fetch_all(&self.pool)
+        .await
+        .unwrap();
+        let rows: HashMap<_, _> = rows.into_iter().map(|(id, status, stored)| (id, (status, stored))).collect();
+        let mut taken = HashMap::<_, usize>::new();
+        for sent in self.magic_hour.account.sent().into_iter().filter(Sent::is_taken) {
+            *taken.entry(sent.id).or_default() += 1;
+        }
+        let mut differences = Vec::new();
+        for plan in &self.plans {
+            let files = if is_complete(plan) { i64::try_from(plan.files.len()).unwrap() } else { 0 };
+            let (known, wanted) = (rows.get(&plan.id), (Some(end(plan).status().to_string()), files));
+            if known != Some(&wanted) {
+                differences.push(format!("{}: {known:?} is known of {wanted:?}", plan.id));
+            }
+            let taken = taken.get(&plan.id).copied().unwrap_or_default();
+            if taken != copies(plan) {
+                differences.push(format!("{}: {taken} of {} webhooks are taken", plan.id, copies(plan)));
+            }
+        }
+        differences
+    }
+}
+
+/// What the answer about a render has otherwise than its plan, in words.
+fn untruths(plan: &Plan, render: &Value, folder: &Path) -> Vec<String> {
+    let mut untruths = Vec::new();
+    let mut expect = |what: &str, told: &Value, truth: Value| {
+        if *told != truth {
+            untruths.push(format!("{}: {what} is {told} in the place of {truth}", plan.id));
+        }
+    };
+    let end = end(plan);
+    expect("the kind", &render["kind"], json!(plan.kind));
+    expect("the status", &render["status"], json!(end.status()));
+    expect("the name", &render["name"], json!(plan.name));
+    expect("whether it is deleted", &render["deleted"], json!(false));
+    expect("the price", &render["credits_charged"], json!(if is_complete(plan) { plan.price } else { 0 }));
+    let error = match end {
+        Stage::Error { code, message } => json!({"code": code, "message": message}),
+        _ => Value::Null,
+    };
+    expect("the error", &render["error"], error);
+    expect("the archive", &render["archive"], json!(if is_complete(plan) { "stored" } else { "none" }));
+    let files = if is_complete(plan) { &plan.files[..] } else { &[] };
+    expect("how many files there are", &json!(render["downloads"].as_array().unwrap().len()), json!(files.len()));
+    for (file, download) in files.iter().zip(render["downloads"].as_array().unwrap()) {
+        expect("the hash of a file", &download["sha256"], json!(hex::encode(Sha256::digest(&file.bytes))));
+        let stored = std::fs::read(folder.join(download["object"]["key"].as_str().unwrap()));
+        expect("whether a file is stored", &json!(stored.is_ok_and(|stored| stored == file.bytes)), json!(true));
+    }
+    // Each figure once: the estimate, if it was heard, and then the price or the refund.
+    let figures: Vec<_> = render["credits"].as_array().unwrap().iter().map(|figure| &figure["value"]).collect();
+    let (estimate, last) = (json!(plan.estimate), &render["credits_charged"]);
+    expect("whether each figure is told once", &json!(figures == [last] || figures == [&estimate, last]), json!(true));
+    // Each transition once: from one stage of its life to a later one.
+    let mut before = (Value::Null, None);
+    for transition in render["transitions"].as_array().unwrap() {
+        expect("where a transition comes from", &transition["from"], before.0);
+        let to: Option<Status> = transition["to"].as_str().and_then(|to| to.parse().ok());
+        let rank = to.map(Status::rank);
+        expect("whether the rank rises", &json!(rank > before.1), json!(true));
+        let lived = plan.life.stages().any(|stage| Some(stage.status()) == to);
+        expect("whether it has been so", &json!(lived), json!(true));
+        if to == Some(Status::Canceled) || to == Some(Status::Queued) {
+            expect("who told what no webhook tells", &transition["source"], json!("poll"));
+        }
+        before = (transition["to"].clone(), rank);
+    }
+    expect("the last transition", &before.0, json!(end.status()));
+    untruths
+}
+
+#[sqlx::test]
+async fn three_hundred_renders_live_through_a_bad_day_and_all_that_is_told_of_them_is_true(pool: PgPool) {
+    asked::keep(&pool).await;
+    let mut day = Day::begin(&pool).await;
+    let mut process = day.process().await;
+    let application = day.order();
+    day.rows(40, "renders WHERE status = 'rendering'").await;
+
+    // The API goes down, and the service with it.
+    day.magic_hour.faults.last(Fault::HangsUp);
+    day.is_troubled().await;
+    // Not in the middle of a question: its claim would outlast the test by far.
+    day.rows(1, "asking WHERE paused_until > now()").await;
+    day.rows(1, NOBODY_IS_ASKED_FOR).await;
+    process.signal(Signal::KILL);
+    process.ended().await;
+    day.is_missed().await;
+
+    // The next one meets an API that wants to be left alone, and is stopped in the middle of its downloads.
+    day.magic_hour.refuse([(429, Some(1))]);
+    let app = day.app().await;
+    day.is_troubled().await;
+    day.rows(20, "downloads WHERE state = 'stored'").await;
+    app.stop().await.unwrap();
+    day.is_missed().await;
+
+    day.magic_hour.faults.heal();
+    let app = day.app().await;
+    application.await.unwrap();
+
+    settled(|| day.differences()).await;
+    let mut wrong = Vec::new();
+    for plan in &day.plans {
+        wrong.extend(untruths(plan, &app.render(&plan.id).await, day.folder.path()));
+    }
+    wrong.extend(lost(&day).await);
+    wrong.extend(asked::breaches(&pool, &SCHEDULE, &day.starts).await);
+    wrong.extend(unaccounted(&day).await);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    app.stop().await.unwrap();
+}
+
+/// The events that were answered with 200 and are not kept.
+async fn lost(day: &Day) -> Vec<String> {
+    let kept: Vec<(String, String, i64)> =
+        sqlx::query_as("SELECT render_id, event_type, count(*) FROM deliveries GROUP BY render_id, event_type")
+            .fetch_all(&day.pool)
+            .await
+            .unwrap();
+    let kept: HashMap<_, _> = kept.into_iter().map(|(id, event_type, count)| ((id, event_type), count)).collect();
+    let sent = day.magic_hour.account.sent();
+    let mut taken = HashMap::<_, i64>::new();
+    for sent in sent.iter().filter(|sent| sent.is_taken()) {
+        *taken.entry((sent.id.clone(), sent.event_type.as_str().to_owned())).or_default() += 1;
+    }
+    // More may be kept than were taken: the answer to one may not have got through.
+    let lost = taken.into_iter().filter(|(event, taken)| kept.get(event).is_none_or(|kept| kept < taken));
+    lost.map(|(event, taken)| format!("{event:?} was taken {taken} times and is not kept as often")).collect()
+}
+
+/// The calls that nobody meant to make, and more calls of an API in trouble than a pause leaves room for.
+async fn unaccounted(day: &Day) -> Vec<String> {
+    let asked = asked::all(&day.pool).await;
+    let mut meant = HashMap::<_, usize>::new();
+    for asked in &asked {
+        *meant.entry(asked.render_id.as_str()).or_default() += 1;
+    }
+    let mut wrong = Vec::new();
+    for plan in &day.plans {
+        let calls = day.magic_hour.count(&Method::GET, &plan.id);
+        let meant = meant.get(plan.id.as_str()).copied().unwrap_or_default();
+        if calls > meant {
+            wrong.push(format!("{} was called for {calls} times and meant {meant} times", plan.id));
+        }
+    }
+    // A process has 16 questions under way at most when it learns of trouble, then pauses for 10 s at least.
+    let trouble: Vec<_> = asked.iter().filter(|asked| asked.refused).map(|asked| asked.at).collect();
+    let mut pauses = day.starts.clone();
+    for at in &trouble {
+        if pauses.iter().all(|pause| *at < *pause || *at > *pause + TimeDelta::seconds(10)) {
+            pauses.push(*at);
+        }
+    }
+    if trouble.len() > 16 * pauses.len() {
+        wrong.push(format!("the API was asked {} times while it was in trouble", trouble.len()));
+    }
+    wrong
+}

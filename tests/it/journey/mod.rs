@@ -1,0 +1,4 @@
+//! Whole journeys through the service.
+
+mod bad_day;
+mod one_render;

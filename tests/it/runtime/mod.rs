@@ -1,0 +1,5 @@
+//! The process, the database and the schema.
+
+mod outage;
+mod process;
+mod schema;

@@ -1,0 +1,173 @@
+//! The real binary while it serves: stopped, killed, and read.
+
+use std::collections::HashSet;
+
+use renderhook::runtime::LogEvent;
+use rustix::process::Signal;
+use serde_json::Value;
+use sqlx::PgPool;
+use tempfile::TempDir;
+
+use crate::support::app::{SECRET, TOKEN, signed, signed_at, video};
+use crate::support::bench::unfinished;
+use crate::support::origin::Origin;
+use crate::support::process::{Service, database_url, serve};
+use crate::support::raw::Wire;
+use crate::support::rows::{count, kept};
+use crate::support::until;
+
+#[sqlx::test]
+async fn a_stop_gives_the_file_back_at_once_and_answers_the_requests_under_way(pool: PgPool) {
+    let (folder, origin) = (TempDir::new().unwrap(), Origin::start().await);
+    let mut service = Service::start(serve(&database_url(&pool), &folder)).await;
+    let mut project = video("slow", "complete");
+    project.downloads.push(origin.url("slow.bin"));
+    let delivery = signed(&project.event("video.completed"));
+    assert_eq!(delivery.post(&service.client, &service.at("webhook")).await.unwrap().status, 200);
+    origin.asked().await;
+
+    // A delivery of which the last byte is missing, and a caller that waits.
+    let late = signed(&video("late", "rendering").event("video.started"));
+    let mut wire = Wire::to(&service.base).await;
+    let head = format!(
+        "POST /webhook HTTP/1.1\r\nhost: h\r\ncontent-length: {}\r\nmagic-hour-event-signature: {}\r\n\
+         magic-hour-event-timestamp: {}\r\nexpect: 100-continue\r\n\r\n",
+        late.body.len(),
+        late.signature,
+        late.timestamp,
+    );
+    wire.say(head).await;
+    assert_eq!(wire.hear().await.unwrap().status, 100); // the handler has it
+    wire.say(&late.body[..late.body.len() - 1]).await;
+    let mut waiting = Wire::to(&service.base).await;
+    waiting
+        .say(format!("GET /renders/slow?wait=60s HTTP/1.1\r\nhost: h\r\nauthorization: Bearer {TOKEN}\r\n\r\n"))
+        .await;
+
+    until("the caller to wait", || async {
+        let looking = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%r.external_id, r.metadata%'";
+        let looked: i64 = sqlx::query_scalar(looking).fetch_one(&pool).await.unwrap();
+        // One of them is this very question.
+        (looked > 1).then_some(())
+    })
+    .await;
+
+    service.signal(Signal::TERM);
+    let row = || async {
+        let row = sqlx::query_as::<_, (String, i32)>("SELECT state, attempts FROM downloads");
+        row.fetch_one(&pool).await.unwrap()
+    };
+    until("the file to be given back", || async { (row().await == ("pending".to_owned(), 0)).then_some(()) }).await;
+    assert!(service.runs(), "it did not wait for the delivery");
+    wire.say(&late.body[late.body.len() - 1..]).await;
+    assert_eq!(wire.hear().await.unwrap().status, 200);
+    assert_eq!(waiting.hear().await.map(|reply| reply.status), Some(200));
+    assert_eq!(service.ended().await.code(), Some(0));
+    assert_eq!(service.log.telling("service.stopped")[0]["drained"], true);
+    assert_eq!(kept(&pool).await.last().unwrap().render_id.as_deref(), Some("late"));
+    assert_eq!(unfinished(folder.path()), Vec::<String>::new());
+}
+
+#[sqlx::test]
+async fn a_kill_loses_nothing_that_was_answered_with_200(pool: PgPool) {
+    let (folder, origin) = (TempDir::new().unwrap(), Origin::start().await);
+    let url = database_url(&pool);
+    let short_lease = || {
+        let mut command = serve(&url, &folder);
+        command.env("DOWNLOAD_LEASE", "1s");
+        command
+    };
+    let mut service = Service::start(short_lease()).await;
+    let mut project = video("taken", "complete");
+    project.downloads.push(origin.url("slow.bin"));
+    let delivery = signed(&project.event("video.completed"));
+    assert_eq!(delivery.post(&service.client, &service.at("webhook")).await.unwrap().status, 200);
+    origin.asked().await;
+
+    let senders: Vec<_> = (0..4)
+        .map(|sender| {
+            let (client, to) = (service.client.clone(), service.at("webhook"));
+            tokio::spawn(async move {
+                let mut answered = Vec::new();
+                for at in 0.. {
+                    let id = format!("{sender}-{at}");
+                    let delivery = signed(&video(&id, "rendering").event("video.started"));
+                    match delivery.post(&client, &to).await {
+                        Ok(answer) if answer.status == 200 => answered.push(id),
+                        _ => break,
+                    }
+                }
+                answered
+            })
+        })
+        .collect();
+    until("some deliveries", || async { (count(&pool, "deliveries").await > 40).then_some(()) }).await;
+    service.signal(Signal::KILL);
+    service.ended().await;
+    let mut answered = Vec::new();
+    for sender in senders {
+        answered.extend(sender.await.unwrap());
+    }
+    assert!(answered.len() > 20, "{}", answered.len());
+
+    origin.release();
+    let service = Service::start(short_lease()).await;
+    let rows: HashSet<_> = kept(&pool).await.into_iter().filter_map(|row| row.render_id).collect();
+    assert_eq!(answered.iter().filter(|id| !rows.contains(*id)).count(), 0);
+    until("the download to be taken over", || async {
+        (service.get("renders/taken").await.1["archive"] == "stored").then_some(())
+    })
+    .await;
+    assert_eq!(service.log.telling("download.taken_over").len(), 1);
+    service.stop().await;
+}
+
+#[sqlx::test]
+async fn the_log_keeps_to_its_words_and_tells_no_secret(pool: PgPool) {
+    let (folder, origin) = (TempDir::new().unwrap(), Origin::start().await);
+    let mut command = serve(&database_url(&pool), &folder);
+    command.env("LOG_FORMAT", "json").env("RUST_LOG", "trace").env("RUST_BACKTRACE", "1");
+    let mut service = Service::start(command).await;
+    origin.release();
+    let mut project = video("logged", "complete");
+    project.name = Some("body-hush".to_owned());
+    project.downloads = vec![origin.url("slow.bin?X-Goog-Signature=query-hush"), origin.url("missing?sig=query-hush")];
+    let good = signed(&project.event("video.completed"));
+    let mut forged = signed(&project.event("video.started"));
+    forged.signature = "5ec2e7".repeat(11)[..64].to_owned();
+    let stale = signed_at(7, &project.event("video.errored"));
+    let unreadable = signed(b"body-hush");
+    let unknown = signed(br#"{"type":"x","payload":{"id":"y","name":"body-hush"}}"#);
+    for (delivery, status) in
+        [(&good, 200), (&good, 200), (&forged, 401), (&stale, 401), (&unreadable, 400), (&unknown, 200)]
+    {
+        assert_eq!(delivery.post(&service.client, &service.at("webhook")).await.unwrap().status, status);
+    }
+    until("the file to be stored", || async { service.log.telling("download.stored").pop() }).await;
+    until("the other to be refused", || async {
+        [service.log.telling("download.retried"), service.log.telling("download.failed")].concat().pop()
+    })
+    .await;
+    service.get("renders/logged?wait=0s").await;
+    let wrong = service.client.get(service.at("renders/logged?token=query-hush")).bearer_auth("token-hush").send();
+    assert_eq!(wrong.await.unwrap().status(), 401);
+    service.signal(Signal::TERM);
+    assert!(service.ended().await.success());
+
+    let known: HashSet<_> = LogEvent::ALL.iter().map(|event| event.as_str()).collect();
+    for line in service.log.all() {
+        let line: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        for field in ["timestamp", "level", "message", "target"] {
+            assert!(line[field].is_string(), "{field} in {line}");
+        }
+        assert!(line["event"].as_str().is_some_and(|event| known.contains(event)), "{line}");
+    }
+    for event in ["recorded", "duplicate", "rejected", "stale", "unreadable", "unknown"] {
+        assert_eq!(service.log.telling(&format!("webhook.{event}")).len(), 1, "{event}");
+    }
+    let written = [service.log.all(), service.complaints.all()].concat().join("\n");
+    let signatures = [&good, &forged, &stale, &unreadable].map(|delivery| delivery.signature.as_str());
+    for hushed in ["hush", SECRET, TOKEN, "X-Goog"].into_iter().chain(signatures) {
+        assert!(!written.contains(hushed), "{hushed} is told in {written}");
+    }
+}

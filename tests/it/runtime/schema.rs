@@ -1,0 +1,177 @@
+//! What the schema itself promises, whatever program writes: its constraints, and its migrations on a database in use.
+
+use std::collections::BTreeSet;
+
+use futures::future::join_all;
+use renderhook::runtime::MIGRATIONS;
+use sqlx::PgPool;
+use sqlx::migrate::Migrator;
+
+use crate::support::words::{at, completed, connections, counts, record};
+
+/// Statements that each break one constraint, by its name.
+const REFUSED: [(&str, &str); 40] = [
+    (
+        "renders_id_bounded",
+        "INSERT INTO renders (id, kind, first_heard_at, heard_at, updated_at) VALUES ('', 'video', now(), now(), now())",
+    ),
+    ("renders_id_bounded", "UPDATE renders SET id = repeat('x', 256) WHERE id = 'free'"),
+    ("renders_id_bounded", "UPDATE renders SET id = repeat('я', 128) WHERE id = 'free'"),
+    ("renders_kind_known", "UPDATE renders SET kind = 'model'"),
+    ("renders_poll_tries_count", "UPDATE renders SET poll_tries = -1"),
+    ("renders_wanted_is_due", "UPDATE renders SET poll_wanted = true, poll_due_at = NULL"),
+    ("asking_is_one_row", "INSERT INTO asking (one) VALUES (false)"),
+    ("asking_refusals_count", "UPDATE asking SET refusals = -1"),
+    ("credits_source_known", "INSERT INTO credits (render_id, value, source, at) VALUES ('r', 1, 'rumour', now())"),
+    (
+        "credits_render_id_fkey",
+        "INSERT INTO credits (render_id, value, source, at) VALUES ('nobody', 1, 'poll', now())",
+    ),
+    ("renders_deletion_known", "UPDATE renders SET deletion = 'perhaps'"),
+    (
+        "partials_bytes_count",
+        "INSERT INTO partials (render_id, index, upload, bytes, hashes, path, content_type, updated_at)
+         VALUES ('r', 0, 'u', -1, '', '/', 'video/mp4', now())",
+    ),
+    (
+        "partials_render_id_index_fkey",
+        "INSERT INTO partials (render_id, index, upload, bytes, hashes, path, content_type, updated_at)
+         VALUES ('r', 1, 'u', 0, '', '/', 'video/mp4', now())",
+    ),
+    ("renders_status_known", "UPDATE renders SET status = 'archived', rank = -1 WHERE id = 'free'"),
+    ("renders_rank_is_the_status", "UPDATE renders SET rank = 3 WHERE id = 'r'"),
+    ("renders_rank_is_the_status", "UPDATE renders SET status = 'draft', rank = -1 WHERE id = 'free'"),
+    ("renders_rank_is_the_status", "UPDATE renders SET status = NULL WHERE id = 'r'"),
+    ("renders_told_is_a_map", "UPDATE renders SET told = '[]'"),
+    ("renders_metadata_is_a_map", "UPDATE renders SET metadata = 'null'"),
+    ("transitions_source_known", "UPDATE transitions SET source = 'rumour'"),
+    (
+        "transitions_once",
+        "INSERT INTO transitions (render_id, to_status, source, at) VALUES ('r', 'complete', 'poll', now())",
+    ),
+    ("transitions_move", "UPDATE transitions SET from_status = 'complete'"),
+    (
+        "transitions_render_id_fkey",
+        "INSERT INTO transitions (render_id, to_status, source, at) VALUES ('nobody', 'draft', 'poll', now())",
+    ),
+    ("deliveries_outcome_known", "UPDATE deliveries SET outcome = 'lost'"),
+    ("deliveries_problem_told", "UPDATE deliveries SET outcome = 'unreadable'"),
+    ("deliveries_problem_told", "UPDATE deliveries SET problem = 'none'"),
+    ("downloads_render_id_fkey", "UPDATE downloads SET render_id = 'nobody'"),
+    ("downloads_index_counts", "UPDATE downloads SET index = -1"),
+    ("downloads_state_known", "UPDATE downloads SET state = 'lost', due_at = NULL"),
+    ("downloads_sha256_is_hex", "UPDATE downloads SET sha256 = repeat('A', 64)"),
+    ("downloads_sha256_is_hex", "UPDATE downloads SET sha256 = repeat('a', 63)"),
+    ("downloads_leased_while_downloading", "UPDATE downloads SET state = 'downloading'"),
+    ("downloads_leased_while_downloading", "UPDATE downloads SET lease = gen_random_uuid()"),
+    ("downloads_due_while_unsettled", "UPDATE downloads SET due_at = NULL"),
+    ("downloads_due_while_unsettled", "UPDATE downloads SET state = 'failed', error_code = 'x', error_message = 'x'"),
+    (
+        "downloads_stored_is_proven",
+        "UPDATE downloads SET state = 'stored', due_at = NULL, stored_at = now(), size_bytes = 1",
+    ),
+    ("downloads_stored_is_proven", "UPDATE downloads SET stored_at = now(), size_bytes = 1, sha256 = repeat('a', 64)"),
+    ("downloads_failed_says_why", "UPDATE downloads SET state = 'failed', due_at = NULL"),
+    ("downloads_fetched_from_somewhere", "UPDATE downloads SET url = NULL"),
+    ("downloads_error_whole", "UPDATE downloads SET error_code = 'x'"),
+];
+
+#[sqlx::test]
+async fn every_constraint_refuses_what_its_name_says(pool: PgPool) {
+    record(&pool, &[completed("r", &["https://files.example/a.mp4"], None, at(1))]).await;
+    sqlx::query("INSERT INTO renders (id, kind, first_heard_at, heard_at, updated_at) VALUES ('free', 'audio', now(), now(), now())")
+        .execute(&pool)
+        .await
+        .unwrap();
+    for (constraint, statement) in REFUSED {
+        let refused = sqlx::query(statement).execute(&pool).await.unwrap_err().into_database_error();
+        let name = refused.and_then(|error| error.constraint().map(str::to_owned));
+        assert_eq!(name.as_deref(), Some(constraint), "{statement}");
+    }
+}
+
+#[sqlx::test]
+async fn every_constraint_has_a_statement_that_it_refuses(pool: PgPool) {
+    let named: BTreeSet<String> = sqlx::query_scalar(
+        "SELECT conname::text FROM pg_constraint
+         WHERE connamespace = 'public'::regnamespace AND contype <> 'p' AND conrelid <> '_sqlx_migrations'::regclass",
+    )
+    .fetch_all(&pool)
+    .await
+    .unwrap()
+    .into_iter()
+    .collect();
+    let tried: BTreeSet<String> = REFUSED.iter().map(|(name, _)| (*name).to_owned()).collect();
+    assert_eq!(tried, named);
+}
+
+/// What is written once the migration with this number is applied, as an older version would have.
+const WRITTEN: [(i64, &str); 4] = [
+    (
+        20_261_123_000_001,
+        "INSERT INTO renders (id, kind, status, rank, heard, told, first_heard_at, updated_at) VALUES
+             ('old', 'video', 'complete', 4, '{video.completed}', '{\"name\": [4, 1, \"Old\"], \"credits_charged\": [4, 1, 450]}', now(), now()),
+             ('untold', 'audio', NULL, -1, '{}', '{}', now(), now())",
+    ),
+    (
+        20_261_123_000_002,
+        "INSERT INTO transitions (render_id, to_status, source, event, at)
+         VALUES ('old', 'complete', 'webhook', 'video.completed', now())",
+    ),
+    (
+        20_261_123_000_003,
+        "INSERT INTO deliveries (received_at, event_type, render_id, outcome, problem) VALUES
+             (now(), 'video.completed', 'old', 'recorded', NULL), (now(), NULL, NULL, 'unreadable', 'no id')",
+    ),
+    (
+        20_261_123_000_004,
+        "INSERT INTO downloads (render_id, index, state, url, url_said_at, key, due_at, updated_at)
+         VALUES ('old', 0, 'pending', 'https://files.example/a.mp4', now(), 'video/old/0-a.mp4', now(), now())",
+    ),
+];
+
+#[sqlx::test(migrations = false)]
+async fn migrations_apply_to_a_database_in_use(pool: PgPool) {
+    let mut applied = Vec::new();
+    for migration in MIGRATIONS.iter() {
+        applied.push(migration.clone());
+        Migrator::with_migrations(applied.clone()).run(&pool).await.unwrap();
+        for (_, rows) in WRITTEN.into_iter().filter(|(version, _)| *version == migration.version) {
+            sqlx::query(rows).execute(&pool).await.unwrap();
+        }
+    }
+    assert_eq!(counts(&pool).await, (2, 1, 2, 1));
+    // This version goes on with what an older one wrote.
+    let again = completed("old", &["https://files.example/a.mp4"], None, at(1));
+    let recorded = record(&pool, &[again, completed("untold", &["https://files.example/b.mp3"], None, at(1))]).await;
+    assert_eq!(recorded.iter().map(|it| it.moved.is_some()).collect::<Vec<_>>(), [false, true]);
+    assert_eq!(counts(&pool).await, (2, 2, 4, 2));
+    let credits: Vec<(String, i64)> =
+        sqlx::query_as("SELECT render_id, value FROM credits").fetch_all(&pool).await.unwrap();
+    assert_eq!(credits, [("old".to_owned(), 450)]);
+}
+
+#[sqlx::test(migrations = false)]
+async fn several_replicas_migrate_at_once(pool: PgPool) {
+    let replicas: Vec<_> = (0..8).map(|_| connections(&pool, 1)).collect();
+    for migrated in join_all(replicas.iter().map(|replica| MIGRATIONS.run(replica))).await {
+        migrated.unwrap();
+    }
+    let applied: Vec<i64> = sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success ORDER BY 1")
+        .fetch_all(&pool)
+        .await
+        .unwrap();
+    assert_eq!(applied, MIGRATIONS.iter().map(|migration| migration.version).collect::<Vec<_>>());
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_migration_that_was_edited_after_it_landed_is_refused(pool: PgPool) {
+    MIGRATIONS.run(&pool).await.unwrap();
+    sqlx::query(
+        "UPDATE _sqlx_migrations SET checksum = '\\x00' WHERE version = (SELECT min(version) FROM _sqlx_migrations)",
+    )
+    .execute(&pool)
+    .await
+    .unwrap();
+    assert!(matches!(MIGRATIONS.run(&pool).await, Err(sqlx::migrate::MigrateError::VersionMismatch(_))));
+}

@@ -1,0 +1,3 @@
+//! The stand-in Magic Hour.
+
+mod behavior;

@@ -1,0 +1,167 @@
+//! What the log says of polls, conflicts and stale deliveries: once, and with what to do.
+
+use chrono::TimeDelta;
+use renderhook::domain::Kind;
+use renderhook::runtime::Clock;
+use renderhook::standin::StandIn;
+use renderhook::standin::faults::Fault;
+use renderhook::standin::life::{Life, Stage};
+use renderhook::standin::plan::Plan;
+use renderhook::standin::sender::Delivery;
+use serde_json::Value;
+use sqlx::PgPool;
+use tempfile::TempDir;
+
+use crate::support::app::{signed, signed_at, video};
+use crate::support::process::{Service, database_url, serve};
+use crate::support::{standin, until};
+
+async fn start(pool: &PgPool, magic_hour: &StandIn, folder: &TempDir) -> Service {
+    let mut command = serve(&database_url(pool), folder);
+    for flag in magic_hour.flags() {
+        command.arg(flag);
+    }
+    command.env("RECONCILE_RATE", "50").env("RUST_LOG", "debug");
+    Service::start(command).await
+}
+
+async fn post(service: &Service, delivery: &Delivery) -> u16 {
+    delivery.post(&service.client, &service.at("webhook")).await.unwrap().status.as_u16()
+}
+
+/// Waits for a line about `event` in which `field` is `value`.
+async fn line(service: &Service, event: &str, field: &str, value: &str) -> Value {
+    until(&format!("a line {event} with {field} {value}"), || async {
+        service.log.telling(event).into_iter().find(|line| line[field] == value)
+    })
+    .await
+}
+
+#[sqlx::test]
+async fn trouble_of_the_account_pauses_everything_with_one_line_and_a_new_start_asks_again(pool: PgPool) {
+    let (magic_hour, folder) = (standin().await, TempDir::new().unwrap());
+    magic_hour.always(Some(401));
+    let service = start(&pool, &magic_hour, &folder).await;
+    for number in 0..8 {
+        let id = format!("r{number}");
+        magic_hour.begin(Plan::new(Kind::Video, &id, Life::beginning(Stage::Canceled))).unwrap();
+        assert_eq!(post(&service, &signed_at(0, &video(&id, "rendering").event("video.started"))).await, 401);
+    }
+    let refused = line(&service, "poll.refused", "error", "http_401").await;
+    assert_eq!(refused["level"], "ERROR", "the key is a person's to see to");
+    assert!(refused["message"].as_str().unwrap().contains("MAGIC_HOUR_API_KEY"), "{refused}");
+    let until_then: chrono::DateTime<chrono::Utc> =
+        sqlx::query_scalar("SELECT paused_until FROM asking").fetch_one(&pool).await.unwrap();
+    assert!(until_then > Clock::system().now(), "{until_then}");
+    let asked = magic_hour.calls();
+
+    // The key is mended, and the service started anew: what waits is asked for, and no render has failed of it.
+    magic_hour.always(None);
+    let again = start(&pool, &magic_hour, &folder).await;
+    for number in 0..8 {
+        line(&again, "render.moved", "render.id", &format!("r{number}")).await;
+    }
+    let refusals = service.log.telling("poll.refused");
+    assert_eq!(refusals.len(), 1, "{refusals:?}");
+    assert!(asked < 8, "{asked} questions were asked before the pause");
+}
+
+#[sqlx::test]
+async fn an_api_that_hangs_up_pauses_like_one_that_refuses(pool: PgPool) {
+    let (magic_hour, folder) = (standin().await, TempDir::new().unwrap());
+    magic_hour.faults.next([Fault::HangsUp]);
+    let service = start(&pool, &magic_hour, &folder).await;
+    magic_hour.begin(Plan::new(Kind::Video, "one", Life::beginning(Stage::Canceled))).unwrap();
+    post(&service, &signed_at(0, &video("one", "rendering").event("video.started"))).await;
+    let refused = line(&service, "poll.refused", "error", "connect_failed").await;
+    assert_eq!(refused["level"], "WARN");
+    line(&service, "render.moved", "render.id", "one").await;
+    assert_eq!(magic_hour.count(&reqwest::Method::GET, "one"), 2);
+}
+
+#[sqlx::test]
+async fn an_api_that_asks_for_patience_gets_it_and_is_asked_again(pool: PgPool) {
+    let (magic_hour, folder) = (standin().await, TempDir::new().unwrap());
+    magic_hour.refuse([(429, Some(12))]);
+    let service = start(&pool, &magic_hour, &folder).await;
+    magic_hour.begin(Plan::new(Kind::Video, "one", Life::beginning(Stage::Canceled))).unwrap();
+    post(&service, &signed_at(0, &video("one", "rendering").event("video.started"))).await;
+    let refused = line(&service, "poll.refused", "error", "http_429").await;
+    assert_eq!(refused["level"], "WARN");
+    let left: f64 = sqlx::query_scalar("SELECT extract(epoch FROM paused_until - now())::float8 FROM asking")
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+    assert!((5.0..=12.0).contains(&left), "{left}");
+    line(&service, "render.moved", "render.id", "one").await;
+    until("the end of the pause to be told", || async {
+        let answered = service.log.telling("poll.answered");
+        answered.into_iter().find(|line| line["message"].as_str().unwrap().contains("answers again"))
+    })
+    .await;
+}
+
+#[sqlx::test]
+async fn a_stale_delivery_tells_both_clocks_once_and_milliseconds_by_their_name(pool: PgPool) {
+    let (magic_hour, folder) = (standin().await, TempDir::new().unwrap());
+    let service = start(&pool, &magic_hour, &folder).await;
+    let now = Clock::system().now().timestamp();
+    for (seconds, code) in [
+        (now * 1000, "signed_in_milliseconds"),
+        (now - 3600, "signed_too_long_ago"),
+        (now + 3600, "signed_in_the_future"),
+    ] {
+        post(&service, &signed_at(seconds, &video("stale", "rendering").event("video.started"))).await;
+        let line = line(&service, "webhook.stale", "error", code).await;
+        assert_eq!((&line["level"], &line["render.id"]), (&"WARN".into(), &"stale".into()));
+    }
+    let lines = service.log.telling("webhook.stale");
+    let advice: Vec<_> = lines.iter().filter(|line| line["message"].as_str().unwrap().contains("it is 20")).collect();
+    assert_eq!((lines.len(), advice.len()), (3, 1));
+    assert!(
+        advice[0]["message"].as_str().unwrap().contains("milliseconds where Magic Hour signs seconds"),
+        "{advice:?}"
+    );
+}
+
+#[sqlx::test]
+async fn an_unknown_error_is_for_someone_to_report_and_a_conflict_is_told(pool: PgPool) {
+    let (magic_hour, folder) = (standin().await, TempDir::new().unwrap());
+    let service = start(&pool, &magic_hour, &folder).await;
+    let mut failed = video("failed", "error");
+    failed.error_code = Some("unknown_error".to_owned());
+    for _ in 0..2 {
+        assert_eq!(post(&service, &signed(&failed.event("video.errored"))).await, 200);
+    }
+    let line_of = line(&service, "render.moved", "error", "unknown_error").await;
+    assert_eq!((&line_of["level"], &line_of["render.id"]), (&"ERROR".into(), &"failed".into()));
+    let message = line_of["message"].as_str().unwrap();
+    assert!(message.contains("support@magichour.ai") && message.contains("failed"), "{message}");
+
+    post(&service, &signed(&video("failed", "canceled").event("video.canceled"))).await;
+    let conflict = line(&service, "render.conflict", "status.to", "canceled").await;
+    assert!(conflict["message"].as_str().unwrap().contains("the first end stands"), "{conflict}");
+    post(&service, &signed(&video("failed", "complete").event("video.completed"))).await;
+    let conflict = line(&service, "render.conflict", "status.to", "complete").await;
+    assert!(conflict["message"].as_str().unwrap().contains("complete after all"), "{conflict}");
+    let reported = service.log.telling("render.moved").into_iter().filter(|line| line["error"] == "unknown_error");
+    assert_eq!(reported.count(), 1, "once");
+}
+
+#[sqlx::test]
+async fn a_render_that_magic_hour_does_not_know_is_told_once(pool: PgPool) {
+    let (magic_hour, folder) = (standin().await, TempDir::new().unwrap());
+    let service = start(&pool, &magic_hour, &folder).await;
+    post(&service, &signed(&video("strange", "rendering").event("video.started"))).await;
+    let ask = "UPDATE renders SET poll_wanted = true, poll_due_at = $1, polled_at = NULL";
+    for count in 1..=2 {
+        sqlx::query(ask).bind(Clock::system().now() - TimeDelta::seconds(1)).execute(&pool).await.unwrap();
+        until("the answer", || async {
+            let tries: i32 = sqlx::query_scalar("SELECT poll_tries FROM renders").fetch_one(&pool).await.unwrap();
+            (tries == count).then_some(())
+        })
+        .await;
+    }
+    let levels: Vec<_> = service.log.telling("poll.refused").into_iter().map(|line| line["level"].clone()).collect();
+    assert_eq!(levels, ["WARN", "DEBUG"]);
+}

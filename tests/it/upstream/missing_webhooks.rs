@@ -1,0 +1,120 @@
+//! Whether webhooks come at all: what polls found that webhooks should have told.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use renderhook::runtime::Clock;
+use renderhook::upstream::Silence;
+use renderhook::upstream::missing_webhooks;
+use sqlx::PgPool;
+use tempfile::TempDir;
+
+use crate::support::process::{Service, database_url, serve};
+use crate::support::{App, standin, until};
+
+/// A render of which `source` told `status` at `at`.
+pub(crate) async fn ended(pool: &PgPool, id: &str, status: &str, source: &str, at: DateTime<Utc>) {
+    let rank = status.parse::<renderhook::domain::render::Status>().unwrap().rank();
+    sqlx::query(
+        "WITH render AS (
+             INSERT INTO renders (id, kind, status, rank, first_heard_at, heard_at, updated_at)
+             VALUES ($1, 'video', $2, $3, $5, $5, $5) RETURNING id
+         )
+         INSERT INTO transitions (render_id, to_status, source, at) SELECT id, $2, $4, $5 FROM render",
+    )
+    .bind(id)
+    .bind(status)
+    .bind(rank)
+    .bind(source)
+    .bind(at)
+    .execute(pool)
+    .await
+    .unwrap();
+}
+
+/// A delivery about a render that came at `at`.
+async fn came(pool: &PgPool, id: &str, outcome: &str, at: DateTime<Utc>) {
+    let problem = (outcome == "stale").then_some("old");
+    sqlx::query("INSERT INTO deliveries (received_at, render_id, outcome, problem) VALUES ($1, $2, $3, $4)")
+        .bind(at)
+        .bind(id)
+        .bind(outcome)
+        .bind(problem)
+        .execute(pool)
+        .await
+        .unwrap();
+}
+
+#[sqlx::test]
+async fn a_webhook_is_missing_where_a_poll_told_the_end_and_none_came_within_ten_minutes(pool: PgPool) {
+    let now = Clock::system().now();
+    let ago = |minutes| now - TimeDelta::minutes(minutes);
+    let table = [
+        // id, status, source, minutes ago; a delivery: outcome, minutes ago; counted as ended, as untold.
+        ("told", "complete", "webhook", 60, Some(("recorded", 60)), true, false),
+        ("silent", "complete", "poll", 60, None, true, true),
+        ("failed", "error", "poll", 60, None, true, true),
+        ("started", "complete", "poll", 60, Some(("recorded", 65)), true, true),
+        ("late", "complete", "poll", 60, Some(("duplicate", 52)), true, false),
+        ("too late", "complete", "poll", 60, Some(("duplicate", 49)), true, true),
+        ("stale", "complete", "poll", 60, Some(("stale", 61)), true, false),
+        ("canceled", "canceled", "poll", 60, None, false, false),
+        ("just now", "complete", "poll", 9, None, false, false),
+        ("yesterday", "complete", "poll", 24 * 60 + 1, None, false, false),
+    ];
+    let mut expected = Silence { ended: 0, untold: 0 };
+    for (id, status, source, minutes, delivery, is_ended, is_untold) in table {
+        ended(&pool, id, status, source, ago(minutes)).await;
+        if let Some((outcome, minutes)) = delivery {
+            came(&pool, id, outcome, ago(minutes)).await;
+        }
+        expected.ended += i64::from(is_ended);
+        expected.untold += i64::from(is_untold);
+        assert_eq!(missing_webhooks::look(&pool, now).await.unwrap(), expected, "{id}");
+    }
+}
+
+#[test]
+fn the_sentence_says_how_many_and_what_is_probably_wrong() {
+    let told = |ended, untold| Silence { ended, untold }.to_string();
+    assert!(told(7, 0).contains("of 7 renders"));
+    assert!(told(7, 4).contains("4 of the 7 renders") && told(7, 4).contains("mistyped or disabled in Developer Hub"));
+    assert!(told(7, 1).contains("is every event ticked"));
+}
+
+#[sqlx::test]
+async fn it_is_said_once_an_hour_by_one_of_all_services_and_told_by_the_metrics(pool: PgPool) {
+    let magic_hour = standin().await;
+    ended(&pool, "silent", "error", "poll", Clock::system().now() - TimeDelta::hours(1)).await;
+    let folder = TempDir::new().unwrap();
+    let start = || async {
+        let mut command = serve(&database_url(&pool), &folder);
+        for flag in magic_hour.flags() {
+            command.arg(flag);
+        }
+        Service::start(command).await
+    };
+    let warnings = |service: &Service| {
+        let lines = service.log.telling("poll.answered").into_iter();
+        lines.filter(|line| line["error"] == "webhooks_missing").collect::<Vec<_>>()
+    };
+    let first = start().await;
+    let line = until("the warning", || async { warnings(&first).pop() }).await;
+    assert_eq!(
+        (&line["level"], &line["renders.untold"], &line["renders.ended"]),
+        (&"WARN".into(), &1.into(), &1.into())
+    );
+    assert!(line["message"].as_str().unwrap().contains("mistyped or disabled in Developer Hub"), "{line}");
+
+    // Another one looks at its start as well, and says nothing: it has looked once the row could have been taken.
+    let second = start().await;
+    let app = App::start(&pool).await;
+    let text = app.get("/metrics").await.text().await.unwrap();
+    assert!(text.contains("renderhook_webhooks_missing 1"), "{text}");
+    until("the second to have started", || async { second.log.telling("store.ready").pop() }).await;
+    assert_eq!((warnings(&first).len(), warnings(&second).len()), (1, 0));
+
+    let hour_ago = "UPDATE asking SET silence_said_at = silence_said_at - interval '1 hour'";
+    sqlx::query(hour_ago).execute(&pool).await.unwrap();
+    let third = start().await;
+    until("the warning of the next hour", || async { warnings(&third).pop() }).await;
+    app.stop().await.unwrap();
+}

@@ -1,0 +1,6 @@
+//! What Magic Hour is asked: polls and deletion.
+
+mod deletion;
+mod log_lines;
+pub(crate) mod missing_webhooks;
+mod reconcile;

@@ -1,0 +1,386 @@
+//! What no webhook tells is asked for: once, in time, in order, by however many services.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use renderhook::domain::Kind;
+use renderhook::runtime::Clock;
+use renderhook::standin::StandIn;
+use renderhook::standin::faults::Fault;
+use renderhook::standin::life::{Life, Stage};
+use renderhook::standin::plan::{Output, Plan};
+use renderhook::standin::project::Project;
+use reqwest::Method;
+use serde_json::Value;
+use sqlx::PgPool;
+
+use crate::support::app::{TOKEN, signed, signed_at, video};
+use crate::support::{App, Options, standin, until};
+
+/// With Magic Hour as its neighbour, and these flags.
+async fn start(pool: &PgPool, magic_hour: &StandIn, flags: &[&str]) -> App {
+    let flags = magic_hour.flags().into_iter().chain(flags.iter().map(|&flag| flag.to_owned())).collect();
+    App::start_with(pool, Options { flags, ..Options::default() }).await
+}
+
+/// A render at Magic Hour that stays as it is.
+fn stays(magic_hour: &StandIn, id: &str, stage: Stage) {
+    magic_hour.begin(Plan::new(Kind::Video, id, Life::beginning(stage))).unwrap();
+}
+
+/// What stands in a render's row about the asking.
+#[derive(Debug, sqlx::FromRow)]
+struct Row {
+    status: Option<String>,
+    poll_wanted: bool,
+    poll_due_at: Option<DateTime<Utc>>,
+    polled_at: Option<DateTime<Utc>>,
+    poll_tries: i32,
+    not_found_at: Option<DateTime<Utc>>,
+    stalled_at: Option<DateTime<Utc>>,
+}
+
+async fn row(pool: &PgPool, id: &str) -> Row {
+    let row = "SELECT status, poll_wanted, nullif(poll_due_at, 'infinity') AS poll_due_at, polled_at, poll_tries, not_found_at,
+                   stalled_at
+               FROM renders WHERE id = $1";
+    sqlx::query_as(row).bind(id).fetch_one(pool).await.unwrap()
+}
+
+/// Waits until a render was asked for and the answer is settled, the `tries`th in a row that moved nothing.
+async fn settled(pool: &PgPool, id: &str, tries: i32) -> Row {
+    until(&format!("the answer about {id} to be settled"), || async {
+        let row = row(pool, id).await;
+        (row.polled_at.is_some() && row.poll_tries == tries && row.poll_due_at > Some(Clock::system().now()))
+            .then_some(row)
+    })
+    .await
+}
+
+/// A render of which an earlier version was told `status`, and nothing since `heard` ago.
+async fn heard(pool: &PgPool, id: &str, status: &str, ago: TimeDelta) {
+    let at = Clock::system().now() - ago;
+    let rank = status.parse::<renderhook::domain::render::Status>().unwrap().rank();
+    sqlx::query(
+        "INSERT INTO renders (id, kind, status, rank, heard, first_heard_at, heard_at, updated_at)
+         VALUES ($1, 'video', $2, $3, '{video.started}', $4, $4, $4)",
+    )
+    .bind(id)
+    .bind(status)
+    .bind(rank)
+    .bind(at)
+    .execute(pool)
+    .await
+    .unwrap();
+}
+
+/// Waits until a render has this status.
+async fn becomes(app: &App, id: &str, status: &str) -> Value {
+    until(&format!("{id} to be {status}"), || async {
+        let render = app.render(id).await;
+        (render["status"] == status).then_some(render)
+    })
+    .await
+}
+
+#[sqlx::test]
+async fn a_cancelation_that_no_webhook_tells_is_found_and_then_nobody_asks_any_more(pool: PgPool) {
+    let magic_hour = standin().await;
+    let app = start(&pool, &magic_hour, &["--reconcile-after=1s"]).await;
+    stays(&magic_hour, "gone", Stage::Canceled);
+    app.send("video.started", &video("gone", "rendering")).await;
+    let render = becomes(&app, "gone", "canceled").await;
+    let moves = render["transitions"].as_array().unwrap();
+    assert_eq!((&moves[1]["from"], &moves[1]["source"]), (&"rendering".into(), &"poll".into()));
+    assert_eq!((&moves[1]["event"], &moves[1]["lag_ms"]), (&Value::Null, &Value::Null));
+    until("the question to be settled", || async { row(&pool, "gone").await.poll_due_at.is_none().then_some(()) })
+        .await;
+    assert!(!row(&pool, "gone").await.poll_wanted, "it has ended: it is not asked for again");
+    app.stop().await.unwrap();
+}
+
+#[sqlx::test]
+async fn a_render_whose_webhooks_are_all_lost_is_followed_to_its_stored_file(pool: PgPool) {
+    let magic_hour = standin().await;
+    let app = start(&pool, &magic_hour, &["--reconcile-after=1s"]).await;
+    app.send("audio.started", &Project::new(Kind::Audio, "lost", Clock::system().now())).await;
+    let life = Life::beginning(Stage::Rendering).then(TimeDelta::seconds(3), Stage::Complete);
+    magic_hour.begin(Plan::new(Kind::Audio, "lost", life).with(Output::audio(1))).unwrap();
+    let render = app.archived("lost", "stored").await;
+    assert_eq!((&render["status"], &render["credits_charged"]), (&"complete".into(), &450.into()));
+    app.stop().await.unwrap();
+}
+
+#[sqlx::test]
+async fn what_is_unfinished_at_a_start_is_asked_for_at_once_and_what_is_finished_is_not(pool: PgPool) {
+    let magic_hour = standin().await;
+    // A version without a key was told this a moment ago.
+    let before = App::start(&pool).await;
+    let bytes = renderhook::standin::media::image(1);
+    let mut stored = video("stored", "complete");
+    stored.downloads = vec![before.files.put("stored/a.png", bytes, "image/png").unwrap()];
+    before.send("video.completed", &stored).await;
+    before.archived("stored", "stored").await;
+    before.send("video.errored", &video("failed", "error")).await;
+    before.send("video.started", &video("silent", "rendering")).await;
+    before.stop().await.unwrap();
+
+    stays(&magic_hour, "silent", Stage::Canceled);
+    let app = start(&pool, &magic_hour, &[]).await;
+    becomes(&app, "silent", "canceled").await;
+    for finished in ["stored", "failed"] {
+        assert_eq!(magic_hour.count(&Method::GET, finished), 0, "{finished}");
+        assert_eq!(row(&pool, finished).await.polled_at, None, "{finished}");
+    }
+    app.stop().await.unwrap();
+}
+
+#[sqlx::test]
+async fn several_services_share_the_work_at_one_rate_and_ask_nobody_twice(pool: PgPool) {
+    let magic_hour = standin().await;
+    for number in 0..40 {
+        let id = format!("r{number}");
+        stays(&magic_hour, &id, Stage::Rendering);
+        heard(&pool, &id, "rendering", TimeDelta::minutes(10)).await;
+    }
+    let flags = ["--reconcile-rate=20"];
+    let apps = [
+        start(&pool, &magic_hour, &flags).await,
+        start(&pool, &magic_hour, &flags).await,
+        start(&pool, &magic_hour, &flags).await,
+    ];
+    until("every answer to be settled", || async {
+        let settled = "SELECT count(*) FROM renders WHERE poll_tries = 1";
+        let settled: i64 = sqlx::query_scalar(settled).fetch_one(&pool).await.unwrap();
+        (settled == 40).then_some(())
+    })
+    .await;
+    let calls = magic_hour.account.calls();
+    let asked: HashSet<_> = calls.iter().map(|call| call.id.clone()).collect();
+    assert_eq!((calls.len(), asked.len()), (40, 40));
+    // A twentieth of a second between any two of them, by the clock that the claims are stamped with.
+    let polled: Vec<DateTime<Utc>> =
+        sqlx::query_scalar("SELECT polled_at FROM renders ORDER BY polled_at").fetch_all(&pool).await.unwrap();
+    let gaps: Vec<_> = polled.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(gaps.iter().all(|gap| *gap >= TimeDelta::milliseconds(50)), "{gaps:?}");
+    for app in apps {
+        app.stop().await.unwrap();
+    }
+}
+
+#[sqlx::test]
+async fn who_was_not_heard_of_for_longest_comes_first_after_who_somebody_waits_for(pool: PgPool) {
+    let magic_hour = standin().await;
+    for (id, minutes) in [("second", 30), ("third", 20), ("first", 40), ("fourth", 6)] {
+        stays(&magic_hour, id, Stage::Rendering);
+        heard(&pool, id, "rendering", TimeDelta::minutes(minutes)).await;
+    }
+    stays(&magic_hour, "wanted", Stage::Rendering);
+    heard(&pool, "wanted", "rendering", TimeDelta::minutes(1)).await;
+    let wanted = "UPDATE renders SET poll_wanted = true, poll_due_at = heard_at WHERE id = 'wanted'";
+    sqlx::query(wanted).execute(&pool).await.unwrap();
+    let app = start(&pool, &magic_hour, &["--reconcile-rate=10"]).await;
+    settled(&pool, "fourth", 1).await;
+    let order: Vec<String> =
+        sqlx::query_scalar("SELECT id FROM renders ORDER BY polled_at").fetch_all(&pool).await.unwrap();
+    assert_eq!(order, ["wanted", "first", "second", "third", "fourth"]);
+    app.stop().await.unwrap();
+}
+
+#[sqlx::test]
+async fn a_render_that_magic_hour_does_not_know_is_marked_and_asked_for_again_and_found_later(pool: PgPool) {
+    let magic_hour = standin().await;
+    let app = start(&pool, &magic_hour, &["--reconcile-after=1s"]).await;
+    app.send("video.started", &video("strange", "rendering")).await;
+    let first = settled(&pool, "strange", 1).await;
+    let second = settled(&pool, "strange", 2).await;
+    assert!(first.not_found_at.is_some() && first.not_found_at == second.not_found_at, "{first:?} {second:?}");
+    assert_eq!(second.status.as_deref(), Some("rendering"));
+    stays(&magic_hour, "strange", Stage::Canceled);
+    becomes(&app, "strange", "canceled").await;
+    assert_eq!(row(&pool, "strange").await.not_found_at, None);
+    app.stop().await.unwrap();
+}
+
+#[sqlx::test]
+async fn after_a_week_a_render_is_stalled_and_asked_for_daily_and_after_a_month_left_alone(pool: PgPool) {
+    let magic_hour = standin().await;
+    for id in ["young", "stalled", "left", "cured"] {
+        stays(&magic_hour, id, if id == "cured" { Stage::Canceled } else { Stage::Rendering });
+        heard(&pool, id, "rendering", TimeDelta::days(if id == "young" { 6 } else { 8 })).await;
+    }
+    let since = "UPDATE renders SET stalled_at = $1 WHERE id IN ('left', 'cured')";
+    sqlx::query(since).bind(Clock::system().now() - TimeDelta::days(31)).execute(&pool).await.unwrap();
+    let app = start(&pool, &magic_hour, &[]).await;
+    let now = Clock::system().now();
+    let due_in = |row: &Row| row.poll_due_at.map(|due_at| (due_at - now).num_hours());
+    let young = settled(&pool, "young", 1).await;
+    assert_eq!((young.stalled_at, due_in(&young)), (None, Some(0)));
+    let stalled = settled(&pool, "stalled", 1).await;
+    assert!(stalled.stalled_at.is_some() && (19..=24).contains(&due_in(&stalled).unwrap()), "{stalled:?}");
+    let left = until("left to be settled", || async {
+        let row = row(&pool, "left").await;
+        (row.poll_tries == 1).then_some(row)
+    })
+    .await;
+    assert_eq!(left.poll_due_at, None, "never: `infinity` in the row");
+    becomes(&app, "cured", "canceled").await;
+    assert_eq!(row(&pool, "cured").await.stalled_at, None);
+
+    // Whoever speaks of it takes it up again.
+    app.send("video.started", &video("left", "rendering")).await;
+    let due: bool =
+        sqlx::query_scalar("SELECT poll_due_at IS NULL FROM renders WHERE id = 'left'").fetch_one(&pool).await.unwrap();
+    assert!(due, "silence begins anew");
+    app.stop().await.unwrap();
+}
+
+#[sqlx::test]
+async fn a_stale_delivery_is_not_believed_and_the_truth_is_asked_for_at_once(pool: PgPool) {
+    let magic_hour = standin().await;
+    let app = start(&pool, &magic_hour, &[]).await;
+    let hour_ago = Clock::system().now().timestamp() - 3600;
+    // One that was never heard of, and one that was.
+    let file = Output::image(2);
+    magic_hour.begin(Plan::new(Kind::Image, "new", Life::beginning(Stage::Complete)).with(file.clone())).unwrap();
+    let mut lie = Project::new(Kind::Image, "new", Clock::system().now());
+    lie.name = Some("not believed".to_owned());
+    lie.status = Some("error".to_owned());
+    assert_eq!(app.deliver(&signed_at(hour_ago, &lie.event("image.errored"))).await.status, 401);
+    let render = app.archived("new", "stored").await;
+    assert_eq!((&render["status"], &render["name"]), (&"complete".into(), &Value::Null));
+    assert_eq!(render["transitions"].as_array().unwrap().len(), 1);
+
+    app.send("video.started", &video("known", "rendering")).await;
+    stays(&magic_hour, "known", Stage::error("no_source_face"));
+    app.deliver(&signed_at(hour_ago, &video("known", "complete").event("video.completed"))).await;
+    let render = becomes(&app, "known", "error").await;
+    assert_eq!(render["error"]["code"], "no_source_face");
+
+    // Of what is complete and stored nothing is left to ask.
+    let asked = magic_hour.count(&Method::GET, "new");
+    app.deliver(&signed_at(hour_ago, &lie.event("image.errored"))).await;
+    assert!(!row(&pool, "new").await.poll_wanted);
+    assert_eq!(magic_hour.count(&Method::GET, "new"), asked);
+    app.stop().await.unwrap();
+}
+
+#[sqlx::test]
+async fn of_two_ends_the_details_call_tells_which_it_is(pool: PgPool) {
+    let magic_hour = standin().await;
+    let app = start(&pool, &magic_hour, &[]).await;
+    stays(&magic_hour, "either", Stage::Canceled);
+    app.send("video.errored", &video("either", "error")).await;
+    app.send("video.canceled", &video("either", "canceled")).await;
+    let render = becomes(&app, "either", "canceled").await;
+    assert_eq!(render["transitions"][1]["source"], "poll");
+    until("the question to be settled", || async { (!row(&pool, "either").await.poll_wanted).then_some(()) }).await;
+    app.send("video.errored", &video("either", "error")).await;
+    assert!(!row(&pool, "either").await.poll_wanted, "once");
+    assert_eq!(app.render("either").await["status"], "canceled");
+    assert_eq!(magic_hour.count(&Method::GET, "either"), 1);
+    app.stop().await.unwrap();
+}
+
+#[sqlx::test]
+async fn an_answer_that_is_behind_decides_nothing_and_the_question_is_asked_again(pool: PgPool) {
+    let magic_hour = standin().await;
+    let app = start(&pool, &magic_hour, &["--reconcile-after=1s"]).await;
+    stays(&magic_hour, "behind", Stage::Rendering);
+    app.send("video.errored", &video("behind", "error")).await;
+    app.send("video.canceled", &video("behind", "canceled")).await;
+    until("the first answer", || async { (row(&pool, "behind").await.poll_tries >= 1).then_some(()) }).await;
+    assert!(row(&pool, "behind").await.poll_wanted, "it told neither end");
+    assert!(magic_hour.turn("behind", Stage::Canceled));
+    becomes(&app, "behind", "canceled").await;
+    until("the question to be settled", || async { (!row(&pool, "behind").await.poll_wanted).then_some(()) }).await;
+    app.stop().await.unwrap();
+}
+
+#[sqlx::test]
+async fn a_clock_that_was_ahead_holds_nobody_up(pool: PgPool) {
+    let magic_hour = standin().await;
+    stays(&magic_hour, "one", Stage::Rendering);
+    heard(&pool, "one", "rendering", TimeDelta::minutes(10)).await;
+    let ahead = "UPDATE asking SET next_at = $1, paused_until = $1";
+    sqlx::query(ahead).bind(Clock::system().now() + TimeDelta::hours(2)).execute(&pool).await.unwrap();
+    let app = start(&pool, &magic_hour, &[]).await;
+    settled(&pool, "one", 1).await;
+    app.stop().await.unwrap();
+}
+
+#[sqlx::test]
+async fn an_api_that_lags_or_dawdles_or_answers_oddly_moves_nothing_back_and_pauses_nothing(pool: PgPool) {
+    let magic_hour = standin().await;
+    for id in ["lags", "odd", "good"] {
+        stays(&magic_hour, id, Stage::Rendering);
+        heard(&pool, id, "rendering", TimeDelta::minutes(10)).await;
+    }
+    // In the order of their silence, which is the same for all: by their ids.
+    magic_hour.faults.next([
+        Fault::Dawdles(std::time::Duration::from_millis(300)),
+        Fault::Lags(TimeDelta::zero()),
+        Fault::refuses(418),
+    ]);
+    let app = start(&pool, &magic_hour, &["--reconcile-rate=10"]).await;
+    for id in ["lags", "odd", "good"] {
+        let row = settled(&pool, id, 1).await;
+        assert_eq!((row.status.as_deref(), row.not_found_at), (Some("rendering"), None), "{id}");
+    }
+    let refusals: i32 = sqlx::query_scalar("SELECT refusals FROM asking").fetch_one(&pool).await.unwrap();
+    assert_eq!(refusals, 0);
+    app.stop().await.unwrap();
+}
+
+#[sqlx::test]
+async fn what_was_heard_while_a_question_was_asked_is_not_undone_by_its_answer(pool: PgPool) {
+    let magic_hour = standin().await;
+    stays(&magic_hour, "meanwhile", Stage::Rendering);
+    heard(&pool, "meanwhile", "rendering", TimeDelta::minutes(10)).await;
+    magic_hour.faults.next([Fault::Dawdles(std::time::Duration::from_secs(1))]);
+    let app = start(&pool, &magic_hour, &[]).await;
+    until("the question", || async { (magic_hour.calls() == 1).then_some(()) }).await;
+    let failed = video("meanwhile", "error").event("video.errored");
+    assert_eq!(app.deliver(&signed(&failed)).await.status, 200);
+    assert_eq!(row(&pool, "meanwhile").await.poll_due_at, None, "it has ended");
+    until("the answer", || async {
+        let answered = magic_hour.account.calls()[0].status.is_some();
+        answered.then_some(())
+    })
+    .await;
+    app.stop().await.unwrap();
+    let row = row(&pool, "meanwhile").await;
+    assert_eq!((row.status.as_deref(), row.poll_due_at, row.poll_wanted), (Some("error"), None, false));
+}
+
+#[sqlx::test]
+async fn a_render_that_an_application_announces_is_asked_for_at_once_and_seen_in_the_queue(pool: PgPool) {
+    let magic_hour = standin().await;
+    let app = start(&pool, &magic_hour, &[]).await;
+    stays(&magic_hour, "mine", Stage::Queued);
+    let announcement = serde_json::json!({"kind": "video", "external_id": "order-17", "metadata": {"user": 7}});
+    let put = || app.client.put(app.at("/renders/mine")).bearer_auth(TOKEN).json(&announcement).send();
+    assert_eq!(put().await.unwrap().status(), 201);
+    let render = becomes(&app, "mine", "queued").await;
+    assert_eq!((&render["external_id"], &render["metadata"]["user"]), (&"order-17".into(), &7.into()));
+    assert_eq!(render["transitions"][0]["source"], "poll");
+
+    // What has ended is named, and not asked for.
+    let ended = row(&pool, "mine").await;
+    app.send("video.errored", &video("mine", "error")).await;
+    assert_eq!(put().await.unwrap().status(), 200);
+    let row = row(&pool, "mine").await;
+    assert_eq!((row.status.as_deref(), row.poll_due_at, row.polled_at), (Some("error"), None, ended.polled_at));
+    app.stop().await.unwrap();
+}
+
+#[sqlx::test]
+async fn the_kind_that_magic_hour_tells_wins_over_the_one_that_a_person_told(pool: PgPool) {
+    let app = App::start(&pool).await;
+    let announcement = serde_json::json!({"kind": "image"});
+    let put = app.client.put(app.at("/renders/mistaken")).bearer_auth(TOKEN).json(&announcement).send();
+    assert_eq!(put.await.unwrap().status(), 201);
+    app.send("video.started", &video("mistaken", "rendering")).await;
+    assert_eq!(app.render("mistaken").await["kind"], "video");
+    app.stop().await.unwrap();
+}
