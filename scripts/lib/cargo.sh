@@ -1,12 +1,39 @@
 # shellcheck shell=bash
-# The Rust toolchain, for scripts that build. Source this, then call `ensure_cargo`.
+# The Rust toolchain and what is built with it, for scripts that build. Source this, then call `ensure_cargo`.
 
 ensure_cargo() {
-  if command -v cargo >/dev/null; then return 0; fi
-  if [[ -x ${HOME:-}/.cargo/bin/cargo ]]; then
+  if ! command -v cargo >/dev/null; then
+    if [[ ! -x ${HOME:-}/.cargo/bin/cargo ]]; then
+      echo "Rust is missing: install it with rustup (https://rustup.rs), then run this again" >&2
+      return 1
+    fi
     PATH=$HOME/.cargo/bin:$PATH
-    return 0
   fi
-  echo "Rust is missing: install it with rustup (https://rustup.rs), then run this again" >&2
-  return 1
+  _use_installed_toolchain
+}
+
+# Where the pinned version is installed under another name (`stable`), rustup would download it again, or fail without a network.
+_use_installed_toolchain() {
+  local pinned name
+  if [[ -n ${RUSTUP_TOOLCHAIN:-} ]] || ! command -v rustup >/dev/null; then return 0; fi
+  pinned=$(sed -n 's/^channel = "\(.*\)"$/\1/p' rust-toolchain.toml)
+  for name in $(rustup toolchain list --quiet); do
+    if [[ $name == "$pinned"-* ]]; then return 0; fi
+  done
+  for name in $(rustup toolchain list --quiet); do
+    if [[ $("$(rustup which --toolchain "$name" rustc)" --version) == "rustc $pinned "* ]]; then
+      export RUSTUP_TOOLCHAIN=$name
+      return 0
+    fi
+  done
+}
+
+# Sets `cargo_deny` to the program's path, and builds it into target/ where it is missing (a few minutes, once).
+ensure_cargo_deny() {
+  local version=0.20.2
+  cargo_deny=$(command -v cargo-deny || echo target/tools/bin/cargo-deny)
+  if [[ -x $cargo_deny ]]; then return 0; fi
+  echo "cargo-deny is missing: building $version into target/tools, which takes a few minutes once" >&2
+  cargo install --quiet --locked cargo-deny --version "$version" --root target/tools --target-dir target/tools/build
+  rm -rf target/tools/build
 }

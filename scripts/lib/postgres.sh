@@ -6,12 +6,11 @@
 # after one line on stderr that says what is missing and how to get it. No server is started and none is set up.
 
 ensure_postgres() {
+  if find_postgres; then return 0; fi
   if [[ -n ${PG_BIN_DIR:-} ]]; then
-    _holds_postgres "$PG_BIN_DIR" && return 0
     echo "PG_BIN_DIR is $PG_BIN_DIR, which does not hold initdb and postgres: correct it, or unset it to use what is installed" >&2
     return 1
   fi
-  if _find_postgres; then return 0; fi
 
   local get log
   if command -v apt-get >/dev/null; then
@@ -33,7 +32,7 @@ ensure_postgres() {
 
   echo "Postgres is missing: $get" >&2
   log=$(mktemp)
-  if _install_postgres "${get%% *}" >"$log" 2>&1 && _find_postgres; then
+  if _install_postgres "${get%% *}" >"$log" 2>&1 && find_postgres; then
     rm -f "$log"
     return 0
   fi
@@ -43,22 +42,27 @@ ensure_postgres() {
   return 1
 }
 
-# Runs a command with `PRIVATE_POSTGRES` set to the URL of an empty, throwaway server on a socket of its own: for what has to work
-# while the program itself does not build. Call `ensure_postgres` first.
+# Runs a command with `PRIVATE_POSTGRES` set to the URL of an empty, throwaway server on a socket of its own. Call `ensure_postgres`
+# or `find_postgres` first. The settings are those of a `Cluster` that is thrown away (crash safety off, room for many tests).
 with_private_postgres() (
   folder=$(mktemp -d)
   as_server=()
+  # The server ends with this shell, however that ends, where the system can arrange it.
+  if setpriv --pdeathsig INT true 2>/dev/null; then as_server=(setpriv --pdeathsig INT); fi
   if [[ $(id -u) == 0 ]]; then
     # The server refuses root.
     account=postgres
     id "$account" >/dev/null 2>&1 || account=nobody
     chown "$account" "$folder"
-    as_server=(setpriv "--reuid=$account" "--regid=$(id -g "$account")" --clear-groups)
+    [[ ${#as_server[@]} -gt 0 ]] || as_server=(setpriv)
+    as_server+=("--reuid=$account" "--regid=$(id -g "$account")" --clear-groups)
   fi
   server=
   trap '[[ -z $server ]] || { kill -INT "$server" && wait "$server"; } || true; rm -rf "$folder"' EXIT
-  (cd / && "${as_server[@]}" "$postgres_bin/initdb" -D "$folder/data" -U postgres -A trust -E UTF8 --locale=C >/dev/null)
-  (cd / && exec "${as_server[@]}" "$postgres_bin/postgres" -D "$folder/data" -c listen_addresses= -c fsync=off \
+  (cd / && ${as_server[@]+"${as_server[@]}"} "$postgres_bin/initdb" -D "$folder/data" -U postgres -A trust -E UTF8 --locale=C \
+    --no-sync >/dev/null)
+  (cd / && exec ${as_server[@]+"${as_server[@]}"} "$postgres_bin/postgres" -D "$folder/data" -c listen_addresses= \
+    -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=200 \
     -c "unix_socket_directories=$folder" >"$folder/log" 2>&1) &
   server=$!
   until [[ $(tail -n 1 "$folder/data/postmaster.pid" 2>/dev/null) == ready* ]]; do
@@ -73,8 +77,13 @@ _holds_postgres() {
   [[ -f $1/initdb && -x $1/initdb && -f $1/postgres && -x $1/postgres ]] && postgres_bin=$1
 }
 
-_find_postgres() {
+# Sets `postgres_bin`, or returns 1. Says nothing and installs nothing.
+find_postgres() {
   local folder folders
+  if [[ -n ${PG_BIN_DIR:-} ]]; then
+    _holds_postgres "$PG_BIN_DIR"
+    return
+  fi
   IFS=: read -r -a folders <<<"${PATH:-}"
   # A pattern that matches nothing stays as it is, and holds nothing.
   folders+=(
@@ -88,7 +97,7 @@ _find_postgres() {
     /Applications/Postgres.app/Contents/Versions/*/bin
     /usr/local/pgsql/bin
   )
-  for folder in "${folders[@]}"; do
+  for folder in ${folders[@]+"${folders[@]}"}; do
     if [[ $folder == /* ]] && _holds_postgres "$folder"; then return 0; fi
   done
   return 1
@@ -118,7 +127,7 @@ _install_postgres_by_apt() {
   local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -y -q --no-install-recommends install postgresql)
   _as_root mkdir -p "${settings%/*}"
   _as_root sh -c "echo 'create_main_cluster = false' >'$settings'"
-  _as_root "${apt[@]}" || { _as_root apt-get -q update && _as_root "${apt[@]}"; } || installed=$?
+  _as_root ${apt[@]+"${apt[@]}"} || { _as_root apt-get -q update && _as_root ${apt[@]+"${apt[@]}"}; } || installed=$?
   _as_root rm -f "$settings"
   return "$installed"
 }

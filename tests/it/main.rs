@@ -3,6 +3,7 @@
 mod api;
 mod archive;
 mod cli;
+mod deploy;
 mod docs;
 mod intake;
 mod journey;

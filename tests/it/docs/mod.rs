@@ -1,4 +1,3 @@
-//! The docs and the deployment files match the program.
+//! The docs match the program.
 
-mod compose;
 mod readme;

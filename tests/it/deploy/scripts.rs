@@ -1,0 +1,71 @@
+//! The scripts run under bash 3.2, the one that macOS has.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+/// The bash scripts, with their text.
+fn scripts() -> Vec<(PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folders = ["scripts", "scripts/lib", ".ci"].map(|folder| root.join(folder));
+    let files = folders.iter().flat_map(|folder| fs::read_dir(folder).expect("a folder of scripts"));
+    let files = files.map(|entry| entry.expect("an entry").path()).filter(|path| path.is_file());
+    let scripts: Vec<_> = files.map(|path| (path.clone(), fs::read_to_string(path).expect("a text"))).collect();
+    assert!(scripts.len() > 5, "{scripts:?}");
+    scripts
+}
+
+/// Lines of code, with their numbers: no comments.
+fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    (1..).zip(text.lines()).filter(|(_, line)| !line.trim_start().starts_with('#'))
+}
+
+/// Whether each `"${array[@]}"` in the line stands inside `${array[@]+…}`: bash before 4.4 calls an empty array unset under `set -u`.
+fn guards_arrays(line: &str) -> bool {
+    line.match_indices("\"${").all(|(at, _)| {
+        let name = line[at + 3..].split('}').next().unwrap_or_default();
+        let Some(array) = name.strip_suffix("[@]") else { return true };
+        line[..at].ends_with(&format!("${{{array}[@]+"))
+    })
+}
+
+#[test]
+fn no_script_expands_an_array_that_may_be_empty_without_a_guard() {
+    for (path, text) in scripts() {
+        for (number, line) in code(&text) {
+            assert!(guards_arrays(line), "{}:{number}: write ${{a[@]+\"${{a[@]}}\"}}: {line}", path.display());
+        }
+    }
+}
+
+#[test]
+fn an_unguarded_array_is_recognized() {
+    assert!(!guards_arrays(r#"for x in "${all[@]}"; do"#));
+    assert!(guards_arrays(r#"for x in ${all[@]+"${all[@]}"}; do"#));
+    assert!(!guards_arrays(r#"${other[@]+"${all[@]}"}"#));
+    assert!(guards_arrays(r#""${name%%.*}" "$@""#));
+}
+
+#[test]
+fn no_script_needs_a_bash_newer_than_3_2() {
+    let newer = ["mapfile", "readarray", "declare -A", "local -A", "coproc", "wait -n", "&>>", "|&", ",,}", "^^}", "@Q}"];
+    for (path, text) in scripts() {
+        for (number, line) in code(&text) {
+            let found = newer.iter().find(|construct| line.contains(**construct));
+            assert!(found.is_none(), "{}:{number}: {found:?} came with bash 4 or later: {line}", path.display());
+        }
+    }
+}
+
+#[test]
+fn every_script_that_is_run_is_executable_and_stops_at_errors() {
+    for (path, text) in scripts() {
+        let mode = fs::metadata(&path).expect("its mode").permissions().mode();
+        if text.starts_with("#!") {
+            assert!(mode & 0o111 != 0, "{} is not executable", path.display());
+            assert!(text.contains("\nset -euo pipefail\n"), "{} goes on after an error", path.display());
+        } else {
+            assert!(text.starts_with("# shellcheck shell=bash\n"), "{} names no shell", path.display());
+        }
+    }
+}
