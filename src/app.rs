@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
+use crate::api::Access;
 use crate::api::Health;
 use crate::api::Metrics;
 use crate::api::Renders;
@@ -17,7 +18,7 @@ use crate::archive::Fetcher;
 use crate::archive::Store;
 use crate::archive::backlog;
 use crate::archive::worker;
-use crate::config::{Config, Tokens};
+use crate::config::Config;
 use crate::http::server;
 use crate::intake::retention;
 use crate::intake::{Advised, Receiver};
@@ -58,19 +59,23 @@ pub async fn run(
     shutdown: Shutdown,
 ) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
-    if matches!(config.tokens, Tokens::Off) {
+    if matches!(config.access, Access::Anyone) {
         warn!(event = %LogEvent::ServiceStarted, "API_TOKENS is none: anyone who reaches this address may read every render");
+    }
+    for warning in &config.warnings {
+        warn!(event = %LogEvent::ServiceStarted, setting = warning.name, "{}: {}", warning.name, warning.problem);
     }
     let wakeups = Arc::new(Wakeups::default());
     let downloader = Arc::new(Downloader {
         database: database.clone(),
         store: config.store.clone(),
-        fetcher: Fetcher::new(config.guard, config.download_max_bytes).context("cannot build the HTTP client")?,
+        fetcher: Fetcher::new(config.downloads.guard, config.downloads.max_bytes)
+            .context("cannot build the HTTP client")?,
         clock: clock.clone(),
-        lease: config.download_lease,
-        max_attempts: config.download_max_attempts,
-        renews: config.magic_hour.is_some(),
-        deletes: config.delete_after_store,
+        lease: config.downloads.lease,
+        max_attempts: config.downloads.max_attempts,
+        renews: config.upstream.magic_hour.is_some(),
+        deletes: config.upstream.delete_after_store,
     });
     let router = router::router(
         Arc::new(Receiver {
@@ -89,35 +94,38 @@ pub async fn run(
         }),
         Arc::new(Metrics { database: database.clone(), clock: clock.clone() }),
         Arc::new(Health { database: database.clone(), shutdown: shutdown.clone() }),
-        Arc::new(config.tokens),
+        Arc::new(config.access),
     );
-    info!(event = %LogEvent::ServiceStarted, address = %address, version = env!("CARGO_PKG_VERSION"), "listening");
+    info!(
+        event = %LogEvent::ServiceStarted, address = %address, version = env!("CARGO_PKG_VERSION"),
+        webhook.secrets = config.webhook_secrets, "listening"
+    );
 
     let mut parts = Parts { running: JoinSet::new(), shutdown: shutdown.clone() };
     let stop = shutdown.clone();
     parts.start(async move { server::serve(listener, router, &stop).await });
     let (stop, woken) = (shutdown.clone(), wakeups.clone());
-    parts.start(async move { worker::run(downloader, config.download_concurrency, &woken, &stop).await });
+    parts.start(async move { worker::run(downloader, config.downloads.concurrency, &woken, &stop).await });
     let (stop, base, heard) = (shutdown.clone(), database.clone(), wakeups.clone());
     parts.start(async move { heard.listen(&base, &stop).await });
     let (stop, base, time) = (shutdown.clone(), database.clone(), clock.clone());
     parts.start(async move { retention::run(&base, &time, config.event_retention, &stop).await });
     let (stop, base, time) = (shutdown.clone(), database.clone(), clock.clone());
     parts.start(async move { backlog::watch(&base, &time, &stop).await });
-    if let Some(magic_hour) = config.magic_hour {
+    if let Some(magic_hour) = config.upstream.magic_hour {
         let reconciler = Arc::new(Reconciler {
             database: database.clone(),
             magic_hour: magic_hour.clone(),
             clock: clock.clone(),
-            schedule: config.schedule,
-            gap: config.reconcile_gap,
+            schedule: config.upstream.schedule,
+            gap: config.upstream.poll_interval,
             wakeups,
         });
         let stop = shutdown.clone();
         parts.start(async move { reconciler.run(&stop).await });
         let (stop, base, time) = (shutdown.clone(), database.clone(), clock.clone());
         parts.start(async move { missing_webhooks::watch(&base, &time, &stop).await });
-        if config.delete_after_store {
+        if config.upstream.delete_after_store {
             let deleter = Deleter { database, magic_hour, store: config.store.clone(), clock };
             let stop = shutdown.clone();
             parts.start(async move { deleter.run(&stop).await });
@@ -161,7 +169,7 @@ impl Parts {
         if let Some(ended) = &failed {
             error!(event = %LogEvent::ServiceStopping, error = ?ended, "a part of the service ended by itself: stopping");
         } else {
-            info!(event = %LogEvent::ServiceStopping, "stopping: finishing what is under way");
+            info!(event = %LogEvent::ServiceStopping, "stopping: requests are finished, downloads are handed back and go on at the next start");
         }
         self.shutdown.stop();
         let drained = self.shutdown.drained().await;

@@ -8,6 +8,15 @@ use subtle::{Choice, ConstantTimeEq};
 #[derive(Clone)]
 pub struct BearerTokens(Vec<[u8; 32]>);
 
+/// Who may call the API.
+#[derive(Debug, Clone)]
+pub enum Access {
+    /// Everyone who reaches it: authentication is disabled.
+    Anyone,
+    /// Callers with one of these tokens.
+    Bearer(BearerTokens),
+}
+
 impl std::fmt::Debug for BearerTokens {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "BearerTokens({})", self.0.len())

@@ -9,7 +9,7 @@ pub mod queries;
 mod renders;
 pub mod router;
 
-pub use self::bearer::BearerTokens;
+pub use self::bearer::{Access, BearerTokens};
 pub use self::health::Health;
 pub use self::metrics::Metrics;
 pub use self::queries::announce::{Announcement, Naming};

@@ -15,12 +15,12 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::api::bearer::Access;
 use crate::api::files;
 use crate::api::health::{self, Health};
 use crate::api::metrics::{self, Metrics};
 use crate::api::openapi::{self, Document};
 use crate::api::renders::{self, Renders};
-use crate::config::Tokens;
 use crate::http::HttpError;
 use crate::intake::Receiver;
 use crate::intake::receive;
@@ -32,13 +32,13 @@ pub fn router(
     renders: Arc<Renders>,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
-    tokens: Arc<Tokens>,
+    access: Arc<Access>,
 ) -> Router {
     let document = Arc::new(Document::new(&document()));
     let guarded = of_renders()
         .with_state(renders)
         .merge(of_metrics().with_state(metrics))
-        .route_layer(middleware::from_fn_with_state(tokens, admit));
+        .route_layer(middleware::from_fn_with_state(access, admit));
     let routes = of_webhooks()
         .with_state(receiver)
         .merge(of_health().with_state(health))
@@ -96,12 +96,12 @@ pub fn document() -> OpenApi {
 }
 
 /// Lets in who has a token.
-async fn admit(State(tokens): State<Arc<Tokens>>, request: Request, next: Next) -> Response {
+async fn admit(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
     let authorization = request.headers().get(header::AUTHORIZATION).map(header::HeaderValue::as_bytes);
-    match &*tokens {
-        Tokens::Off => next.run(request).await,
-        Tokens::Any(bearers) if bearers.admit(authorization) => next.run(request).await,
-        Tokens::Any(_) => HttpError::unauthorized().into_response(),
+    match &*access {
+        Access::Anyone => next.run(request).await,
+        Access::Bearer(bearers) if bearers.admit(authorization) => next.run(request).await,
+        Access::Bearer(_) => HttpError::unauthorized().into_response(),
     }
 }
 

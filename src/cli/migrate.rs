@@ -1,5 +1,6 @@
 //! `renderhook migrate`.
 
+use super::output::Output;
 use super::rows;
 use crate::app;
 use crate::config::DatabaseArgs;
@@ -15,6 +16,6 @@ pub(super) struct Args {
 pub(super) async fn run(args: &Args) -> anyhow::Result<()> {
     let database = rows::database(&args.database)?;
     app::prepare(&database).await?;
-    println!("the database has all {} migrations", MIGRATIONS.iter().count());
+    Output::default().line(format_args!("the database has all {} migrations", MIGRATIONS.iter().count()))?;
     Ok(())
 }

@@ -6,6 +6,7 @@ mod demo;
 mod health;
 mod migrate;
 mod openapi;
+mod output;
 mod replay;
 mod retry;
 mod rows;
@@ -36,11 +37,11 @@ enum Command {
     Demo(demo::Args),
     /// Applies the migrations and exits
     Migrate(migrate::Args),
-    /// Looks at every setting of `serve` and every neighbour, and exits with 0 if all is well
+    /// Checks every setting of `serve` and every dependency, and exits with 0 if all is well
     Check(Box<check::Args>),
     /// Puts failed downloads back in the queue
     Retry(retry::Args),
-    /// Reads kept deliveries again that could not be read, or were not known, when they came
+    /// Reads stored deliveries again that could not be parsed, or were unknown, when they arrived
     Replay(replay::Args),
     /// Signs and posts an event as Magic Hour does
     Send(Box<send::Args>),
@@ -56,9 +57,10 @@ enum Command {
 pub fn command() -> clap::Command {
     let command = Cli::command();
     let settings = command.find_subcommand("serve").map(settings).unwrap_or_default();
-    command.after_help(format!(
-        "Settings of `serve`, as variables of the environment (each is a flag as well):\n{settings}"
-    ))
+    // Values are shown by `check`, without secrets. Help shows none: a URL may hold a credential.
+    command
+        .mut_subcommands(|command| command.mut_args(|flag| flag.hide_env_values(true)))
+        .after_help(format!("Settings of `serve`, as environment variables (each is a flag, too):\n{settings}"))
 }
 
 /// The settings of a command, a line each.
@@ -95,7 +97,7 @@ impl Cli {
         };
         let Err(error) = done else { return ExitCode::SUCCESS };
         eprintln!("renderhook: {error:#}");
-        let settings = error.is::<ConfigErrors>() || matches!(error.downcast_ref(), Some(check::Attention::Settings));
+        let settings = error.is::<ConfigErrors>() || matches!(error.downcast_ref(), Some(check::CheckFailed::Settings));
         ExitCode::from(if settings { 2 } else { 1 })
     }
 }

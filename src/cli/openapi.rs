@@ -1,11 +1,10 @@
 //! `renderhook openapi`.
 
-use std::io::Write;
-
+use super::output::Output;
 use crate::api::{openapi, router};
 
 /// Prints the document.
 pub(super) fn run() -> anyhow::Result<()> {
-    writeln!(std::io::stdout(), "{}", openapi::text(&router::document()))?;
+    Output::default().line(openapi::text(&router::document()))?;
     Ok(())
 }

@@ -1,9 +1,11 @@
 //! `renderhook replay`.
 
+use super::output::Output;
 use super::rows;
 use crate::config::DatabaseArgs;
 use crate::intake::Reread;
 use crate::intake::record::Outcome;
+use crate::intake::record::kept::Kept;
 use crate::intake::replay;
 use crate::runtime::Clock;
 
@@ -12,41 +14,73 @@ use crate::runtime::Clock;
 pub(super) struct Args {
     #[command(flatten)]
     database: DatabaseArgs,
-    /// Those that came within this time, such as 24h (default: all that are kept)
+    /// Only deliveries received within this time, such as 24h (default: all that are stored)
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     since: Option<std::time::Duration>,
-    /// Only says which could be read now
+    /// Shows what would be recorded, and changes nothing
     #[arg(long)]
     dry_run: bool,
+}
+
+/// How many deliveries came to which end.
+#[derive(Debug, Default)]
+struct Counts {
+    recorded: usize,
+    unknown: usize,
+    unreadable: usize,
+}
+
+impl Counts {
+    fn add(&mut self, reread: &Reread) {
+        match reread {
+            Reread::Unreadable(_) => self.unreadable += 1,
+            reread if reread.is_understood() => self.recorded += 1,
+            Reread::Readable(_) | Reread::Recorded(..) => self.unknown += 1,
+        }
+    }
+
+    fn summary(&self, dry_run: bool) -> String {
+        let Self { recorded, unknown, unreadable } = self;
+        let done = if dry_run { "would be recorded" } else { "recorded" };
+        let read = recorded + unknown + unreadable;
+        format!(
+            "{read} deliveries read again: {recorded} {done}, {unknown} still unknown, {unreadable} still unreadable"
+        )
+    }
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let database = rows::database(&args.database)?;
     let clock = Clock::system();
     let since = rows::ago(args.since, clock.now());
-    let (mut understood, mut all) = (0, 0);
-    replay::run(&database, &clock, since, args.dry_run, |kept, reread| {
-        all += 1;
-        understood += usize::from(reread.is_understood());
+    let (mut output, mut counts, mut printed) = (Output::default(), Counts::default(), Ok(()));
+    let each = |kept: &Kept, reread: &Reread| {
+        counts.add(reread);
         let (event_type, id) = reread.about().unwrap_or(("-", "-"));
-        println!("{} {event_type} {id}: {}", kept.received_at().to_rfc3339(), became(reread));
-    })
-    .await?;
-    let done = if args.dry_run { "would be recorded" } else { "are recorded" };
-    println!("{understood} of {all} kept deliveries {done}");
+        let received_at = kept.received_at().to_rfc3339();
+        let line = format!("delivery {} {received_at} {event_type} {id}: {}", kept.id(), result(reread));
+        if printed.is_ok() {
+            printed = output.line(line);
+        }
+    };
+    replay::run(&database, &clock, since, args.dry_run, each).await?;
+    printed?;
+    output.line(counts.summary(args.dry_run))?;
     Ok(())
 }
 
-fn became(reread: &Reread) -> String {
+fn result(reread: &Reread) -> String {
     match reread {
-        Reread::Unreadable(why) => format!("still unreadable, {why}"),
-        Reread::Readable(word) if !word.is_known() => "can be read, and holds what is not known yet".to_owned(),
+        Reread::Unreadable(why) => format!("still unreadable: {why}"),
+        Reread::Readable(observation) if !observation.is_known() => {
+            "readable, but its type or status is still unknown".to_owned()
+        }
         Reread::Readable(_) => "would be recorded".to_owned(),
         Reread::Recorded(_, recorded) => match (recorded.outcome, recorded.moved) {
-            (_, Some(moved)) => format!("recorded, and the render is now {}", moved.to),
-            (Outcome::Unknown, None) => "recorded as far as it is known".to_owned(),
-            (Outcome::Late, None) => "recorded, the render had already come further".to_owned(),
-            _ => "recorded".to_owned(),
+            (_, Some(moved)) => format!("recorded; the render is now {}", moved.to),
+            (Outcome::Unknown, None) => "its type or status is still unknown".to_owned(),
+            (Outcome::Late, None) => "recorded; the render was already further along".to_owned(),
+            (Outcome::Recorded | Outcome::Duplicate, None) => "recorded".to_owned(),
         },
     }
 }

@@ -1,5 +1,6 @@
 //! `renderhook retry`.
 
+use super::output::Output;
 use super::rows;
 use crate::archive::Selection;
 use crate::archive::retry;
@@ -14,16 +15,16 @@ use crate::runtime::Clock;
 pub(super) struct Args {
     #[command(flatten)]
     database: DatabaseArgs,
-    /// The failed downloads of this render
+    /// Only this render's
     #[arg(long, value_name = "ID")]
     render: Option<RenderId>,
     /// Every failed download
     #[arg(long)]
     failed: bool,
-    /// Those that failed within this time, such as 24h
+    /// Only those that failed within this time, such as 24h
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     since: Option<std::time::Duration>,
-    /// Only says which
+    /// Shows which, and changes nothing
     #[arg(long)]
     dry_run: bool,
 }
@@ -38,10 +39,11 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     } else {
         database.within(BACKGROUND, retry::put_back(database.pool(), &selection, now)).await?
     };
+    let mut output = Output::default();
     for file in &downloads {
-        println!("{} {} {}: {}", file.render_id, file.index, file.code, file.message);
+        output.line(format_args!("{} {} {}: {}", file.render_id, file.index, file.code, file.message))?;
     }
-    let done = if args.dry_run { "would go back in the queue" } else { "are in the queue again" };
-    println!("{} failed downloads {done}", downloads.len());
+    let done = if args.dry_run { "would go back in the queue" } else { "went back in the queue" };
+    output.line(format_args!("{} failed downloads {done}", downloads.len()))?;
     Ok(())
 }

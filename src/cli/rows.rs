@@ -10,9 +10,9 @@ use crate::runtime::Database;
 
 /// Connections to the database that the flags name.
 pub(super) fn database(args: &DatabaseArgs) -> anyhow::Result<Database> {
-    let mut mistakes = ConfigErrors::default();
-    let url = args.read(&mut mistakes);
-    let url = mistakes.or(url)?;
+    let mut errors = ConfigErrors::default();
+    let url = args.read(&mut errors);
+    let url = errors.or(url)?;
     Database::new(&url).context("DATABASE_URL is no URL of a Postgres database")
 }
 

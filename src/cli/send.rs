@@ -6,7 +6,8 @@ use secrecy::SecretString;
 use url::Url;
 use uuid::Uuid;
 
-use crate::config::{ConfigErrors, SecretArgs};
+use super::output::Output;
+use crate::config::{ConfigErrors, WebhookSecretArgs};
 use crate::domain::EventType;
 use crate::domain::Kind;
 use crate::runtime::Clock;
@@ -20,7 +21,7 @@ pub(super) struct Args {
     #[arg(value_name = "EVENT")]
     event: String,
     #[command(flatten)]
-    secret: SecretArgs,
+    secret: WebhookSecretArgs,
     /// Where to post it
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080/webhook")]
     to: Url,
@@ -54,18 +55,18 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
-    let mut mistakes = ConfigErrors::default();
-    let secrets = args.secret.read(&mut mistakes);
-    let secrets = mistakes.or(secrets)?;
-    let secret = secrets.first().context("MAGIC_HOUR_WEBHOOK_SECRET holds no secret")?;
+    let mut errors = ConfigErrors::default();
+    let secrets = args.secret.read(&mut errors);
+    let secrets = errors.or(secrets)?;
+    let secret = secrets.as_slice().first().context("MAGIC_HOUR_WEBHOOK_SECRET holds no secret")?;
     let delivery = args.delivery(secret, Clock::system().now());
     if args.dry_run {
-        println!("{}", delivery.as_curl(&args.to));
+        Output::default().line(delivery.as_curl(&args.to))?;
         return Ok(());
     }
     let answer = delivery.post(&reqwest::Client::new(), &args.to).await;
     let answer = answer.with_context(|| format!("cannot post to {}", args.to))?;
-    println!("{} {}", answer.status.as_u16(), answer.body);
+    Output::default().line(format_args!("{} {}", answer.status.as_u16(), answer.body))?;
     if !answer.status.is_success() {
         bail!("the event was refused");
     }

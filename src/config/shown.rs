@@ -1,44 +1,65 @@
-//! The settings of `serve` as they may be shown: no secret among them.
+//! The settings of `serve` as they may be shown: without any secret.
 
 use std::ffi::OsStr;
+use std::path::Path;
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Args, Command};
+use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::ServeArgs;
+use super::errors::ConfigErrors;
+use super::secret;
 
-/// A setting and what it is set to.
+/// A setting and its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Setting {
+pub struct ShownSetting {
     /// Its name in the environment.
     pub name: String,
-    /// Its value in one line, or for a secret whether it is set.
+    /// Its value on one line, or for a secret whether it is set.
     pub value: String,
 }
 
-/// Every setting of `serve`, in the order of `--help`, as `matches` has it. A secret's `NAME_FILE` counts as `NAME`.
+/// Every setting of `serve`, in the order of `--help`, as `matches` has it. A secret's `NAME_FILE` is shown as `NAME`.
 #[must_use]
-pub fn shown(matches: &ArgMatches) -> Vec<Setting> {
+pub fn shown(matches: &ArgMatches) -> Vec<ShownSetting> {
     let command = ServeArgs::augment_args(Command::new("serve"));
     let settings = command.get_arguments().filter_map(|flag| {
         let name = flag.get_env()?.to_str()?;
+        let is_file = name.strip_suffix("_FILE").is_some();
         let value = if flag.is_hide_env_values_set() {
-            let file = format!("{name}_FILE");
-            let file = command.get_arguments().find(|flag| flag.get_env() == Some(OsStr::new(&file)));
-            let from_file = file.is_some_and(|file| given(file, matches).is_some());
-            let set = if from_file { "set, from a file" } else { "set" };
-            if from_file || given(flag, matches).is_some() { set.to_owned() } else { "not set".to_owned() }
+            secret_value(name, flag, &command, matches)
         } else {
             plain(flag, matches)
         };
-        let of_a_secret = name.strip_suffix("_FILE").is_some();
-        (!of_a_secret).then(|| Setting { name: name.to_owned(), value })
+        (!is_file).then(|| ShownSetting { name: name.to_owned(), value })
     });
     settings.collect()
 }
 
-/// What a person has set, as text. An empty value counts as not set.
+/// Whether a secret is set, from where, and how many it holds.
+fn secret_value(name: &str, flag: &Arg, command: &Command, matches: &ArgMatches) -> String {
+    let file_name = format!("{name}_FILE");
+    let file = command.get_arguments().find(|flag| flag.get_env() == Some(OsStr::new(&file_name)));
+    let file = file.and_then(|file| given(file, matches));
+    let (value, origin) = match (given(flag, matches), file) {
+        (Some(value), _) => (Some(SecretString::from(value)), ""),
+        // A file that cannot be read is reported as an error.
+        (None, Some(file)) => match secret::read_file(name, Path::new(&file), &mut ConfigErrors::default()) {
+            None => return format!("not set: the file that {file_name} names is empty"),
+            value => (value, ", from a file"),
+        },
+        (None, None) => (None, ""),
+    };
+    match value.map(|value| value.expose_secret().split(',').count()) {
+        None => "not set".to_owned(),
+        Some(1) => format!("set{origin}"),
+        Some(count) => format!("set{origin}, {count} values"),
+    }
+}
+
+/// The text that was set. An empty value counts as not set.
 fn given(flag: &Arg, matches: &ArgMatches) -> Option<String> {
     let id = flag.get_id().as_str();
     let set = matches.value_source(id).is_some_and(|source| source != ValueSource::DefaultValue);
@@ -76,28 +97,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_setting_is_shown_with_its_value_and_a_secret_is_not() {
+    fn settings_are_shown_with_their_values_and_secrets_are_not() {
+        let file = |text: &str| {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), text).unwrap();
+            file
+        };
+        let (tokens, empty) = (file("hush\n"), file("\n"));
         let command = ServeArgs::augment_args(Command::new("serve").no_binary_name(true));
         let matches = command.mut_args(|flag| flag.env(None)).get_matches_from([
             "--database-url=postgres://u:hush@h/d",
-            "--api-tokens-file=/run/tokens",
+            "--magic-hour-webhook-secret=hush, hush",
+            &format!("--api-tokens-file={}", tokens.path().display()),
             "--storage-url=s3://hush:hush@bucket/prefix?hush=hush",
             "--download-allowed-hosts=a,\nb",
             "--max-body-bytes=2MiB",
             "--magic-hour-api-key=",
+            &format!("--magic-hour-api-key-file={}", empty.path().display()),
         ]);
         let settings = shown(&matches);
         assert!(!format!("{settings:?}").contains("hush"), "{settings:?}");
         for (name, expected) in [
             ("DATABASE_URL", "set"),
-            ("MAGIC_HOUR_WEBHOOK_SECRET", "not set"),
+            ("MAGIC_HOUR_WEBHOOK_SECRET", "set, 2 values"),
             ("STORAGE_URL", "s3://bucket/prefix"),
             ("API_TOKENS", "set, from a file"),
             ("LISTEN_ADDR", "not set"),
             ("SIGNATURE_TOLERANCE", "5m (default)"),
             ("MAX_BODY_BYTES", "2MiB"),
             ("DOWNLOAD_ALLOWED_HOSTS", "a, b"),
-            ("MAGIC_HOUR_API_KEY", "not set"),
+            ("MAGIC_HOUR_API_KEY", "not set: the file that MAGIC_HOUR_API_KEY_FILE names is empty"),
         ] {
             let setting = settings.iter().find(|setting| setting.name == name);
             assert_eq!(setting.map(|setting| setting.value.as_str()), Some(expected), "{name}");

@@ -11,4 +11,5 @@ pub use self::clock::Clock;
 pub use self::database::{BACKGROUND, Database, DatabaseError, Inspection, MIGRATIONS, REQUEST};
 pub use self::log::LogEvent;
 pub use self::shutdown::Shutdown;
+pub use self::telemetry::LogFormat;
 pub use self::wakeups::Wakeups;

@@ -6,7 +6,14 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::config::LogFormat;
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object per line, for programs.
+    Json,
+    /// Lines for people.
+    Pretty,
+}
 
 /// Starts the log, written to `writer`. `RUST_LOG` sets what of this program's own is told, `info` by default.
 ///

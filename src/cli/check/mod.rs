@@ -1,25 +1,29 @@
-//! `renderhook check`: every setting and every neighbour, a line each.
+//! `renderhook check`: one line for every setting and every dependency.
 //!
-//! Guaranteed: nothing is changed but for a probe object, which is written and deleted; no secret is shown; every
-//! neighbour whose settings are right is looked at, also where other settings are wrong, and has a deadline of its own;
-//! the lines stand in the same order each time.
+//! Guaranteed: nothing is changed, except that a probe object is written and deleted; no secret is shown; every dependency
+//! whose own settings are valid is checked, even if other settings are not, and has a deadline of its own; the lines come
+//! in a fixed order.
 
+mod database;
 mod dependencies;
-mod verdict;
+mod line;
+mod store;
+mod upstream;
 
 use std::io::IsTerminal;
 
 use clap::{ArgMatches, Command, FromArgMatches};
 
-use self::verdict::{Line, Verdict};
-use crate::config::{self, ConfigErrors, ServeArgs, Setting};
+use self::line::{Finding, Line, Verdict};
+use super::output::Output;
+use crate::config::{self, ConfigErrors, ConfigWarning, ServeArgs, ShownSetting};
 use crate::runtime::Clock;
 
-/// Flags of `check`: those of `serve`, and what was said of each.
+/// Flags of `check`: those of `serve`, and how each is shown.
 #[derive(Debug)]
 pub(super) struct Args {
     settings: ServeArgs,
-    shown: Vec<Setting>,
+    shown: Vec<ShownSetting>,
 }
 
 impl clap::Args for Args {
@@ -43,50 +47,52 @@ impl FromArgMatches for Args {
     }
 }
 
-/// What is not as it has to be.
+/// What has to be fixed.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Attention {
-    /// At least a setting.
-    #[error("the settings need attention: see the lines that begin with FAIL")]
+pub(super) enum CheckFailed {
+    /// At least one setting.
+    #[error("settings are invalid: see the lines that begin with FAIL")]
     Settings,
-    /// Dependencies alone.
-    #[error("a neighbour needs attention: see the lines that begin with FAIL")]
+    /// Dependencies only.
+    #[error("a dependency does not work: see the lines that begin with FAIL")]
     Dependencies,
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
+    let mut output = Output::default();
     let read = args.settings.read(config::environment(), std::io::stdout().is_terminal());
-    let mistakes = read.err().unwrap_or_default();
-    for line in settings(&args.shown, &mistakes) {
-        println!("{line}");
+    let errors = read.err().unwrap_or_default();
+    for line in settings(&args.shown, &errors, &args.settings.warnings()) {
+        output.line(line)?;
     }
-    let neighbours = args.settings.neighbours(config::environment());
-    let lines = dependencies::look(&neighbours, &Clock::system()).await;
+    let dependencies = args.settings.dependencies(config::environment());
+    let lines = dependencies::check(&dependencies, &Clock::system()).await;
     for line in &lines {
-        println!("{line}");
+        output.line(line)?;
     }
-    if !mistakes.is_empty() {
-        return Err(Attention::Settings.into());
+    if !errors.is_empty() {
+        return Err(CheckFailed::Settings.into());
     }
     let failed = lines.iter().any(|line| line.verdict == Verdict::Fail);
-    if failed { Err(Attention::Dependencies.into()) } else { Ok(()) }
+    if failed { Err(CheckFailed::Dependencies.into()) } else { Ok(()) }
 }
 
-/// A line for each setting that is right, and for each mistake. A mistake that is about no setting of our own, such as
-/// one of a cloud's, comes last.
-fn settings(shown: &[Setting], mistakes: &ConfigErrors) -> Vec<Line> {
-    let is_about = |name: &str, setting: &Setting| name.strip_suffix("_FILE").unwrap_or(name) == setting.name;
-    let told = |name: &str, problem: &str| Line::new(Verdict::Fail, name, problem);
+/// A line for each error, each warning, and each setting without one. An error that is about none of our settings, such as
+/// one of a cloud provider's, comes last.
+fn settings(shown: &[ShownSetting], errors: &ConfigErrors, warnings: &[ConfigWarning]) -> Vec<Line> {
+    let is_about = |name: &str, setting: &ShownSetting| name.strip_suffix("_FILE").unwrap_or(name) == setting.name;
     let mut lines = Vec::new();
     for setting in shown {
         let before = lines.len();
-        let wrong = mistakes.iter().filter(|mistake| is_about(&mistake.name, setting));
-        lines.extend(wrong.map(|mistake| told(&mistake.name, &mistake.problem)));
+        let errors = errors.iter().filter(|error| is_about(&error.name, setting));
+        lines.extend(errors.map(|error| Line::new(&error.name, &Finding::fail(&error.problem))));
+        let warnings = warnings.iter().filter(|warning| is_about(warning.name, setting));
+        lines.extend(warnings.map(|warning| Line::new(warning.name, &Finding::warn(&warning.problem))));
         if lines.len() == before {
-            lines.push(Line::new(Verdict::Ok, &setting.name, &setting.value));
+            lines.push(Line::new(&setting.name, &Finding::ok(&setting.value)));
         }
     }
-    let others = mistakes.iter().filter(|mistake| !shown.iter().any(|setting| is_about(&mistake.name, setting)));
-    lines.extend(others.map(|mistake| told(&mistake.name, &mistake.problem)));
+    let others = errors.iter().filter(|error| !shown.iter().any(|setting| is_about(&error.name, setting)));
+    lines.extend(others.map(|error| Line::new(&error.name, &Finding::fail(&error.problem))));
     lines
 }

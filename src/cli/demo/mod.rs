@@ -38,7 +38,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     std::fs::create_dir_all(&args.folder).with_context(|| format!("cannot make {}", args.folder.display()))?;
     let folder = args.folder.canonicalize()?;
     let log = std::fs::File::options().create(true).append(true).open(folder.join("service.log"))?;
-    telemetry::start(crate::config::LogFormat::Json, std::sync::Arc::new(log));
+    telemetry::start(crate::runtime::LogFormat::Json, std::sync::Arc::new(log));
     // Set before anything runs that has to be stopped again.
     let mut asked_to_stop = std::pin::pin!(signals::asked_to_stop());
     // The cluster lives as long as this thread: it is started here, on the main one.

@@ -1,4 +1,4 @@
-//! `renderhook check`: what it finds of settings and neighbours, by the real binary.
+//! `renderhook check`: what it finds of settings and dependencies, by the real binary.
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
@@ -97,7 +97,7 @@ impl Told {
 }
 
 #[sqlx::test]
-async fn where_all_is_well_every_setting_and_every_neighbour_has_a_line_that_says_so(pool: PgPool) {
+async fn where_all_is_well_every_setting_and_dependency_has_an_ok_line(pool: PgPool) {
     let (folder, api) = (TempDir::new().unwrap(), well().await);
     let told = Told::by(&mut check(&database_url(&pool), &folder, &api)).await;
     assert_eq!((told.trouble(), told.code), (vec![], Some(0)));
@@ -105,8 +105,8 @@ async fn where_all_is_well_every_setting_and_every_neighbour_has_a_line_that_say
     let serve = command.find_subcommand("serve").unwrap();
     let settings = serve.get_arguments().filter_map(|flag| flag.get_env()?.to_str());
     let settings: Vec<_> = settings.filter(|name| !name.ends_with("_FILE")).collect();
-    let neighbours = ["database", "store", "api key", "clock", "webhooks"];
-    assert_eq!(told.order, [settings.as_slice(), &neighbours].concat());
+    let dependencies = ["database", "store", "api key", "clock", "webhooks"];
+    assert_eq!(told.order, [settings.as_slice(), &dependencies].concat());
     for (name, words) in [
         ("DATABASE_URL", "set"),
         ("MAGIC_HOUR_WEBHOOK_SECRET", "set"),
@@ -115,8 +115,8 @@ async fn where_all_is_well_every_setting_and_every_neighbour_has_a_line_that_say
         ("MAGIC_HOUR_API_URL", "http://127.0.0.1"),
         ("database", "migrations are applied"),
         ("store", "a probe object was written and deleted"),
-        ("api key", "Magic Hour takes it"),
-        ("clock", "in step"),
+        ("api key", "Magic Hour accepts it"),
+        ("clock", "agrees"),
         ("webhooks", "none is missing"),
     ] {
         assert_eq!(told.of(name, words), "ok");
@@ -125,7 +125,7 @@ async fn where_all_is_well_every_setting_and_every_neighbour_has_a_line_that_say
 }
 
 #[sqlx::test(migrations = false)]
-async fn a_database_that_cannot_be_used_is_told_with_its_reason(pool: PgPool) {
+async fn a_database_that_cannot_be_used_fails_with_the_reason(pool: PgPool) {
     let (folder, api) = (TempDir::new().unwrap(), well().await);
     let url = database_url(&pool);
     let at = async |url: &Url| Told::by(&mut check(url, &folder, &api)).await;
@@ -141,7 +141,7 @@ async fn a_database_that_cannot_be_used_is_told_with_its_reason(pool: PgPool) {
     let mut nowhere = url.clone();
     nowhere.set_path("nowhere");
     let nobody = Url::parse("postgres://someone:hush@127.0.0.1:1/renders").unwrap();
-    for (url, reason) in [(read_only, "no writes"), (nowhere, "\"nowhere\" does not exist"), (nobody, "refused")] {
+    for (url, reason) in [(read_only, "is read-only"), (nowhere, "\"nowhere\" does not exist"), (nobody, "refused")] {
         let told = at(&url).await;
         assert_eq!((told.of("database", reason), told.trouble(), told.code), ("FAIL", vec!["database"], Some(1)));
     }
@@ -160,7 +160,7 @@ async fn a_database_that_cannot_be_used_is_told_with_its_reason(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn a_store_that_takes_nothing_is_told_with_its_reason_and_without_a_credential(pool: PgPool) {
+async fn a_store_that_cannot_be_written_fails_with_the_reason_and_without_a_credential(pool: PgPool) {
     let (folder, api, s3) = (TempDir::new().unwrap(), well().await, S3::start().await);
     let file = folder.path().join("file");
     std::fs::write(&file, "in the way").unwrap();
@@ -181,7 +181,7 @@ async fn a_store_that_takes_nothing_is_told_with_its_reason_and_without_a_creden
 }
 
 #[sqlx::test]
-async fn a_key_that_is_not_taken_is_told_with_what_the_api_says(pool: PgPool) {
+async fn a_key_that_is_not_accepted_fails_with_what_the_api_says(pool: PgPool) {
     let (folder, url) = (TempDir::new().unwrap(), database_url(&pool));
     for (status, body, words) in [
         (401, r#"{"message":"Unauthorized"}"#, "refuses the key"),
@@ -189,8 +189,8 @@ async fn a_key_that_is_not_taken_is_told_with_what_the_api_says(pool: PgPool) {
         (402, r#"{"message":"Payment required"}"#, "paid for"),
         (429, "", "more rarely"),
         (503, "", "in trouble"),
-        (404, "<html>", "does not answer like Magic Hour's API"),
-        (302, "", "does not answer like Magic Hour's API"),
+        (404, "<html>", "not like those of Magic Hour's API"),
+        (302, "", "not like those of Magic Hour's API"),
     ] {
         let api = api(status, body, TimeDelta::zero()).await;
         let told = Told::by(&mut check(&url, &folder, &api)).await;
@@ -210,12 +210,12 @@ async fn a_key_that_is_not_taken_is_told_with_what_the_api_says(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn without_a_key_nothing_is_amiss_and_the_clock_is_compared_all_the_same(pool: PgPool) {
+async fn without_a_key_nothing_fails_and_the_clock_is_still_compared(pool: PgPool) {
     let (folder, url) = (TempDir::new().unwrap(), database_url(&pool));
     let without = async |api: &Url| Told::by(check(&url, &folder, api).env("MAGIC_HOUR_API_KEY", "")).await;
     let told = without(&well().await).await;
-    assert_eq!((told.of("api key", "none is set"), told.of("clock", "in step")), ("ok", "ok"));
-    assert_eq!(told.of("webhooks", "nobody finds out"), "skip");
+    assert_eq!((told.of("api key", "none is set"), told.of("clock", "agrees")), ("ok", "ok"));
+    assert_eq!(told.of("webhooks", "nothing notices"), "skip");
     assert_eq!(told.code, Some(0));
 
     let off = without(&api(404, NOT_FOUND, TimeDelta::minutes(10)).await).await;
@@ -226,7 +226,7 @@ async fn without_a_key_nothing_is_amiss_and_the_clock_is_compared_all_the_same(p
 }
 
 #[sqlx::test]
-async fn a_clock_that_is_off_is_told_and_fails_where_events_would_be_refused(pool: PgPool) {
+async fn a_clock_that_is_off_warns_and_fails_where_events_would_be_refused(pool: PgPool) {
     let (folder, url) = (TempDir::new().unwrap(), database_url(&pool));
     for (off, tolerance, verdict, words) in [
         (TimeDelta::minutes(-10), "5m", "FAIL", "ahead of"),
@@ -242,7 +242,7 @@ async fn a_clock_that_is_off_is_told_and_fails_where_events_would_be_refused(poo
 }
 
 #[sqlx::test]
-async fn webhooks_that_do_not_come_are_told_of(pool: PgPool) {
+async fn missing_webhooks_warn(pool: PgPool) {
     let (folder, api) = (TempDir::new().unwrap(), well().await);
     ended(&pool, "silent", "error", "poll", Clock::system().now() - TimeDelta::hours(1)).await;
     let told = Told::by(&mut check(&database_url(&pool), &folder, &api)).await;
@@ -250,7 +250,7 @@ async fn webhooks_that_do_not_come_are_told_of(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn every_mistake_has_a_line_and_what_is_right_is_looked_at_all_the_same(pool: PgPool) {
+async fn every_invalid_setting_has_a_line_and_the_rest_is_still_checked(pool: PgPool) {
     let (folder, api) = (TempDir::new().unwrap(), well().await);
     let mut command = check(&database_url(&pool), &folder, &api);
     command
@@ -264,7 +264,7 @@ async fn every_mistake_has_a_line_and_what_is_right_is_looked_at_all_the_same(po
     assert_eq!(told.code, Some(2));
     for (name, words) in [
         ("STORAGE_URL", "scheme must be"),
-        ("SIGNATURE_TOLERANCE", "must be a length of time"),
+        ("SIGNATURE_TOLERANCE", "must be a duration"),
         ("API_TOKENS", "is required"),
         ("MAGIC_HOUR_API_KEY_FILE", "cannot be read"),
         ("AWS_SECRET_ACCESS_KEY_FILE", "cannot be read"),
@@ -282,7 +282,7 @@ async fn every_mistake_has_a_line_and_what_is_right_is_looked_at_all_the_same(po
 }
 
 #[tokio::test]
-async fn a_neighbour_that_does_not_answer_is_given_up() {
+async fn a_dependency_that_does_not_answer_fails_after_its_deadline() {
     // Connections are taken up by the system, and nobody reads from them.
     let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = silent.local_addr().unwrap();

@@ -21,7 +21,7 @@ async fn run(command: &mut Command) -> (Option<i32>, String, String) {
 }
 
 #[tokio::test]
-async fn all_mistakes_are_told_at_once_with_exit_code_2_and_without_a_value() {
+async fn every_invalid_setting_is_reported_at_once_with_exit_code_2_and_without_its_value() {
     let wrong = [
         ("DATABASE_URL", "postgres://hush:hush@h:port/d"),
         ("STORAGE_URL", "ftp://hush"),
@@ -93,7 +93,7 @@ async fn the_help_shows_every_setting_with_its_default_and_no_secret() {
         ("MAGIC_HOUR_API_URL", "[default: https://api.magichour.ai]"),
         ("DELETE_AFTER_STORE", "[default: false]"),
         ("EVENT_RETENTION", "[default: 30d]"),
-        ("LOG_FORMAT", "(default: json when not a terminal, else pretty)"),
+        ("LOG_FORMAT", "(default: json unless on a terminal, then pretty)"),
     ];
     for (name, default) in settings {
         let flag = format!("--{} ", name.to_lowercase().replace('_', "-"));
@@ -106,7 +106,7 @@ async fn the_help_shows_every_setting_with_its_default_and_no_secret() {
 }
 
 #[sqlx::test]
-async fn every_secret_may_come_as_a_file(pool: PgPool) {
+async fn every_secret_can_come_as_a_file(pool: PgPool) {
     let (folder, secrets) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let mut command = serve(&database_url(&pool), &folder);
     for (name, value) in
@@ -126,7 +126,7 @@ async fn every_secret_may_come_as_a_file(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn send_posts_what_passes_and_its_dry_run_prints_a_command_that_does(pool: PgPool) {
+async fn send_posts_an_event_that_verifies_and_its_dry_run_prints_a_curl_command_that_does(pool: PgPool) {
     let folder = TempDir::new().unwrap();
     let service = Service::start(serve(&database_url(&pool), &folder)).await;
     let to = service.at("webhook").to_string();
@@ -157,7 +157,7 @@ async fn send_posts_what_passes_and_its_dry_run_prints_a_command_that_does(pool:
 }
 
 #[sqlx::test(migrations = false)]
-async fn health_tells_by_its_exit_code_whether_the_service_is_ready(pool: PgPool) {
+async fn health_exits_with_0_only_while_the_service_is_ready(pool: PgPool) {
     let folder = TempDir::new().unwrap();
     let service = Service::start(serve(&database_url(&pool), &folder)).await;
     let port = service.base.port().unwrap().to_string();

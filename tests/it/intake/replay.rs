@@ -49,17 +49,20 @@ async fn what_was_kept_is_recorded_once_in_its_order_and_what_is_still_not_known
     let before = outcomes(&pool).await;
 
     let told = replay(&pool, &["--dry-run"]).await;
-    assert!(told.ends_with("3 of 6 kept deliveries would be recorded\n"), "{told}");
-    assert!(told.contains("still unreadable, the body is not a JSON object"), "{told}");
+    assert!(
+        told.ends_with("6 deliveries read again: 3 would be recorded, 2 still unknown, 1 still unreadable\n"),
+        "{told}"
+    );
+    assert!(told.contains("still unreadable: the body is not a JSON object"), "{told}");
     assert_eq!((outcomes(&pool).await, counts(&pool).await), (before, (0, 0, 7, 0)));
 
     let told = replay(&pool, &["--since", "1h"]).await;
-    assert!(told.ends_with("1 of 1 kept deliveries are recorded\n"), "{told}");
+    assert!(told.ends_with("1 deliveries read again: 1 recorded, 0 still unknown, 0 still unreadable\n"), "{told}");
     assert_eq!(counts(&pool).await, (1, 1, 7, 0));
 
     let told = replay(&pool, &[]).await;
-    assert!(told.contains("video.errored a: recorded, and the render is now error"), "{told}");
-    assert!(told.ends_with("2 of 5 kept deliveries are recorded\n"), "{told}");
+    assert!(told.contains("video.errored a: recorded; the render is now error"), "{told}");
+    assert!(told.ends_with("5 deliveries read again: 2 recorded, 2 still unknown, 1 still unreadable\n"), "{told}");
     let expected = [
         ("unreadable", None, Some("as it was then")),
         ("recorded", Some("a"), None),
@@ -83,7 +86,10 @@ async fn what_was_kept_is_recorded_once_in_its_order_and_what_is_still_not_known
     // Once more, and twice at once: nothing.
     let all = counts(&pool).await;
     let (one, two) = tokio::join!(replay(&pool, &[]), replay(&pool, &[]));
-    assert!(one.ends_with("0 of 3 kept deliveries are recorded\n") && one == two, "{one}{two}");
+    assert!(
+        one.ends_with("3 deliveries read again: 0 recorded, 2 still unknown, 1 still unreadable\n") && one == two,
+        "{one}{two}"
+    );
     assert_eq!(counts(&pool).await, all);
     assert_eq!(outcomes(&pool).await, expected);
 }
@@ -92,5 +98,5 @@ async fn what_was_kept_is_recorded_once_in_its_order_and_what_is_still_not_known
 async fn a_body_that_was_pruned_is_passed_over(pool: PgPool) {
     kept(&pool, "unreadable", "", 1).await;
     sqlx::query("UPDATE deliveries SET body = NULL").execute(&pool).await.unwrap();
-    assert_eq!(replay(&pool, &[]).await, "0 of 0 kept deliveries are recorded\n");
+    assert_eq!(replay(&pool, &[]).await, "0 deliveries read again: 0 recorded, 0 still unknown, 0 still unreadable\n");
 }

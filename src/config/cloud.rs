@@ -1,38 +1,39 @@
-//! The clouds' own settings, such as `AWS_ACCESS_KEY_ID`.
+//! The cloud providers' own settings, such as `AWS_ACCESS_KEY_ID`.
 
 use std::collections::HashMap;
 use std::path::Path;
 
 use secrecy::ExposeSecret;
 
-use super::read::{self, ConfigErrors};
+use super::errors::ConfigErrors;
+use super::secret;
 
-/// Variables whose own names end in `_FILE`: the clouds read these files themselves.
-const FILES_OF_THE_CLOUDS: [&str; 4] = [
+/// Variables whose own names end in `_FILE`: the cloud providers' clients read these files themselves.
+const OWN_FILES: [&str; 4] = [
     "AWS_WEB_IDENTITY_TOKEN_FILE",
     "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
     "AWS_SHARED_CREDENTIALS_FILE",
     "AZURE_FEDERATED_TOKEN_FILE",
 ];
 
-/// The clouds' settings, with those that came as `NAME_FILE` read in.
+/// The cloud providers' settings; those that came as `NAME_FILE` are read from their files.
 pub(super) fn variables(
     environment: impl IntoIterator<Item = (String, String)>,
-    mistakes: &mut ConfigErrors,
+    errors: &mut ConfigErrors,
 ) -> HashMap<String, String> {
     let clouds = ["AWS_", "AZURE_", "GOOGLE_"];
     let given = environment
         .into_iter()
         .filter(|(name, value)| !value.is_empty() && clouds.iter().any(|cloud| name.starts_with(cloud)));
-    let is_ours = |name: &str| name.ends_with("_FILE") && !FILES_OF_THE_CLOUDS.contains(&name);
+    let is_ours = |name: &str| name.ends_with("_FILE") && !OWN_FILES.contains(&name);
     let (files, mut variables): (HashMap<_, _>, HashMap<_, _>) = given.partition(|(name, _)| is_ours(name));
     for (name, path) in files {
         let plain = name.trim_end_matches("_FILE");
         if variables.contains_key(plain) {
-            mistakes.note(plain.to_owned(), format!("is set, and {name} as well: set one of them"));
+            errors.add(plain.to_owned(), format!("is set, and so is {name}: set one of them"));
         }
-        let secret = read::secret_file(plain, Path::new(&path), mistakes);
-        variables.extend(secret.map(|secret| (plain.to_owned(), secret.expose_secret().to_owned())));
+        let value = secret::read_file(plain, Path::new(&path), errors);
+        variables.extend(value.map(|value| (plain.to_owned(), value.expose_secret().to_owned())));
     }
     variables
 }
@@ -42,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clouds_secret_may_come_as_a_file() {
+    fn a_cloud_secret_can_come_as_a_file() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "hush\n").unwrap();
         let path = file.path().to_str().unwrap().to_owned();
@@ -51,8 +52,8 @@ mod tests {
             ("AWS_WEB_IDENTITY_TOKEN_FILE".to_owned(), "/somewhere".to_owned()),
             ("HOME".to_owned(), "/root".to_owned()),
         ];
-        let mut mistakes = ConfigErrors::default();
-        let variables = variables(environment, &mut mistakes);
+        let mut errors = ConfigErrors::default();
+        let variables = variables(environment, &mut errors);
         assert_eq!(variables.get("AWS_SECRET_ACCESS_KEY").map(String::as_str), Some("hush"));
         assert_eq!(variables.get("AWS_WEB_IDENTITY_TOKEN_FILE").map(String::as_str), Some("/somewhere"));
         assert_eq!(variables.len(), 2);

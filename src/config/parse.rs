@@ -1,0 +1,112 @@
+//! From text to values. Every problem is added to [`ConfigErrors`].
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::errors::ConfigErrors;
+
+/// A setting that has a default: its name in the environment and the default's text, each written once.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Defaulted {
+    pub(super) name: &'static str,
+    pub(super) default: &'static str,
+}
+
+impl Defaulted {
+    pub(super) const fn new(name: &'static str, default: &'static str) -> Self {
+        Self { name, default }
+    }
+
+    /// `text`, or the default if it is empty: compose files and shells leave empty variables behind.
+    fn or_default(self, text: &str) -> &str {
+        given(Some(text)).unwrap_or(self.default)
+    }
+
+    /// A value that parses, or an error that says what would.
+    pub(super) fn parse<T: FromStr>(self, text: &str, expected: &str, errors: &mut ConfigErrors) -> Option<T> {
+        parse(self.name, self.or_default(text), expected, errors)
+    }
+
+    /// `true` or `false`; `false` if there is an error.
+    pub(super) fn flag(self, text: &str, errors: &mut ConfigErrors) -> bool {
+        self.parse(text, "true or false", errors).unwrap_or(false)
+    }
+
+    /// A duration such as `5m`.
+    pub(super) fn duration(self, text: &str, errors: &mut ConfigErrors) -> Option<Duration> {
+        let duration = humantime::parse_duration(self.or_default(text).trim()).ok();
+        if duration.is_none() {
+            errors.add(self.name, "must be a duration such as 30s, 5m, 1h or 30d");
+        }
+        duration
+    }
+
+    /// A number of bytes such as `1MiB`; 0 if there is an error.
+    pub(super) fn bytes(self, text: &str, errors: &mut ConfigErrors) -> u64 {
+        let size = self.parse(text, "a size such as 1MiB or 20GiB", errors);
+        size.map_or(0, |size: bytesize::ByteSize| size.as_u64())
+    }
+
+    /// A whole number from `least` to [`MOST`]; `least` if there is an error.
+    pub(super) fn count(self, text: &str, least: usize, errors: &mut ConfigErrors) -> usize {
+        let expected = format!("a whole number from {least} to {MOST}");
+        let number = self.parse(text, &expected, errors);
+        if number.is_some_and(|number| !(least..=MOST).contains(&number)) {
+            errors.add(self.name, format!("must be {expected}"));
+        }
+        number.unwrap_or(least)
+    }
+}
+
+/// The largest count that is accepted: more than anyone means.
+const MOST: usize = 10_000;
+
+/// A text that is there: an empty one counts as not set.
+pub(super) fn given(text: Option<&str>) -> Option<&str> {
+    text.filter(|text| !text.is_empty())
+}
+
+/// A value that parses, or an error that says what would.
+pub(super) fn parse<T: FromStr>(
+    name: &'static str,
+    text: &str,
+    expected: &str,
+    errors: &mut ConfigErrors,
+) -> Option<T> {
+    let value = text.trim().parse().ok();
+    if value.is_none() {
+        errors.add(name, format!("must be {expected}"));
+    }
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const N: Defaulted = Defaulted::new("N", "7");
+
+    #[test]
+    fn durations_and_sizes_are_written_as_people_write_them() {
+        let mut errors = ConfigErrors::default();
+        assert_eq!(N.duration("5m", &mut errors), Some(Duration::from_mins(5)));
+        assert_eq!(N.duration("30d", &mut errors), Some(Duration::from_hours(720)));
+        assert_eq!(N.bytes("1MiB", &mut errors), 1 << 20);
+        assert_eq!(N.bytes("20GiB", &mut errors), 20 << 30);
+        assert!(errors.is_empty());
+        N.duration("soon", &mut errors);
+        N.bytes("much", &mut errors);
+        assert_eq!(errors.iter().count(), 2);
+    }
+
+    #[test]
+    fn an_empty_value_means_the_default() {
+        let mut errors = ConfigErrors::default();
+        assert_eq!(N.count("", 0, &mut errors), 7);
+        assert_eq!(N.count("0", 0, &mut errors), 0);
+        assert!(errors.is_empty());
+        N.count("0", 1, &mut errors);
+        N.count("10001", 1, &mut errors);
+        assert_eq!(errors.iter().count(), 2);
+    }
+}

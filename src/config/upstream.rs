@@ -1,0 +1,125 @@
+//! The settings of Magic Hour's API: where it is, what it is asked, and how often.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use clap::Args;
+use secrecy::SecretString;
+use url::Url;
+
+use super::errors::ConfigErrors;
+use super::parse::Defaulted;
+use super::secret::SecretSource;
+use crate::upstream::{MagicHour, Schedule};
+
+const API_KEY: &str = "MAGIC_HOUR_API_KEY";
+const API_URL: Defaulted = Defaulted::new("MAGIC_HOUR_API_URL", "https://api.magichour.ai");
+const AFTER: Defaulted = Defaulted::new("RECONCILE_AFTER", "5m");
+const MAX_INTERVAL: Defaulted = Defaulted::new("RECONCILE_MAX_INTERVAL", "1h");
+const RATE: Defaulted = Defaulted::new("RECONCILE_RATE", "5");
+const DELETE_AFTER_STORE: Defaulted = Defaulted::new("DELETE_AFTER_STORE", "false");
+
+const SHORTEST_SILENCE: Duration = Duration::from_secs(1);
+const LONGEST_SILENCE: Duration = Duration::from_hours(24);
+
+/// The flags for Magic Hour's API.
+#[derive(Debug, Clone, Args)]
+pub(super) struct UpstreamArgs {
+    /// Magic Hour's API key: with it, renders are polled for what no webhook tells, and for fresh URLs
+    #[arg(long, env = API_KEY, value_name = "KEY", hide_env_values = true)]
+    magic_hour_api_key: Option<SecretString>,
+    /// A file that holds `MAGIC_HOUR_API_KEY`
+    #[arg(long, env = "MAGIC_HOUR_API_KEY_FILE", value_name = "PATH")]
+    magic_hour_api_key_file: Option<OsString>,
+    /// Magic Hour's API; may have a path
+    #[arg(long, env = API_URL.name, value_name = "URL", default_value = API_URL.default)]
+    magic_hour_api_url: String,
+    /// How long an unfinished render is silent before it is polled
+    #[arg(long, env = AFTER.name, value_name = "TIME", default_value = AFTER.default)]
+    reconcile_after: String,
+    /// The longest interval between two polls of an unfinished render
+    #[arg(long, env = MAX_INTERVAL.name, value_name = "TIME", default_value = MAX_INTERVAL.default)]
+    reconcile_max_interval: String,
+    /// Polls per second at most, of all renders and replicas together
+    #[arg(long, env = RATE.name, value_name = "NUMBER", default_value = RATE.default)]
+    reconcile_rate: String,
+    /// Deletes a project at Magic Hour once all its files are stored and verified; needs the API key, cannot be undone
+    #[arg(long, env = DELETE_AFTER_STORE.name, value_name = "BOOL", default_value = DELETE_AFTER_STORE.default, num_args = 0..=1, default_missing_value = "true")]
+    delete_after_store: String,
+}
+
+/// The settings of Magic Hour's API.
+#[derive(Debug, Clone)]
+pub struct Upstream {
+    /// The API, if there is a key.
+    pub magic_hour: Option<MagicHour>,
+    /// When a render is polled.
+    pub schedule: Schedule,
+    /// The shortest interval between two polls, of all renders and replicas together.
+    pub poll_interval: Duration,
+    /// Whether a project is deleted once its files are stored.
+    pub delete_after_store: bool,
+}
+
+impl UpstreamArgs {
+    pub(super) fn read(&self, errors: &mut ConfigErrors) -> Upstream {
+        let magic_hour = self.magic_hour(errors);
+        let delete_after_store = DELETE_AFTER_STORE.flag(&self.delete_after_store, errors);
+        if delete_after_store && magic_hour.is_none() {
+            errors.add(DELETE_AFTER_STORE.name, format!("needs {API_KEY}"));
+        }
+        Upstream {
+            magic_hour,
+            schedule: self.schedule(errors),
+            poll_interval: self.poll_interval(errors),
+            delete_after_store,
+        }
+    }
+
+    fn magic_hour(&self, errors: &mut ConfigErrors) -> Option<MagicHour> {
+        let (url, key) = (self.api_url(errors), self.api_key(errors)?);
+        let magic_hour = MagicHour::new(url?, key);
+        magic_hour.map_err(|_| errors.add(API_URL.name, "cannot create an HTTPS client on this machine")).ok()
+    }
+
+    pub(super) fn api_url(&self, errors: &mut ConfigErrors) -> Option<Url> {
+        let expected = format!("a URL such as {}", API_URL.default);
+        let url: Url = API_URL.parse(&self.magic_hour_api_url, &expected, errors)?;
+        let bare = url.username().is_empty() && url.password().is_none() && url.query().is_none();
+        let usable = matches!(url.scheme(), "http" | "https") && bare;
+        if !usable {
+            errors.add(API_URL.name, "must be an http or https URL without a user, a password and a query");
+        }
+        usable.then_some(url)
+    }
+
+    /// The key, if one is set.
+    pub(super) fn api_key(&self, errors: &mut ConfigErrors) -> Option<SecretString> {
+        let file = self.magic_hour_api_key_file.as_deref();
+        SecretSource::new(API_KEY, self.magic_hour_api_key.as_ref(), file).optional(errors)
+    }
+
+    fn schedule(&self, errors: &mut ConfigErrors) -> Schedule {
+        let schedule = Schedule {
+            after: AFTER.duration(&self.reconcile_after, errors).unwrap_or(SHORTEST_SILENCE),
+            longest: MAX_INTERVAL.duration(&self.reconcile_max_interval, errors).unwrap_or(LONGEST_SILENCE),
+        };
+        if !(SHORTEST_SILENCE..=LONGEST_SILENCE).contains(&schedule.after) {
+            errors.add(AFTER.name, "must be from 1s to 24h");
+        }
+        if schedule.longest < schedule.after || schedule.longest > LONGEST_SILENCE {
+            errors.add(MAX_INTERVAL.name, format!("must be at least {} and at most 24h", AFTER.name));
+        }
+        schedule
+    }
+
+    fn poll_interval(&self, errors: &mut ConfigErrors) -> Duration {
+        const EXPECTED: &str = "a number of polls per second from 0.01 to 1000, such as 5";
+        let rate: Option<f64> = RATE.parse(&self.reconcile_rate, EXPECTED, errors);
+        if rate.is_some_and(|rate| !(0.01..=1000.0).contains(&rate)) {
+            errors.add(RATE.name, format!("must be {EXPECTED}"));
+            return Duration::default();
+        }
+        Duration::from_secs(1).div_f64(rate.unwrap_or(1.0))
+    }
+}
