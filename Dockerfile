@@ -20,6 +20,7 @@ ENV SQLX_OFFLINE=true
 COPY Cargo.toml Cargo.lock build.rs ./
 COPY .sqlx .sqlx
 COPY migrations migrations
+COPY crates crates
 COPY src src
 
 # Dependencies are kept in cache mounts: unlike a layer of their own they outlive a change of Cargo.lock, and no made-up

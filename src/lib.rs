@@ -22,12 +22,9 @@ pub mod api;
 pub mod app;
 pub mod archive;
 pub mod cli;
-#[cfg(unix)]
-pub mod cluster;
 pub mod config;
 pub mod domain;
 pub mod http;
 pub mod intake;
 pub mod runtime;
-pub mod standin;
 pub mod upstream;

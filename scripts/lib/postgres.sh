@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Postgres' server programs, for scripts that run a private server. Source this, then call `ensure_postgres`.
 #
-# It returns 0 when initdb and postgres can be found where renderhook looks for them (src/cluster/binaries.rs: keep the two in
+# It returns 0 when initdb and postgres can be found where renderhook looks for them (crates/private-postgres/src/binaries.rs: keep the two in
 # step), and installs them from the system's packages where they are missing and that needs no password. Otherwise it returns 1,
 # after one line on stderr that says what is missing and how to get it. No server is started and none is set up.
 

@@ -1,8 +1,6 @@
 //! The commands of the one binary.
 
 mod check;
-#[cfg(unix)]
-mod demo;
 mod health;
 mod migrate;
 mod openapi;
@@ -12,7 +10,6 @@ mod retry;
 mod rows;
 mod send;
 mod serve;
-mod signals;
 
 use std::process::ExitCode;
 
@@ -32,9 +29,6 @@ pub struct Cli {
 enum Command {
     /// Runs everything: the receiver, the downloader and the answers; applies migrations first
     Serve(Box<serve::Args>),
-    /// Shows the whole story on this machine with nothing set up, and stays up for a look
-    #[cfg(unix)]
-    Demo(demo::Args),
     /// Applies the migrations and exits
     Migrate(migrate::Args),
     /// Checks every setting of `serve` and every dependency, and exits with 0 if all is well
@@ -85,8 +79,6 @@ impl Cli {
     pub async fn run(self) -> ExitCode {
         let done = match self.command {
             Command::Serve(args) => serve::run(*args).await,
-            #[cfg(unix)]
-            Command::Demo(args) => demo::run(args).await,
             Command::Migrate(args) => migrate::run(&args).await,
             Command::Check(args) => check::run(*args).await,
             Command::Retry(args) => retry::run(args).await,

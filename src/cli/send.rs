@@ -1,8 +1,11 @@
-//! `renderhook send`: an event, signed and posted as Magic Hour does it.
+//! `renderhook send`: signs an event and posts it as Magic Hour does.
+
+use std::time::Duration;
 
 use anyhow::{Context, bail};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use secrecy::SecretString;
+use serde_json::{Value, json};
 use url::Url;
 use uuid::Uuid;
 
@@ -10,9 +13,14 @@ use super::output::Output;
 use crate::config::{ConfigErrors, WebhookSecretArgs};
 use crate::domain::EventType;
 use crate::domain::Kind;
+use crate::intake::signature::sign;
+use crate::intake::{SIGNATURE_HEADER, TIMESTAMP_HEADER};
 use crate::runtime::Clock;
-use crate::standin::project::Project;
-use crate::standin::sender::Delivery;
+
+/// Magic Hour waits this long for an answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Magic Hour's URLs expire after about a day.
+const URL_LIFETIME: TimeDelta = TimeDelta::hours(24);
 
 /// Flags of `send`.
 #[derive(Debug, clap::Args)]
@@ -59,36 +67,110 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let secrets = args.secret.read(&mut errors);
     let secrets = errors.or(secrets)?;
     let secret = secrets.as_slice().first().context("MAGIC_HOUR_WEBHOOK_SECRET holds no secret")?;
-    let delivery = args.delivery(secret, Clock::system().now());
+    let event = args.signed_event(secret, Clock::system().now());
     if args.dry_run {
-        Output::default().line(delivery.as_curl(&args.to))?;
+        Output::default().line(event.as_curl(&args.to))?;
         return Ok(());
     }
-    let answer = delivery.post(&reqwest::Client::new(), &args.to).await;
-    let answer = answer.with_context(|| format!("cannot post to {}", args.to))?;
-    Output::default().line(format_args!("{} {}", answer.status.as_u16(), answer.body))?;
-    if !answer.status.is_success() {
+    let response = event.post(&args.to).await;
+    let response = response.with_context(|| format!("cannot post to {}", args.to))?;
+    let status = response.status();
+    Output::default().line(format_args!("{} {}", status.as_u16(), response.text().await?))?;
+    if !status.is_success() {
         bail!("the event was refused");
     }
     Ok(())
 }
 
 impl Args {
-    fn delivery(&self, secret: &SecretString, now: DateTime<Utc>) -> Delivery {
-        let event_type = EventType::told(self.event.clone());
-        let status = event_type.action().map(|action| action.status().as_str().to_owned());
-        let mut project = Project::new(
-            event_type.kind().unwrap_or(Kind::Video),
-            self.id.clone().unwrap_or_else(|| format!("demo-{}", Uuid::new_v4().simple())),
-            now,
-        );
-        project.status = self.status.clone().or(status);
-        project.name.clone_from(&self.name);
-        project.credits_charged = self.credits;
-        project.error_code.clone_from(&self.error_code);
-        project.expires_at = self.expires_at.unwrap_or(project.expires_at);
-        project.downloads.clone_from(&self.downloads);
+    fn signed_event(&self, secret: &SecretString, now: DateTime<Utc>) -> SignedEvent {
+        let body = json!({"type": self.event, "payload": self.payload(now)}).to_string();
         let timestamp = self.timestamp.clone().unwrap_or_else(|| now.timestamp().to_string());
-        Delivery::sign(secret, timestamp, project.event(&self.event))
+        let signature = sign(secret, &timestamp, body.as_bytes());
+        SignedEvent { timestamp, signature, body }
+    }
+
+    /// The project, with the fields that Magic Hour documents for its kind.
+    fn payload(&self, now: DateTime<Utc>) -> Value {
+        let event_type = EventType::told(self.event.clone());
+        let kind = event_type.kind().unwrap_or(Kind::Video);
+        let time = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Millis, true);
+        let expires_at = time(self.expires_at.unwrap_or(now + URL_LIFETIME));
+        let downloads: Vec<_> =
+            self.downloads.iter().map(|url| json!({"url": url, "expires_at": expires_at})).collect();
+        let mut payload = json!({
+            "id": self.id.clone().unwrap_or_else(|| format!("demo-{}", Uuid::new_v4().simple())),
+            "name": self.name,
+            "status": self.status.as_deref().or_else(|| event_type.action().map(|action| action.status().as_str())),
+            "created_at": time(now),
+            "enabled": true,
+            "credits_charged": self.credits,
+            "error": self.error_code.as_ref().map(|code| json!({"code": code, "message": format!("It failed: {code}")})),
+            "downloads": downloads,
+        });
+        let fields = match kind {
+            Kind::Video => json!({
+                "type": "FACE_SWAP", "width": 512, "height": 960, "fps": 30, "start_seconds": 0, "end_seconds": 15,
+            }),
+            Kind::Image => json!({"type": "AI_IMAGE", "image_count": self.downloads.len().max(1)}),
+            Kind::Audio => json!({"type": "VOICE_GENERATOR"}),
+        };
+        for (name, value) in fields.as_object().into_iter().flatten() {
+            payload[name] = value.clone();
+        }
+        payload
+    }
+}
+
+/// An event, ready to be posted.
+struct SignedEvent {
+    timestamp: String,
+    signature: String,
+    body: String,
+}
+
+impl SignedEvent {
+    async fn post(&self, to: &Url) -> reqwest::Result<reqwest::Response> {
+        reqwest::Client::new()
+            .post(to.clone())
+            .timeout(ANSWER_TIMEOUT)
+            .header("content-type", "application/json")
+            .header(TIMESTAMP_HEADER, &self.timestamp)
+            .header(SIGNATURE_HEADER, &self.signature)
+            .body(self.body.clone())
+            .send()
+            .await
+    }
+
+    /// The shell command that posts it.
+    fn as_curl(&self, to: &Url) -> String {
+        let lines = [
+            format!("curl -sS -X POST {}", shell_quoted(to.as_str())),
+            "-H 'content-type: application/json'".to_owned(),
+            format!("-H {}", shell_quoted(&format!("{TIMESTAMP_HEADER}: {}", self.timestamp))),
+            format!("-H {}", shell_quoted(&format!("{SIGNATURE_HEADER}: {}", self.signature))),
+            format!("--data-binary {}", shell_quoted(&self.body)),
+        ];
+        lines.join(" \\\n  ")
+    }
+}
+
+/// `text` as a single word of a POSIX shell.
+fn shell_quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_curl_command_sends_exactly_the_signed_bytes() {
+        let (timestamp, body) = ("1729314984".to_owned(), r#"{"it's":"here"}"#.to_owned());
+        let signature = sign(&SecretString::from("whsec_test"), &timestamp, body.as_bytes());
+        let event = SignedEvent { timestamp, signature: signature.clone(), body };
+        let curl = event.as_curl(&Url::parse("http://127.0.0.1:8080/webhook").unwrap());
+        assert!(curl.contains(r#"--data-binary '{"it'\''s":"here"}'"#), "{curl}");
+        assert!(curl.contains(&format!("magic-hour-event-signature: {signature}")), "{curl}");
     }
 }

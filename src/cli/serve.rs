@@ -5,13 +5,12 @@ use std::io::IsTerminal;
 use anyhow::Context;
 use tokio::net::TcpListener;
 
-use super::signals;
 use crate::app;
 use crate::config::{self, ServeArgs};
 use crate::runtime::Clock;
 use crate::runtime::Database;
 use crate::runtime::Shutdown;
-use crate::runtime::telemetry;
+use crate::runtime::{stop_signal, telemetry};
 
 /// Flags of `serve`: the settings.
 #[derive(Debug, clap::Args)]
@@ -28,7 +27,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let stop = shutdown.clone();
     // From here on a signal is an orderly end, also while the database is still waited for.
     tokio::spawn(async move {
-        if signals::asked_to_stop().await.is_ok() {
+        if stop_signal().await.is_ok() {
             stop.stop();
         }
     });

@@ -4,6 +4,7 @@ pub mod clock;
 pub mod database;
 mod log;
 mod shutdown;
+mod signals;
 pub mod telemetry;
 mod wakeups;
 
@@ -11,5 +12,6 @@ pub use self::clock::Clock;
 pub use self::database::{BACKGROUND, Database, DatabaseError, Inspection, MIGRATIONS, REQUEST};
 pub use self::log::LogEvent;
 pub use self::shutdown::Shutdown;
+pub use self::signals::stop_signal;
 pub use self::telemetry::LogFormat;
 pub use self::wakeups::Wakeups;

@@ -8,6 +8,5 @@ mod docs;
 mod intake;
 mod journey;
 mod runtime;
-mod standin;
 mod support;
 mod upstream;

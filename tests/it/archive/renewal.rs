@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use renderhook::runtime::Clock;
-use renderhook::standin::StandIn;
-use renderhook::standin::project::Project;
+use renderhook_dev::standin::StandIn;
+use renderhook_dev::standin::project::Project;
 use reqwest::Method;
 use sqlx::PgPool;
 use tokio::time::Instant;

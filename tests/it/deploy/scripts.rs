@@ -48,7 +48,8 @@ fn an_unguarded_array_is_recognized() {
 
 #[test]
 fn no_script_needs_a_bash_newer_than_3_2() {
-    let newer = ["mapfile", "readarray", "declare -A", "local -A", "coproc", "wait -n", "&>>", "|&", ",,}", "^^}", "@Q}"];
+    let newer =
+        ["mapfile", "readarray", "declare -A", "local -A", "coproc", "wait -n", "&>>", "|&", ",,}", "^^}", "@Q}"];
     for (path, text) in scripts() {
         for (number, line) in code(&text) {
             let found = newer.iter().find(|construct| line.contains(**construct));

@@ -3,8 +3,8 @@
 use chrono::{DateTime, Utc};
 use renderhook::domain::{Kind, Status};
 use renderhook::runtime::Clock;
-use renderhook::standin::project::Project;
-use renderhook::standin::sender::{Answer, Delivery};
+use renderhook_dev::standin::project::Project;
+use renderhook_dev::standin::sender::{Answer, Delivery};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use sqlx::PgPool;

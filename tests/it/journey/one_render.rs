@@ -1,6 +1,6 @@
 //! One render's whole way, through the front door.
 
-use renderhook::standin::media;
+use renderhook_dev::standin::media;
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
 

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use renderhook::domain::Kind;
-use renderhook::standin::life::{Life, Stage as Stages};
-use renderhook::standin::plan::Plan;
-use renderhook::standin::sender::Delivery;
+use renderhook_dev::standin::life::{Life, Stage as Stages};
+use renderhook_dev::standin::plan::Plan;
+use renderhook_dev::standin::sender::Delivery;
 use sqlx::PgPool;
 use tempfile::TempDir;
 use tokio::time::{Instant, timeout};

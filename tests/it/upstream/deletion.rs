@@ -1,7 +1,7 @@
 //! `DELETE_AFTER_STORE`: only what is proven to be stored is deleted, once.
 
 use chrono::{DateTime, Utc};
-use renderhook::standin::StandIn;
+use renderhook_dev::standin::StandIn;
 use reqwest::Method;
 use sqlx::PgPool;
 

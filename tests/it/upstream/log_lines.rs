@@ -3,11 +3,11 @@
 use chrono::TimeDelta;
 use renderhook::domain::Kind;
 use renderhook::runtime::Clock;
-use renderhook::standin::StandIn;
-use renderhook::standin::faults::Fault;
-use renderhook::standin::life::{Life, Stage};
-use renderhook::standin::plan::Plan;
-use renderhook::standin::sender::Delivery;
+use renderhook_dev::standin::StandIn;
+use renderhook_dev::standin::faults::Fault;
+use renderhook_dev::standin::life::{Life, Stage};
+use renderhook_dev::standin::plan::Plan;
+use renderhook_dev::standin::sender::Delivery;
 use serde_json::Value;
 use sqlx::PgPool;
 use tempfile::TempDir;

@@ -5,11 +5,11 @@ use std::collections::HashSet;
 use chrono::{DateTime, TimeDelta, Utc};
 use renderhook::domain::Kind;
 use renderhook::runtime::Clock;
-use renderhook::standin::StandIn;
-use renderhook::standin::faults::Fault;
-use renderhook::standin::life::{Life, Stage};
-use renderhook::standin::plan::{Output, Plan};
-use renderhook::standin::project::Project;
+use renderhook_dev::standin::StandIn;
+use renderhook_dev::standin::faults::Fault;
+use renderhook_dev::standin::life::{Life, Stage};
+use renderhook_dev::standin::plan::{Output, Plan};
+use renderhook_dev::standin::project::Project;
 use reqwest::Method;
 use serde_json::Value;
 use sqlx::PgPool;
@@ -116,7 +116,7 @@ async fn what_is_unfinished_at_a_start_is_asked_for_at_once_and_what_is_finished
     let magic_hour = standin().await;
     // A version without a key was told this a moment ago.
     let before = App::start(&pool).await;
-    let bytes = renderhook::standin::media::image(1);
+    let bytes = renderhook_dev::standin::media::image(1);
     let mut stored = video("stored", "complete");
     stored.downloads = vec![before.files.put("stored/a.png", bytes, "image/png").unwrap()];
     before.send("video.completed", &stored).await;

@@ -15,7 +15,7 @@ use super::account::{Account, Outcome, Sent};
 use super::projects::Announcement;
 use super::sender::Delivery;
 use super::way::Way;
-use crate::runtime::Clock;
+use renderhook::runtime::Clock;
 
 /// For how many units an event is sent again: a day of seconds.
 const DAY: u32 = 24 * 60 * 60;

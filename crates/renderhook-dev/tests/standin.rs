@@ -12,21 +12,32 @@ use chrono::{DateTime, TimeDelta, Utc};
 use renderhook::domain::Kind;
 use renderhook::intake::signature::sign;
 use renderhook::runtime::Clock;
-use renderhook::standin::account::{Outcome, Sent};
-use renderhook::standin::faults::Fault;
-use renderhook::standin::life::{Life, Stage};
-use renderhook::standin::plan::{Output, Plan};
-use renderhook::standin::way::Way;
-use renderhook::standin::webhooks::{Retries, Signing};
-use renderhook::standin::{Settings, StandIn};
+use renderhook_dev::standin::account::{Outcome, Sent};
+use renderhook_dev::standin::faults::Fault;
+use renderhook_dev::standin::life::{Life, Stage};
+use renderhook_dev::standin::plan::{Output, Plan};
+use renderhook_dev::standin::way::Way;
+use renderhook_dev::standin::webhooks::{Retries, Signing};
+use renderhook_dev::standin::{Settings, StandIn};
 use reqwest::{Client, Method};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use url::Url;
 
-use crate::support::app::SECRET;
-use crate::support::until;
+const SECRET: &str = "whsec_test_secret";
+
+/// Asks until there is an answer.
+async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "gave up waiting: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
 
 /// A clock that stands until a test moves it.
 #[derive(Clone)]

@@ -4,7 +4,7 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::domain::Kind;
+use renderhook::domain::Kind;
 
 /// A project.
 #[derive(Debug, Clone)]

@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 use super::life::{Life, Stage};
 use super::media;
 use super::project::Project;
-use crate::domain::EventType;
-use crate::domain::Kind;
+use renderhook::domain::EventType;
+use renderhook::domain::Kind;
 
 /// A file that a render gives.
 #[derive(Debug, Clone)]

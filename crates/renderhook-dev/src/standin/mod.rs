@@ -50,7 +50,7 @@ use self::plan::Plan;
 use self::project::Project;
 use self::projects::Projects;
 use self::webhooks::{Retries, Webhooks};
-use crate::runtime::Clock;
+use renderhook::runtime::Clock;
 
 /// The path of the API: a base URL may carry one, so this one does.
 const BASE: &str = "/api";

@@ -12,16 +12,15 @@ use uuid::Uuid;
 
 use super::say;
 use super::stage::Stage;
-use crate::api::queries;
-use crate::domain::{Action, EventType};
-use crate::domain::{Kind, Status};
-use crate::runtime::Clock;
 use crate::standin::account::{Outcome, Sent};
 use crate::standin::life::{self, Life};
 use crate::standin::media;
 use crate::standin::plan::{Output, Plan};
 use crate::standin::project::Project;
 use crate::standin::sender::{Answer, Delivery};
+use renderhook::domain::{Action, EventType};
+use renderhook::domain::{Kind, Status};
+use renderhook::runtime::Clock;
 
 /// How long anything in the story may take.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -129,10 +128,11 @@ async fn webhook(stage: &Stage, id: &str, action: Action, what: &str) -> anyhow:
 }
 
 async fn earlier_renders(stage: &Stage) -> anyhow::Result<()> {
-    let earlier = queries::newest(stage.database.pool(), 3).await?;
-    for render in &earlier {
-        let status = render.status.as_deref().unwrap_or("unknown");
-        say("database", format!("an earlier start's render is still there: {} ({status})", render.id));
+    let url = stage.at("/renders?limit=3")?;
+    let page: Value = stage.client.get(url).bearer_auth(&stage.token).send().await?.error_for_status()?.json().await?;
+    for render in page["renders"].as_array().context("a list without renders")? {
+        let (id, status) = (render["id"].as_str().unwrap_or("?"), render["status"].as_str().unwrap_or("unknown"));
+        say("database", format!("an earlier start's render is still there: {id} ({status})"));
     }
     Ok(())
 }
@@ -189,20 +189,18 @@ async fn check_files(stage: &Stage, render: &Value, served: &[Output]) -> anyhow
     Ok(())
 }
 
-/// What to do while the demo stays up.
+/// What to try while the demo stays up.
 pub(super) fn how_to_go_on(stage: &Stage) -> anyhow::Result<()> {
     let (base, token) = (stage.base.as_str().trim_end_matches('/'), &stage.token);
-    let mut project = Project::new(Kind::Image, "my-image", Clock::system().now());
-    project.status = Some("complete".to_owned());
-    project.downloads = vec![stage.magic_hour.files.put("my-image/picture.png", media::image(7), "image/png")?];
-    let timestamp = Clock::system().now().timestamp().to_string();
-    let event = Delivery::sign(&stage.secret, timestamp, project.event("image.completed"));
+    let picture = stage.magic_hour.files.put("my-image/picture.png", media::image(7), "image/png")?;
+    let secret = stage.secret.expose_secret();
     println!(
         "
 It stays up until Ctrl-C. In another terminal:
 
-  # an event of your own, signed for the next five minutes
-{event}
+  # an event of your own
+  export MAGIC_HOUR_WEBHOOK_SECRET={secret}
+  cargo run --quiet -- send image.completed --to {base}/webhook --id my-image --download '{picture}'
 
   # what became of it
   curl -sS -H 'authorization: Bearer {token}' '{base}/renders/my-image?wait=30s'
@@ -214,14 +212,8 @@ It stays up until Ctrl-C. In another terminal:
   curl -sS {base}/readyz
 
   # any other event, at any time
-  MAGIC_HOUR_WEBHOOK_SECRET={secret} cargo run --quiet -- send video.errored --to {base}/webhook --id my-video
-",
-        secret = stage.secret.expose_secret(),
-        event = indented(&event.as_curl(&stage.at("/webhook")?)),
+  cargo run --quiet -- send video.errored --to {base}/webhook --id my-video
+"
     );
     Ok(())
-}
-
-fn indented(text: &str) -> String {
-    text.lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
 }

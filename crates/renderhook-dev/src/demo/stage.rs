@@ -12,14 +12,11 @@ use url::Url;
 use uuid::Uuid;
 
 use super::say;
-use crate::app;
-use crate::cluster::{Cluster, Durability};
-use crate::config::ServeArgs;
-use crate::runtime::Clock;
-use crate::runtime::LogFormat;
-use crate::runtime::Shutdown;
-use crate::runtime::{Database, MIGRATIONS};
 use crate::standin::{Settings, StandIn};
+use private_postgres::{Cluster, Durability};
+use renderhook::app;
+use renderhook::config::ServeArgs;
+use renderhook::runtime::{Clock, Database, LogFormat, MIGRATIONS, Shutdown};
 
 const DATABASE: &str = "renderhook";
 

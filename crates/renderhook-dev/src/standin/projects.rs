@@ -13,8 +13,8 @@ use super::files::Files;
 use super::life::Stage;
 use super::plan::Plan;
 use super::project::Project;
-use crate::domain::EventType;
-use crate::domain::Kind;
+use renderhook::domain::EventType;
+use renderhook::domain::Kind;
 
 #[derive(Debug, Clone)]
 enum Told {

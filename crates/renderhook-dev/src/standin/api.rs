@@ -18,8 +18,8 @@ use super::account::{Account, Call};
 use super::connection::HangsUp;
 use super::faults::{Fault, Faults};
 use super::projects::{Deletion, Projects};
-use crate::domain::Kind;
-use crate::runtime::Clock;
+use renderhook::domain::Kind;
+use renderhook::runtime::Clock;
 
 /// What the calls need.
 #[derive(Debug, Clone)]

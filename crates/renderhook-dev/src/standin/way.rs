@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use crate::domain::EventType;
+use renderhook::domain::EventType;
 
 type Rule = dyn Fn(&EventType, &str) -> Vec<Duration> + Send + Sync;
 
@@ -59,8 +59,8 @@ impl fmt::Debug for Way {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::Action;
-    use crate::domain::Kind;
+    use renderhook::domain::Action;
+    use renderhook::domain::Kind;
 
     #[test]
     fn a_rough_way_loses_a_third_doubles_a_third_and_is_the_same_for_the_same_seed() {

@@ -1,8 +1,8 @@
-//! SIGTERM and Ctrl-C.
+//! The signals that ask the process to stop.
 
-/// Returns at the first SIGTERM or SIGINT.
+/// Returns at the first SIGTERM or Ctrl-C.
 #[cfg(unix)]
-pub(super) async fn asked_to_stop() -> std::io::Result<()> {
+pub async fn stop_signal() -> std::io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::select! {
@@ -14,6 +14,6 @@ pub(super) async fn asked_to_stop() -> std::io::Result<()> {
 
 /// Returns at the first Ctrl-C.
 #[cfg(not(unix))]
-pub(super) async fn asked_to_stop() -> std::io::Result<()> {
+pub async fn stop_signal() -> std::io::Result<()> {
     tokio::signal::ctrl_c().await
 }

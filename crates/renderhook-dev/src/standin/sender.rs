@@ -7,9 +7,9 @@ use reqwest::{Client, StatusCode};
 use secrecy::SecretString;
 use url::Url;
 
-use crate::intake::signature::sign;
+use renderhook::intake::signature::sign;
 
-use crate::intake::{SIGNATURE_HEADER, TIMESTAMP_HEADER};
+use renderhook::intake::{SIGNATURE_HEADER, TIMESTAMP_HEADER};
 
 /// How long Magic Hour waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -55,37 +55,5 @@ impl Delivery {
             .send()
             .await?;
         Ok(Answer { status: answer.status(), body: answer.text().await? })
-    }
-
-    /// The command that posts it, for a shell.
-    #[must_use]
-    pub fn as_curl(&self, to: &Url) -> String {
-        let lines = [
-            format!("curl -sS -X POST {}", quoted(to.as_str())),
-            "-H 'content-type: application/json'".to_owned(),
-            format!("-H {}", quoted(&format!("{TIMESTAMP_HEADER}: {}", self.timestamp))),
-            format!("-H {}", quoted(&format!("{SIGNATURE_HEADER}: {}", self.signature))),
-            format!("--data-binary {}", quoted(&String::from_utf8_lossy(&self.body))),
-        ];
-        lines.join(" \\\n  ")
-    }
-}
-
-/// `text` as one word of a POSIX shell.
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', r"'\''"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_curl_command_carries_the_very_bytes_that_were_signed() {
-        let secret = SecretString::from("whsec_test");
-        let delivery = Delivery::sign(&secret, "1729314984", r#"{"it's":"here"}"#);
-        let curl = delivery.as_curl(&Url::parse("http://127.0.0.1:8080/webhook").unwrap());
-        assert!(curl.contains(r#"--data-binary '{"it'\''s":"here"}'"#), "{curl}");
-        assert!(curl.contains(&format!("magic-hour-event-signature: {}", delivery.signature)), "{curl}");
     }
 }

@@ -12,12 +12,11 @@ use std::path::PathBuf;
 use anyhow::{Context, anyhow};
 
 use self::stage::Stage;
-use super::signals;
-use crate::runtime::telemetry;
+use renderhook::runtime::{stop_signal, telemetry};
 
 /// Flags of `demo`.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(crate) struct Args {
     /// Exits once the story is told: 0 if all went as it should
     #[arg(long)]
     once: bool,
@@ -34,13 +33,13 @@ fn say(who: &str, what: impl AsRef<str>) {
     println!("{who:>11}  {}", what.as_ref());
 }
 
-pub(super) async fn run(args: Args) -> anyhow::Result<()> {
+pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     std::fs::create_dir_all(&args.folder).with_context(|| format!("cannot make {}", args.folder.display()))?;
     let folder = args.folder.canonicalize()?;
     let log = std::fs::File::options().create(true).append(true).open(folder.join("service.log"))?;
-    telemetry::start(crate::runtime::LogFormat::Json, std::sync::Arc::new(log));
+    telemetry::start(renderhook::runtime::LogFormat::Json, std::sync::Arc::new(log));
     // Set before anything runs that has to be stopped again.
-    let mut asked_to_stop = std::pin::pin!(signals::asked_to_stop());
+    let mut asked_to_stop = std::pin::pin!(stop_signal());
     // The cluster lives as long as this thread: it is started here, on the main one.
     let cluster = tokio::select! {
         cluster = stage::cluster(&folder) => cluster?,
@@ -55,7 +54,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
 async fn play(
     args: &Args,
     folder: &std::path::Path,
-    cluster: &crate::cluster::Cluster,
+    cluster: &private_postgres::Cluster,
     asked_to_stop: &mut (impl Future<Output = std::io::Result<()>> + Unpin),
 ) -> anyhow::Result<()> {
     let stage = Stage::set(folder, cluster, args.port).await?;

@@ -5,8 +5,8 @@
 
 use chrono::TimeDelta;
 
-use crate::domain::Action;
-use crate::domain::Status;
+use renderhook::domain::Action;
+use renderhook::domain::Status;
 
 /// One stage of a render's life.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -19,8 +19,8 @@ use tokio::net::TcpListener;
 use url::Url;
 use uuid::Uuid;
 
-use crate::intake::signature::sign;
-use crate::runtime::Clock;
+use renderhook::intake::signature::sign;
+use renderhook::runtime::Clock;
 
 /// How long a URL lives that [`Files::put`] gives.
 const LIFE: TimeDelta = TimeDelta::hours(24);

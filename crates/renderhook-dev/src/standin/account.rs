@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 
 use super::sender::{Answer, Delivery};
-use crate::domain::EventType;
+use renderhook::domain::EventType;
 
 /// A call of the API.
 #[derive(Debug, Clone)]

@@ -1,0 +1,11 @@
+//! The binary for development: see `renderhook-dev --help`.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use renderhook_dev::cli::Cli;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    Cli::parse().run().await
+}

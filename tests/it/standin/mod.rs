@@ -1,3 +1,0 @@
-//! The stand-in Magic Hour.
-
-mod behavior;
