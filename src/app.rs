@@ -60,10 +60,10 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
     if matches!(config.access, Access::Anyone) {
-        warn!(event = %LogEvent::ServiceStarted, "API_TOKENS is none: anyone who reaches this address may read every render");
+        warn!(event = %LogEvent::AuthDisabled, "API_TOKENS is none: anyone who reaches this address may read every render");
     }
     for warning in &config.warnings {
-        warn!(event = %LogEvent::ServiceStarted, setting = warning.name, "{}: {}", warning.name, warning.problem);
+        warn!(event = %LogEvent::ConfigWarning, setting = warning.name, "{}: {}", warning.name, warning.problem);
     }
     let wakeups = Arc::new(Wakeups::default());
     let downloader = Arc::new(Downloader {

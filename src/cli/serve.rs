@@ -6,9 +6,10 @@ use anyhow::Context;
 use tokio::net::TcpListener;
 
 use crate::app;
-use crate::config::{self, ServeArgs};
+use crate::config::{self, Config, ServeArgs};
 use crate::runtime::Clock;
 use crate::runtime::Database;
+use crate::runtime::LogQueue;
 use crate::runtime::Shutdown;
 use crate::runtime::{stop_signal, telemetry};
 
@@ -21,11 +22,19 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let config = args.settings.read(config::environment(), std::io::stdout().is_terminal())?;
-    telemetry::start(config.log_format, std::io::stdout);
+    let log = telemetry::start_on_stdout(config.log_format);
+    let done = serve(config, &log).await;
+    log.flush();
+    done
+}
+
+async fn serve(config: Config, log: &LogQueue) -> anyhow::Result<()> {
     let database = Database::new(&config.database_url).context("DATABASE_URL is no URL of a Postgres database")?;
     let shutdown = Shutdown::default();
+    let (stop, log) = (shutdown.clone(), log.clone());
+    tokio::spawn(async move { log.report_dropped(&stop).await });
     let stop = shutdown.clone();
-    // From here on a signal is an orderly end, also while the database is still waited for.
+    // From here on a signal ends the process in order, also while the database is still waited for.
     tokio::spawn(async move {
         if stop_signal().await.is_ok() {
             stop.stop();

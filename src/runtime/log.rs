@@ -1,14 +1,14 @@
-//! The words of the log: what an operator may search for and alert on.
+//! The events of the log: what an operator may search for and alert on.
 //!
-//! Every line that this program writes about its own work carries one of these in the field `event`. The list is part
-//! of what is promised to users: it is printed in the README, and a test holds the two together. `warn` is what a
-//! stranger or a neighbour did wrong; `error` is what a person must see to.
+//! Every line that this program writes at `info` and above carries one of these in the field `event`. The list is a
+//! promise to operators: `docs/logs.md` has a row for each event, and a test compares the two. One event has one
+//! meaning. `warn` is for what a stranger or a dependency did wrong; `error` is for what a person must act on.
 
 use std::fmt;
 
 macro_rules! log_events {
-    ($($(#[doc = $doc:literal])+ $name:ident = $word:literal,)+) => {
-        /// What a line of the log is about: the value of its field `event`.
+    ($($(#[doc = $doc:literal])+ $name:ident = $event:literal,)+) => {
+        /// The subject of a line of the log: the value of its field `event`.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum LogEvent {
             $($(#[doc = $doc])+ $name,)+
@@ -18,19 +18,11 @@ macro_rules! log_events {
             /// Every event, in the order of a webhook's journey.
             pub const ALL: &[Self] = &[$(Self::$name,)+];
 
-            /// The word as it stands in the log.
+            /// The event as it stands in the log.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self {
-                    $(Self::$name => $word,)+
-                }
-            }
-
-            /// What the line tells, for the README.
-            #[must_use]
-            pub const fn meaning(self) -> &'static str {
-                match self {
-                    $(Self::$name => concat!($($doc),+).trim_ascii(),)+
+                    $(Self::$name => $event,)+
                 }
             }
         }
@@ -44,6 +36,14 @@ log_events! {
     ServiceStopping = "service.stopping",
     /// It has stopped.
     ServiceStopped = "service.stopped",
+    /// A part of the program panicked: a defect.
+    ServicePanicked = "service.panicked",
+    /// `API_TOKENS` is `none`: whoever reaches the address may read and act.
+    AuthDisabled = "auth.disabled",
+    /// At start: a setting is valid, but hardly what was meant.
+    ConfigWarning = "config.warning",
+    /// Lines of the log were dropped, because its reader stalled.
+    LogDropped = "log.dropped",
     /// A request was answered.
     HttpResponded = "http.responded",
     /// A delivery was recorded.
@@ -86,10 +86,22 @@ log_events! {
     StoreReady = "store.ready",
     /// The store refused or failed.
     StoreFailed = "store.failed",
-    /// The database does not answer.
+    /// At start: the database, or the lock of the migrations, is waited for.
+    DatabaseWaiting = "database.waiting",
+    /// Migrations were applied.
+    DatabaseMigrated = "database.migrated",
+    /// The database cannot be reached.
     DatabaseLost = "database.lost",
-    /// The database answers again.
+    /// The database can be reached again.
     DatabaseRestored = "database.restored",
+    /// Connections that were silent were given up, and new ones work.
+    DatabaseReconnected = "database.reconnected",
+    /// A statement did not finish within its deadline, though the database can be reached.
+    DatabaseSlow = "database.slow",
+    /// The database refused a statement that this program should not have sent: a defect, or a missing right.
+    DatabaseRefused = "database.refused",
+    /// `DATABASE_URL` is a pooler that does not keep sessions, and `DATABASE_DIRECT_URL` is not set.
+    DatabasePooled = "database.pooled",
 }
 
 impl fmt::Display for LogEvent {

@@ -1,8 +1,9 @@
-//! What every part stands on: clock, database, wakeups, shutdown, log.
+//! What every part builds on: clock, database, wakeups, shutdown, log.
 
 pub mod clock;
 pub mod database;
 mod log;
+mod log_queue;
 mod shutdown;
 mod signals;
 pub mod telemetry;
@@ -11,6 +12,7 @@ mod wakeups;
 pub use self::clock::Clock;
 pub use self::database::{BACKGROUND, Database, DatabaseError, Inspection, MIGRATIONS, REQUEST};
 pub use self::log::LogEvent;
+pub use self::log_queue::LogQueue;
 pub use self::shutdown::Shutdown;
 pub use self::signals::stop_signal;
 pub use self::telemetry::LogFormat;

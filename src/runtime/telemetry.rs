@@ -1,41 +1,148 @@
-//! Where the log goes: one event a line.
+//! Sets up the log: where its lines go, and which of them are written.
 
-use tracing::{Level, Metadata};
-use tracing_subscriber::filter::{EnvFilter, FilterExt, FilterFn, LevelFilter};
+use std::io::IsTerminal;
+use std::panic;
+
+use tracing::{Level, Metadata, Subscriber, error};
+use tracing_subscriber::filter::{EnvFilter, FilterFn, LevelFilter};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// How the log is written.
+use super::log::LogEvent;
+use super::log_queue::LogQueue;
+
+/// How a line of the log is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
     /// One JSON object per line, for programs.
     Json,
-    /// Lines for people.
+    /// Text for people; colored on a terminal.
     Pretty,
 }
 
-/// Starts the log, written to `writer`. `RUST_LOG` sets what of this program's own is told, `info` by default.
-///
-/// Libraries are held to warnings whatever `RUST_LOG` says: below that some of them print requests as they are, with
-/// what only the two ends of a connection should know.
+/// Starts the log on stdout. Lines are queued and written by a thread of their own, so that a reader that stalls stops
+/// nothing else; call [`LogQueue::flush`] before the process ends.
+#[must_use]
+pub fn start_on_stdout(format: LogFormat) -> LogQueue {
+    let queue = LogQueue::start(std::io::stdout());
+    let colors = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    subscriber(format, colors, queue.clone(), level_filter()).init();
+    log_panics();
+    queue
+}
+
+/// Starts the log, written straight to `writer`, without colors.
 pub fn start<W>(format: LogFormat, writer: W)
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let wanted = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy();
-    let filter = wanted.and(FilterFn::new(may_be_told));
-    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
-    let lines = match format {
-        LogFormat::Json => {
-            lines.json().flatten_event(true).with_current_span(false).with_span_list(false).with_filter(filter).boxed()
-        }
-        LogFormat::Pretty => lines.compact().with_filter(filter).boxed(),
-    };
-    tracing_subscriber::registry().with(lines).init();
+    subscriber(format, false, writer, level_filter()).init();
+    log_panics();
 }
 
-fn may_be_told(metadata: &Metadata<'_>) -> bool {
+/// The level of this program's own lines: `RUST_LOG`, `info` by default.
+fn level_filter() -> EnvFilter {
+    EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy()
+}
+
+/// Writes the lines that `level` and [`is_allowed`] let pass.
+///
+/// Both are filters of the whole subscriber. A filter of one layer (`with_filter`) keeps its last decision until the
+/// next event: when a library only asks whether a line would be logged, as sqlx does for each notice from Postgres, the
+/// next line of this thread would be lost.
+fn subscriber<W>(format: LogFormat, colors: bool, writer: W, level: EnvFilter) -> impl Subscriber + Send + Sync
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let lines = tracing_subscriber::fmt::layer().with_ansi(colors).with_writer(writer);
+    let lines = match format {
+        LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
+        LogFormat::Pretty => lines.compact().boxed(),
+    };
+    tracing_subscriber::registry().with(level).with(FilterFn::new(is_allowed)).with(lines)
+}
+
+/// Libraries are held to warnings whatever `RUST_LOG` says: below that, some of them print requests with everything
+/// that is secret in them.
+fn is_allowed(metadata: &Metadata<'_>) -> bool {
     let own = metadata.target() == "renderhook" || metadata.target().starts_with("renderhook::");
     own || *metadata.level() <= Level::WARN
+}
+
+/// Logs where a panic happened. Its message may hold anything, so it goes to stderr alone, where it always goes.
+fn log_panics() {
+    let print = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        let location = panic.location().map(ToString::to_string);
+        error!(event = %LogEvent::ServicePanicked, location, "a defect in this program: please report this");
+        print(panic);
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use tracing::{debug, info, warn};
+
+    use super::*;
+
+    /// What was written.
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Written {
+        fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+    }
+
+    impl io::Write for Written {
+        fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(line)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(format: LogFormat, colors: bool, log: impl FnOnce()) -> String {
+        let written = Written::default();
+        let writer = written.clone();
+        let level = EnvFilter::new("info");
+        tracing::subscriber::with_default(subscriber(format, colors, move || writer.clone(), level), log);
+        written.text()
+    }
+
+    #[test]
+    fn a_line_after_a_question_whether_a_line_would_be_logged_is_written() {
+        let text = logged(LogFormat::Json, false, || {
+            // What sqlx does for a notice from Postgres.
+            assert!(!tracing::enabled!(target: "sqlx::postgres::notice", Level::INFO));
+            info!("the first line");
+            assert!(!tracing::enabled!(target: "sqlx::postgres::notice", Level::INFO));
+            warn!("the second line");
+        });
+        assert!(text.contains("the first line") && text.contains("the second line"), "{text}");
+    }
+
+    #[test]
+    fn libraries_are_held_to_warnings() {
+        let text = logged(LogFormat::Json, false, || {
+            info!(target: "hyper", "a request with a token");
+            debug!("a detail");
+            warn!(target: "hyper", "a warning");
+        });
+        assert!(text.contains("a warning") && !text.contains("token") && !text.contains("a detail"), "{text}");
+    }
+
+    #[test]
+    fn colors_are_written_only_where_asked_for() {
+        let text = |colors| logged(LogFormat::Pretty, colors, || info!("a line"));
+        assert!(!text(false).contains('\u{1b}'));
+        assert!(text(true).contains('\u{1b}'));
+    }
 }

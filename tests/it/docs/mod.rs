@@ -1,3 +1,5 @@
 //! The docs match the program.
 
+mod logs;
 mod readme;
+mod tables;

@@ -3,34 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use renderhook::runtime::LogEvent;
+use super::tables::first_column;
 
 const README: &str = include_str!("../../../README.md");
-
-/// The words in backticks in the first column of the tables whose header is `header`.
-fn first_column(header: &str) -> BTreeSet<&'static str> {
-    let (mut table, mut above) = ("", "");
-    let mut words = BTreeSet::new();
-    for line in README.lines() {
-        if line.starts_with("|---") {
-            table = above;
-        } else if !line.starts_with('|') {
-            table = "";
-        } else if table == header
-            && let Some((word, _)) = line.strip_prefix("| `").and_then(|row| row.split_once('`'))
-        {
-            words.insert(word);
-        }
-        above = line;
-    }
-    words
-}
-
-#[test]
-fn every_word_of_the_log_stands_in_the_readme_and_no_other() {
-    let told: BTreeSet<&str> = LogEvent::ALL.iter().map(|event| event.as_str()).collect();
-    assert_eq!(first_column("| `event` | level | tells |"), told);
-}
 
 #[test]
 fn every_setting_stands_in_the_readme_and_no_other() {
@@ -38,13 +13,13 @@ fn every_setting_stands_in_the_readme_and_no_other() {
     let serve = command.find_subcommand("serve").unwrap();
     let names = serve.get_arguments().filter_map(|flag| flag.get_env()?.to_str());
     let settings: BTreeSet<&str> = names.filter(|name| !name.ends_with("_FILE")).collect();
-    assert_eq!(first_column("| name | default | meaning |"), settings);
+    assert_eq!(first_column(README, "| name | default | meaning |"), settings);
 }
 
 #[test]
 fn every_command_stands_in_the_readme() {
     let command = renderhook::cli::command();
-    let written = first_column("| command | does |");
+    let written = first_column(README, "| command | does |");
     for name in command.get_subcommands().map(clap::Command::get_name) {
         let told = |word: &&str| word.split(' ').nth(1) == Some(name);
         assert!(written.iter().any(told), "{name} is missing");

@@ -1,5 +1,6 @@
 //! The process, the database and the schema.
 
+mod log;
 mod outage;
 mod process;
 mod schema;
