@@ -266,8 +266,8 @@ async fn every_invalid_setting_has_a_line_and_the_rest_is_still_checked(pool: Pg
         ("STORAGE_URL", "scheme must be"),
         ("SIGNATURE_TOLERANCE", "must be a duration"),
         ("API_TOKENS", "is required"),
-        ("MAGIC_HOUR_API_KEY_FILE", "cannot be read"),
-        ("AWS_SECRET_ACCESS_KEY_FILE", "cannot be read"),
+        ("MAGIC_HOUR_API_KEY_FILE", "cannot read the file"),
+        ("AWS_SECRET_ACCESS_KEY_FILE", "cannot read the file"),
     ] {
         assert_eq!(told.of(name, words), "FAIL");
     }
