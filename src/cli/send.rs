@@ -10,9 +10,8 @@ use url::Url;
 use uuid::Uuid;
 
 use super::output::Output;
-use crate::config::{ConfigErrors, WebhookSecretArgs};
-use crate::domain::EventType;
-use crate::domain::Kind;
+use crate::config::{ConfigErrors, ListenArgs, WebhookSecretArgs};
+use crate::domain::{Action, EventType, Kind};
 use crate::intake::signature::sign;
 use crate::intake::{SIGNATURE_HEADER, TIMESTAMP_HEADER};
 use crate::runtime::Clock;
@@ -30,9 +29,11 @@ pub(super) struct Args {
     event: String,
     #[command(flatten)]
     secret: WebhookSecretArgs,
-    /// Where to post it
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080/webhook")]
-    to: Url,
+    /// Where to post it (default: this machine's own service, as `LISTEN_ADDR` and `PORT` say)
+    #[arg(long, value_name = "URL")]
+    to: Option<Url>,
+    #[command(flatten)]
+    listen: ListenArgs,
     /// The render's id (default: a new one)
     #[arg(long)]
     id: Option<String>,
@@ -65,15 +66,24 @@ pub(super) struct Args {
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let mut errors = ConfigErrors::default();
     let secrets = args.secret.read(&mut errors);
+    let to = args.to(&mut errors);
     let secrets = errors.or(secrets)?;
     let secret = secrets.as_slice().first().context("MAGIC_HOUR_WEBHOOK_SECRET holds no secret")?;
     let event = args.signed_event(secret, Clock::system().now());
+    if !is_sent_by_magic_hour(&args.event) {
+        let kinds = Kind::ALL.map(Kind::as_str).join(", ");
+        let actions = Action::ALL.map(Action::as_str).join(", ");
+        eprintln!(
+            "warning: {} is not an event that Magic Hour sends: those are {{{kinds}}}.{{{actions}}}",
+            args.event.escape_debug()
+        );
+    }
     if args.dry_run {
-        Output::default().line(event.as_curl(&args.to))?;
+        Output::default().line(event.as_curl(&to))?;
         return Ok(());
     }
-    let response = event.post(&args.to).await;
-    let response = response.with_context(|| format!("cannot post to {}", args.to))?;
+    let response = event.post(&to).await;
+    let response = response.with_context(|| format!("cannot post to {to}"))?;
     let status = response.status();
     Output::default().line(format_args!("{} {}", status.as_u16(), response.text().await?))?;
     if !status.is_success() {
@@ -82,7 +92,20 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Whether an event type is one of the documented ones.
+fn is_sent_by_magic_hour(event: &str) -> bool {
+    let event_type = EventType::told(event.to_owned());
+    event_type.kind().is_some() && event_type.action().is_some()
+}
+
 impl Args {
+    /// Where to post the event: the address that was given, or this machine's own service.
+    fn to(&self, errors: &mut ConfigErrors) -> Url {
+        let address = self.listen.read_for_client(errors);
+        let own = || Url::parse(&format!("http://{address}/webhook")).expect("an address and a path make a URL");
+        self.to.clone().unwrap_or_else(own)
+    }
+
     fn signed_event(&self, secret: &SecretString, now: DateTime<Utc>) -> SignedEvent {
         let body = json!({"type": self.event, "payload": self.payload(now)}).to_string();
         let timestamp = self.timestamp.clone().unwrap_or_else(|| now.timestamp().to_string());

@@ -142,6 +142,13 @@ async fn send_posts_an_event_that_verifies_and_its_dry_run_prints_a_curl_command
     assert_eq!((code, out.starts_with("401 ")), (Some(1), true), "{out}{err}");
     assert!(!err.contains("another"), "{err}");
 
+    // Without --to it goes to where `serve` listens with the same settings.
+    let mut to_own = renderhook(&["send", "video.complete", "--id", "typo"]);
+    to_own.env("MAGIC_HOUR_WEBHOOK_SECRET", SECRET).env("PORT", service.base.port().unwrap().to_string());
+    let (code, out, err) = run(&mut to_own).await;
+    assert_eq!((code, out.starts_with("200 ")), (Some(0), true), "{out}{err}");
+    assert!(err.contains("video.complete is not an event that Magic Hour sends"), "{err}");
+
     let (code, curl, err) =
         run(&mut send(SECRET, &["--id", "by-hand", "--name", "it's \\ \"$HOME\" `é`", "--dry-run"])).await;
     assert_eq!(code, Some(0), "{err}");
@@ -154,6 +161,23 @@ async fn send_posts_an_event_that_verifies_and_its_dry_run_prints_a_curl_command
         assert_eq!(service.get("renders/by-hand").await.1["name"], "it's \\ \"$HOME\" `é`");
     }
     service.stop().await;
+}
+
+#[sqlx::test]
+async fn a_reader_that_goes_away_stops_the_printing_and_not_the_command(pool: PgPool) {
+    let folder = TempDir::new().unwrap();
+    let binary = env!("CARGO_BIN_EXE_renderhook");
+    // The reader ends before the command prints anything: each line meets a closed pipe.
+    let mut shell = Command::new("bash");
+    shell.args(["-c", &format!("{{ {binary} check; echo $? >&2; }} | true")]);
+    shell
+        .env("DATABASE_URL", database_url(&pool).as_str())
+        .env("MAGIC_HOUR_WEBHOOK_SECRET", SECRET)
+        .env("API_TOKENS", TOKEN)
+        .env("STORAGE_URL", url::Url::from_file_path(folder.path()).unwrap().as_str())
+        .env("MAGIC_HOUR_API_URL", "http://127.0.0.1:1/");
+    let (_, _, err) = run(&mut shell).await;
+    assert_eq!(err.trim(), "0", "no panic, and the exit code of its work");
 }
 
 #[sqlx::test(migrations = false)]
