@@ -40,13 +40,20 @@ RUN --mount=type=cache,id=renderhook-registry,target=/usr/local/cargo/registry \
 # Distroless publishes no version tags; pin it by digest where builds have to be repeatable.
 FROM gcr.io/distroless/cc-debian13:nonroot
 
-ARG VERSION=unreleased
-ARG REVISION=unknown
+# The version is Cargo.toml's. The rest only the caller knows: scripts/image takes it from git.
+ARG VERSION=0.1.0
+ARG REVISION=""
+ARG CREATED=""
+ARG SOURCE_URL=""
 LABEL org.opencontainers.image.title="renderhook" \
       org.opencontainers.image.description="The webhook receiver for Magic Hour: verifies, records, archives and answers for every render" \
       org.opencontainers.image.licenses="MIT OR Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}"
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.created="${CREATED}" \
+      org.opencontainers.image.source="${SOURCE_URL}" \
+      org.opencontainers.image.url="${SOURCE_URL}" \
+      org.opencontainers.image.documentation="${SOURCE_URL:+${SOURCE_URL}#readme}"
 
 COPY --from=build /usr/local/bin/renderhook /usr/local/bin/renderhook
 
@@ -59,9 +66,10 @@ EXPOSE 8080
 # What asks the process to drain; it is done within ten seconds, the time that engines give by default.
 STOPSIGNAL SIGTERM
 
-# There is no shell and no curl: the binary asks its own /readyz, and gives up after 4 seconds by itself.
+# Liveness, since some engines kill what is unhealthy, and that would not bring a database back. Route requests by /readyz.
+# There is no shell and no curl: the binary asks its own /livez, and gives up after 4 seconds.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
-    CMD ["/usr/local/bin/renderhook", "health"]
+    CMD ["/usr/local/bin/renderhook", "health", "--live"]
 
 ENTRYPOINT ["/usr/local/bin/renderhook"]
 CMD ["serve"]

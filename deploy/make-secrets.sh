@@ -1,56 +1,94 @@
 #!/bin/sh
-# Makes the secrets of docker-compose.yml, once: files in a volume, each readable by the one user that needs it. Nothing
-# that is secret stands in the repository, and no file has to be made by hand.
+# Makes the secrets of docker-compose.yml: files in a volume, each readable by the one user that needs it. Nothing secret stands in
+# the repository, and no file has to be made by hand. Running it again changes only what .env has changed.
 #
-# MAGIC_HOUR_WEBHOOK_SECRET, API_TOKENS and MAGIC_HOUR_API_KEY are taken from the environment where they are set. What was given or made stays
-# until something else is given: a shell that lacks the variable must not turn a working webhook off.
+#   API_TOKENS, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY
+#                              where one is not set, a random one is used, made once. One that was set before is then invalid.
+#   MAGIC_HOUR_API_KEY         where it is not set, there is none: a key that was set before is removed.
+#   MAGIC_HOUR_WEBHOOK_SECRET  where it is not set, the one set before is kept, since without it events would be lost; a random
+#                              one is made if there never was one.
 #
-# $1 is the volume's folder; $2 the user, as uid:gid, that renderhook runs as.
+# $1 is the volume's folder; $2 renderhook's user, $3 Postgres', as numbers.
 set -eu
 umask 077
 
 folder=$1
-service=$2
+renderhook=$2
+postgres=$3
+root=$(id -u)
+group=$(id -g)
 
 random() { # bytes
     od -An -v -tx1 -N "$1" /dev/urandom | tr -d ' \n'
 }
 
-# A file appears whole or not at all, so that an interrupted start cannot leave half a password.
-write() { # name, value
+# A file appears whole or not at all, so that an interrupted start cannot leave half a password. Folders and groups are this
+# user's, so that it needs no capability but to give files away.
+write() { # name, value, owner
     printf %s "$2" >"$folder/$1.new"
-    chmod 0400 "$folder/$1.new"
+    if [ "$3" = "$root" ]; then chmod 0400 "$folder/$1.new"; else chmod 0440 "$folder/$1.new"; fi
+    chown "$3:$group" "$folder/$1.new"
     mv -f "$folder/$1.new" "$folder/$1"
 }
 
-once() { # name, value
-    [ -s "$folder/$1" ] || write "$1" "$2"
+once() { # name, value, owner
+    [ -s "$folder/$1" ] || write "$1" "$2" "$3"
 }
 
-# Others may enter the folder, so that they reach their own; the files' modes keep them from the rest.
-chmod 0711 "$folder"
-mkdir -p "$folder/postgres" "$folder/garage" "$folder/renderhook"
+is_in() { # name, value
+    [ -s "$folder/$1" ] && [ "$(cat "$folder/$1")" = "$2" ]
+}
 
-once postgres/password "$(random 24)"
-once garage/rpc_secret "$(random 32)"
-once garage/admin_token "$(random 32)"
+# The value that was given, or the random one that was made for the lack of it.
+given_or_made() { # name of the variable, its value, bytes, prefix
+    file=$(printf %s "$1" | tr '[:upper:]' '[:lower:]')
+    once "made/$file" "$4$(random "$3")" "$root"
+    made=$(cat "$folder/made/$file")
+    if [ -n "$2" ]; then
+        write "renderhook/$file" "$2" "$renderhook"
+        return
+    fi
+    if [ -s "$folder/renderhook/$file" ] && ! is_in "renderhook/$file" "$made"; then
+        echo "$1 is not set any more: what it was set to is removed, and the random one made at the first start is in force"
+    fi
+    write "renderhook/$file" "$made" "$renderhook"
+}
 
-once renderhook/database_url "postgres://renderhook:$(cat "$folder/postgres/password")@postgres:5432/renderhook"
-once renderhook/aws_access_key_id "GK$(random 12)"
-once renderhook/aws_secret_access_key "$(random 32)"
-[ -z "${API_TOKENS:-}" ] || write renderhook/api_tokens "$API_TOKENS"
-once renderhook/api_tokens "$(random 24)"
-[ -z "${MAGIC_HOUR_WEBHOOK_SECRET:-}" ] || write renderhook/webhook_secret "$MAGIC_HOUR_WEBHOOK_SECRET"
-once renderhook/webhook_secret "made-$(random 24)"
+# Others may enter the folders; the files' modes and owners keep them from what is not theirs.
+mkdir -p "$folder/made" "$folder/postgres" "$folder/garage" "$folder/renderhook"
+chmod 0711 "$folder" "$folder/made" "$folder/postgres" "$folder/garage" "$folder/renderhook"
 
-# Empty counts as not set: without a key nothing is asked for.
-[ -z "${MAGIC_HOUR_API_KEY:-}" ] || write renderhook/api_key "$MAGIC_HOUR_API_KEY"
-once renderhook/api_key ""
+once postgres/password "$(random 24)" "$postgres"
+once garage/rpc_secret "$(random 32)" "$root"
+once garage/admin_token "$(random 32)" "$root"
+write garage/garage.toml "$(cat "$(dirname "$0")/garage.toml")" "$root"
+write postgres/make-database.sql "$(cat "$(dirname "$0")/make-database.sql")" "$postgres"
 
-chown -R "$service" "$folder/renderhook"
+once renderhook/database_password "$(random 24)" "$renderhook"
+database_password=$(cat "$folder/renderhook/database_password")
+write renderhook/database_url "postgres://renderhook:$database_password@postgres:5432/renderhook" "$renderhook"
 
-case $(cat "$folder/renderhook/webhook_secret") in
-made-*)
+given_or_made API_TOKENS "${API_TOKENS:-}" 24 ''
+given_or_made AWS_ACCESS_KEY_ID "${AWS_ACCESS_KEY_ID:-}" 12 GK
+given_or_made AWS_SECRET_ACCESS_KEY "${AWS_SECRET_ACCESS_KEY:-}" 32 ''
+
+if [ -z "${MAGIC_HOUR_API_KEY:-}" ] && [ -s "$folder/renderhook/magic_hour_api_key" ]; then
+    echo "MAGIC_HOUR_API_KEY is not set any more: the key is removed, and nothing is polled"
+fi
+# An empty file counts as not set.
+write renderhook/magic_hour_api_key "${MAGIC_HOUR_API_KEY:-}" "$renderhook"
+
+once made/webhook_secret "made-$(random 24)" "$root"
+made=$(cat "$folder/made/webhook_secret")
+webhook_secret=renderhook/magic_hour_webhook_secret
+if [ -n "${MAGIC_HOUR_WEBHOOK_SECRET:-}" ]; then
+    write "$webhook_secret" "$MAGIC_HOUR_WEBHOOK_SECRET" "$renderhook"
+elif [ -s "$folder/$webhook_secret" ] && ! is_in "$webhook_secret" "$made"; then
+    echo "MAGIC_HOUR_WEBHOOK_SECRET is not set: the one set before is kept. To remove it:"
+    echo "    docker compose run --rm secrets rm /run/secrets/$webhook_secret"
+    echo "    docker compose up -d --force-recreate secrets renderhook"
+else
+    write "$webhook_secret" "$made" "$renderhook"
     cat <<'NOTE'
 MAGIC_HOUR_WEBHOOK_SECRET is not set: a random one was made, to try renderhook out. Events signed with it:
     docker compose exec renderhook renderhook send video.started
@@ -58,5 +96,4 @@ Magic Hour's own events are refused until its secret is there: put
     MAGIC_HOUR_WEBHOOK_SECRET='the secret that Developer Hub shows'
 into a file .env beside docker-compose.yml, and run docker compose up -d
 NOTE
-    ;;
-esac
+fi

@@ -8,25 +8,29 @@ use super::output::Output;
 use crate::config::{ConfigErrors, ListenArgs};
 
 /// How long the answer may take: less than what container engines give a health check.
-const PATIENCE: Duration = Duration::from_secs(4);
+const TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Flags of `health`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
     listen: ListenArgs,
+    /// Asks `/livez` instead: whether the process lives, whatever its database does
+    #[arg(long)]
+    live: bool,
 }
 
 pub(super) async fn run(args: &Args) -> anyhow::Result<()> {
     let mut errors = ConfigErrors::default();
     let address = args.listen.read_for_client(&mut errors);
     let address = errors.or(address)?;
-    let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build()?;
-    let answer = client.get(format!("http://{address}/readyz")).send().await.map_err(reqwest::Error::without_url);
+    let (path, not_healthy) = if args.live { ("/livez", "not alive") } else { ("/readyz", "not ready") };
+    let client = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build()?;
+    let answer = client.get(format!("http://{address}{path}")).send().await.map_err(reqwest::Error::without_url);
     let answer = answer.with_context(|| format!("nothing answers at {address}"))?;
     let (status, text) = (answer.status(), answer.text().await.unwrap_or_default());
     if !status.is_success() {
-        bail!("not ready: {text}");
+        bail!("{not_healthy}: {text}");
     }
     Output::default().line(text)?;
     Ok(())

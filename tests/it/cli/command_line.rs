@@ -181,21 +181,24 @@ async fn a_reader_that_goes_away_stops_the_printing_and_not_the_command(pool: Pg
 }
 
 #[sqlx::test(migrations = false)]
-async fn health_exits_with_0_only_while_the_service_is_ready(pool: PgPool) {
+async fn health_says_by_its_exit_code_whether_the_service_is_ready_or_alive(pool: PgPool) {
     let folder = TempDir::new().unwrap();
     let service = Service::start(serve(&database_url(&pool), &folder)).await;
     let port = service.base.port().unwrap().to_string();
-    let health = || {
+    let health = |flags: &[&str]| {
         let mut command = renderhook(&["health"]);
-        command.env("PORT", &port);
+        command.args(flags).env("PORT", &port);
         command
     };
-    assert_eq!(run(&mut health()).await.0, Some(0));
+    assert_eq!(run(&mut health(&[])).await.0, Some(0));
     sqlx::query("DROP TABLE _sqlx_migrations").execute(&pool).await.unwrap();
-    let (code, _, err) = run(&mut health()).await;
+    let (code, _, err) = run(&mut health(&[])).await;
     assert_eq!((code, err.contains("migrations")), (Some(1), true), "{err}");
+    assert_eq!(run(&mut health(&["--live"])).await.0, Some(0), "alive, although not ready");
     service.stop().await;
-    let (code, _, err) = run(&mut health()).await;
-    assert_eq!((code, err.contains("nothing answers")), (Some(1), true), "{err}");
+    for flags in [&[][..], &["--live"]] {
+        let (code, _, err) = run(&mut health(flags)).await;
+        assert_eq!((code, err.contains("nothing answers")), (Some(1), true), "{err}");
+    }
     assert_eq!(run(renderhook(&["health"]).env("PORT", "hush")).await.0, Some(2));
 }

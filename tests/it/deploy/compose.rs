@@ -1,4 +1,4 @@
-//! Dockerfile and docker-compose.yml keep step with the program, as far as that shows without a container engine.
+//! The Dockerfiles and the compositions match the program, as far as that shows without a container engine.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -6,6 +6,12 @@ use std::path::{Path, PathBuf};
 
 use object_store::aws::AmazonS3ConfigKey;
 use serde_json::Value;
+
+use super::secrets::make_secrets;
+
+/// Replaces Garage by a bucket of the user's.
+const OWN_BUCKET: &str = "docker-compose.bucket.yml";
+const COMPOSITIONS: [&str; 2] = ["docker-compose.yml", OWN_BUCKET];
 
 fn in_the_repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -16,7 +22,21 @@ fn text(path: &str) -> String {
 }
 
 fn compose() -> Value {
-    serde_saphyr::from_str(&text("docker-compose.yml")).expect("docker-compose.yml is YAML")
+    yaml("docker-compose.yml")
+}
+
+/// Without the tag of Compose's that takes away what another file says.
+fn yaml(path: &str) -> Value {
+    serde_saphyr::from_str(&text(path).replace("!reset ", "")).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn services(compose: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    compose["services"].as_object().expect("services").iter()
+}
+
+/// The words of a command or a list, as texts.
+fn list(value: &Value) -> Vec<&str> {
+    value.as_array().into_iter().flatten().map(|word| word.as_str().expect("a word")).collect()
 }
 
 /// The variables of a service, by name. Compose also takes a list of `NAME=value`; here only the mapping is used.
@@ -26,17 +46,19 @@ fn environment(service: &Value) -> Vec<(&str, &str)> {
     variables.iter().map(|(name, value)| (name.as_str(), value.as_str().expect("a text"))).collect()
 }
 
-/// The instructions of the Dockerfile: continued lines joined, comments left out, word and rest apart.
-fn instructions() -> Vec<(String, String)> {
-    let text = text("Dockerfile");
+/// The instructions of a Dockerfile: continued lines joined, comments left out, split into name and rest.
+fn instructions(path: &str) -> Vec<(String, String)> {
+    let text = text(path);
     let lines: Vec<_> = text.lines().filter(|line| !line.trim_start().starts_with('#')).collect();
     let joined = lines.join("\n").replace("\\\n", " ");
     let instructions = joined.lines().filter_map(|line| line.trim().split_once(char::is_whitespace));
     instructions.map(|(word, rest)| (word.to_ascii_uppercase(), rest.trim().to_owned())).collect()
 }
 
-fn rests_of(word: &str) -> Vec<String> {
-    instructions().into_iter().filter(|(it, _)| it == word).map(|(_, rest)| rest).collect()
+/// What follows each instruction of this name in the Dockerfile.
+fn arguments(instruction: &str) -> Vec<String> {
+    let instructions = instructions("Dockerfile").into_iter();
+    instructions.filter(|(name, _)| name == instruction).map(|(_, rest)| rest).collect()
 }
 
 /// The JSON array in which an instruction names a program and its arguments.
@@ -45,9 +67,10 @@ fn words(text: &str) -> Vec<String> {
     serde_json::from_str(&text[array..]).expect("a JSON array of words")
 }
 
-/// What the build takes from the repository.
-fn copied() -> Vec<String> {
-    let from_here = rests_of("COPY").into_iter().filter(|rest| !rest.contains("--from="));
+/// What a build takes from its folder.
+fn copied(path: &str) -> Vec<String> {
+    let copies = instructions(path).into_iter().filter(|(name, _)| name == "COPY").map(|(_, rest)| rest);
+    let from_here = copies.filter(|rest| !rest.contains("--from="));
     let sources = from_here.flat_map(|rest| {
         let mut paths: Vec<_> =
             rest.split_whitespace().filter(|word| !word.starts_with("--")).map(str::to_owned).collect();
@@ -71,34 +94,43 @@ fn is_setting_of_s3(name: &str) -> bool {
     name.starts_with("AWS_") && (known(name) || name.strip_suffix("_FILE").is_some_and(known))
 }
 
-fn assert_runs_a_subcommand(words: &[String]) {
-    let [program, subcommand] = words else { panic!("a program and a subcommand: {words:?}") };
-    let installed = rests_of("COPY").into_iter().filter(|rest| rest.contains("--from="));
+/// Asserts that `words` is a command line that the binary in the image takes.
+fn assert_runs(words: &[String]) {
+    let [program, arguments @ ..] = words else { panic!("no program: {words:?}") };
+    let installed = self::arguments("COPY").into_iter().filter(|rest| rest.contains("--from="));
     let installed: Vec<_> = installed.filter_map(|rest| rest.split_whitespace().last().map(str::to_owned)).collect();
     assert_eq!(installed, std::slice::from_ref(program), "the image holds one program");
-    let command = renderhook::cli::command();
-    assert!(command.find_subcommand(subcommand).is_some(), "there is no `renderhook {subcommand}`");
-}
-
-#[test]
-fn every_variable_of_the_composed_service_is_a_setting_of_the_program() {
-    let compose = compose();
-    let variables = environment(&compose["services"]["renderhook"]);
-    assert!(!variables.is_empty());
-    for (name, _) in variables {
-        assert!(is_setting(name) || is_setting_of_s3(name), "{name} is no setting of `renderhook serve`");
+    let [subcommand, flags @ ..] = arguments else { panic!("no subcommand: {words:?}") };
+    let mut command = renderhook::cli::command();
+    command.build();
+    let command = command.find_subcommand(subcommand).unwrap_or_else(|| panic!("no `renderhook {subcommand}`"));
+    for flag in flags {
+        let known = |argument: &clap::Arg| argument.get_long().is_some_and(|long| *flag == format!("--{long}"));
+        assert!(command.get_arguments().any(known), "`renderhook {subcommand}` has no {flag}");
     }
 }
 
 #[test]
-fn a_variable_that_nothing_reads_is_told_from_a_setting() {
+fn every_variable_of_the_composed_service_is_a_setting_of_the_program() {
+    for path in COMPOSITIONS {
+        let compose = yaml(path);
+        let variables = environment(&compose["services"]["renderhook"]);
+        assert!(!variables.is_empty());
+        for (name, _) in variables {
+            assert!(is_setting(name) || is_setting_of_s3(name), "{path}: {name} is no setting of `renderhook serve`");
+        }
+    }
+}
+
+#[test]
+fn an_unknown_variable_is_not_taken_for_a_setting() {
     assert!(is_setting("DATABASE_URL_FILE") && !is_setting("DATABASE_URI"));
     assert!(is_setting_of_s3("AWS_ENDPOINT_URL") && is_setting_of_s3("AWS_SECRET_ACCESS_KEY_FILE"));
     assert!(!is_setting_of_s3("AWS_ENDPOINTS") && !is_setting_of_s3("REGION") && !is_setting_of_s3("AWS_FILE"));
 }
 
 #[test]
-fn every_required_setting_is_there_when_compose_starts_the_service() {
+fn every_required_setting_is_set_when_compose_starts_the_service() {
     let compose = compose();
     let names: BTreeSet<_> =
         environment(&compose["services"]["renderhook"]).into_iter().map(|(name, _)| name).collect();
@@ -109,93 +141,165 @@ fn every_required_setting_is_there_when_compose_starts_the_service() {
 }
 
 #[test]
-fn every_secret_file_that_a_service_reads_is_made_at_the_start() {
-    let script = text("deploy/make-secrets.sh");
-    let sources = [text("docker-compose.yml"), text("deploy/garage.toml")].join("\n");
+fn every_secret_file_that_a_service_reads_is_written_at_the_start() {
+    let volume = tempfile::tempdir().expect("a folder");
+    make_secrets(volume.path(), &[]);
+    let sources = ["docker-compose.yml", "deploy/garage.toml", "deploy/make-database.sql"].map(text).join("\n");
     let paths: BTreeSet<_> = sources
-        .split(|c: char| c.is_whitespace() || c == '"')
+        .split(|c: char| c.is_whitespace() || matches!(c, '"' | ')' | '`' | '='))
         .filter_map(|word| word.strip_prefix("/run/secrets/"))
         .collect();
-    assert!(paths.len() >= 7, "{paths:?}");
+    assert!(paths.len() >= 9, "{paths:?}");
     for path in paths {
-        assert!(script.contains(&format!("once {path} ")), "{path} is read, and made by nobody");
+        assert!(volume.path().join(path).is_file(), "{path} is read, and nothing writes it");
     }
 }
 
 #[test]
-fn no_service_but_those_with_a_secret_of_the_users_takes_anything_from_the_shell_into_its_environment() {
-    let compose = compose();
-    for (name, service) in compose["services"].as_object().expect("services") {
-        for (variable, value) in environment(service) {
-            assert!(!value.contains('$') || name == "secrets", "{name}: {variable} belongs in a file");
+fn only_the_step_that_writes_secrets_has_them_in_its_environment() {
+    for path in COMPOSITIONS {
+        let compose = yaml(path);
+        for (name, service) in services(&compose).filter(|(name, _)| *name != "secrets") {
+            for (variable, value) in environment(service) {
+                let secret =
+                    ["SECRET", "TOKEN", "KEY", "PASSWORD", "DATABASE_URL"].iter().any(|word| variable.contains(word));
+                assert!(!secret || variable.ends_with("_FILE"), "{path}: {name}: {variable} belongs in a file");
+                assert!(
+                    !value.contains('$') || path == OWN_BUCKET,
+                    "{path}: {name}: {variable} takes the shell's value"
+                );
+            }
         }
+    }
+}
+
+#[test]
+fn the_override_for_an_own_bucket_leaves_nothing_of_garage() {
+    let (base, own) = (compose(), yaml(OWN_BUCKET));
+    for name in ["garage", "bucket"] {
+        assert!(base["services"][name].is_object(), "there is no {name}");
+        assert!(own["services"].get(name).is_some_and(Value::is_null), "{name} stays");
+        assert!(
+            own["services"]["renderhook"]["depends_on"].get(name).is_some_and(Value::is_null),
+            "{name} is waited for"
+        );
+    }
+    let overridden = environment(&own["services"]["renderhook"]);
+    for (name, value) in environment(&base["services"]["renderhook"]) {
+        assert!(
+            !value.contains("3900") && !value.contains("garage") || overridden.iter().any(|(it, _)| *it == name),
+            "{name} stays {value}"
+        );
     }
 }
 
 #[test]
 fn every_image_names_its_version_and_every_lasting_service_its_health() {
     let compose = compose();
-    for (name, service) in compose["services"].as_object().expect("services") {
+    for (name, service) in services(&compose) {
         let image = service["image"].as_str().expect("an image");
         let tag = image.rsplit_once(':').map(|(_, tag)| tag);
         assert!(tag.is_some_and(|tag| tag != "latest"), "{name}: {image} names no version");
-        let ends = service["command"][0] == "sh";
-        assert!(ends || service["healthcheck"]["test"][0] == "CMD", "{name} has no health check");
+        let in_image = image == "renderhook:local" && !arguments("HEALTHCHECK").is_empty();
+        let checked = in_image || service["healthcheck"]["test"][0] == "CMD";
+        assert!(checked || service["restart"] == "no", "{name} has no health check");
     }
 }
 
 #[test]
-fn the_health_checks_run_a_subcommand_of_the_binary_in_the_image() {
-    let [check] = rests_of("HEALTHCHECK").try_into().expect("one HEALTHCHECK");
-    assert_runs_a_subcommand(&words(&check));
+fn every_container_is_confined() {
     let compose = compose();
-    let test = compose["services"]["renderhook"]["healthcheck"]["test"].as_array().expect("a list");
-    let test: Vec<_> = test.iter().map(|word| word.as_str().expect("a word").to_owned()).collect();
-    assert_eq!(test[0], "CMD", "there is no shell in the image");
-    assert_runs_a_subcommand(&test[1..]);
+    for (name, service) in services(&compose) {
+        assert_eq!(service["read_only"], true, "{name} can write to its root");
+        assert_eq!(list(&service["cap_drop"]), ["ALL"], "{name} keeps capabilities");
+        assert_eq!(list(&service["security_opt"]), ["no-new-privileges:true"], "{name}");
+        assert!(service["mem_limit"].is_string() && service["pids_limit"].is_u64(), "{name} has no limits");
+        let added = list(&service["cap_add"]);
+        assert!(added.is_empty() || name == "secrets" && added == ["CHOWN"], "{name} gets {added:?}");
+        assert!(service["ports"].as_array().is_none_or(|ports| ports.iter().all(is_local)), "{name} is published");
+    }
+}
+
+fn is_local(port: &Value) -> bool {
+    port.as_str().is_some_and(|port| port.starts_with("127.0.0.1:"))
+}
+
+#[test]
+fn nothing_is_mounted_from_the_checkout_whose_modes_and_line_ends_are_not_ours() {
+    let compose = compose();
+    let volumes = compose["volumes"].as_object().expect("volumes");
+    for (name, service) in services(&compose) {
+        for mount in list(&service["volumes"]) {
+            let source = mount.split(':').next().unwrap_or_default();
+            assert!(volumes.contains_key(source), "{name} mounts {source}");
+        }
+    }
+    assert!(text(".gitattributes").lines().any(|line| line == "* text=auto eol=lf"));
+}
+
+#[test]
+fn the_health_check_of_the_image_asks_whether_the_process_lives() {
+    let [check] = arguments("HEALTHCHECK").try_into().expect("one HEALTHCHECK");
+    assert_runs(&words(&check));
+    assert_eq!(words(&check)[1..], ["health", "--live"]);
+    assert!(compose()["services"]["renderhook"].get("healthcheck").is_none(), "the image's own is enough");
 }
 
 #[test]
 fn the_image_runs_a_subcommand_of_its_one_binary_as_a_numeric_user() {
-    let [entrypoint] = rests_of("ENTRYPOINT").try_into().expect("one ENTRYPOINT");
-    let [command] = rests_of("CMD").try_into().expect("one CMD");
-    assert_runs_a_subcommand(&[words(&entrypoint), words(&command)].concat());
-    let [user] = rests_of("USER").try_into().expect("one USER");
-    assert!(user.split(':').all(|id| id.parse::<u32>().is_ok_and(|id| id > 0)), "{user} is not a user other than root");
+    let [entrypoint] = arguments("ENTRYPOINT").try_into().expect("one ENTRYPOINT");
+    let [command] = arguments("CMD").try_into().expect("one CMD");
+    assert_runs(&[words(&entrypoint), words(&command)].concat());
+    let [user] = arguments("USER").try_into().expect("one USER");
+    let (user, group) = user.split_once(':').expect("user and group");
+    assert!([user, group].iter().all(|id| id.parse::<u32>().is_ok_and(|id| id > 0)), "{user} is no user but root");
     let compose = compose();
-    let secrets = compose["services"]["secrets"]["command"].as_array().expect("a list");
-    assert_eq!(secrets.last(), Some(&Value::from(user)), "the secrets belong to the user of the image");
+    let postgres = compose["services"]["postgres"]["user"].as_str().and_then(|user| user.split(':').next());
+    let readers = &list(&compose["services"]["secrets"]["command"])[3..];
+    assert_eq!(Some(readers), postgres.map(|postgres| [user, postgres]).as_ref().map(<[_; 2]>::as_slice));
 }
 
 #[test]
-fn everything_that_the_build_copies_exists_and_is_let_in() {
+fn the_image_is_labeled_with_the_version_of_the_crate_and_with_what_the_build_is_told() {
+    let arguments: BTreeSet<_> = arguments("ARG").into_iter().collect();
+    assert!(arguments.contains(concat!("VERSION=", env!("CARGO_PKG_VERSION"))), "{arguments:?}");
+    let [labels] = self::arguments("LABEL").try_into().expect("one LABEL");
+    for label in
+        ["created", "description", "documentation", "licenses", "revision", "source", "title", "url", "version"]
+    {
+        assert!(labels.contains(&format!("org.opencontainers.image.{label}=")), "no label {label}");
+    }
+    let compose = compose();
+    let told = compose["services"]["renderhook"]["build"]["args"].as_object().expect("args");
+    for name in told.keys() {
+        assert!(arguments.contains(&format!("{name}=\"\"")), "the Dockerfile has no ARG {name}");
+        assert!(
+            text("scripts/image").contains(&format!("--build-arg \"{name}=")),
+            "scripts/image does not tell {name}"
+        );
+    }
+}
+
+#[test]
+fn everything_that_the_builds_copy_exists_and_is_let_in() {
     let ignore = text(".dockerignore");
-    let copied = copied();
-    assert!(copied.iter().any(|path| path == "src") && copied.iter().any(|path| path == ".sqlx"), "{copied:?}");
-    for path in copied {
+    let copied_here = copied("Dockerfile");
+    assert!(copied_here.iter().any(|path| path == "src") && copied_here.iter().any(|path| path == ".sqlx"));
+    for path in copied_here {
         assert!(in_the_repository(&path).exists(), "{path} does not exist");
         assert!(ignore.lines().any(|line| line == format!("!{path}")), ".dockerignore keeps {path} out");
     }
+    for path in copied("deploy/Dockerfile") {
+        assert!(in_the_repository("deploy").join(&path).is_file(), "deploy/{path} does not exist");
+    }
 }
 
 #[test]
-fn the_image_is_built_by_the_rust_that_the_crate_declares() {
+fn the_image_is_built_by_the_rust_that_the_crate_declares_and_the_toolchain_pins() {
     let declared = env!("CARGO_PKG_RUST_VERSION");
-    let args = rests_of("ARG");
-    let version = args.iter().find_map(|arg| arg.strip_prefix("RUST_VERSION=")).expect("ARG RUST_VERSION");
+    let arguments = arguments("ARG");
+    let version = arguments.iter().find_map(|arg| arg.strip_prefix("RUST_VERSION=")).expect("ARG RUST_VERSION");
     let same = version.strip_prefix(declared).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
     assert!(same, "the Dockerfile has Rust {version}, Cargo.toml {declared}");
-}
-
-#[test]
-fn every_file_that_compose_mounts_exists() {
-    let compose = compose();
-    let services = compose["services"].as_object().expect("services");
-    let volumes = services.values().filter_map(|service| service["volumes"].as_array()).flatten();
-    let mounted: Vec<_> = volumes.filter_map(|volume| volume.as_str()?.split(':').next()).collect();
-    let files: Vec<_> = mounted.iter().filter(|source| source.starts_with("./")).collect();
-    assert!(!files.is_empty());
-    for file in files {
-        assert!(in_the_repository(file).is_file(), "{file} does not exist");
-    }
+    assert!(text("rust-toolchain.toml").contains(&format!("channel = \"{version}\"")), "another toolchain is pinned");
 }
