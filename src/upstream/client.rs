@@ -1,179 +1,233 @@
-//! The calls of Magic Hour's API that this service makes: a project's details, its deletion, and a question that only
-//! shows whether the API is there and takes the key.
+//! The calls of Magic Hour's API that this service makes: a project's details, its deletion, and a probe that shows whether
+//! the API is there and accepts the key.
 //!
-//! Guaranteed: the key goes to the API's address and nowhere else (no redirect is followed), and is shown nowhere. What
-//! is wrong with the account or the API ([`UpstreamError::Account`]) is told apart from what is wrong with one render, since
-//! the first concerns every call and the second only one.
+//! Guaranteed:
+//! - The key goes to the API's address and nowhere else: no redirect is followed, and the key is never printed.
+//! - An id names one project or none: it is percent-encoded, and `.` and `..` are refused before a call.
+//! - Only Magic Hour's own words count. A 404 or 422 without the documented `{"message": …}` comes from something else,
+//!   such as a proxy or a wrong base URL, and says nothing about the project.
 
+use std::error::Error;
 use std::time::Duration;
 
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use http_body_util::{BodyExt, Limited};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::DATE;
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, Response, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
 use url::Url;
 
+use super::error::UpstreamError;
 use crate::archive::fetch::retry_after;
-use crate::domain::Payload;
-use crate::domain::event;
-use crate::domain::{Kind, RenderId};
+use crate::domain::{Kind, Payload, RenderId, event};
 
-/// How long a call may take.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// The largest answer that is read. Details are a few kilobytes.
-const LARGEST: usize = 4 << 20;
+/// What a call may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Time from the first byte sent to the last byte received.
+    pub timeout: Duration,
+    /// Bytes of an answer. Details are a few kilobytes.
+    pub max_body_bytes: usize,
+}
 
-/// Magic Hour's API.
+impl Default for Limits {
+    fn default() -> Self {
+        Self { timeout: Duration::from_secs(20), max_body_bytes: 4 << 20 }
+    }
+}
+
+/// How long connecting may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The id of a project that cannot exist, in the shape of those that do.
+const PROBE_ID: &str = "crenderhook00000000000000";
+
+/// Everything in an id is encoded but what RFC 3986 calls unreserved.
+const ENCODED_IN_ID: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// A client of Magic Hour's API. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct MagicHour {
     client: Client,
     base: Url,
     key: SecretString,
+    max_body_bytes: usize,
 }
 
-/// Why a call gave nothing.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum UpstreamError {
-    /// The account's or the API's: every other call would meet it as well.
-    #[error("{message}")]
-    Account {
-        /// A stable word, such as `http_401`.
-        code: String,
-        /// What happened and what to do.
-        message: String,
-        /// How long the API wants to be left alone.
-        after: Option<Duration>,
-    },
-    /// Magic Hour does not know the project: it was deleted, or belongs to another account.
-    #[error("Magic Hour does not know this render: it was deleted, or belongs to another account")]
-    NotFound,
-    /// The project cannot be deleted, because it is a template's.
-    #[error("Magic Hour keeps this project, because it is a template's")]
-    Template,
-    /// It does not answer about this project as it does about others.
-    #[error("Magic Hour's API answered {0} about this render")]
-    Refused(StatusCode),
-    /// The answer is no project.
-    #[error("the answer of the details call cannot be read")]
-    Unreadable,
-}
-
-/// What the API answers to a question that it can only answer in one way.
+/// What [`probe`] found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Greeting {
-    /// Whether it took the key.
+pub struct Probe {
+    /// Whether the API accepts the key.
     pub key: Result<(), UpstreamError>,
-    /// What time it has, to the second.
+    /// The API's clock, to the second.
     pub date: Option<DateTime<Utc>>,
 }
 
-/// A project that cannot exist, in the form of those that do.
-const NOBODY: &str = "crenderhook00000000000000";
-
-/// Asks the API at `base` about a project that cannot exist, with the key or, only to see its time, without. An error
-/// says that it does not answer.
-pub async fn greet(base: &Url, key: Option<&SecretString>) -> Result<Greeting, UpstreamError> {
-    let question = client().map_err(|error| no_answer(&error))?.get(address(base, Kind::Video, NOBODY));
-    let question = key.iter().fold(question, |question, key| question.bearer_auth(key.expose_secret()));
-    let answer = question.send().await.map_err(|error| no_answer(&error))?;
+/// Calls the API at `base` about a project that cannot exist, with the key or, only to see the API's clock, without. An
+/// error means that nothing answers.
+pub async fn probe(base: &Url, key: Option<&SecretString>) -> Result<Probe, UpstreamError> {
+    let limits = Limits::default();
+    let client = client(limits.timeout).map_err(|error| transport_error(&error))?;
+    let mut call = client.get(project_url(base, Kind::Video, PROBE_ID));
+    if let Some(key) = key {
+        call = call.bearer_auth(key.expose_secret());
+    }
+    let answer = call.send().await.map_err(|error| transport_error(&error))?;
     let date = answer.headers().get(DATE).and_then(|date| date.to_str().ok());
     let date = date.and_then(|date| httpdate::parse_http_date(date).ok()).map(DateTime::from);
-    let key = match refused(&answer) {
-        // What is no Magic Hour knows no project either.
-        UpstreamError::NotFound if !is_message(answer).await => Err(UpstreamError::Refused(StatusCode::NOT_FOUND)),
-        UpstreamError::NotFound => Ok(()),
-        // A mock knows every project.
-        UpstreamError::Refused(status) if status.is_success() => Ok(()),
-        trouble => Err(trouble),
+    // A mock server knows every project.
+    let key = if answer.status().is_success() { Ok(()) } else { Err(refusal(answer, limits.max_body_bytes).await) };
+    let key = match key {
+        Err(UpstreamError::NotFound) => Ok(()),
+        key => key,
     };
-    Ok(Greeting { key, date })
-}
-
-/// Whether an answer is the `{"message": …}` of Magic Hour's refusals.
-async fn is_message(answer: Response) -> bool {
-    #[derive(serde::Deserialize)]
-    struct Message {
-        #[serde(rename = "message")]
-        _message: String,
-    }
-    let body = Limited::new(reqwest::Body::from(answer), LARGEST).collect().await;
-    body.is_ok_and(|body| serde_json::from_slice::<Message>(&body.to_bytes()).is_ok())
+    Ok(Probe { key, date })
 }
 
 impl MagicHour {
-    /// The API at `base`, which may carry a path.
+    /// The API at `base`, which may have a path.
     pub fn new(base: Url, key: SecretString) -> Result<Self, reqwest::Error> {
-        Ok(Self { client: client()?, base, key })
+        Self::with_limits(base, key, Limits::default())
+    }
+
+    /// The API at `base` with other limits than the usual ones.
+    pub fn with_limits(base: Url, key: SecretString, limits: Limits) -> Result<Self, reqwest::Error> {
+        Ok(Self { client: client(limits.timeout)?, base, key, max_body_bytes: limits.max_body_bytes })
     }
 
     /// A project as it is now.
     pub async fn details(&self, kind: Kind, id: &RenderId) -> Result<Payload, UpstreamError> {
         let answer = self.call(Method::GET, kind, id).await?;
-        match answer.status() {
-            StatusCode::OK => {
-                let body = Limited::new(reqwest::Body::from(answer), LARGEST).collect().await;
-                let body = body.map_err(|_| account("broken_off", "the answer of Magic Hour's API broke off", None))?;
-                event::details(&body.to_bytes()).filter(|payload| payload.id == *id).ok_or(UpstreamError::Unreadable)
-            }
-            _ => Err(refused(&answer)),
+        if answer.status() != StatusCode::OK {
+            return Err(refusal(answer, self.max_body_bytes).await);
         }
+        let body = read_body(answer, self.max_body_bytes).await?;
+        event::details(&body).filter(|payload| payload.id == *id).ok_or(UpstreamError::NotTheProject)
     }
 
-    /// Deletes a project for good.
+    /// Deletes a project for good. Only the documented 204 is a deletion.
     pub async fn delete(&self, kind: Kind, id: &RenderId) -> Result<(), UpstreamError> {
         let answer = self.call(Method::DELETE, kind, id).await?;
-        match answer.status() {
-            status if status.is_success() => Ok(()),
-            StatusCode::UNPROCESSABLE_ENTITY => Err(UpstreamError::Template),
-            _ => Err(refused(&answer)),
+        if answer.status() == StatusCode::NO_CONTENT {
+            return Ok(());
+        }
+        match refusal(answer, self.max_body_bytes).await {
+            UpstreamError::Rejected(StatusCode::UNPROCESSABLE_ENTITY) => Err(UpstreamError::Template),
+            error => Err(error),
         }
     }
 
     async fn call(&self, method: Method, kind: Kind, id: &RenderId) -> Result<Response, UpstreamError> {
-        let call = self.client.request(method, address(&self.base, kind, id.as_str()));
-        call.bearer_auth(self.key.expose_secret()).send().await.map_err(|error| no_answer(&error))
+        // As segments of a path these would name the list of all projects, or what is above it.
+        if matches!(id.as_str(), "." | "..") {
+            return Err(UpstreamError::InvalidId);
+        }
+        let call = self.client.request(method, project_url(&self.base, kind, id.as_str()));
+        call.bearer_auth(self.key.expose_secret()).send().await.map_err(|error| transport_error(&error))
     }
 }
 
-fn client() -> Result<Client, reqwest::Error> {
+fn client(timeout: Duration) -> Result<Client, reqwest::Error> {
     Client::builder()
         .redirect(Policy::none())
-        .timeout(PATIENCE)
-        .connect_timeout(Duration::from_secs(5))
+        .timeout(timeout)
+        .connect_timeout(CONNECT_TIMEOUT)
         .user_agent(concat!("renderhook/", env!("CARGO_PKG_VERSION")))
         .build()
 }
 
-fn address(base: &Url, kind: Kind, id: &str) -> Url {
+/// `{base}/v1/{kind}-projects/{id}`. The id is encoded here rather than by `Url`, which drops tabs and line breaks.
+fn project_url(base: &Url, kind: Kind, id: &str) -> Url {
     let mut url = base.clone();
-    if let Ok(mut path) = url.path_segments_mut() {
-        path.pop_if_empty().extend(["v1", &format!("{kind}-projects"), id]);
-    }
+    let id = utf8_percent_encode(id, ENCODED_IN_ID);
+    url.set_path(&format!("{}/v1/{kind}-projects/{id}", base.path().trim_end_matches('/')));
     url
 }
 
-fn no_answer(error: &reqwest::Error) -> UpstreamError {
-    let code = if error.is_timeout() { "timed_out" } else { "connect_failed" };
-    account(code, "Magic Hour's API does not answer: is MAGIC_HOUR_API_URL right?", None)
+/// What an answer that is not the expected one means.
+async fn refusal(answer: Response, max_body_bytes: usize) -> UpstreamError {
+    let (status, retry_after) = (answer.status(), retry_after(answer.headers()));
+    match status {
+        StatusCode::UNAUTHORIZED => UpstreamError::Unauthorized,
+        StatusCode::PAYMENT_REQUIRED => UpstreamError::PaymentRequired,
+        StatusCode::FORBIDDEN => UpstreamError::Forbidden,
+        StatusCode::TOO_MANY_REQUESTS => UpstreamError::RateLimited { retry_after },
+        status if status.is_server_error() => UpstreamError::ServerError { status, retry_after },
+        status => match read_body(answer, max_body_bytes).await {
+            Err(error) => error,
+            Ok(body) if !is_magic_hours(&body) => UpstreamError::NotMagicHour(status),
+            Ok(_) if status == StatusCode::NOT_FOUND => UpstreamError::NotFound,
+            Ok(_) => UpstreamError::Rejected(status),
+        },
+    }
 }
 
-fn account(code: impl Into<String>, message: impl Into<String>, after: Option<Duration>) -> UpstreamError {
-    UpstreamError::Account { code: code.into(), message: message.into(), after }
+/// Whether a body is the documented `{"message": "…"}` of Magic Hour's refusals and nothing more. Web frameworks and
+/// proxies send other fields along, or no JSON at all.
+fn is_magic_hours(body: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Refusal {
+        #[serde(rename = "message")]
+        _message: String,
+    }
+    serde_json::from_slice::<Refusal>(body).is_ok()
 }
 
-fn refused(answer: &Response) -> UpstreamError {
-    let status = answer.status();
-    let message = match status {
-        StatusCode::NOT_FOUND => return UpstreamError::NotFound,
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            "Magic Hour's API refuses the key: check MAGIC_HOUR_API_KEY"
+async fn read_body(answer: Response, max_body_bytes: usize) -> Result<Bytes, UpstreamError> {
+    match Limited::new(reqwest::Body::from(answer), max_body_bytes).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(UpstreamError::TooLarge),
+        Err(error) => Err(body_error(error.as_ref())),
+    }
+}
+
+fn body_error(error: &(dyn Error + Send + Sync + 'static)) -> UpstreamError {
+    let timed_out = error.downcast_ref::<reqwest::Error>().is_some_and(reqwest::Error::is_timeout);
+    if timed_out { UpstreamError::Timeout } else { UpstreamError::Truncated }
+}
+
+fn transport_error(error: &reqwest::Error) -> UpstreamError {
+    if error.is_timeout() { UpstreamError::Timeout } else { UpstreamError::Unreachable }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_stays_one_segment_of_the_path_whatever_is_in_it() {
+        for (base, id, expected) in [
+            ("https://h", "clx123", "/v1/video-projects/clx123"),
+            ("https://h/mock/1.0/", "a-b_c~d.e", "/mock/1.0/v1/video-projects/a-b_c~d.e"),
+            ("https://h/mock", "a/b?c#d%2e\\", "/mock/v1/video-projects/a%2Fb%3Fc%23d%252e%5C"),
+            ("https://h", "\t..\n", "/v1/video-projects/%09..%0A"),
+            ("https://h", "%2e%2e", "/v1/video-projects/%252e%252e"),
+            ("https://h", "...", "/v1/video-projects/..."),
+            ("https://h", " ключ ", "/v1/video-projects/%20%D0%BA%D0%BB%D1%8E%D1%87%20"),
+        ] {
+            let url = project_url(&Url::parse(base).unwrap(), Kind::Video, id);
+            assert_eq!((url.path(), url.query(), url.fragment()), (expected, None, None), "{id:?}");
         }
-        StatusCode::PAYMENT_REQUIRED => "Magic Hour's API wants the account to be paid for",
-        StatusCode::TOO_MANY_REQUESTS => "Magic Hour's API wants to be asked more rarely",
-        status if status.is_server_error() => "Magic Hour's API is in trouble",
-        status => return UpstreamError::Refused(status),
-    };
-    account(format!("http_{}", status.as_u16()), format!("{message} ({status})"), retry_after(answer.headers()))
+    }
+
+    #[test]
+    fn only_the_documented_shape_is_magic_hours() {
+        for (body, expected) in [
+            (r#"{"message":"Not Found"}"#, true),
+            (r#" {"message": ""} "#, true),
+            (r#"{"statusCode":404,"message":"Not Found"}"#, false),
+            (r#"{"detail":"Not Found"}"#, false),
+            (r#"{"message":404}"#, false),
+            (r#""Not Found""#, false),
+            ("<html>404</html>", false),
+            ("", false),
+        ] {
+            assert_eq!(is_magic_hours(body.as_bytes()), expected, "{body}");
+        }
+    }
 }

@@ -19,7 +19,8 @@ use crate::runtime::Clock;
 use crate::runtime::LogEvent;
 use crate::runtime::Shutdown;
 use crate::runtime::{BACKGROUND, Database};
-use crate::upstream::client::{MagicHour, UpstreamError};
+use crate::upstream::client::MagicHour;
+use crate::upstream::error::{Scope, UpstreamError};
 use crate::upstream::throttle;
 
 /// How often renders to delete are looked for.
@@ -132,15 +133,15 @@ impl Deleter {
         let deletion = match self.magic_hour.delete(taken.kind, id).await {
             Ok(()) | Err(UpstreamError::NotFound) => "deleted",
             Err(UpstreamError::Template) => "refused",
-            Err(UpstreamError::Account { code, message, after }) => {
+            Err(error) if error.scope() != Scope::Render => {
                 let now = self.clock.now();
                 // What is not put back is tried again when the claim runs out.
                 let _ = self.database.within(BACKGROUND, put_back(pool, id, now)).await;
-                throttle::pause(&self.database, asked_at, now, (&code, &message, after)).await;
+                throttle::pause(&self.database, asked_at, now, &error).await;
                 return false;
             }
-            Err(trouble) => {
-                warn!(event = %LogEvent::PollRefused, render.id = %id, error = %trouble, "the project is not deleted yet");
+            Err(error) => {
+                warn!(event = %LogEvent::PollRefused, render.id = %id, error = %error, "the project is not deleted yet");
                 return false;
             }
         };

@@ -11,6 +11,7 @@ use tracing::{error, info, warn};
 
 use crate::runtime::LogEvent;
 use crate::runtime::{BACKGROUND, Database};
+use crate::upstream::error::UpstreamError;
 
 /// The first pause: each lasts twice as long as the one before.
 const FIRST: Duration = Duration::from_secs(10);
@@ -20,24 +21,19 @@ pub(crate) const LONGEST: Duration = Duration::from_hours(1);
 /// How far the clocks of processes that ask may be apart: what lies further ahead was written by one that is off.
 pub(crate) const CLOCKS: Duration = Duration::from_mins(1);
 
-/// Pauses the asking of every process at `now`, for `after` at least, because a call of `asked_at` met trouble of the account
+/// Pauses the asking of every process at `now`, for as long as it asked for at least, because a call of `asked_at` met trouble of the account
 /// or the API; and says so, unless it has been said since a call last went well.
-pub(crate) async fn pause(
-    database: &Database,
-    asked_at: DateTime<Utc>,
-    now: DateTime<Utc>,
-    (code, message, after): (&str, &str, Option<Duration>),
-) {
-    let paused = paused(database.pool(), asked_at, now, after.unwrap_or_default());
+pub(crate) async fn pause(database: &Database, asked_at: DateTime<Utc>, now: DateTime<Utc>, failure: &UpstreamError) {
+    let paused = paused(database.pool(), asked_at, now, failure.retry_after().unwrap_or_default());
     if !matches!(database.within(BACKGROUND, paused).await, Ok(Some(1))) {
         return;
     }
     let what = "asking Magic Hour pauses, and is tried again with growing gaps: no render and no file fails of it";
-    // The key and the bill are a person's to see to; the API's own trouble passes.
-    if matches!(code, "http_401" | "http_402" | "http_403") {
-        error!(event = %LogEvent::PollRefused, error = code, "{message}: {what}");
+    let code = failure.code();
+    if failure.needs_person() {
+        error!(event = %LogEvent::PollRefused, error = %code, "{failure}: {what}");
     } else {
-        warn!(event = %LogEvent::PollRefused, error = code, "{message}: {what}");
+        warn!(event = %LogEvent::PollRefused, error = %code, "{failure}: {what}");
     }
 }
 

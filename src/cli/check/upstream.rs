@@ -12,7 +12,7 @@ use super::dependencies::{PATIENCE, no_answer};
 use super::line::Finding;
 use crate::config::Dependencies;
 use crate::runtime::Clock;
-use crate::upstream::{Greeting, UpstreamError, client};
+use crate::upstream::{Probe, UpstreamError, client};
 
 /// How far a clock may be off before that is worth a warning: more than network delay and whole seconds explain.
 const NOTABLE: TimeDelta = TimeDelta::seconds(5);
@@ -30,35 +30,23 @@ pub(super) async fn check(dependencies: &Dependencies, clock: &Clock) -> Upstrea
     };
     let key = dependencies.api_key.as_ref();
     let asked = clock.now();
-    let greeting = timeout(PATIENCE, client::greet(url, key.and_then(Option::as_ref))).await;
+    let probe = timeout(PATIENCE, client::probe(url, key.and_then(Option::as_ref))).await;
     let answered = clock.now();
-    let offset = match &greeting {
-        Ok(Ok(Greeting { date: Some(date), .. })) => Ok(offset(asked, answered, *date)),
-        Ok(Ok(Greeting { date: None, .. })) => Err(format!("the answer of {} has no date", origin(url))),
+    let offset = match &probe {
+        Ok(Ok(Probe { date: Some(date), .. })) => Ok(offset(asked, answered, *date)),
+        Ok(Ok(Probe { date: None, .. })) => Err(format!("the answer of {} has no date", origin(url))),
         Ok(Err(_)) | Err(_) => Err(format!("{} cannot be reached", origin(url))),
     };
-    UpstreamFindings { key: key_finding(key, greeting), clock: clock_finding(offset, dependencies.tolerance) }
+    UpstreamFindings { key: key_finding(key, probe), clock: clock_finding(offset, dependencies.tolerance) }
 }
 
-fn key_finding(
-    key: Option<&Option<SecretString>>,
-    greeting: Result<Result<Greeting, UpstreamError>, Elapsed>,
-) -> Finding {
-    match (key, greeting) {
+fn key_finding(key: Option<&Option<SecretString>>, probe: Result<Result<Probe, UpstreamError>, Elapsed>) -> Finding {
+    match (key, probe) {
         (None, _) => Finding::invalid("MAGIC_HOUR_API_KEY"),
         (Some(None), _) => Finding::ok("none is set: renders are never polled, and expired URLs are not renewed"),
-        (Some(Some(_)), Ok(Ok(Greeting { key: Ok(()), .. }))) => Finding::ok("Magic Hour accepts it"),
-        (Some(Some(_)), Ok(Ok(Greeting { key: Err(error), .. }) | Err(error))) => Finding::fail(explain(&error)),
+        (Some(Some(_)), Ok(Ok(Probe { key: Ok(()), .. }))) => Finding::ok("Magic Hour accepts it"),
+        (Some(Some(_)), Ok(Ok(Probe { key: Err(error), .. }) | Err(error))) => Finding::fail(error.to_string()),
         (Some(Some(_)), Err(_elapsed)) => no_answer(),
-    }
-}
-
-fn explain(error: &UpstreamError) -> String {
-    match error {
-        UpstreamError::Refused(status) => {
-            format!("the answer ({status}) is not like those of Magic Hour's API: is MAGIC_HOUR_API_URL right?")
-        }
-        error => error.to_string(),
     }
 }
 

@@ -25,7 +25,8 @@ use crate::runtime::LogEvent;
 use crate::runtime::Shutdown;
 use crate::runtime::Wakeups;
 use crate::runtime::{BACKGROUND, Database, DatabaseError};
-use crate::upstream::client::{MagicHour, UpstreamError};
+use crate::upstream::client::MagicHour;
+use crate::upstream::error::{Scope, UpstreamError};
 use crate::upstream::throttle;
 
 /// How often it is looked for what is due, unless somebody calls.
@@ -123,12 +124,12 @@ impl Reconciler {
                 self.well(taken).await;
                 Answered { moved, found: Some(true) }
             }
-            Err(UpstreamError::Account { code, message, after }) => {
+            Err(error) if error.scope() != Scope::Render => {
                 // What is not put back is asked for again when the claim runs out.
                 let _ = self.database.within(BACKGROUND, due::put_back(self.database.pool(), taken, asked_at)).await;
-                return throttle::pause(&self.database, asked_at, self.clock.now(), (&code, &message, after)).await;
+                return throttle::pause(&self.database, asked_at, self.clock.now(), &error).await;
             }
-            Err(UpstreamError::NotFound) => {
+            Err(UpstreamError::NotFound | UpstreamError::InvalidId) => {
                 self.well(taken).await;
                 say_not_found(taken);
                 Answered { moved: false, found: Some(false) }

@@ -185,12 +185,12 @@ async fn a_key_that_is_not_accepted_fails_with_what_the_api_says(pool: PgPool) {
     let (folder, url) = (TempDir::new().unwrap(), database_url(&pool));
     for (status, body, words) in [
         (401, r#"{"message":"Unauthorized"}"#, "refuses the key"),
-        (403, "", "refuses the key"),
-        (402, r#"{"message":"Payment required"}"#, "paid for"),
-        (429, "", "more rarely"),
-        (503, "", "in trouble"),
-        (404, "<html>", "not like those of Magic Hour's API"),
-        (302, "", "not like those of Magic Hour's API"),
+        (403, "", "denies access"),
+        (402, r#"{"message":"Payment required"}"#, "asks for payment"),
+        (429, "", "fewer calls"),
+        (503, "", "failed (503"),
+        (404, "<html>", "does not answer like Magic Hour's API"),
+        (302, "", "does not answer like Magic Hour's API"),
     ] {
         let api = api(status, body, TimeDelta::zero()).await;
         let told = Told::by(&mut check(&url, &folder, &api)).await;

@@ -1,5 +1,6 @@
 //! What Magic Hour is asked: polls and deletion.
 
+mod client;
 mod deletion;
 mod log_lines;
 pub(crate) mod missing_webhooks;
