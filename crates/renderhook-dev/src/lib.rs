@@ -1,7 +1,6 @@
-//! For developing renderhook: a stand-in Magic Hour for tests, and the demo.
+//! For developing renderhook: a stand-in for Magic Hour, and the demo.
 //!
 //! Nothing of it is in the production binary: the service never depends on this crate, only its tests do.
 
 pub mod cli;
-mod demo;
 pub mod standin;

@@ -1,4 +1,4 @@
-//! The stand-in Magic Hour does what the real one is documented to do, and what a test tells it to do wrong.
+//! The stand-in behaves as Magic Hour is documented to, and fails on demand.
 
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
@@ -12,13 +12,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use renderhook::domain::Kind;
 use renderhook::intake::signature::sign;
 use renderhook::runtime::Clock;
-use renderhook_dev::standin::account::{Outcome, Sent};
-use renderhook_dev::standin::faults::Fault;
-use renderhook_dev::standin::life::{Life, Stage};
-use renderhook_dev::standin::plan::{Output, Plan};
-use renderhook_dev::standin::way::Way;
-use renderhook_dev::standin::webhooks::{Retries, Signing};
-use renderhook_dev::standin::{Settings, StandIn};
+use renderhook_dev::standin::{
+    Fault, Lifecycle, Network, OutputFile, RenderPlan, Retries, RetrySigning, Settings, Stage, StandIn, WebhookAttempt,
+    WebhookOutcome,
+};
 use reqwest::{Client, Method};
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -27,33 +24,21 @@ use url::Url;
 
 const SECRET: &str = "whsec_test_secret";
 
-/// Asks until there is an answer.
-async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
-    loop {
-        if let Some(answer) = ask().await {
-            return answer;
-        }
-        assert!(tokio::time::Instant::now() < deadline, "gave up waiting: {what}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
-
-/// A clock that stands until a test moves it.
+/// A clock that a test sets.
 #[derive(Clone)]
-struct Hand(Arc<Mutex<DateTime<Utc>>>);
+struct ManualClock(Arc<Mutex<DateTime<Utc>>>);
 
-impl Hand {
+impl ManualClock {
     fn new() -> Self {
         Self(Arc::new(Mutex::new(DateTime::from_timestamp(1_800_000_000, 0).unwrap())))
     }
 
     fn clock(&self) -> Clock {
-        let hand = self.clone();
-        Clock::from_fn(move || *hand.0.lock().unwrap())
+        let time = self.0.clone();
+        Clock::from_fn(move || *time.lock().unwrap())
     }
 
-    fn forward(&self, seconds: i64) {
+    fn advance(&self, seconds: i64) {
         *self.0.lock().unwrap() += TimeDelta::seconds(seconds);
     }
 }
@@ -62,9 +47,9 @@ fn settings(clock: Clock) -> Settings {
     Settings::new(clock, SecretString::from(SECRET))
 }
 
-/// A call of its API with its key: the status, and the body if it has one.
+/// Calls the API with its key, and returns the status and the body.
 async fn call(magic_hour: &StandIn, method: Method, path: &str) -> (u16, Value) {
-    let flags = magic_hour.flags();
+    let flags = magic_hour.serve_flags();
     let key = flags[0].strip_prefix("--magic-hour-api-key=").unwrap();
     let url = format!("{}/v1/{path}", magic_hour.base);
     let answer = Client::new().request(method, url).bearer_auth(key).send().await.unwrap();
@@ -75,7 +60,7 @@ async fn get(magic_hour: &StandIn, path: &str) -> (u16, Value) {
     call(magic_hour, Method::GET, path).await
 }
 
-/// A receiver of webhooks that gives these answers, the last of them again and again; and what it was sent.
+/// A receiver that answers with these statuses, the last one for all further webhooks. Returns what it received, too.
 async fn receiver(answers: &[u16]) -> (Url, Arc<Mutex<Vec<(HeaderMap, Bytes)>>>) {
     let (answers, received) = (answers.to_vec(), Arc::new(Mutex::new(Vec::new())));
     let kept = received.clone();
@@ -91,25 +76,19 @@ async fn receiver(answers: &[u16]) -> (Url, Arc<Mutex<Vec<(HeaderMap, Bytes)>>>)
     (url, received)
 }
 
-/// Waits until so many attempts at webhooks are over.
-async fn sent(magic_hour: &StandIn, count: usize) -> Vec<Sent> {
-    until(&format!("{count} attempts"), || async {
-        let sent = magic_hour.account.sent();
-        (sent.len() >= count).then_some(sent)
-    })
-    .await
-}
-
 #[tokio::test]
-async fn a_render_lives_by_itself_and_the_details_call_tells_what_is_true_at_the_moment() {
-    let hand = Hand::new();
-    let magic_hour = StandIn::start(settings(hand.clock())).await.unwrap();
-    let life =
-        Life::queued().then(TimeDelta::seconds(10), Stage::Rendering).then(TimeDelta::seconds(60), Stage::Complete);
-    magic_hour.begin(Plan::new(Kind::Audio, "a", life).with(Output::new("a.wav", "la", "audio/wav"))).unwrap();
+async fn a_render_proceeds_by_itself_and_the_details_call_shows_its_current_state() {
+    let clock = ManualClock::new();
+    let magic_hour = StandIn::start(settings(clock.clock())).await.unwrap();
+    let lifecycle = Lifecycle::queued()
+        .then(TimeDelta::seconds(10), Stage::Rendering)
+        .then(TimeDelta::seconds(60), Stage::Complete);
+    magic_hour
+        .start_render(RenderPlan::new(Kind::Audio, "a", lifecycle).with(OutputFile::new("a.wav", "la", "audio/wav")))
+        .unwrap();
     let table = [(0, "queued", 500, 0), (10, "rendering", 500, 0), (49, "rendering", 500, 0), (1, "complete", 450, 1)];
     for (seconds, status, credits, files) in table {
-        hand.forward(seconds);
+        clock.advance(seconds);
         let (code, project) = get(&magic_hour, "audio-projects/a").await;
         assert_eq!((code, &project["status"]), (200, &json!(status)));
         assert_eq!(
@@ -117,25 +96,27 @@ async fn a_render_lives_by_itself_and_the_details_call_tells_what_is_true_at_the
             (&json!(credits), files)
         );
         assert_eq!(project["created_at"], "2027-01-15T08:00:00.000Z");
-        assert_eq!(magic_hour.truth("a").unwrap().status.as_deref(), Some(status));
+        assert_eq!(magic_hour.project("a").unwrap().status.as_deref(), Some(status));
     }
-    // Who fails or is canceled gets the credits back.
+    // A failed or canceled render is refunded.
     for (stage, code) in [(Stage::error("no_source_face"), json!("no_source_face")), (Stage::Canceled, Value::Null)] {
-        magic_hour.begin(Plan::new(Kind::Image, "b", Life::queued())).unwrap();
+        magic_hour.start_render(RenderPlan::new(Kind::Image, "b", Lifecycle::queued())).unwrap();
         let status = stage.status();
-        assert!(magic_hour.turn("b", stage));
+        assert!(magic_hour.move_render("b", stage));
         let (_, project) = get(&magic_hour, "image-projects/b").await;
         assert_eq!((&project["status"], &project["credits_charged"]), (&json!(status), &json!(0)));
         assert_eq!(project["error"]["code"], code);
     }
-    assert!(!magic_hour.turn("unknown", Stage::Canceled));
+    assert!(!magic_hour.move_render("unknown", Stage::Canceled));
 }
 
 #[tokio::test]
-async fn what_cannot_be_answered_is_refused_as_documented_and_every_call_is_in_the_account() {
+async fn errors_are_answered_as_documented_and_every_call_is_logged() {
     let magic_hour = StandIn::start(settings(Clock::system())).await.unwrap();
     for (id, is_template) in [("v", false), ("t", true)] {
-        magic_hour.begin(Plan { is_template, ..Plan::new(Kind::Video, id, Life::queued()) }).unwrap();
+        magic_hour
+            .start_render(RenderPlan { is_template, ..RenderPlan::new(Kind::Video, id, Lifecycle::queued()) })
+            .unwrap();
     }
     let unauthorized = Client::new().get(format!("{}/v1/video-projects/v", magic_hour.base)).send().await.unwrap();
     assert_eq!(unauthorized.status(), 401);
@@ -150,53 +131,55 @@ async fn what_cannot_be_answered_is_refused_as_documented_and_every_call_is_in_t
     assert_eq!(call(&magic_hour, Method::DELETE, "video-projects/v").await, (204, Value::Null));
     assert_eq!(call(&magic_hour, Method::DELETE, "video-projects/v").await, not_found);
     assert_eq!(get(&magic_hour, "video-projects/v").await, not_found);
-    assert!(!magic_hour.truth("v").unwrap().enabled);
-    assert!(magic_hour.truth("t").unwrap().enabled);
-    let told: Vec<_> = magic_hour.account.calls().iter().map(|call| call.status.unwrap().as_u16()).collect();
-    assert_eq!(told, [401, 404, 404, 404, 404, 422, 404, 204, 404, 404]);
-    assert_eq!((magic_hour.count(&Method::GET, "v"), magic_hour.count(&Method::DELETE, "v")), (5, 3));
+    assert!(!magic_hour.project("v").unwrap().enabled);
+    assert!(magic_hour.project("t").unwrap().enabled);
+    let statuses: Vec<_> = magic_hour.call_log.calls().iter().map(|call| call.status.unwrap().as_u16()).collect();
+    assert_eq!(statuses, [401, 404, 404, 404, 404, 422, 404, 204, 404, 404]);
+    assert_eq!((magic_hour.call_count(&Method::GET, "v"), magic_hour.call_count(&Method::DELETE, "v")), (5, 3));
 }
 
 #[tokio::test]
-async fn the_api_goes_wrong_as_it_is_told_and_is_well_again() {
-    let hand = Hand::new();
-    let magic_hour = StandIn::start(settings(hand.clock())).await.unwrap();
-    magic_hour.begin(Plan::new(Kind::Video, "v", Life::queued())).unwrap();
-    magic_hour.refuse([(429, Some(7)), (402, None)]);
-    let key = magic_hour.flags()[0].split_once('=').unwrap().1.to_owned();
-    let ask = || Client::new().get(format!("{}/v1/video-projects/v", magic_hour.base)).bearer_auth(&key).send();
-    let refused = ask().await.unwrap();
-    assert_eq!((refused.status().as_u16(), refused.headers()["retry-after"].to_str().unwrap()), (429, "7"));
+async fn faults_are_injected_and_cleared() {
+    let clock = ManualClock::new();
+    let magic_hour = StandIn::start(settings(clock.clock())).await.unwrap();
+    magic_hour.start_render(RenderPlan::new(Kind::Video, "v", Lifecycle::queued())).unwrap();
+    magic_hour.fail_next([(429, Some(7)), (402, None)]);
+    let key = magic_hour.serve_flags()[0].split_once('=').unwrap().1.to_owned();
+    let get_details = || Client::new().get(format!("{}/v1/video-projects/v", magic_hour.base)).bearer_auth(&key).send();
+    let failed = get_details().await.unwrap();
+    assert_eq!((failed.status().as_u16(), failed.headers()["retry-after"].to_str().unwrap()), (429, "7"));
     assert_eq!(get(&magic_hour, "video-projects/v").await, (402, json!({"message": "Payment required"})));
 
-    magic_hour.faults.last(Fault::HangsUp);
+    magic_hour.faults.inject_always(Fault::CloseConnection);
     for _ in 0..2 {
-        assert!(ask().await.is_err(), "the connection is closed without an answer");
+        assert!(get_details().await.is_err(), "the connection is closed without an answer");
     }
-    assert_eq!(magic_hour.account.calls().last().unwrap().status, None);
-    magic_hour.faults.heal();
+    assert_eq!(magic_hour.call_log.calls().last().unwrap().status, None);
+    magic_hour.faults.clear();
 
-    hand.forward(60);
-    assert!(magic_hour.turn("v", Stage::Rendering));
-    magic_hour.faults.next([Fault::Lags(TimeDelta::seconds(1)), Fault::Lags(TimeDelta::seconds(61))]);
+    clock.advance(60);
+    assert!(magic_hour.move_render("v", Stage::Rendering));
+    magic_hour
+        .faults
+        .inject_next([Fault::StaleAnswer(TimeDelta::seconds(1)), Fault::StaleAnswer(TimeDelta::seconds(61))]);
     assert_eq!(get(&magic_hour, "video-projects/v").await.1["status"], "queued");
-    assert_eq!(get(&magic_hour, "video-projects/v").await.0, 404, "it was not there yet");
+    assert_eq!(get(&magic_hour, "video-projects/v").await.0, 404, "it did not exist yet");
     assert_eq!(get(&magic_hour, "video-projects/v").await.1["status"], "rendering");
 
-    magic_hour.faults.next([Fault::Dawdles(Duration::from_hours(1))]);
-    let impatient = tokio::spawn(ask());
-    until("the slow call to come", || async { (magic_hour.calls() == 8).then_some(()) }).await;
-    assert!(!impatient.is_finished());
-    impatient.abort();
+    magic_hour.faults.inject_next([Fault::Delay(Duration::from_hours(1))]);
+    let call = tokio::spawn(get_details());
+    magic_hour.call_log.wait_for_calls(8).await;
+    assert!(!call.is_finished());
+    call.abort();
 }
 
 #[tokio::test]
-async fn each_details_call_hands_out_urls_of_its_own_that_work_until_they_expire() {
-    let hand = Hand::new();
-    let magic_hour = StandIn::start(Settings { urls_live: TimeDelta::minutes(10), ..settings(hand.clock()) }).await;
+async fn each_details_call_returns_new_urls_that_work_until_they_expire() {
+    let clock = ManualClock::new();
+    let magic_hour = StandIn::start(Settings { url_lifetime: TimeDelta::minutes(10), ..settings(clock.clock()) }).await;
     let magic_hour = magic_hour.unwrap();
-    let plan = Plan::new(Kind::Image, "i", Life::beginning(Stage::Complete));
-    magic_hour.begin(plan.with(Output::new("one.png", "1", "image/png"))).unwrap();
+    let plan = RenderPlan::new(Kind::Image, "i", Lifecycle::starting_in(Stage::Complete));
+    magic_hour.start_render(plan.with(OutputFile::new("one.png", "1", "image/png"))).unwrap();
     let url = async || {
         let (_, project) = get(&magic_hour, "image-projects/i").await;
         let download = &project["downloads"][0];
@@ -204,99 +187,111 @@ async fn each_details_call_hands_out_urls_of_its_own_that_work_until_they_expire
         (Url::parse(download["url"].as_str().unwrap()).unwrap(), expires_at)
     };
     let status = async |url: &Url| reqwest::get(url.clone()).await.unwrap().status().as_u16();
-    let (first, dies_at) = url().await;
+    let (first, expires_at) = url().await;
     let (second, _) = url().await;
     assert_ne!(first, second);
     assert_eq!(first.path(), second.path());
-    hand.forward(599);
+    clock.advance(599);
     let (third, _) = url().await;
     for url in [&first, &second, &third] {
         assert_eq!(status(url).await, 200);
     }
     assert_eq!(reqwest::get(first.clone()).await.unwrap().text().await.unwrap(), "1");
-    hand.forward(1);
-    assert_eq!(dies_at, hand.clock().now());
+    clock.advance(1);
+    assert_eq!(expires_at, clock.clock().now());
     assert_eq!((status(&first).await, status(&third).await), (403, 200));
     let mut forged = third.clone();
     forged.set_query(Some(&third.query().unwrap().replace("X-Goog-Expires=1", "X-Goog-Expires=9")));
     assert_eq!(status(&forged).await, 403);
     assert_eq!(call(&magic_hour, Method::DELETE, "image-projects/i").await.0, 204);
-    assert_eq!(status(&third).await, 404, "its files are gone with it");
+    assert_eq!(status(&third).await, 404, "its files are deleted with it");
 }
 
 #[tokio::test]
-async fn webhooks_tell_the_stages_that_have_one_with_the_project_as_it_was_then() {
+async fn a_webhook_is_sent_for_each_stage_that_has_one_with_the_project_in_that_stage() {
     let magic_hour = StandIn::start(settings(Clock::system())).await.unwrap();
     let (url, received) = receiver(&[200]).await;
-    magic_hour.webhooks.post_to(Some(url));
-    // All at once: each webhook tells its own stage all the same.
+    magic_hour.webhooks.set_receiver(Some(url));
+    // All stages begin at once, and each webhook still has its own.
     let now = TimeDelta::zero();
-    let life = || Life::queued().then(now, Stage::Rendering).then(now, Stage::Complete);
-    let file = || Output::new("a.bin", "a", "application/octet-stream");
-    magic_hour.begin(Plan::new(Kind::Video, "whole", life()).with(file())).unwrap();
-    magic_hour.begin(Plan { tells_start: false, ..Plan::new(Kind::Image, "short", life()) }.with(file())).unwrap();
-    magic_hour.begin(Plan::new(Kind::Audio, "silent", Life::queued().then(now, Stage::Canceled))).unwrap();
-    magic_hour.begin(Plan::new(Kind::Audio, "failed", Life::queued())).unwrap();
-    assert!(magic_hour.turn("failed", Stage::error("text_too_long")));
-    sent(&magic_hour, 4).await;
-    let mut told = Vec::new();
+    let lifecycle = || Lifecycle::queued().then(now, Stage::Rendering).then(now, Stage::Complete);
+    let file = || OutputFile::new("a.bin", "a", "application/octet-stream");
+    magic_hour.start_render(RenderPlan::new(Kind::Video, "complete", lifecycle()).with(file())).unwrap();
+    magic_hour
+        .start_render(
+            RenderPlan { sends_started: false, ..RenderPlan::new(Kind::Image, "without-started", lifecycle()) }
+                .with(file()),
+        )
+        .unwrap();
+    magic_hour
+        .start_render(RenderPlan::new(Kind::Audio, "silent", Lifecycle::queued().then(now, Stage::Canceled)))
+        .unwrap();
+    magic_hour.start_render(RenderPlan::new(Kind::Audio, "failed", Lifecycle::queued())).unwrap();
+    assert!(magic_hour.move_render("failed", Stage::error("text_too_long")));
+    magic_hour.call_log.wait_for_webhooks(4).await;
+    let mut sent = Vec::new();
     for (headers, body) in received.lock().unwrap().iter() {
         let header = |name: &str| headers[name].to_str().unwrap().to_owned();
         let signature = sign(&SecretString::from(SECRET), &header("magic-hour-event-timestamp"), body);
         assert_eq!(header("magic-hour-event-signature"), signature);
         let event: Value = serde_json::from_slice(body).unwrap();
-        let word = |value: &Value| value.as_str().unwrap().to_owned();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
         let files = event["payload"]["downloads"].as_array().unwrap().len();
-        told.push((word(&event["payload"]["id"]), word(&event["type"]), word(&event["payload"]["status"]), files));
+        sent.push((text(&event["payload"]["id"]), text(&event["type"]), text(&event["payload"]["status"]), files));
     }
-    told.sort();
+    sent.sort();
     let expected = [
+        ("complete", "video.completed", "complete", 1),
+        ("complete", "video.started", "rendering", 0),
         ("failed", "audio.errored", "error", 0),
-        ("short", "image.completed", "complete", 1),
-        ("whole", "video.completed", "complete", 1),
-        ("whole", "video.started", "rendering", 0),
+        ("without-started", "image.completed", "complete", 1),
     ];
-    let told: Vec<_> = told.iter().map(|(id, event, status, files)| (&**id, &**event, &**status, *files)).collect();
-    assert_eq!(told, expected);
-    assert_eq!(magic_hour.account.sent().len(), 4, "nothing is sent of what has no webhook");
+    let sent: Vec<_> = sent.iter().map(|(id, event, status, files)| (&**id, &**event, &**status, *files)).collect();
+    assert_eq!(sent, expected);
+    assert_eq!(magic_hour.call_log.webhooks().len(), 4, "no other webhook is sent");
 }
 
 #[tokio::test]
-async fn what_is_not_taken_is_sent_again_with_growing_gaps_to_where_the_receiver_is_by_then() {
-    for signing in [Signing::Afresh, Signing::Once] {
-        let hand = Hand::new();
+async fn a_webhook_is_retried_with_growing_delays_until_it_is_accepted() {
+    for signing in [RetrySigning::Fresh, RetrySigning::Original] {
+        let clock = ManualClock::new();
         let retries = Retries { unit: Duration::from_millis(20), signing };
-        let magic_hour = StandIn::start(Settings { retries, ..settings(hand.clock()) }).await.unwrap();
-        // Nobody is there; then one who is in trouble; then one who takes it.
-        magic_hour.begin(Plan::new(Kind::Video, "v", Life::beginning(Stage::Rendering))).unwrap();
-        sent(&magic_hour, 2).await;
-        hand.forward(3);
+        let magic_hour = StandIn::start(Settings { retries, ..settings(clock.clock()) }).await.unwrap();
+        // First there is no receiver, then one that fails, then one that accepts.
+        magic_hour.start_render(RenderPlan::new(Kind::Video, "v", Lifecycle::starting_in(Stage::Rendering))).unwrap();
+        magic_hour.call_log.wait_for_webhooks(2).await;
+        clock.advance(3);
         let (url, received) = receiver(&[503, 401, 200]).await;
-        magic_hour.webhooks.post_to(Some(url));
-        let taken = magic_hour.account.wait_for(Sent::is_taken).await.unwrap();
-        let sent = magic_hour.account.sent();
-        assert_eq!(sent.iter().map(|sent| sent.attempt).collect::<Vec<_>>(), (1..=taken.attempt).collect::<Vec<_>>());
-        assert!(matches!(sent[0].outcome, Outcome::Unanswered(_)));
+        magic_hour.webhooks.set_receiver(Some(url));
+        let accepted = magic_hour.call_log.wait_for_webhook(WebhookAttempt::is_accepted).await.unwrap();
+        let sent = magic_hour.call_log.webhooks();
+        assert_eq!(
+            sent.iter().map(|sent| sent.attempt).collect::<Vec<_>>(),
+            (1..=accepted.attempt).collect::<Vec<_>>()
+        );
+        assert!(matches!(sent[0].outcome, WebhookOutcome::Unanswered(_)));
         let received = received.lock().unwrap();
         assert_eq!(received.len(), 3);
         let last = received[2].0["magic-hour-event-timestamp"].to_str().unwrap();
-        assert_eq!(last, if signing == Signing::Once { "1800000000" } else { "1800000003" });
-        assert!(received.iter().all(|(_, body)| *body == received[0].1), "a repetition has the same body");
+        assert_eq!(last, if signing == RetrySigning::Original { "1800000000" } else { "1800000003" });
+        assert!(received.iter().all(|(_, body)| *body == received[0].1), "a retry has the same body");
     }
 }
 
 #[tokio::test]
-async fn a_way_loses_and_repeats_webhooks() {
+async fn the_network_loses_and_repeats_webhooks() {
     let magic_hour = StandIn::start(settings(Clock::system())).await.unwrap();
     let (url, received) = receiver(&[200]).await;
-    magic_hour.webhooks.post_to(Some(url));
-    magic_hour.webhooks.go(Way::from_fn(|_, id| vec![Duration::from_millis(1); if id == "lost" { 0 } else { 2 }]));
+    magic_hour.webhooks.set_receiver(Some(url));
+    magic_hour
+        .webhooks
+        .set_network(Network::from_fn(|_, id| vec![Duration::from_millis(1); if id == "lost" { 0 } else { 2 }]));
     for id in ["lost", "twice"] {
-        magic_hour.begin(Plan::new(Kind::Video, id, Life::beginning(Stage::Rendering))).unwrap();
+        magic_hour.start_render(RenderPlan::new(Kind::Video, id, Lifecycle::starting_in(Stage::Rendering))).unwrap();
     }
-    let sent = sent(&magic_hour, 3).await;
-    for Sent { id, outcome, .. } in &sent {
-        assert_eq!(matches!(outcome, Outcome::Lost), id == "lost", "{id}");
+    let attempts = magic_hour.call_log.wait_for_webhooks(3).await;
+    for WebhookAttempt { id, outcome, .. } in &attempts {
+        assert_eq!(matches!(outcome, WebhookOutcome::Lost), id == "lost", "{id}");
     }
     assert_eq!(received.lock().unwrap().len(), 2);
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use renderhook_dev::standin::project::Project;
+use renderhook_dev::standin::Project;
 use reqwest::{Method, Response};
 use serde_json::{Map, Value, json};
 use sqlx::PgPool;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use renderhook::runtime::Clock;
 use renderhook::runtime::Database;
-use renderhook_dev::standin::project::Project;
+use renderhook_dev::standin::Project;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};

@@ -3,8 +3,7 @@
 use chrono::{DateTime, Utc};
 use renderhook::domain::{Kind, Status};
 use renderhook::runtime::Clock;
-use renderhook_dev::standin::project::Project;
-use renderhook_dev::standin::sender::{Answer, Delivery};
+use renderhook_dev::standin::{Answer, Delivery, Project};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use sqlx::PgPool;

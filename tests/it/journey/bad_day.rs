@@ -11,13 +11,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use renderhook::domain::{Kind, Status};
 use renderhook::runtime::Clock;
 use renderhook::upstream::Schedule;
-use renderhook_dev::standin::account::{Outcome, Sent};
-use renderhook_dev::standin::faults::Fault;
-use renderhook_dev::standin::life::{Life, Stage};
-use renderhook_dev::standin::plan::{Output, Plan};
-use renderhook_dev::standin::way::Way;
-use renderhook_dev::standin::webhooks::Retries;
-use renderhook_dev::standin::{Settings, StandIn};
+use renderhook_dev::standin::{
+    Fault, Lifecycle, Network, OutputFile, RenderPlan, Retries, Settings, Stage, StandIn, WebhookAttempt,
+    WebhookOutcome,
+};
 use reqwest::{Client, Method, StatusCode};
 use rustix::process::Signal;
 use secrecy::SecretString;
@@ -43,19 +40,19 @@ const NOBODY_IS_ASKED_FOR: &str = "(SELECT) AS one WHERE NOT EXISTS
     (SELECT FROM renders WHERE poll_due_at = polled_at + interval '2 minutes')";
 
 /// Which webhooks are lost, which come twice, and how late.
-fn way() -> Way {
-    Way::rough(4, Duration::from_millis(1500))
+fn network() -> Network {
+    Network::unreliable(4, Duration::from_millis(1500))
 }
 
 /// Every kind goes every way, each in its own time: 3 s to 8 s in all, and twice that until somebody cancels it, so that
 /// there is a silence to ask into.
-fn plan(number: usize) -> Plan {
+fn plan(number: usize) -> RenderPlan {
     let dice = Sha256::digest(format!("render {number}"));
     let within = |millis: Range<i64>, die: u8| {
         TimeDelta::milliseconds(millis.start + (millis.end - millis.start) * i64::from(die) / 255)
     };
     let (starts, ends) = (within(500..2500, dice[0]), within(3000..8000, dice[1]));
-    let queued = Life::queued();
+    let queued = Lifecycle::queued();
     let rendering = queued.clone().then(starts, Stage::Rendering);
     let life = match number % 10 {
         0 => queued.then(ends * 2, Stage::Canceled),
@@ -65,36 +62,40 @@ fn plan(number: usize) -> Plan {
         _ => rendering.then(ends, Stage::Complete),
     };
     let kind = Kind::ALL[number % 3];
-    let mut plan = Plan::new(kind, format!("render-{number}"), life);
+    let mut plan = RenderPlan::new(kind, format!("render-{number}"), life);
     plan.name = Some(format!("The {number}th"));
-    plan.tells_start = kind != Kind::Image || number.is_multiple_of(2);
-    plan.estimate = i64::from(dice[2]) + 1;
-    plan.price = i64::from(dice[3]);
+    plan.sends_started = kind != Kind::Image || number.is_multiple_of(2);
+    plan.estimated_credits = i64::from(dice[2]) + 1;
+    plan.final_credits = i64::from(dice[3]);
     for (file, size) in (0..=number % 3).zip([usize::from(dice[4]) * 50, usize::from(dice[5]), 0]) {
         let bytes = noise(size, number.wrapping_mul(8) as u64 + file as u64);
-        plan = plan.with(Output::new(&format!("output-{file}.bin"), bytes, "application/octet-stream"));
+        plan = plan.with(OutputFile::new(&format!("output-{file}.bin"), bytes, "application/octet-stream"));
     }
     plan
 }
 
-fn end(plan: &Plan) -> &Stage {
-    plan.life.stages().next_back().unwrap()
+fn end(plan: &RenderPlan) -> &Stage {
+    plan.lifecycle.stages().next_back().unwrap()
 }
 
-fn is_complete(plan: &Plan) -> bool {
+fn is_complete(plan: &RenderPlan) -> bool {
     *end(plan) == Stage::Complete
 }
 
 /// How many copies of its webhooks set out.
-fn copies(plan: &Plan) -> usize {
-    plan.life.stages().filter_map(|stage| plan.webhook(stage)).map(|event| way().copies(&event, &plan.id).len()).sum()
+fn copies(plan: &RenderPlan) -> usize {
+    plan.lifecycle
+        .stages()
+        .filter_map(|stage| plan.webhook(stage))
+        .map(|event| network().copies(&event, &plan.id).len())
+        .sum()
 }
 
 /// The world of that day.
 struct Day {
     pool: PgPool,
     magic_hour: StandIn,
-    plans: Vec<Plan>,
+    plans: Vec<RenderPlan>,
     folder: TempDir,
     flags: Vec<String>,
     starts: Vec<DateTime<Utc>>,
@@ -108,9 +109,9 @@ impl Day {
         let mut settings = Settings::new(clock, SecretString::from(SECRET));
         settings.retries = Retries { unit: Duration::from_millis(100), ..Retries::default() };
         let magic_hour = StandIn::start(settings).await.unwrap();
-        magic_hour.webhooks.go(way());
+        magic_hour.webhooks.set_network(network());
         let folder = tempfile::tempdir().unwrap();
-        let mut flags = magic_hour.flags();
+        let mut flags = magic_hour.serve_flags();
         flags.extend([
             format!("--storage-url={}", Url::from_file_path(folder.path()).unwrap()),
             format!("--reconcile-after={}s", SCHEDULE.after.as_secs()),
@@ -150,16 +151,16 @@ impl Day {
 
     fn is_at(&self, base: &Url) {
         base.clone_into(&mut self.service.lock().unwrap());
-        self.magic_hour.webhooks.post_to(Some(base.join("webhook").unwrap()));
+        self.magic_hour.webhooks.set_receiver(Some(base.join("webhook").unwrap()));
     }
 
     /// All renders begin. An application says so of every other one, and of those of which no webhook will ever tell, and
     /// insists until it is taken.
     fn order(&self) -> tokio::task::JoinHandle<()> {
         for plan in &self.plans {
-            self.magic_hour.begin(plan.clone()).unwrap();
+            self.magic_hour.start_render(plan.clone()).unwrap();
         }
-        let announced = |(number, plan): &(usize, &Plan)| number % 2 == 0 || copies(plan) == 0;
+        let announced = |(number, plan): &(usize, &RenderPlan)| number % 2 == 0 || copies(plan) == 0;
         let announced = self.plans.iter().enumerate().filter(announced);
         let announced: Vec<_> = announced.map(|(_, plan)| (plan.id.clone(), json!({"kind": plan.kind}))).collect();
         let (service, client) = (self.service.clone(), Client::builder().no_proxy().build().unwrap());
@@ -182,7 +183,7 @@ impl Day {
 
     /// How many calls met trouble.
     fn troubled(&self) -> usize {
-        let calls = self.magic_hour.account.calls();
+        let calls = self.magic_hour.call_log.calls();
         calls.iter().filter(|call| call.status.is_none_or(|status| status != StatusCode::OK)).count()
     }
 
@@ -193,8 +194,8 @@ impl Day {
 
     /// Waits until a webhook finds nobody.
     async fn is_missed(&self) {
-        let unanswered = |sent: &Sent| matches!(sent.outcome, Outcome::Unanswered(_));
-        let count = || self.magic_hour.account.sent().iter().filter(|sent| unanswered(sent)).count();
+        let unanswered = |sent: &WebhookAttempt| matches!(sent.outcome, WebhookOutcome::Unanswered(_));
+        let count = || self.magic_hour.call_log.webhooks().iter().filter(|sent| unanswered(sent)).count();
         let before = count();
         until("a webhook that finds nobody", || async { (count() > before).then_some(()) }).await;
     }
@@ -209,7 +210,7 @@ impl Day {
         .unwrap();
         let rows: HashMap<_, _> = rows.into_iter().map(|(id, status, stored)| (id, (status, stored))).collect();
         let mut taken = HashMap::<_, usize>::new();
-        for sent in self.magic_hour.account.sent().into_iter().filter(Sent::is_taken) {
+        for sent in self.magic_hour.call_log.webhooks().into_iter().filter(WebhookAttempt::is_accepted) {
             *taken.entry(sent.id).or_default() += 1;
         }
         let mut differences = Vec::new();
@@ -229,7 +230,7 @@ impl Day {
 }
 
 /// What the answer about a render has otherwise than its plan, in words.
-fn untruths(plan: &Plan, render: &Value, folder: &Path) -> Vec<String> {
+fn untruths(plan: &RenderPlan, render: &Value, folder: &Path) -> Vec<String> {
     let mut untruths = Vec::new();
     let mut expect = |what: &str, told: &Value, truth: Value| {
         if *told != truth {
@@ -241,7 +242,7 @@ fn untruths(plan: &Plan, render: &Value, folder: &Path) -> Vec<String> {
     expect("the status", &render["status"], json!(end.status()));
     expect("the name", &render["name"], json!(plan.name));
     expect("whether it is deleted", &render["deleted"], json!(false));
-    expect("the price", &render["credits_charged"], json!(if is_complete(plan) { plan.price } else { 0 }));
+    expect("the price", &render["credits_charged"], json!(if is_complete(plan) { plan.final_credits } else { 0 }));
     let error = match end {
         Stage::Error { code, message } => json!({"code": code, "message": message}),
         _ => Value::Null,
@@ -257,7 +258,7 @@ fn untruths(plan: &Plan, render: &Value, folder: &Path) -> Vec<String> {
     }
     // Each figure once: the estimate, if it was heard, and then the price or the refund.
     let figures: Vec<_> = render["credits"].as_array().unwrap().iter().map(|figure| &figure["value"]).collect();
-    let (estimate, last) = (json!(plan.estimate), &render["credits_charged"]);
+    let (estimate, last) = (json!(plan.estimated_credits), &render["credits_charged"]);
     expect("whether each figure is told once", &json!(figures == [last] || figures == [&estimate, last]), json!(true));
     // Each transition once: from one stage of its life to a later one.
     let mut before = (Value::Null, None);
@@ -266,7 +267,7 @@ fn untruths(plan: &Plan, render: &Value, folder: &Path) -> Vec<String> {
         let to: Option<Status> = transition["to"].as_str().and_then(|to| to.parse().ok());
         let rank = to.map(Status::rank);
         expect("whether the rank rises", &json!(rank > before.1), json!(true));
-        let lived = plan.life.stages().any(|stage| Some(stage.status()) == to);
+        let lived = plan.lifecycle.stages().any(|stage| Some(stage.status()) == to);
         expect("whether it has been so", &json!(lived), json!(true));
         if to == Some(Status::Canceled) || to == Some(Status::Queued) {
             expect("who told what no webhook tells", &transition["source"], json!("poll"));
@@ -286,7 +287,7 @@ async fn three_hundred_renders_live_through_a_bad_day_and_all_that_is_told_of_th
     day.rows(40, "renders WHERE status = 'rendering'").await;
 
     // The API goes down, and the service with it.
-    day.magic_hour.faults.last(Fault::HangsUp);
+    day.magic_hour.faults.inject_always(Fault::CloseConnection);
     day.is_troubled().await;
     // Not in the middle of a question: its claim would outlast the test by far.
     day.rows(1, "asking WHERE paused_until > now()").await;
@@ -296,14 +297,14 @@ async fn three_hundred_renders_live_through_a_bad_day_and_all_that_is_told_of_th
     day.is_missed().await;
 
     // The next one meets an API that wants to be left alone, and is stopped in the middle of its downloads.
-    day.magic_hour.refuse([(429, Some(1))]);
+    day.magic_hour.fail_next([(429, Some(1))]);
     let app = day.app().await;
     day.is_troubled().await;
     day.rows(20, "downloads WHERE state = 'stored'").await;
     app.stop().await.unwrap();
     day.is_missed().await;
 
-    day.magic_hour.faults.heal();
+    day.magic_hour.faults.clear();
     let app = day.app().await;
     application.await.unwrap();
 
@@ -327,9 +328,9 @@ async fn lost(day: &Day) -> Vec<String> {
             .await
             .unwrap();
     let kept: HashMap<_, _> = kept.into_iter().map(|(id, event_type, count)| ((id, event_type), count)).collect();
-    let sent = day.magic_hour.account.sent();
+    let sent = day.magic_hour.call_log.webhooks();
     let mut taken = HashMap::<_, i64>::new();
-    for sent in sent.iter().filter(|sent| sent.is_taken()) {
+    for sent in sent.iter().filter(|sent| sent.is_accepted()) {
         *taken.entry((sent.id.clone(), sent.event_type.as_str().to_owned())).or_default() += 1;
     }
     // More may be kept than were taken: the answer to one may not have got through.
@@ -346,7 +347,7 @@ async fn unaccounted(day: &Day) -> Vec<String> {
     }
     let mut wrong = Vec::new();
     for plan in &day.plans {
-        let calls = day.magic_hour.count(&Method::GET, &plan.id);
+        let calls = day.magic_hour.call_count(&Method::GET, &plan.id);
         let meant = meant.get(plan.id.as_str()).copied().unwrap_or_default();
         if calls > meant {
             wrong.push(format!("{} was called for {calls} times and meant {meant} times", plan.id));

@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use renderhook::domain::Kind;
-use renderhook_dev::standin::life::{Life, Stage as Stages};
-use renderhook_dev::standin::plan::Plan;
-use renderhook_dev::standin::sender::Delivery;
+use renderhook_dev::standin::{Delivery, Lifecycle, RenderPlan, Stage as RenderStage};
 use sqlx::PgPool;
 use tempfile::TempDir;
 use tokio::time::{Instant, timeout};
@@ -166,12 +164,18 @@ async fn a_stop_does_not_wait_for_a_database_that_is_silent(pool: PgPool) {
 #[sqlx::test]
 async fn what_webhooks_told_while_the_database_was_away_is_asked_for_soon_after(pool: PgPool) {
     let magic_hour = standin().await;
-    let stage = Stage::set_with(&pool, &magic_hour.flags()).await;
+    let stage = Stage::set_with(&pool, &magic_hour.serve_flags()).await;
     // It was spoken of a moment ago: by silence alone it would be asked for in five minutes.
     assert_eq!(stage.post(&started("missed")).await, 200);
     stage.proxy.set(Way::Refused);
     stage.refused(&signed(&video("missed", "error").event("video.errored"))).await;
-    magic_hour.begin(Plan::new(Kind::Video, "missed", Life::beginning(Stages::error("no_source_face")))).unwrap();
+    magic_hour
+        .start_render(RenderPlan::new(
+            Kind::Video,
+            "missed",
+            Lifecycle::starting_in(RenderStage::error("no_source_face")),
+        ))
+        .unwrap();
     assert_eq!(stage.told("database.lost"), 1);
     stage.proxy.set(Way::Open);
     until("the truth to be found", || async {

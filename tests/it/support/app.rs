@@ -9,10 +9,7 @@ use renderhook::domain::Kind;
 use renderhook::runtime::Clock;
 use renderhook::runtime::Database;
 use renderhook::runtime::Shutdown;
-use renderhook_dev::standin::files::Files;
-use renderhook_dev::standin::project::Project;
-use renderhook_dev::standin::sender::{Answer, Delivery};
-use renderhook_dev::standin::{Settings, StandIn};
+use renderhook_dev::standin::{Answer, Delivery, FileServer, Project, Settings, StandIn};
 use reqwest::{Client, Response};
 use secrecy::SecretString;
 use serde_json::Value;
@@ -57,7 +54,7 @@ pub(crate) struct App {
     /// Where the service listens.
     pub(crate) base: Url,
     /// The stand-in's files.
-    pub(crate) files: Files,
+    pub(crate) files: FileServer,
     /// A client without a token.
     pub(crate) client: Client,
     /// The folder that is the store, unless a flag says otherwise.
@@ -97,7 +94,7 @@ impl App {
         let base = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
         let shutdown = Shutdown::default();
         let clock = options.clock.unwrap_or_else(Clock::system);
-        let files = Files::start(clock.clone()).await.unwrap();
+        let files = FileServer::start(clock.clone()).await.unwrap();
         let service = tokio::spawn(app::run(config, database, listener, clock, shutdown.clone()));
         let client = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
         Self { pool: pool.clone(), base, files, client, folder, shutdown, service }

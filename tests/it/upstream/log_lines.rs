@@ -3,11 +3,7 @@
 use chrono::TimeDelta;
 use renderhook::domain::Kind;
 use renderhook::runtime::Clock;
-use renderhook_dev::standin::StandIn;
-use renderhook_dev::standin::faults::Fault;
-use renderhook_dev::standin::life::{Life, Stage};
-use renderhook_dev::standin::plan::Plan;
-use renderhook_dev::standin::sender::Delivery;
+use renderhook_dev::standin::{Delivery, Fault, Lifecycle, RenderPlan, Stage, StandIn};
 use serde_json::Value;
 use sqlx::PgPool;
 use tempfile::TempDir;
@@ -18,7 +14,7 @@ use crate::support::{standin, until};
 
 async fn start(pool: &PgPool, magic_hour: &StandIn, folder: &TempDir) -> Service {
     let mut command = serve(&database_url(pool), folder);
-    for flag in magic_hour.flags() {
+    for flag in magic_hour.serve_flags() {
         command.arg(flag);
     }
     command.env("RECONCILE_RATE", "50").env("RUST_LOG", "debug");
@@ -40,11 +36,11 @@ async fn line(service: &Service, event: &str, field: &str, value: &str) -> Value
 #[sqlx::test]
 async fn trouble_of_the_account_pauses_everything_with_one_line_and_a_new_start_asks_again(pool: PgPool) {
     let (magic_hour, folder) = (standin().await, TempDir::new().unwrap());
-    magic_hour.always(Some(401));
+    magic_hour.fail_all(401);
     let service = start(&pool, &magic_hour, &folder).await;
     for number in 0..8 {
         let id = format!("r{number}");
-        magic_hour.begin(Plan::new(Kind::Video, &id, Life::beginning(Stage::Canceled))).unwrap();
+        magic_hour.start_render(RenderPlan::new(Kind::Video, &id, Lifecycle::starting_in(Stage::Canceled))).unwrap();
         assert_eq!(post(&service, &signed_at(0, &video(&id, "rendering").event("video.started"))).await, 401);
     }
     let refused = line(&service, "poll.refused", "error", "http_401").await;
@@ -53,10 +49,10 @@ async fn trouble_of_the_account_pauses_everything_with_one_line_and_a_new_start_
     let until_then: chrono::DateTime<chrono::Utc> =
         sqlx::query_scalar("SELECT paused_until FROM asking").fetch_one(&pool).await.unwrap();
     assert!(until_then > Clock::system().now(), "{until_then}");
-    let asked = magic_hour.calls();
+    let asked = magic_hour.total_calls();
 
     // The key is mended, and the service started anew: what waits is asked for, and no render has failed of it.
-    magic_hour.always(None);
+    magic_hour.recover();
     let again = start(&pool, &magic_hour, &folder).await;
     for number in 0..8 {
         line(&again, "render.moved", "render.id", &format!("r{number}")).await;
@@ -69,22 +65,22 @@ async fn trouble_of_the_account_pauses_everything_with_one_line_and_a_new_start_
 #[sqlx::test]
 async fn an_api_that_hangs_up_pauses_like_one_that_refuses(pool: PgPool) {
     let (magic_hour, folder) = (standin().await, TempDir::new().unwrap());
-    magic_hour.faults.next([Fault::HangsUp]);
+    magic_hour.faults.inject_next([Fault::CloseConnection]);
     let service = start(&pool, &magic_hour, &folder).await;
-    magic_hour.begin(Plan::new(Kind::Video, "one", Life::beginning(Stage::Canceled))).unwrap();
+    magic_hour.start_render(RenderPlan::new(Kind::Video, "one", Lifecycle::starting_in(Stage::Canceled))).unwrap();
     post(&service, &signed_at(0, &video("one", "rendering").event("video.started"))).await;
     let refused = line(&service, "poll.refused", "error", "connect_failed").await;
     assert_eq!(refused["level"], "WARN");
     line(&service, "render.moved", "render.id", "one").await;
-    assert_eq!(magic_hour.count(&reqwest::Method::GET, "one"), 2);
+    assert_eq!(magic_hour.call_count(&reqwest::Method::GET, "one"), 2);
 }
 
 #[sqlx::test]
 async fn an_api_that_asks_for_patience_gets_it_and_is_asked_again(pool: PgPool) {
     let (magic_hour, folder) = (standin().await, TempDir::new().unwrap());
-    magic_hour.refuse([(429, Some(12))]);
+    magic_hour.fail_next([(429, Some(12))]);
     let service = start(&pool, &magic_hour, &folder).await;
-    magic_hour.begin(Plan::new(Kind::Video, "one", Life::beginning(Stage::Canceled))).unwrap();
+    magic_hour.start_render(RenderPlan::new(Kind::Video, "one", Lifecycle::starting_in(Stage::Canceled))).unwrap();
     post(&service, &signed_at(0, &video("one", "rendering").event("video.started"))).await;
     let refused = line(&service, "poll.refused", "error", "http_429").await;
     assert_eq!(refused["level"], "WARN");

@@ -87,7 +87,7 @@ async fn it_is_said_once_an_hour_by_one_of_all_services_and_told_by_the_metrics(
     let folder = TempDir::new().unwrap();
     let start = || async {
         let mut command = serve(&database_url(&pool), &folder);
-        for flag in magic_hour.flags() {
+        for flag in magic_hour.serve_flags() {
             command.arg(flag);
         }
         Service::start(command).await

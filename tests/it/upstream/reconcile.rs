@@ -5,11 +5,7 @@ use std::collections::HashSet;
 use chrono::{DateTime, TimeDelta, Utc};
 use renderhook::domain::Kind;
 use renderhook::runtime::Clock;
-use renderhook_dev::standin::StandIn;
-use renderhook_dev::standin::faults::Fault;
-use renderhook_dev::standin::life::{Life, Stage};
-use renderhook_dev::standin::plan::{Output, Plan};
-use renderhook_dev::standin::project::Project;
+use renderhook_dev::standin::{Fault, Lifecycle, OutputFile, Project, RenderPlan, Stage, StandIn};
 use reqwest::Method;
 use serde_json::Value;
 use sqlx::PgPool;
@@ -19,13 +15,13 @@ use crate::support::{App, Options, standin, until};
 
 /// With Magic Hour as its neighbour, and these flags.
 async fn start(pool: &PgPool, magic_hour: &StandIn, flags: &[&str]) -> App {
-    let flags = magic_hour.flags().into_iter().chain(flags.iter().map(|&flag| flag.to_owned())).collect();
+    let flags = magic_hour.serve_flags().into_iter().chain(flags.iter().map(|&flag| flag.to_owned())).collect();
     App::start_with(pool, Options { flags, ..Options::default() }).await
 }
 
 /// A render at Magic Hour that stays as it is.
 fn stays(magic_hour: &StandIn, id: &str, stage: Stage) {
-    magic_hour.begin(Plan::new(Kind::Video, id, Life::beginning(stage))).unwrap();
+    magic_hour.start_render(RenderPlan::new(Kind::Video, id, Lifecycle::starting_in(stage))).unwrap();
 }
 
 /// What stands in a render's row about the asking.
@@ -104,8 +100,8 @@ async fn a_render_whose_webhooks_are_all_lost_is_followed_to_its_stored_file(poo
     let magic_hour = standin().await;
     let app = start(&pool, &magic_hour, &["--reconcile-after=1s"]).await;
     app.send("audio.started", &Project::new(Kind::Audio, "lost", Clock::system().now())).await;
-    let life = Life::beginning(Stage::Rendering).then(TimeDelta::seconds(3), Stage::Complete);
-    magic_hour.begin(Plan::new(Kind::Audio, "lost", life).with(Output::audio(1))).unwrap();
+    let life = Lifecycle::starting_in(Stage::Rendering).then(TimeDelta::seconds(3), Stage::Complete);
+    magic_hour.start_render(RenderPlan::new(Kind::Audio, "lost", life).with(OutputFile::audio(1))).unwrap();
     let render = app.archived("lost", "stored").await;
     assert_eq!((&render["status"], &render["credits_charged"]), (&"complete".into(), &450.into()));
     app.stop().await.unwrap();
@@ -129,7 +125,7 @@ async fn what_is_unfinished_at_a_start_is_asked_for_at_once_and_what_is_finished
     let app = start(&pool, &magic_hour, &[]).await;
     becomes(&app, "silent", "canceled").await;
     for finished in ["stored", "failed"] {
-        assert_eq!(magic_hour.count(&Method::GET, finished), 0, "{finished}");
+        assert_eq!(magic_hour.call_count(&Method::GET, finished), 0, "{finished}");
         assert_eq!(row(&pool, finished).await.polled_at, None, "{finished}");
     }
     app.stop().await.unwrap();
@@ -155,7 +151,7 @@ async fn several_services_share_the_work_at_one_rate_and_ask_nobody_twice(pool: 
         (settled == 40).then_some(())
     })
     .await;
-    let calls = magic_hour.account.calls();
+    let calls = magic_hour.call_log.calls();
     let asked: HashSet<_> = calls.iter().map(|call| call.id.clone()).collect();
     assert_eq!((calls.len(), asked.len()), (40, 40));
     // A twentieth of a second between any two of them, by the clock that the claims are stamped with.
@@ -241,8 +237,10 @@ async fn a_stale_delivery_is_not_believed_and_the_truth_is_asked_for_at_once(poo
     let app = start(&pool, &magic_hour, &[]).await;
     let hour_ago = Clock::system().now().timestamp() - 3600;
     // One that was never heard of, and one that was.
-    let file = Output::image(2);
-    magic_hour.begin(Plan::new(Kind::Image, "new", Life::beginning(Stage::Complete)).with(file.clone())).unwrap();
+    let file = OutputFile::image(2);
+    magic_hour
+        .start_render(RenderPlan::new(Kind::Image, "new", Lifecycle::starting_in(Stage::Complete)).with(file.clone()))
+        .unwrap();
     let mut lie = Project::new(Kind::Image, "new", Clock::system().now());
     lie.name = Some("not believed".to_owned());
     lie.status = Some("error".to_owned());
@@ -258,10 +256,10 @@ async fn a_stale_delivery_is_not_believed_and_the_truth_is_asked_for_at_once(poo
     assert_eq!(render["error"]["code"], "no_source_face");
 
     // Of what is complete and stored nothing is left to ask.
-    let asked = magic_hour.count(&Method::GET, "new");
+    let asked = magic_hour.call_count(&Method::GET, "new");
     app.deliver(&signed_at(hour_ago, &lie.event("image.errored"))).await;
     assert!(!row(&pool, "new").await.poll_wanted);
-    assert_eq!(magic_hour.count(&Method::GET, "new"), asked);
+    assert_eq!(magic_hour.call_count(&Method::GET, "new"), asked);
     app.stop().await.unwrap();
 }
 
@@ -278,7 +276,7 @@ async fn of_two_ends_the_details_call_tells_which_it_is(pool: PgPool) {
     app.send("video.errored", &video("either", "error")).await;
     assert!(!row(&pool, "either").await.poll_wanted, "once");
     assert_eq!(app.render("either").await["status"], "canceled");
-    assert_eq!(magic_hour.count(&Method::GET, "either"), 1);
+    assert_eq!(magic_hour.call_count(&Method::GET, "either"), 1);
     app.stop().await.unwrap();
 }
 
@@ -291,7 +289,7 @@ async fn an_answer_that_is_behind_decides_nothing_and_the_question_is_asked_agai
     app.send("video.canceled", &video("behind", "canceled")).await;
     until("the first answer", || async { (row(&pool, "behind").await.poll_tries >= 1).then_some(()) }).await;
     assert!(row(&pool, "behind").await.poll_wanted, "it told neither end");
-    assert!(magic_hour.turn("behind", Stage::Canceled));
+    assert!(magic_hour.move_render("behind", Stage::Canceled));
     becomes(&app, "behind", "canceled").await;
     until("the question to be settled", || async { (!row(&pool, "behind").await.poll_wanted).then_some(()) }).await;
     app.stop().await.unwrap();
@@ -317,10 +315,10 @@ async fn an_api_that_lags_or_dawdles_or_answers_oddly_moves_nothing_back_and_pau
         heard(&pool, id, "rendering", TimeDelta::minutes(10)).await;
     }
     // In the order of their silence, which is the same for all: by their ids.
-    magic_hour.faults.next([
-        Fault::Dawdles(std::time::Duration::from_millis(300)),
-        Fault::Lags(TimeDelta::zero()),
-        Fault::refuses(418),
+    magic_hour.faults.inject_next([
+        Fault::Delay(std::time::Duration::from_millis(300)),
+        Fault::StaleAnswer(TimeDelta::zero()),
+        Fault::status(418),
     ]);
     let app = start(&pool, &magic_hour, &["--reconcile-rate=10"]).await;
     for id in ["lags", "odd", "good"] {
@@ -337,14 +335,14 @@ async fn what_was_heard_while_a_question_was_asked_is_not_undone_by_its_answer(p
     let magic_hour = standin().await;
     stays(&magic_hour, "meanwhile", Stage::Rendering);
     heard(&pool, "meanwhile", "rendering", TimeDelta::minutes(10)).await;
-    magic_hour.faults.next([Fault::Dawdles(std::time::Duration::from_secs(1))]);
+    magic_hour.faults.inject_next([Fault::Delay(std::time::Duration::from_secs(1))]);
     let app = start(&pool, &magic_hour, &[]).await;
-    until("the question", || async { (magic_hour.calls() == 1).then_some(()) }).await;
+    until("the question", || async { (magic_hour.total_calls() == 1).then_some(()) }).await;
     let failed = video("meanwhile", "error").event("video.errored");
     assert_eq!(app.deliver(&signed(&failed)).await.status, 200);
     assert_eq!(row(&pool, "meanwhile").await.poll_due_at, None, "it has ended");
     until("the answer", || async {
-        let answered = magic_hour.account.calls()[0].status.is_some();
+        let answered = magic_hour.call_log.calls()[0].status.is_some();
         answered.then_some(())
     })
     .await;

@@ -1,4 +1,4 @@
-//! What the API does wrong, on demand.
+//! Faults of the API, on demand.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,39 +6,39 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 
-/// What a call meets in the place of a good answer.
+/// What a call gets instead of a prompt and correct answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
-    /// The connection is closed without a word.
-    HangsUp,
-    /// It is refused.
-    Refuses {
-        /// With this status.
+    /// The connection is closed without an answer.
+    CloseConnection,
+    /// An error answer.
+    Status {
+        /// Its status.
         status: u16,
-        /// And so many seconds in `Retry-After`.
+        /// Its `Retry-After`, in seconds.
         retry_after: Option<u32>,
     },
-    /// The answer is good and comes so late.
-    Dawdles(Duration),
-    /// The answer tells what was true so long ago.
-    Lags(TimeDelta),
+    /// The correct answer, this late.
+    Delay(Duration),
+    /// The answer that was correct this long ago.
+    StaleAnswer(TimeDelta),
 }
 
 impl Fault {
-    /// A refusal with this status.
+    /// An error answer with this status.
     #[must_use]
-    pub const fn refuses(status: u16) -> Self {
-        Self::Refuses { status, retry_after: None }
+    pub const fn status(status: u16) -> Self {
+        Self::Status { status, retry_after: None }
     }
 }
 
 #[derive(Debug, Default)]
 struct State {
     next: VecDeque<Fault>,
-    lasting: Option<Fault>,
+    always: Option<Fault>,
 }
 
-/// The faults that calls will meet: those for the next calls first, one each, then the lasting one. Cheap to clone.
+/// The faults to come. Cheap to clone: clones share their state.
 #[derive(Debug, Clone, Default)]
 pub struct Faults(Arc<Mutex<State>>);
 
@@ -47,25 +47,25 @@ impl Faults {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next calls meet these, one each.
-    pub fn next(&self, faults: impl IntoIterator<Item = Fault>) {
+    /// The next calls get these faults, one each.
+    pub fn inject_next(&self, faults: impl IntoIterator<Item = Fault>) {
         self.state().next.extend(faults);
     }
 
-    /// Every call meets this one until [`Faults::heal`].
-    pub fn last(&self, fault: Fault) {
-        self.state().lasting = Some(fault);
+    /// Every call gets this fault until [`Faults::clear`], after those of [`Faults::inject_next`].
+    pub fn inject_always(&self, fault: Fault) {
+        self.state().always = Some(fault);
     }
 
-    /// Nothing is wrong from now on.
-    pub fn heal(&self) {
+    /// Removes all faults.
+    pub fn clear(&self) {
         *self.state() = State::default();
     }
 
-    /// What this call meets.
-    pub(super) fn meet(&self) -> Option<Fault> {
+    /// The fault of the current call.
+    pub(super) fn take(&self) -> Option<Fault> {
         let mut state = self.state();
-        state.next.pop_front().or_else(|| state.lasting.clone())
+        state.next.pop_front().or_else(|| state.always.clone())
     }
 }
 
@@ -74,16 +74,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_next_calls_meet_their_own_faults_and_the_others_the_lasting_one_until_it_is_healed() {
+    fn faults_for_the_next_calls_come_first_and_the_lasting_fault_stays_until_cleared() {
         let faults = Faults::default();
-        assert_eq!(faults.meet(), None);
-        faults.last(Fault::HangsUp);
-        faults.next([Fault::refuses(402), Fault::Dawdles(Duration::from_secs(1))]);
-        assert_eq!(faults.meet(), Some(Fault::refuses(402)));
-        assert_eq!(faults.meet(), Some(Fault::Dawdles(Duration::from_secs(1))));
-        assert_eq!(faults.meet(), Some(Fault::HangsUp));
-        assert_eq!(faults.meet(), Some(Fault::HangsUp));
-        faults.heal();
-        assert_eq!(faults.meet(), None);
+        assert_eq!(faults.take(), None);
+        faults.inject_always(Fault::CloseConnection);
+        faults.inject_next([Fault::status(402), Fault::Delay(Duration::from_secs(1))]);
+        assert_eq!(faults.take(), Some(Fault::status(402)));
+        assert_eq!(faults.take(), Some(Fault::Delay(Duration::from_secs(1))));
+        assert_eq!(faults.take(), Some(Fault::CloseConnection));
+        assert_eq!(faults.take(), Some(Fault::CloseConnection));
+        faults.clear();
+        assert_eq!(faults.take(), None);
     }
 }

@@ -1,187 +1,212 @@
-//! A stand-in Magic Hour: what the demo and the tests talk to in its place.
+//! A stand-in for Magic Hour that tests, the demo and developers run the service against.
 //!
 //! ```text
-//!   who orders ──begin, turn, put──▶ projects ◀── api ◀──── GET, DELETE /v1/{kind}-projects/{id} ── service
-//!                                   life │ clock   ▲
-//!                                        │         └── faults
-//!                                        ├── a stage begins ──▶ way ──▶ webhooks ──── POST, again and again ──▶ service
-//!                                        └── files ◀─────────────────────────────── GET a signed URL ── service
+//!  caller ──start_render, move_render──▶ projects ◀── api ◀── GET, DELETE /v1/{kind}-projects/{id} ── service
+//!                                      lifecycle │     ▲
+//!                                                │     └── faults
+//!                                                ├── a stage begins ──▶ network ──▶ webhook sender ──POST──▶ service
+//!                                                └── file server ◀──────────────────── GET a signed URL ── service
 //! ```
 //!
-//! Renders have lives of their own: [`StandIn::begin`] starts one, and from then on the details call tells what is true
-//! at the moment, and webhooks tell each stage as it begins, signed and retried as the real ones are. What goes wrong is
-//! the caller's to say: the API's [`faults`], the [`way`] of the webhooks, where they are posted to. The [`account`] has
-//! every call and every webhook.
+//! [`StandIn::start_render`] starts a render that proceeds by itself: the details call answers with its current state,
+//! and a webhook is sent as each stage begins, signed and retried as Magic Hour does. The caller decides what goes wrong:
+//! the API ([`Faults`]), the [`Network`] that webhooks take, and whether a receiver is there. The [`CallLog`] has every
+//! call and every webhook.
 //!
-//! Guaranteed: what is true of a render depends on its life and the clock alone, so [`StandIn::truth`] can be held
-//! against what the service makes of what it hears. Nothing of it runs in `serve`.
+//! The state of a render depends only on its lifecycle and the clock, so a test can compare what the service knows with
+//! [`StandIn::project`].
 
-pub mod account;
 mod api;
-mod connection;
-pub mod faults;
-pub mod files;
-pub mod life;
+mod call_log;
+mod delivery;
+mod faults;
+mod file_server;
+mod http_connection;
+mod lifecycle;
 pub mod media;
-pub mod plan;
-pub mod project;
+mod network;
+mod project;
 mod projects;
-pub mod sender;
-pub mod way;
-pub mod webhooks;
+mod render_plan;
+mod webhook_sender;
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use axum::http::Method;
 use chrono::TimeDelta;
+use renderhook::runtime::Clock;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
 use url::Url;
 use uuid::Uuid;
 
-use self::account::Account;
 use self::api::Api;
-use self::faults::{Fault, Faults};
-use self::files::Files;
-use self::life::Stage;
-use self::plan::Plan;
-use self::project::Project;
+pub use self::call_log::{ApiCall, CallLog, WebhookAttempt, WebhookOutcome};
+pub use self::delivery::{Answer, Delivery};
+pub use self::faults::{Fault, Faults};
+pub use self::file_server::FileServer;
+pub use self::lifecycle::{Lifecycle, Stage};
+pub use self::network::Network;
+pub use self::project::Project;
 use self::projects::Projects;
-use self::webhooks::{Retries, Webhooks};
-use renderhook::runtime::Clock;
+pub use self::render_plan::{OutputFile, RenderPlan};
+pub use self::webhook_sender::{Retries, RetrySigning, WebhookSender};
 
-/// The path of the API: a base URL may carry one, so this one does.
-const BASE: &str = "/api";
-/// How often lives are looked at for stages that have begun.
+/// How often the lifecycles are checked for stages that have begun.
 const TICK: Duration = Duration::from_millis(20);
 
-/// What may differ.
+/// The settings of a stand-in.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// What time it is.
+    /// The clock.
     pub clock: Clock,
-    /// What webhooks are signed with.
-    pub secret: SecretString,
-    /// How webhooks that were not taken are sent again.
+    /// The secret that signs webhooks.
+    pub webhook_secret: SecretString,
+    /// The key that API calls must carry; a random one by default.
+    pub api_key: SecretString,
+    /// The address to listen on; a free port on 127.0.0.1 by default.
+    pub listen: SocketAddr,
+    /// The API's path below the address. `/api` by default, because a base URL may have a path.
+    pub api_path: &'static str,
+    /// How webhooks are retried.
     pub retries: Retries,
-    /// How long a URL lives that is handed out.
-    pub urls_live: TimeDelta,
+    /// The lifetime of a file's URL.
+    pub url_lifetime: TimeDelta,
 }
 
 impl Settings {
-    /// As the real one does it.
+    /// Behaves as Magic Hour does.
     #[must_use]
-    pub fn new(clock: Clock, secret: SecretString) -> Self {
-        Self { clock, secret, retries: Retries::default(), urls_live: TimeDelta::hours(24) }
+    pub fn new(clock: Clock, webhook_secret: SecretString) -> Self {
+        Self {
+            clock,
+            webhook_secret,
+            api_key: SecretString::from(format!("mhk_{}", Uuid::new_v4().simple())),
+            listen: (Ipv4Addr::LOCALHOST, 0).into(),
+            api_path: "/api",
+            retries: Retries::default(),
+            url_lifetime: TimeDelta::hours(24),
+        }
     }
 }
 
-/// The stand-in. Cheap to clone; it ends with the runtime.
+/// A running stand-in. Cheap to clone; it ends with the runtime.
 #[derive(Debug, Clone)]
 pub struct StandIn {
-    /// Where the API is.
+    /// The API's base URL.
     pub base: Url,
-    /// Where the files are.
-    pub files: Files,
-    /// What the API does wrong.
+    /// The key that API calls must carry.
+    pub api_key: SecretString,
+    /// The files.
+    pub files: FileServer,
+    /// The API's faults.
     pub faults: Faults,
-    /// What went to and fro.
-    pub account: Account,
-    /// Who posts the webhooks.
-    pub webhooks: Webhooks,
+    /// What happened.
+    pub call_log: CallLog,
+    /// The sender of webhooks.
+    pub webhooks: WebhookSender,
     projects: Projects,
     clock: Clock,
-    key: SecretString,
 }
 
 impl StandIn {
-    /// Starts it on ports of its own of 127.0.0.1. Webhooks have no receiver until [`Webhooks::post_to`] names one.
+    /// Starts a stand-in. Webhooks are not answered until [`WebhookSender::set_receiver`] sets their URL.
     pub async fn start(settings: Settings) -> io::Result<Self> {
-        let Settings { clock, secret, retries, urls_live } = settings;
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let base = Url::parse(&format!("http://{}{BASE}", listener.local_addr()?)).map_err(io::Error::other)?;
-        let key = SecretString::from(format!("mhk_{}", Uuid::new_v4().simple()));
-        let (faults, account) = (Faults::default(), Account::default());
-        let files = Files::start(clock.clone()).await?;
-        let projects = Projects::new(files.clone(), urls_live);
-        let webhooks = Webhooks::new(clock.clone(), secret, retries, account.clone()).map_err(io::Error::other)?;
+        let Settings { clock, webhook_secret, api_key, listen, api_path, retries, url_lifetime } = settings;
+        let listener = TcpListener::bind(listen).await?;
+        let address = reachable(listener.local_addr()?);
+        let base = Url::parse(&format!("http://{address}{api_path}")).map_err(io::Error::other)?;
+        let (faults, call_log) = (Faults::default(), CallLog::default());
+        let files = FileServer::new(address, clock.clone());
+        let projects = Projects::new(files.clone(), url_lifetime);
+        let sender = WebhookSender::new(clock.clone(), webhook_secret, retries, call_log.clone());
+        let webhooks = sender.map_err(io::Error::other)?;
         let api = Api {
             clock: clock.clone(),
-            key: key.clone(),
+            key: api_key.clone(),
             projects: projects.clone(),
             faults: faults.clone(),
-            account: account.clone(),
+            call_log: call_log.clone(),
         };
-        tokio::spawn(connection::serve(listener, api.router(BASE)));
-        let standin = Self { base, files, faults, account, webhooks, projects, clock, key };
-        tokio::spawn(standin.clone().live());
+        let router = api.router(api_path).merge(files.clone().router());
+        tokio::spawn(http_connection::serve(listener, router));
+        let standin = Self { base, api_key, files, faults, call_log, webhooks, projects, clock };
+        tokio::spawn(standin.clone().send_webhooks());
         Ok(standin)
     }
 
-    /// The flags of `serve` that lead to it.
+    /// The flags that point `serve` to this stand-in.
     #[must_use]
-    pub fn flags(&self) -> Vec<String> {
-        let key = self.key.expose_secret();
+    pub fn serve_flags(&self) -> Vec<String> {
+        let key = self.api_key.expose_secret();
         vec![format!("--magic-hour-api-key={key}"), format!("--magic-hour-api-url={}", self.base)]
     }
 
-    /// A render begins its life now.
-    pub fn begin(&self, plan: Plan) -> Result<(), url::ParseError> {
-        self.projects.begin(plan, self.clock.now())
+    /// Starts a render now.
+    pub fn start_render(&self, plan: RenderPlan) -> Result<(), url::ParseError> {
+        self.projects.start(plan, self.clock.now())
     }
 
-    /// A render goes over to `stage` now, and nothing comes of the rest of its life. Whether there is such a render.
+    /// Moves a render to `stage` now and drops its later stages. `false` if there is no such render.
     #[must_use]
-    pub fn turn(&self, id: &str, stage: Stage) -> bool {
-        self.projects.turn(id, stage, self.clock.now())
+    pub fn move_render(&self, id: &str, stage: Stage) -> bool {
+        self.projects.move_to(id, stage, self.clock.now())
     }
 
-    /// Knows a project as it is described, from now on, or knows better. It has no life and no webhooks.
-    pub fn put(&self, project: Project) {
+    /// Adds or replaces a project that stays as it is and sends no webhooks.
+    pub fn put_project(&self, project: Project) {
         self.projects.put(project);
     }
 
-    /// What is true of a project now. One that was deleted is not enabled.
+    /// The project as it is now. A deleted project is not `enabled`.
     #[must_use]
-    pub fn truth(&self, id: &str) -> Option<Project> {
-        self.projects.truth(id, self.clock.now())
+    pub fn project(&self, id: &str) -> Option<Project> {
+        self.projects.project(id, self.clock.now())
     }
 
-    /// Refuses the next calls so, one status each, with its `Retry-After`.
-    pub fn refuse(&self, statuses: impl IntoIterator<Item = (u16, Option<u32>)>) {
-        self.faults.next(statuses.into_iter().map(|(status, retry_after)| Fault::Refuses { status, retry_after }));
+    /// The next calls fail with these statuses and values of `Retry-After`, one each.
+    pub fn fail_next(&self, statuses: impl IntoIterator<Item = (u16, Option<u32>)>) {
+        let faults = statuses.into_iter().map(|(status, retry_after)| Fault::Status { status, retry_after });
+        self.faults.inject_next(faults);
     }
 
-    /// Refuses every call so; `None` ends it.
-    pub fn always(&self, status: Option<u16>) {
-        match status {
-            Some(status) => self.faults.last(Fault::refuses(status)),
-            None => self.faults.heal(),
-        }
+    /// Every call fails with this status until [`StandIn::recover`].
+    pub fn fail_all(&self, status: u16) {
+        self.faults.inject_always(Fault::status(status));
     }
 
-    /// How often this was asked of a project.
+    /// Removes all faults of the API.
+    pub fn recover(&self) {
+        self.faults.clear();
+    }
+
+    /// The number of calls with this method for this project.
     #[must_use]
-    pub fn count(&self, method: &Method, id: &str) -> usize {
-        self.account.calls().iter().filter(|call| call.method == *method && call.id == id).count()
+    pub fn call_count(&self, method: &Method, id: &str) -> usize {
+        self.call_log.calls().iter().filter(|call| call.method == *method && call.id == id).count()
     }
 
-    /// How many calls came.
+    /// The number of all calls.
     #[must_use]
-    pub fn calls(&self) -> usize {
-        self.account.calls().len()
+    pub fn total_calls(&self) -> usize {
+        self.call_log.calls().len()
     }
 
-    /// Sends the webhooks of every stage as it begins.
-    async fn live(self) {
+    /// Sends the webhook of each stage as it begins.
+    async fn send_webhooks(self) {
         let mut tick = tokio::time::interval(TICK);
         loop {
             tick.tick().await;
-            for announcement in self.projects.announcements(self.clock.now()) {
-                self.webhooks.send(announcement);
+            for webhook in self.projects.take_webhooks(self.clock.now()) {
+                self.webhooks.send(webhook);
             }
         }
     }
+}
+
+/// The address for URLs: a server that listens on all addresses is reachable on the loopback address.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() { (Ipv4Addr::LOCALHOST, address.port()).into() } else { address }
 }

@@ -1,4 +1,4 @@
-//! A project as Magic Hour describes it: the payload of an event, and the answer of the details call.
+//! A Magic Hour project: the payload of an event and the answer of the details call.
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde_json::{Value, json};
@@ -9,32 +9,32 @@ use renderhook::domain::Kind;
 /// A project.
 #[derive(Debug, Clone)]
 pub struct Project {
-    /// What is rendered.
+    /// The kind.
     pub kind: Kind,
-    /// Its id.
+    /// The id.
     pub id: String,
-    /// Its name.
+    /// The name.
     pub name: Option<String>,
-    /// Its status, any word.
+    /// The status; any text.
     pub status: Option<String>,
     /// When it was created.
     pub created_at: DateTime<Utc>,
-    /// Whether it was not deleted.
+    /// `false` once it was deleted.
     pub enabled: bool,
-    /// Credits.
+    /// The credits charged.
     pub credits_charged: i64,
-    /// Why it failed.
+    /// The error's code, if it failed.
     pub error_code: Option<String>,
-    /// The sentence about it (default: one that names the code).
+    /// The error's message; by default one with the code.
     pub error_message: Option<String>,
-    /// Where its files are.
+    /// The URLs of its files.
     pub downloads: Vec<Url>,
-    /// When those URLs expire.
+    /// When the URLs expire.
     pub expires_at: DateTime<Utc>,
 }
 
 impl Project {
-    /// A project that was created at `now`, with nothing known of it yet.
+    /// A project created at `now`, without a status.
     #[must_use]
     pub fn new(kind: Kind, id: impl Into<String>, now: DateTime<Utc>) -> Self {
         Self {
@@ -52,36 +52,24 @@ impl Project {
         }
     }
 
-    /// The project as the documentation has it, with every field of its kind.
+    /// The project as JSON, with the fields that are documented for its kind.
     #[must_use]
     pub fn payload(&self) -> Value {
-        let time = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Millis, true);
-        let error = self.error_code.as_ref().map(|code| {
-            let message = self.error_message.clone().unwrap_or_else(|| format!("It failed: {code}"));
-            json!({"code": code, "message": message})
-        });
-        let downloads: Vec<_> =
-            self.downloads.iter().map(|url| json!({"url": url, "expires_at": time(self.expires_at)})).collect();
         let mut payload = json!({
             "id": self.id,
             "name": self.name,
             "status": self.status,
-            "type": match self.kind {
-                Kind::Video => "FACE_SWAP",
-                Kind::Image => "AI_IMAGE",
-                Kind::Audio => "VOICE_GENERATOR",
-            },
-            "created_at": time(self.created_at),
+            "type": self.project_type(),
+            "created_at": timestamp(self.created_at),
             "enabled": self.enabled,
             "credits_charged": self.credits_charged,
-            "error": error,
-            "downloads": downloads,
+            "error": self.error(),
+            "downloads": self.download_entries(),
         });
         match self.kind {
             Kind::Video => {
-                for (field, value) in
-                    [("width", 512), ("height", 960), ("start_seconds", 0), ("end_seconds", 15), ("fps", 30)]
-                {
+                let fields = [("width", 512), ("height", 960), ("start_seconds", 0), ("end_seconds", 15), ("fps", 30)];
+                for (field, value) in fields {
                     payload[field] = value.into();
                 }
             }
@@ -91,9 +79,33 @@ impl Project {
         payload
     }
 
-    /// The body of an event about it.
+    /// One of the kind's types, of which Magic Hour has many.
+    const fn project_type(&self) -> &'static str {
+        match self.kind {
+            Kind::Video => "FACE_SWAP",
+            Kind::Image => "AI_IMAGE",
+            Kind::Audio => "VOICE_GENERATOR",
+        }
+    }
+
+    fn error(&self) -> Option<Value> {
+        let code = self.error_code.as_ref()?;
+        let message = self.error_message.clone().unwrap_or_else(|| format!("It failed: {code}"));
+        Some(json!({"code": code, "message": message}))
+    }
+
+    fn download_entries(&self) -> Vec<Value> {
+        let expires_at = timestamp(self.expires_at);
+        self.downloads.iter().map(|url| json!({"url": url, "expires_at": expires_at})).collect()
+    }
+
+    /// The body of an event about this project.
     #[must_use]
     pub fn event(&self, event_type: &str) -> Vec<u8> {
         json!({"type": event_type, "payload": self.payload()}).to_string().into_bytes()
     }
+}
+
+fn timestamp(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Millis, true)
 }

@@ -1,115 +1,122 @@
-//! The projects that the stand-in has: those with a life of their own, and those that a test describes.
+//! The projects that the stand-in has.
 //!
-//! What is true of a project is a function of its life and the time, so it can be asked of any moment: of now by the
-//! details call, of a while ago by an API that lags, and of any time by a test.
+//! The state of a planned render is a function of its lifecycle and the time: the details call asks for now, a stale
+//! answer for a while ago, and a test for any time.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use renderhook::domain::{EventType, Kind};
 use url::Url;
 
-use super::files::Files;
-use super::life::Stage;
-use super::plan::Plan;
+use super::file_server::FileServer;
+use super::lifecycle::Stage;
 use super::project::Project;
-use renderhook::domain::EventType;
-use renderhook::domain::Kind;
+use super::render_plan::RenderPlan;
 
 #[derive(Debug, Clone)]
-enum Told {
-    /// As its life goes.
-    ByLife { plan: Box<Plan>, created_at: DateTime<Utc> },
-    /// As a test says.
-    ByHand(Box<Project>),
+enum Source {
+    /// Follows its plan.
+    Planned { plan: Box<RenderPlan>, created_at: DateTime<Utc> },
+    /// Stays as it was given.
+    Fixed(Box<Project>),
 }
 
 #[derive(Debug, Clone)]
-struct Held {
-    told: Told,
+struct Entry {
+    source: Source,
     deleted_at: Option<DateTime<Utc>>,
-    /// How many of its stages have had their webhook, if they have one.
-    announced: usize,
+    /// How many stages have begun when webhooks were taken last.
+    stages_announced: usize,
 }
 
-/// What became of a deletion.
+impl Entry {
+    const fn new(source: Source) -> Self {
+        Self { source, deleted_at: None, stages_announced: 0 }
+    }
+}
+
+/// The result of a deletion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Deletion {
-    /// The project is gone, and its files are.
+    /// The project and its files are deleted.
     Done,
-    /// There is none, or not of this kind.
+    /// There is no such project of this kind.
     Unknown,
-    /// It is a template's.
+    /// The project belongs to a template.
     Template,
 }
 
-/// A stage that has begun, and that a webhook tells.
+/// A webhook to send.
 #[derive(Debug)]
-pub(super) struct Announcement {
+pub(super) struct Webhook {
     pub(super) event_type: EventType,
     pub(super) id: String,
     pub(super) body: Vec<u8>,
 }
 
-/// The projects. Cheap to clone.
+/// The projects. Cheap to clone: clones share their state.
 #[derive(Debug, Clone)]
 pub(super) struct Projects {
-    files: Files,
-    /// How long the URLs live that are handed out.
-    urls_live: TimeDelta,
-    held: Arc<Mutex<HashMap<String, Held>>>,
+    files: FileServer,
+    url_lifetime: TimeDelta,
+    entries: Arc<Mutex<HashMap<String, Entry>>>,
 }
 
 impl Projects {
-    pub(super) fn new(files: Files, urls_live: TimeDelta) -> Self {
-        Self { files, urls_live, held: Arc::default() }
+    pub(super) fn new(files: FileServer, url_lifetime: TimeDelta) -> Self {
+        Self { files, url_lifetime, entries: Arc::default() }
     }
 
-    fn held(&self) -> MutexGuard<'_, HashMap<String, Held>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    fn entries(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Knows a project from now on, or knows better.
+    /// Adds or replaces a project that stays as it is.
     pub(super) fn put(&self, project: Project) {
         let id = project.id.clone();
-        self.held().insert(id, Held { told: Told::ByHand(Box::new(project)), deleted_at: None, announced: 0 });
+        self.entries().insert(id, Entry::new(Source::Fixed(Box::new(project))));
     }
 
-    /// A render begins its life.
-    pub(super) fn begin(&self, plan: Plan, now: DateTime<Utc>) -> Result<(), url::ParseError> {
+    /// Starts a render.
+    pub(super) fn start(&self, plan: RenderPlan, now: DateTime<Utc>) -> Result<(), url::ParseError> {
         for file in &plan.files {
             self.files.put(&path(&plan, &file.name), file.bytes.clone(), file.content_type)?;
         }
         let id = plan.id.clone();
-        let told = Told::ByLife { plan: Box::new(plan), created_at: now };
-        self.held().insert(id, Held { told, deleted_at: None, announced: 0 });
+        let source = Source::Planned { plan: Box::new(plan), created_at: now };
+        self.entries().insert(id, Entry::new(source));
         Ok(())
     }
 
-    /// A render goes over to `stage` now, whatever its life was to be. Whether there is such a render.
-    pub(super) fn turn(&self, id: &str, stage: Stage, now: DateTime<Utc>) -> bool {
-        let mut held = self.held();
-        let Some(Told::ByLife { plan, created_at }) = held.get_mut(id).map(|held| &mut held.told) else { return false };
-        plan.life.turn(now - *created_at, stage);
+    /// Moves a render to `stage` now, whatever its plan says. `false` if there is no such render.
+    pub(super) fn move_to(&self, id: &str, stage: Stage, now: DateTime<Utc>) -> bool {
+        let mut entries = self.entries();
+        let source = entries.get_mut(id).map(|entry| &mut entry.source);
+        let Some(Source::Planned { plan, created_at }) = source else { return false };
+        plan.lifecycle.move_to(now - *created_at, stage);
         true
     }
 
-    /// What is true of a project at `at`, with URLs signed at `at`. One that was deleted is no longer enabled.
-    pub(super) fn truth(&self, id: &str, at: DateTime<Utc>) -> Option<Project> {
-        let held = self.held().get(id)?.clone();
-        let mut project = match &held.told {
-            Told::ByHand(project) => Project::clone(project),
-            Told::ByLife { plan, created_at } => self.project(plan, plan.life.at(at - *created_at)?, *created_at, at),
+    /// The project at `at`, with URLs signed at `at`. A deleted project is not `enabled`.
+    pub(super) fn project(&self, id: &str, at: DateTime<Utc>) -> Option<Project> {
+        let entry = self.entries().get(id)?.clone();
+        let mut project = match &entry.source {
+            Source::Fixed(project) => Project::clone(project),
+            Source::Planned { plan, created_at } => {
+                self.in_stage(plan, plan.lifecycle.at(at - *created_at)?, *created_at, at)
+            }
         };
-        project.enabled &= held.deleted_at.is_none_or(|deleted_at| at < deleted_at);
+        project.enabled &= entry.deleted_at.is_none_or(|deleted_at| at < deleted_at);
         Some(project)
     }
 
-    /// What the details call of `kind` answers at `at`: nothing of a project that was deleted.
+    /// The answer of the details call for `kind` at `at`; `None` for a deleted project.
     pub(super) fn details(&self, kind: Kind, id: &str, at: DateTime<Utc>) -> Option<Project> {
-        let deleted_at = self.held().get(id)?.deleted_at;
-        let alive = deleted_at.is_none_or(|deleted_at| at < deleted_at);
-        self.truth(id, at).filter(|project| alive && project.kind == kind)
+        let deleted_at = self.entries().get(id)?.deleted_at;
+        let exists = deleted_at.is_none_or(|deleted_at| at < deleted_at);
+        self.project(id, at).filter(|project| exists && project.kind == kind)
     }
 
     /// Deletes a project.
@@ -117,36 +124,37 @@ impl Projects {
         if self.details(kind, id, now).is_none() {
             return Deletion::Unknown;
         }
-        let mut held = self.held();
-        let Some(held) = held.get_mut(id) else { return Deletion::Unknown };
-        if matches!(&held.told, Told::ByLife { plan, .. } if plan.is_template) {
+        let mut entries = self.entries();
+        let Some(entry) = entries.get_mut(id) else { return Deletion::Unknown };
+        if matches!(&entry.source, Source::Planned { plan, .. } if plan.is_template) {
             return Deletion::Template;
         }
-        held.deleted_at = Some(now);
+        entry.deleted_at = Some(now);
         self.files.remove(id);
         Deletion::Done
     }
 
-    /// The stages that have begun since this was asked last, as far as webhooks tell them.
-    pub(super) fn announcements(&self, now: DateTime<Utc>) -> Vec<Announcement> {
-        let mut announcements = Vec::new();
-        for held in self.held().values_mut().filter(|held| held.deleted_at.is_none()) {
-            let Told::ByLife { plan, created_at } = &held.told else { continue };
-            let begun = plan.life.begun(now - *created_at);
-            for (after, stage) in &begun[held.announced.min(begun.len())..] {
+    /// The webhooks of the stages that have begun since the last call.
+    pub(super) fn take_webhooks(&self, now: DateTime<Utc>) -> Vec<Webhook> {
+        let mut webhooks = Vec::new();
+        for entry in self.entries().values_mut().filter(|entry| entry.deleted_at.is_none()) {
+            let Source::Planned { plan, created_at } = &entry.source else { continue };
+            let begun = plan.lifecycle.begun(now - *created_at);
+            for (age, stage) in &begun[entry.stages_announced.min(begun.len())..] {
                 let Some(event_type) = plan.webhook(stage) else { continue };
-                let body = self.project(plan, stage, *created_at, *created_at + *after).event(event_type.as_str());
-                announcements.push(Announcement { event_type, id: plan.id.clone(), body });
+                let project = self.in_stage(plan, stage, *created_at, *created_at + *age);
+                let body = project.event(event_type.as_str());
+                webhooks.push(Webhook { event_type, id: plan.id.clone(), body });
             }
-            held.announced = begun.len();
+            entry.stages_announced = begun.len();
         }
-        announcements
+        webhooks
     }
 
-    /// A project at a stage of its life, with URLs signed at `at` if it has files by then.
-    fn project(&self, plan: &Plan, stage: &Stage, created_at: DateTime<Utc>, at: DateTime<Utc>) -> Project {
+    /// The project in `stage`, with URLs signed at `at` if it is complete.
+    fn in_stage(&self, plan: &RenderPlan, stage: &Stage, created_at: DateTime<Utc>, at: DateTime<Utc>) -> Project {
         let mut project = plan.project(stage, created_at);
-        project.expires_at = at + self.urls_live;
+        project.expires_at = at + self.url_lifetime;
         if *stage == Stage::Complete {
             let url = |name: &str| -> Option<Url> { self.files.sign(&path(plan, name), project.expires_at).ok() };
             project.downloads = plan.files.iter().filter_map(|file| url(&file.name)).collect();
@@ -155,7 +163,7 @@ impl Projects {
     }
 }
 
-/// Where a file of a render is.
-fn path(plan: &Plan, name: &str) -> String {
+/// The path of a render's file.
+fn path(plan: &RenderPlan, name: &str) -> String {
     format!("{}/{name}", plan.id)
 }

@@ -1,20 +1,18 @@
-//! Signing and posting deliveries.
+//! A signed webhook request.
 
 use std::time::Duration;
 
 use bytes::Bytes;
+use renderhook::intake::signature::sign;
+use renderhook::intake::{SIGNATURE_HEADER, TIMESTAMP_HEADER};
 use reqwest::{Client, StatusCode};
 use secrecy::SecretString;
 use url::Url;
 
-use renderhook::intake::signature::sign;
+/// Magic Hour waits this long for an answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
-use renderhook::intake::{SIGNATURE_HEADER, TIMESTAMP_HEADER};
-
-/// How long Magic Hour waits for an answer.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// A signed body.
+/// A signed request.
 #[derive(Debug, Clone)]
 pub struct Delivery {
     /// The timestamp header.
@@ -25,7 +23,7 @@ pub struct Delivery {
     pub body: Bytes,
 }
 
-/// What the receiver answered.
+/// The receiver's answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     /// The status code.
@@ -35,7 +33,7 @@ pub struct Answer {
 }
 
 impl Delivery {
-    /// Signs `body` as of `timestamp`, in Unix seconds.
+    /// Signs `body` at `timestamp`, in Unix seconds.
     #[must_use]
     pub fn sign(secret: &SecretString, timestamp: impl Into<String>, body: impl Into<Bytes>) -> Self {
         let (timestamp, body) = (timestamp.into(), body.into());
@@ -45,15 +43,15 @@ impl Delivery {
 
     /// Posts it once.
     pub async fn post(&self, client: &Client, to: &Url) -> reqwest::Result<Answer> {
-        let answer = client
+        let response = client
             .post(to.clone())
-            .timeout(PATIENCE)
+            .timeout(ANSWER_TIMEOUT)
             .header("content-type", "application/json")
             .header(TIMESTAMP_HEADER, &self.timestamp)
             .header(SIGNATURE_HEADER, &self.signature)
             .body(self.body.clone())
             .send()
             .await?;
-        Ok(Answer { status: answer.status(), body: answer.text().await? })
+        Ok(Answer { status: response.status(), body: response.text().await? })
     }
 }

@@ -1,0 +1,38 @@
+//! The commands of the development binary, one module each.
+
+mod demo;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// For developing renderhook: the demo
+#[derive(Debug, Parser)]
+#[command(version, about, max_term_width = 110)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Shows what renderhook does, on this machine and with nothing set up, and keeps running
+    Demo(demo::Args),
+}
+
+impl Cli {
+    /// Runs the command: 0 is success, 1 is failure. clap ends the process with 2 for wrong flags.
+    pub async fn run(self) -> ExitCode {
+        let result = match self.command {
+            Command::Demo(args) => demo::run(args).await,
+        };
+        match result {
+            Err(error) if !output::is_closed_pipe(&error) => {
+                eprintln!("renderhook-dev: {error:#}");
+                ExitCode::FAILURE
+            }
+            Ok(()) | Err(_) => ExitCode::SUCCESS,
+        }
+    }
+}
