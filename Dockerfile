@@ -1,5 +1,3 @@
-# syntax=docker/dockerfile:1
-
 # The image of renderhook: the binary, a C library, the root certificates and nothing else.
 #
 #   docker build -t renderhook .

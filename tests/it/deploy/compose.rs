@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use object_store::aws::AmazonS3ConfigKey;
 use serde_json::Value;
@@ -292,6 +293,21 @@ fn everything_that_the_builds_copy_exists_and_is_let_in() {
     for path in copied("deploy/Dockerfile") {
         assert!(in_the_repository("deploy").join(&path).is_file(), "deploy/{path} does not exist");
     }
+}
+
+/// A member that is missing fails the build in the image alone.
+#[test]
+fn what_the_build_copies_is_a_whole_workspace() {
+    let context = tempfile::tempdir().expect("a folder");
+    for path in copied("Dockerfile") {
+        let status =
+            Command::new("cp").arg("-R").arg(in_the_repository(&path)).arg(context.path()).status().expect("cp");
+        assert!(status.success(), "cannot copy {path}");
+    }
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["metadata", "--format-version=1", "--no-deps", "--offline"]).current_dir(context.path());
+    let output = cargo.output().expect("cargo");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]

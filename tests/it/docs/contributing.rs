@@ -1,0 +1,21 @@
+//! CONTRIBUTING.md and SECURITY.md name what is there.
+
+use std::path::Path;
+
+const PAGES: [&str; 2] = [include_str!("../../../CONTRIBUTING.md"), include_str!("../../../SECURITY.md")];
+const ROOTS: [&str; 9] =
+    [".sqlx/", "crates/", "deny.toml", "docker-compose", "docs/", "migrations/", "scripts/", "src/", "tests/"];
+
+#[test]
+fn every_file_that_contributors_are_sent_to_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let code = PAGES.iter().flat_map(|page| page.split('`').skip(1).step_by(2));
+    let links = PAGES.iter().flat_map(|page| page.split("](").skip(1)).filter_map(|rest| rest.split(')').next());
+    let links = links.filter(|link| !link.contains("://"));
+    let paths: Vec<&str> = code.filter(|word| ROOTS.iter().any(|root| word.starts_with(root))).chain(links).collect();
+    assert!(paths.len() > 20, "{paths:?}");
+    for path in paths {
+        let file = path.split([' ', '#']).next().unwrap_or(path);
+        assert!(root.join(file).exists(), "{path} does not exist");
+    }
+}
