@@ -95,13 +95,13 @@ impl Trial {
         let (file, key) = (noise(LENGTH), self.key("resumed")?);
         let mut upload = self.begin("resumed", LENGTH).await?;
         write(&mut upload, &file[..PART]).await?;
-        upload.settle().await?;
-        let Some(kept) = upload.keep().await? else {
+        upload.flush().await?;
+        let Some(kept) = upload.save().await? else {
             upload.abort().await?;
             return Ok("an upload cannot be gone on with by another process: it starts over");
         };
         drop(upload);
-        let mut upload = self.store.go_on(&key, TYPE, &kept, PART as u64, Uuid::new_v4()).await?;
+        let mut upload = self.store.resume(&key, TYPE, &kept, PART as u64, Uuid::new_v4()).await?;
         write(&mut upload, &file[PART..]).await?;
         upload.finish().await?;
         ensure!(self.read("resumed", None).await? == file, "the object is not the file");
@@ -111,8 +111,8 @@ impl Trial {
     async fn abort(&self) -> anyhow::Result<()> {
         let mut upload = self.begin("aborted", LENGTH).await?;
         write(&mut upload, &noise(LENGTH)).await?;
-        upload.settle().await?;
-        let kept = upload.keep().await?;
+        upload.flush().await?;
+        let kept = upload.save().await?;
         upload.abort().await?;
         if let Some(kept) = kept {
             self.store.discard(&self.key("aborted")?, &kept).await.context("ended twice")?;

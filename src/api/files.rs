@@ -15,8 +15,7 @@ use tracing::error;
 use crate::api::queries::{self, File, StoredFile};
 use crate::api::renders::{Renders, render_id};
 use crate::archive::{Store, StoreError};
-use crate::http::{Asked, Span};
-use crate::http::{Guarded, HttpError, Message};
+use crate::http::{ByteRange, Guarded, HttpError, Message, RequestedRange};
 use crate::runtime::LogEvent;
 use crate::runtime::REQUEST;
 
@@ -82,12 +81,12 @@ fn not_stored() -> HttpError {
 
 async fn answer(store: &Store, file: &StoredFile, method: &Method, headers: &HeaderMap) -> Result<Response, HttpError> {
     let etag = format!("\"{}\"", file.sha256);
-    let asked = Asked::of(headers, &etag, file.size_bytes);
-    let (status, span) = match asked {
-        Asked::Whole => (StatusCode::OK, Span { first: 0, length: file.size_bytes }),
-        Asked::Part(span) => (StatusCode::PARTIAL_CONTENT, span),
-        Asked::NotModified => return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response()),
-        Asked::Unsatisfiable => {
+    let requested = RequestedRange::of(headers, &etag, file.size_bytes);
+    let (status, span) = match requested {
+        RequestedRange::Whole => (StatusCode::OK, ByteRange { first: 0, length: file.size_bytes }),
+        RequestedRange::Part(span) => (StatusCode::PARTIAL_CONTENT, span),
+        RequestedRange::NotModified => return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response()),
+        RequestedRange::Unsatisfiable => {
             let range = [(header::CONTENT_RANGE, format!("bytes */{}", file.size_bytes))];
             let refusal = HttpError::new(StatusCode::RANGE_NOT_SATISFIABLE, "the range lies outside the file");
             return Ok((range, refusal).into_response());
@@ -116,7 +115,7 @@ async fn answer(store: &Store, file: &StoredFile, method: &Method, headers: &Hea
     Ok(response)
 }
 
-async fn body(store: &Store, file: &StoredFile, span: Span) -> Result<Body, StoreError> {
+async fn body(store: &Store, file: &StoredFile, span: ByteRange) -> Result<Body, StoreError> {
     if span.length == 0 {
         return Ok(Body::empty());
     }

@@ -18,4 +18,4 @@ pub use self::fetch::Fetcher;
 pub use self::fetch::guard::{Guard, HostSuffix};
 pub use self::queue::{Claimed, LeaseLost, Reason, Room, Stored};
 pub use self::retry::Selection;
-pub use self::store::{Store, StoreError, Upload};
+pub use self::store::{BucketError, InvalidStorageUrl, LINK_LIFETIME, Store, StoreError, Upload};

@@ -4,6 +4,8 @@ pub mod body;
 mod errors;
 mod ranges;
 pub mod server;
+mod shown_url;
 
 pub use self::errors::{Guarded, HttpError, Message};
-pub use self::ranges::{Asked, Span};
+pub use self::ranges::{ByteRange, RequestedRange};
+pub use self::shown_url::without_credentials;

@@ -4,14 +4,14 @@ use axum::http::{HeaderMap, header};
 
 /// A run of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Span {
+pub struct ByteRange {
     /// The offset of the first byte.
     pub first: u64,
     /// How many bytes.
     pub length: u64,
 }
 
-impl Span {
+impl ByteRange {
     /// The value of `Content-Range` for a file of `size` bytes.
     #[must_use]
     pub fn content_range(self, size: u64) -> String {
@@ -21,18 +21,18 @@ impl Span {
 
 /// What a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asked {
+pub enum RequestedRange {
     /// The whole file.
     Whole,
     /// One run of it.
-    Part(Span),
+    Part(ByteRange),
     /// Nothing: the caller has this very file.
     NotModified,
     /// A range that the file does not have.
     Unsatisfiable,
 }
 
-impl Asked {
+impl RequestedRange {
     /// Reads the headers of a request for a file of `size` bytes whose strong validator is `etag`.
     ///
     /// Several ranges at once, and what is no range, are answered with the whole file, as RFC 9110 allows.
@@ -58,7 +58,7 @@ impl Asked {
             (None, Some(tail)) if first.is_empty() => (size.saturating_sub(tail), size.saturating_sub(1)),
             _ => return Self::Whole,
         };
-        if first >= size { Self::Unsatisfiable } else { Self::Part(Span { first, length: last - first + 1 }) }
+        if first >= size { Self::Unsatisfiable } else { Self::Part(ByteRange { first, length: last - first + 1 }) }
     }
 }
 
@@ -78,14 +78,14 @@ mod tests {
 
     const ETAG: &str = "\"abc\"";
 
-    fn asked(headers: &[(header::HeaderName, &str)], size: u64) -> Asked {
+    fn asked(headers: &[(header::HeaderName, &str)], size: u64) -> RequestedRange {
         let headers = headers.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect();
-        Asked::of(&headers, ETAG, size)
+        RequestedRange::of(&headers, ETAG, size)
     }
 
     #[test]
     fn a_range_is_read_as_the_standard_says() {
-        let part = |first, length| Asked::Part(Span { first, length });
+        let part = |first, length| RequestedRange::Part(ByteRange { first, length });
         let table = [
             ("bytes=0-0", part(0, 1)),
             ("bytes=0-9", part(0, 10)),
@@ -94,39 +94,39 @@ mod tests {
             ("bytes=-4", part(6, 4)),
             ("bytes=-99", part(0, 10)),
             ("bytes=9-9", part(9, 1)),
-            ("bytes=10-", Asked::Unsatisfiable),
-            ("bytes=10-20", Asked::Unsatisfiable),
-            ("bytes=-0", Asked::Unsatisfiable),
-            ("bytes=5-3", Asked::Whole),
-            ("bytes=0-1,3-4", Asked::Whole),
-            ("bytes=-", Asked::Whole),
-            ("bytes=a-b", Asked::Whole),
-            ("bytes=+1-2", Asked::Whole),
-            ("bytes=99999999999999999999-", Asked::Whole),
-            ("items=0-1", Asked::Whole),
+            ("bytes=10-", RequestedRange::Unsatisfiable),
+            ("bytes=10-20", RequestedRange::Unsatisfiable),
+            ("bytes=-0", RequestedRange::Unsatisfiable),
+            ("bytes=5-3", RequestedRange::Whole),
+            ("bytes=0-1,3-4", RequestedRange::Whole),
+            ("bytes=-", RequestedRange::Whole),
+            ("bytes=a-b", RequestedRange::Whole),
+            ("bytes=+1-2", RequestedRange::Whole),
+            ("bytes=99999999999999999999-", RequestedRange::Whole),
+            ("items=0-1", RequestedRange::Whole),
         ];
         for (range, expected) in table {
             assert_eq!(asked(&[(header::RANGE, range)], 10), expected, "{range}");
         }
-        assert_eq!(asked(&[(header::RANGE, "bytes=0-")], 0), Asked::Unsatisfiable);
-        assert_eq!(asked(&[(header::RANGE, "bytes=-5")], 0), Asked::Unsatisfiable);
-        assert_eq!(asked(&[], 0), Asked::Whole);
-        assert_eq!(Span { first: 3, length: 4 }.content_range(10), "bytes 3-6/10");
+        assert_eq!(asked(&[(header::RANGE, "bytes=0-")], 0), RequestedRange::Unsatisfiable);
+        assert_eq!(asked(&[(header::RANGE, "bytes=-5")], 0), RequestedRange::Unsatisfiable);
+        assert_eq!(asked(&[], 0), RequestedRange::Whole);
+        assert_eq!(ByteRange { first: 3, length: 4 }.content_range(10), "bytes 3-6/10");
     }
 
     #[test]
     fn a_range_holds_only_for_the_file_that_the_caller_has_begun() {
         let with = |validator| asked(&[(header::RANGE, "bytes=1-2"), (header::IF_RANGE, validator)], 10);
-        assert_eq!(with(ETAG), Asked::Part(Span { first: 1, length: 2 }));
-        assert_eq!(with("\"other\""), Asked::Whole);
-        assert_eq!(with("W/\"abc\""), Asked::Whole);
-        assert_eq!(with("Mon, 23 Nov 2026 00:00:00 GMT"), Asked::Whole);
+        assert_eq!(with(ETAG), RequestedRange::Part(ByteRange { first: 1, length: 2 }));
+        assert_eq!(with("\"other\""), RequestedRange::Whole);
+        assert_eq!(with("W/\"abc\""), RequestedRange::Whole);
+        assert_eq!(with("Mon, 23 Nov 2026 00:00:00 GMT"), RequestedRange::Whole);
     }
 
     #[test]
     fn a_caller_that_has_the_file_gets_nothing() {
         for (list, same) in [(ETAG, true), ("\"x\", W/\"abc\"", true), ("*", true), ("\"x\"", false), ("abc", false)] {
-            let expected = if same { Asked::NotModified } else { Asked::Whole };
+            let expected = if same { RequestedRange::NotModified } else { RequestedRange::Whole };
             assert_eq!(asked(&[(header::IF_NONE_MATCH, list)], 10), expected, "{list}");
         }
     }

@@ -26,7 +26,7 @@ impl Transfer<'_> {
             None => self.keep(0).await,
             // As often as the lease is renewed: a dead worker's successor waits for longer than it has to fetch again.
             Some(at) if at.elapsed() >= self.downloader.lease / 3 => {
-                unless_stopped(self.stop, self.upload.settle()).await?;
+                unless_stopped(self.stop, self.upload.flush()).await?;
                 self.keep(self.mark.0).await
             }
             Some(_) => Ok(()),
@@ -35,7 +35,7 @@ impl Transfer<'_> {
 
     /// Keeps in `partials` that the store has `bytes` for good, if it is a store that can be gone on with.
     pub(super) async fn keep(&mut self, bytes: u64) -> Result<(), Ended> {
-        let Some(upload) = self.upload.keep().await? else { return Ok(()) };
+        let Some(upload) = self.upload.save().await? else { return Ok(()) };
         let hashes = if bytes == self.mark.0 { &self.mark.1 } else { &Hashes::new(&self.origin.announced) };
         let partial = Partial {
             upload,
@@ -92,7 +92,7 @@ impl Transfer<'_> {
     }
 
     async fn keep_all(&mut self) -> Result<(), Ended> {
-        self.upload.settle().await?;
+        self.upload.flush().await?;
         self.keep(self.mark.0).await
     }
 }

@@ -193,7 +193,7 @@ impl<'a> Transfer<'a> {
         let resume = Resume { offset: partial.bytes, validator: validator.clone(), total: partial.total };
         let answered = unless_stopped(stop, downloader.fetcher.go_on(url, &resume)).await?;
         let Answered::GoesOn(incoming) = answered else { return Ok(None) };
-        let resumed = downloader.store.go_on(
+        let resumed = downloader.store.resume(
             &claimed.key,
             &partial.content_type,
             &partial.upload,
@@ -275,7 +275,7 @@ impl<'a> Transfer<'a> {
     async fn pass(&mut self, mut bytes: Bytes) -> Result<(), Ended> {
         while !bytes.is_empty() {
             unless_stopped(self.stop, self.upload.ready()).await?;
-            let room = self.upload.room();
+            let room = self.upload.room_in_part();
             let piece = bytes.split_to(room.min(bytes.len()));
             let fills = piece.len() == room;
             self.hashes.update(&piece);

@@ -1,15 +1,12 @@
 //! A bucket as the store: `s3://`, `gs://`, `az://`.
-//!
-//! Files are cut into parts of one size, as some stores demand, of which an upload has at most 10,000, as others do.
 
 use std::collections::HashMap;
 use std::fmt;
-use std::ops::Range;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures::Stream;
+use axum::http::Uri;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
@@ -17,27 +14,31 @@ use object_store::multipart::MultipartStore;
 use object_store::path::Path;
 use object_store::signer::{Method, Signer};
 use object_store::{
-    ClientOptions, Error, GetOptions, GetRange, ObjectStore, ObjectStoreExt, ObjectStoreScheme, PutMultipartOptions,
-    PutOptions, PutPayload, RetryConfig,
+    ClientOptions, Error, ObjectStore, ObjectStoreExt, ObjectStoreScheme, PutMultipartOptions, PutOptions, PutPayload,
+    RetryConfig,
 };
 use url::Url;
 use uuid::Uuid;
 
 use super::LINK_LIFETIME;
-use super::multipart::{Kept, Way, ended};
+use super::client::{self, Connector};
+use super::error::BucketError;
+use super::multipart::{PartSender, SavedUpload, ignore_ended};
 use crate::domain::ObjectKey;
+use crate::http::without_credentials;
 
-/// How long one request may take, a whole part included.
-const REQUEST: Duration = Duration::from_mins(2);
+/// How long a server may be silent: until it answers, the sending of a part included, and while it sends a body.
+const SILENCE: Duration = Duration::from_mins(2);
 
 /// A bucket, and the prefix of every object in it.
 #[derive(Clone)]
 pub struct Bucket {
-    objects: Arc<dyn ObjectStore>,
-    /// How an upload is gone on with; `None` where none that can be gone on with carries a content type.
-    pub(super) parts: Option<Arc<dyn MultipartStore>>,
+    pub(super) objects: Arc<dyn ObjectStore>,
+    /// Resumes an upload by its id; `None` where such an upload cannot carry a content type.
+    pub(super) multipart: Option<Arc<dyn MultipartStore>>,
     signer: Arc<dyn Signer>,
     prefix: Path,
+    /// `STORAGE_URL` as it may be shown.
     address: Url,
 }
 
@@ -48,47 +49,45 @@ impl fmt::Debug for Bucket {
 }
 
 impl Bucket {
+    /// The bucket at `url`. A user, a password, or a query in it is ignored: credentials come from `variables`.
     pub(super) fn at(url: &Url, variables: &HashMap<String, String>) -> Result<Self, Error> {
-        let (scheme, prefix) = ObjectStoreScheme::parse(url)?;
-        let mut address = url.clone();
-        address.set_query(None);
-        let settings = variables.iter().map(|(name, value)| (name.to_ascii_lowercase(), value));
+        let address = without_credentials(url);
+        let (scheme, prefix) = ObjectStoreScheme::parse(&address)?;
+        let metadata_endpoint = variables.get("AWS_METADATA_ENDPOINT").and_then(|url| Uri::from_str(url).ok());
+        let connector = Connector {
+            no_credentials: BucketError::no_credentials(&scheme),
+            metadata_endpoint: metadata_endpoint.as_ref().map(client::host),
+        };
         match scheme {
             ObjectStoreScheme::AmazonS3 => {
+                // An endpoint that begins with http:// is meant so: a store in the same network.
                 let plain_http = variables.get("AWS_ENDPOINT_URL").is_some_and(|url| url.starts_with("http://"));
-                let builder = AmazonS3Builder::new().with_url(url.as_str()).with_retry(retries());
-                let builder = settings
-                    .filter_map(|(name, value)| Some((name.parse::<AmazonS3ConfigKey>().ok()?, value)))
-                    .fold(builder.with_client_options(client()), |builder, (key, value)| {
-                        builder.with_config(key, value)
-                    });
-                // Who writes http:// in the endpoint means it: a store in the same network.
+                let builder = AmazonS3Builder::new().with_url(address.as_str()).with_retry(retries());
+                let builder = builder.with_client_options(client_options()).with_http_connector(connector);
+                let builder = settings::<AmazonS3ConfigKey>(variables)
+                    .fold(builder, |builder, (key, value)| builder.with_config(key, value));
                 let builder = if plain_http { builder.with_allow_http(true) } else { builder };
                 Ok(Self::of(Arc::new(builder.build()?), prefix, address))
             }
             ObjectStoreScheme::GoogleCloudStorage => {
-                let builder = GoogleCloudStorageBuilder::new().with_url(url.as_str()).with_retry(retries());
-                let builder = settings
-                    .filter_map(|(name, value)| Some((name.parse::<GoogleConfigKey>().ok()?, value)))
-                    .fold(builder.with_client_options(client()), |builder, (key, value)| {
-                        builder.with_config(key, value)
-                    });
+                let builder = GoogleCloudStorageBuilder::new().with_url(address.as_str()).with_retry(retries());
+                let builder = builder.with_client_options(client_options()).with_http_connector(connector);
+                let builder = settings::<GoogleConfigKey>(variables)
+                    .fold(builder, |builder, (key, value)| builder.with_config(key, value));
                 Ok(Self::of(Arc::new(builder.build()?), prefix, address))
             }
             _ => {
-                let builder = MicrosoftAzureBuilder::new().with_url(url.as_str()).with_retry(retries());
-                let builder = settings
-                    .filter_map(|(name, value)| Some((name.parse::<AzureConfigKey>().ok()?, value)))
-                    .fold(builder.with_client_options(client()), |builder, (key, value)| {
-                        builder.with_config(key, value)
-                    });
-                Ok(Self { parts: None, ..Self::of(Arc::new(builder.build()?), prefix, address) })
+                let builder = MicrosoftAzureBuilder::new().with_url(address.as_str()).with_retry(retries());
+                let builder = builder.with_client_options(client_options()).with_http_connector(connector);
+                let builder = settings::<AzureConfigKey>(variables)
+                    .fold(builder, |builder, (key, value)| builder.with_config(key, value));
+                Ok(Self { multipart: None, ..Self::of(Arc::new(builder.build()?), prefix, address) })
             }
         }
     }
 
     fn of<T: ObjectStore + MultipartStore + Signer>(store: Arc<T>, prefix: Path, address: Url) -> Self {
-        Self { objects: store.clone(), parts: Some(store.clone()), signer: store, prefix, address }
+        Self { objects: store.clone(), multipart: Some(store.clone()), signer: store, prefix, address }
     }
 
     pub(super) fn path(&self, key: &ObjectKey) -> Path {
@@ -100,52 +99,103 @@ impl Bucket {
         format!("{}/{key}", self.address.as_str().trim_end_matches('/'))
     }
 
-    pub(super) async fn probe(&self) -> Result<(), Error> {
+    pub(super) async fn probe(&self) -> Result<(), BucketError> {
         let path = self.prefix.clone().join(format!("renderhook-probe-{}", Uuid::new_v4()));
         self.objects.put(&path, PutPayload::from_static(b"renderhook")).await?;
-        self.objects.delete(&path).await
+        Ok(self.objects.delete(&path).await?)
     }
 
-    /// A URL that anyone may use for a while, or `None` where the credentials cannot make one.
+    /// A URL with which anyone may use the object for a while, or `None` where the credentials cannot make one.
     pub async fn link(&self, key: &ObjectKey, method: Method) -> Option<Url> {
         self.signer.signed_url(method, &self.path(key), LINK_LIFETIME).await.ok()
     }
 
-    pub(super) async fn read(
+    pub(super) async fn size(&self, key: &ObjectKey) -> Result<u64, BucketError> {
+        Ok(self.objects.head(&self.path(key)).await?.size)
+    }
+
+    pub(super) async fn discard(&self, key: &ObjectKey, upload: &str) -> Result<(), BucketError> {
+        // OK to leave alone what is not an upload of a bucket: it is another store's.
+        let (Ok(saved), Some(multipart)) = (SavedUpload::parse(upload), &self.multipart) else { return Ok(()) };
+        ignore_ended(multipart.abort_multipart(&self.path(key), &saved.id).await.map_err(Into::into))
+    }
+
+    pub(super) async fn begin_multipart(
         &self,
-        key: &ObjectKey,
-        range: Option<Range<u64>>,
-    ) -> Result<impl Stream<Item = Result<Bytes, Error>> + Send + 'static, Error> {
-        let options = GetOptions { range: range.map(GetRange::Bounded), ..GetOptions::default() };
-        Ok(self.objects.get_opts(&self.path(key), options).await?.into_stream())
-    }
-
-    pub(super) async fn discard(&self, key: &ObjectKey, upload: &str) -> Result<(), Error> {
-        // OK that what is no upload of a bucket is left alone: it is another store's.
-        let (Ok(kept), Some(parts)) = (Kept::read(upload), &self.parts) else { return Ok(()) };
-        ended(parts.abort_multipart(&self.path(key), &kept.id).await)
-    }
-
-    pub(super) async fn begin_multipart(&self, path: &Path, options: PutMultipartOptions) -> Result<Way, Error> {
-        Ok(match &self.parts {
-            Some(parts) => {
-                let id = parts.create_multipart_opts(path, options).await?;
-                Way::Known { parts: parts.clone(), path: path.clone(), id }
+        path: &Path,
+        options: PutMultipartOptions,
+    ) -> Result<PartSender, BucketError> {
+        Ok(match &self.multipart {
+            Some(store) => {
+                let id = store.create_multipart_opts(path, options).await?;
+                PartSender::ById { store: store.clone(), path: path.clone(), id }
             }
-            None => Way::Own(self.objects.put_multipart_opts(path, options).await?),
+            None => PartSender::InProcess(self.objects.put_multipart_opts(path, options).await?),
         })
     }
 
-    pub(super) async fn put(&self, path: &Path, whole: PutPayload, options: PutOptions) -> Result<(), Error> {
-        self.objects.put_opts(path, whole, options).await.map(drop)
+    pub(super) async fn put(&self, path: &Path, whole: PutPayload, options: PutOptions) -> Result<(), BucketError> {
+        Ok(self.objects.put_opts(path, whole, options).await.map(drop)?)
     }
 }
 
-fn client() -> ClientOptions {
-    ClientOptions::new().with_timeout(REQUEST).with_connect_timeout(Duration::from_secs(5))
+/// The variables that are settings of this cloud.
+fn settings<K: FromStr>(variables: &HashMap<String, String>) -> impl Iterator<Item = (K, &String)> {
+    variables.iter().filter_map(|(name, value)| Some((name.to_ascii_lowercase().parse().ok()?, value)))
+}
+
+/// There is no limit to how long a request takes, only to how long the server is silent: objects may be large.
+fn client_options() -> ClientOptions {
+    let options = ClientOptions::new().with_timeout_disabled().with_read_timeout(SILENCE);
+    options.with_connect_timeout(Duration::from_secs(5))
 }
 
 /// A few tries within an attempt; what is down for longer is for the next attempt.
 fn retries() -> RetryConfig {
     RetryConfig { max_retries: 3, retry_timeout: Duration::from_mins(1), ..RetryConfig::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use object_store::ClientConfigKey;
+
+    use super::*;
+
+    #[test]
+    fn no_time_limit_covers_a_whole_request() {
+        let options = client_options();
+        assert_eq!(options.get_config_value(&ClientConfigKey::Timeout), None);
+        assert!(options.get_config_value(&ClientConfigKey::ReadTimeout).is_some());
+    }
+
+    #[test]
+    fn credentials_in_the_url_are_shown_nowhere() {
+        let key = ObjectKey::new(crate::domain::Kind::Video, &"id".parse().unwrap(), 0, None);
+        for url in
+            ["s3://key:hush@bucket/prefix?hush=hush", "gs://hush@bucket/prefix", "az://hush:hush@bucket/prefix#hush"]
+        {
+            let variables = [("AZURE_STORAGE_ACCOUNT_NAME", "a"), ("AZURE_STORAGE_ACCOUNT_KEY", "aHVzaA==")];
+            let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+            let bucket = Bucket::at(&url.parse().unwrap(), &variables).unwrap();
+            assert!(bucket.url(&key).ends_with("://bucket/prefix/video/id/0-"), "{}", bucket.url(&key));
+            assert!(!format!("{bucket:?}").contains("hush"));
+        }
+    }
+
+    #[test]
+    fn a_service_account_that_is_not_json_is_not_quoted() {
+        let variables = [("GOOGLE_SERVICE_ACCOUNT_KEY".to_owned(), "\"hush\"".to_owned())].into();
+        let error = Bucket::at(&"gs://bucket".parse().unwrap(), &variables).unwrap_err();
+        let text = super::super::InvalidStorageUrl::from(error).to_string();
+        assert!(text.contains("not valid JSON") && !text.contains("hush"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_bucket_without_credentials_says_which_to_set() {
+        // Where this machine would ask for a role: nothing listens there.
+        let variables = [("AWS_METADATA_ENDPOINT".to_owned(), "http://127.0.0.1:1".to_owned())].into();
+        let bucket = Bucket::at(&"s3://bucket".parse().unwrap(), &variables).unwrap();
+        let text = bucket.probe().await.unwrap_err().to_string();
+        assert_eq!(text, "no credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY");
+    }
 }

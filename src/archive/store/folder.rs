@@ -1,9 +1,9 @@
 //! A folder of this machine as the store: `file://`.
 //!
-//! A file is written beside its place under a hidden name that carries the writer's token, flushed to the disk, and
+//! A file is written next to its final path under a hidden name that carries the writer's token, synced to the disk, and
 //! renamed: a reader sees the whole file or none, also after a power cut. A writer that takes over removes what earlier
-//! writers of the same object left; if one of them still lives, its rename finds nothing, so that it can never put half
-//! a file in the place of a whole one.
+//! writers of the same object left. If one of them is still alive, its rename finds no file, so it can never replace a
+//! whole file with half of one.
 
 use std::io;
 use std::ops::Range;
@@ -18,7 +18,7 @@ use url::Url;
 use uuid::Uuid;
 
 use super::folder_upload::FolderUpload;
-use super::place::{PART, Place, gone, remove_parts};
+use super::object_path::{ObjectPath, PART_SUFFIX, ignore_gone};
 use crate::domain::ObjectKey;
 
 /// A folder that holds objects.
@@ -49,9 +49,13 @@ impl Folder {
 
     pub(super) async fn probe(&self) -> io::Result<()> {
         fs::create_dir_all(&self.root).await?;
-        let path = self.root.join(format!(".probe.{}{PART}", Uuid::new_v4()));
+        let path = self.root.join(format!(".probe.{}{PART_SUFFIX}", Uuid::new_v4()));
         fs::write(&path, b"renderhook").await?;
         fs::remove_file(&path).await
+    }
+
+    pub(super) async fn size(&self, key: &ObjectKey) -> io::Result<u64> {
+        Ok(fs::metadata(self.path(key)).await?.len())
     }
 
     pub(super) async fn read(
@@ -60,49 +64,49 @@ impl Folder {
         range: Option<Range<u64>>,
     ) -> io::Result<impl Stream<Item = io::Result<Bytes>> + Send + 'static> {
         let mut file = File::open(self.path(key)).await?;
-        let range = range.unwrap_or(0..u64::MAX);
+        let size = file.metadata().await?.len();
+        let range = range.unwrap_or(0..size);
+        if range.end > size {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file is shorter than when it was stored"));
+        }
         file.seek(io::SeekFrom::Start(range.start)).await?;
-        Ok(ReaderStream::with_capacity(file.take(range.end - range.start), READ_BYTES))
+        Ok(ReaderStream::with_capacity(file.take(range.end.saturating_sub(range.start)), READ_BYTES))
     }
 
     pub(super) async fn begin(&self, key: &ObjectKey, token: Uuid) -> io::Result<FolderUpload> {
-        let place = self.place(key);
-        place.make().await?;
-        remove_parts(&place, None).await?;
-        let part = place.part(token);
+        let paths = ObjectPath::new(&self.root, key);
+        paths.make_folder().await?;
+        paths.remove_parts(None).await?;
+        let part = paths.part(token);
         let file = File::options().write(true).create_new(true).open(&part).await?;
-        Ok(FolderUpload::new(file.into_std().await, part, place, 0))
+        Ok(FolderUpload::new(file.into_std().await, part, paths, 0))
     }
 
-    /// Takes the file of an earlier writer over, under a name of its own: the earlier one can no longer put it in place.
-    pub(super) async fn go_on(
+    /// Takes over the file of an earlier writer under a name of its own: the earlier one can no longer publish it.
+    pub(super) async fn resume(
         &self,
         key: &ObjectKey,
         upload: &str,
         bytes: u64,
         token: Uuid,
     ) -> io::Result<FolderUpload> {
-        let place = self.place(key);
-        let part = place.part(token);
-        fs::rename(place.earlier(upload)?, &part).await?;
-        remove_parts(&place, Some(&part)).await?;
+        let paths = ObjectPath::new(&self.root, key);
+        let part = paths.part(token);
+        fs::rename(paths.earlier_part(upload)?, &part).await?;
+        paths.remove_parts(Some(&part)).await?;
         let mut file = File::options().write(true).open(&part).await?;
         if file.metadata().await?.len() < bytes {
-            return Err(io::Error::other("a part of the file that was kept is gone"));
+            return Err(io::Error::other("some of the saved bytes are gone"));
         }
         file.set_len(bytes).await?;
         file.seek(io::SeekFrom::End(0)).await?;
-        Ok(FolderUpload::new(file.into_std().await, part, place, bytes))
+        Ok(FolderUpload::new(file.into_std().await, part, paths, bytes))
     }
 
     pub(super) async fn discard(&self, key: &ObjectKey, upload: &str) -> io::Result<()> {
-        // OK that a name which is no part of this object's is left alone: it is another store's.
-        let Ok(part) = self.place(key).earlier(upload) else { return Ok(()) };
-        fs::remove_file(part).await.or_else(gone)
-    }
-
-    fn place(&self, key: &ObjectKey) -> Place {
-        Place::of(self.path(key), key)
+        // OK to leave alone what is not a part of this object: it is another store's.
+        let Ok(part) = ObjectPath::new(&self.root, key).earlier_part(upload) else { return Ok(()) };
+        fs::remove_file(part).await.or_else(ignore_gone)
     }
 }
 
@@ -146,7 +150,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_writer_that_was_overtaken_cannot_put_its_half_in_the_place_of_the_whole() {
+    async fn a_writer_that_was_overtaken_cannot_replace_a_whole_file_with_half_of_one() {
         let root = tempfile::tempdir().unwrap();
         let folder = Folder::at(root.path().into());
         let mut first = folder.begin(&key(), Uuid::new_v4()).await.unwrap();
@@ -165,5 +169,16 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         Folder::at(root.path().join("new")).probe().await.unwrap();
         assert_eq!(names(&root.path().join("new")), Vec::<String>::new());
+    }
+
+    #[tokio::test]
+    async fn a_file_that_was_cut_short_is_not_read() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::at(root.path().into());
+        let mut upload = folder.begin(&key(), Uuid::new_v4()).await.unwrap();
+        upload.write(Bytes::from_static(b"half")).await.unwrap();
+        upload.finish().await.unwrap();
+        assert!(folder.read(&key(), Some(2..4)).await.is_ok());
+        assert!(folder.read(&key(), Some(2..5)).await.is_err());
     }
 }

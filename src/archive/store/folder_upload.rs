@@ -1,8 +1,8 @@
-//! A file on its way into a folder.
+//! A file that is being written to a folder.
 //!
-//! While one buffer is written by another thread the next one fills, then they change places. What is written is
-//! brought to the disk on the way, beside the writing: at the end, when the object may appear only once all of it is
-//! there, little is left to wait for.
+//! While one buffer is written by another thread the next one fills, then they are swapped. What is written is synced to
+//! the disk along the way, beside the writing: the object may appear only once all of it is on the disk, and then little
+//! is left to wait for.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -14,13 +14,12 @@ use tokio::fs;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::PART_BYTES;
-use super::place::{Place, gone};
+use super::object_path::{ObjectPath, ignore_gone};
 
-/// How much is written at once: enough for the handing over to another thread to cost little, and so little that the
-/// bytes are still in the processor's caches when they are written.
+/// How much is written at once: enough to make up for the switch to another thread, and little enough that the bytes are
+/// still in the processor's caches when they are written.
 const WRITE_BYTES: usize = 256 << 10;
-/// How much is written before it is brought to the disk: enough for the disk to work in one go, and less than what
-/// a stop has the time for.
+/// How much is written before it is synced: enough for the disk to work in one go, and little enough for a stop to wait.
 const SYNC_BYTES: u64 = 64 << 20;
 
 /// A file that is being written.
@@ -28,22 +27,22 @@ const SYNC_BYTES: u64 = 64 << 20;
 pub struct FolderUpload {
     file: Arc<File>,
     part: PathBuf,
-    place: Place,
+    paths: ObjectPath,
     length: u64,
     filling: BytesMut,
     writing: Option<JoinHandle<io::Result<BytesMut>>>,
-    /// What is filled next.
+    /// The buffer that is filled next.
     spare: Option<BytesMut>,
     syncing: Option<JoinHandle<io::Result<()>>>,
     unsynced: u64,
 }
 
 impl FolderUpload {
-    /// Goes on after the first `length` bytes of `file`.
-    pub(super) fn new(file: File, part: PathBuf, place: Place, length: u64) -> Self {
+    /// Continues after the first `length` bytes of `file`.
+    pub(super) fn new(file: File, part: PathBuf, paths: ObjectPath, length: u64) -> Self {
         let file = Arc::new(file);
         let filling = BytesMut::new();
-        Self { file, part, place, length, filling, writing: None, spare: None, syncing: None, unsynced: 0 }
+        Self { file, part, paths, length, filling, writing: None, spare: None, syncing: None, unsynced: 0 }
     }
 
     pub(super) async fn ready(&mut self) -> io::Result<()> {
@@ -65,7 +64,7 @@ impl FolderUpload {
         Ok(())
     }
 
-    /// Hands what has come over to be written.
+    /// Hands the filled buffer to another thread.
     async fn write_out(&mut self) -> io::Result<()> {
         self.written().await?;
         if self.filling.is_empty() {
@@ -87,7 +86,7 @@ impl FolderUpload {
         Ok(())
     }
 
-    /// Waits until all that was handed over is written. Dropped while it waits, it loses nothing.
+    /// Waits until the last buffer is written. Cancel safe.
     async fn written(&mut self) -> io::Result<()> {
         if let Some(writing) = &mut self.writing {
             let written = writing.await;
@@ -106,17 +105,17 @@ impl FolderUpload {
         Ok(())
     }
 
-    pub(super) fn room(&self) -> usize {
+    pub(super) fn room_in_part(&self) -> usize {
         // OK because the remainder of a part's length is less than it.
         PART_BYTES - usize::try_from(self.length % PART_BYTES as u64).unwrap_or_default()
     }
 
-    pub(super) fn keep(&self) -> String {
+    pub(super) fn save(&self) -> String {
         self.part.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
-    /// Brings all that came so far to the disk.
-    pub(super) async fn settle(&mut self) -> io::Result<()> {
+    /// Writes and syncs everything so far.
+    pub(super) async fn flush(&mut self) -> io::Result<()> {
         self.write_out().await?;
         self.written().await?;
         self.synced().await?;
@@ -126,11 +125,11 @@ impl FolderUpload {
     }
 
     pub(super) async fn finish(&mut self) -> io::Result<()> {
-        self.settle().await?;
-        self.place.put(&self.part).await
+        self.flush().await?;
+        self.paths.publish(&self.part).await
     }
 
     pub(super) async fn abort(self) -> io::Result<()> {
-        fs::remove_file(&self.part).await.or_else(gone)
+        fs::remove_file(&self.part).await.or_else(ignore_gone)
     }
 }

@@ -1,14 +1,17 @@
 //! The store: where the files of finished renders are kept.
 //!
 //! An [`Upload`] takes a file's bytes as they come. Guaranteed: the object appears whole, at [`Upload::finish`], or not
-//! at all; memory stays at two parts however large the file is, and a store that is slow makes the sender wait.
+//! at all; an upload holds at most two parts in memory however large the file is, and a slow store makes the sender wait.
 
 mod bucket;
+mod bucket_read;
 mod bucket_upload;
+mod client;
+mod error;
 mod folder;
 mod folder_upload;
 mod multipart;
-mod place;
+mod object_path;
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -21,58 +24,24 @@ use url::Url;
 use uuid::Uuid;
 
 pub(super) use self::bucket::Bucket;
+pub use self::error::{BucketError, InvalidStorageUrl, StoreError};
 pub(super) use self::folder::Folder;
 use crate::domain::ObjectKey;
 
-/// How long a presigned URL of an object works: enough to follow a redirect, and to seek in a long video.
-pub(super) const LINK_LIFETIME: Duration = Duration::from_hours(1);
+/// How long a link to an object works: enough to follow a redirect, and to seek in a long video.
+pub const LINK_LIFETIME: Duration = Duration::from_hours(1);
 
-/// The grid on which files are cut: a bucket's part. Every store takes parts of 5 MiB and more; 10,000 of these are
+/// The grid on which files are cut: a bucket's part. Every store accepts parts of 5 MiB and more; 10,000 of these are
 /// 78 GiB, and the parts of a longer file are longer.
 const PART_BYTES: usize = 8 << 20;
 
-/// A place for objects.
+/// A folder or a bucket that holds objects.
 #[derive(Debug, Clone)]
 pub enum Store {
     /// A folder of this machine: `file://`.
     Folder(Folder),
     /// A bucket: `s3://`, `gs://`, `az://`.
     Bucket(Bucket),
-}
-
-/// Why a store did not do its part. The texts name no credential.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The folder failed.
-    #[error("{0}")]
-    Folder(#[from] std::io::Error),
-    /// The bucket failed.
-    #[error("{}", without_queries(.0))]
-    Bucket(#[from] object_store::Error),
-}
-
-/// An error's text without the queries of the URLs in it, which are nobody else's to know.
-fn without_queries(error: &object_store::Error) -> String {
-    let words = error.to_string();
-    let words = words.split(' ').map(|word| match word.split_once('?') {
-        Some((url, _)) if url.contains("://") => url,
-        _ => word,
-    });
-    words.collect::<Vec<_>>().join(" ")
-}
-
-/// Why a `STORAGE_URL` cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum InvalidStorageUrl {
-    /// Another scheme.
-    #[error("its scheme must be s3, gs, az or file")]
-    Scheme,
-    /// A folder without a path.
-    #[error("a folder is written file:///absolute/path")]
-    NoPath,
-    /// What `object_store` says of the settings of that cloud.
-    #[error("{0}")]
-    Settings(#[from] object_store::Error),
 }
 
 impl Store {
@@ -88,7 +57,7 @@ impl Store {
         }
     }
 
-    /// Writes and deletes a probe object: whether files can be kept here at all.
+    /// Writes and deletes a probe object, to find out whether files can be stored.
     pub async fn probe(&self) -> Result<(), StoreError> {
         match self {
             Self::Folder(folder) => Ok(folder.probe().await?),
@@ -96,22 +65,22 @@ impl Store {
         }
     }
 
-    /// Begins to write the object at `key`, of at most so many bytes. `token` keeps two writers of the same object apart.
+    /// Begins to write the object at `key`, of at most `max_bytes`. `token` separates two writers of the same object.
     pub async fn begin(
         &self,
         key: &ObjectKey,
         content_type: &str,
-        at_most: u64,
+        max_bytes: u64,
         token: Uuid,
     ) -> Result<Upload, StoreError> {
         Ok(match self {
-            Self::Folder(folder) => Upload::Folder(folder.begin(key, token).await?),
-            Self::Bucket(bucket) => Upload::Bucket(Box::new(bucket.begin(key, content_type, at_most))),
+            Self::Folder(folder) => Upload::Folder(Box::new(folder.begin(key, token).await?)),
+            Self::Bucket(bucket) => Upload::Bucket(Box::new(bucket.begin(key, content_type, max_bytes))),
         })
     }
 
-    /// Goes on with an upload of which the store has `bytes` for good, as [`Upload::keep`] told.
-    pub async fn go_on(
+    /// Resumes an upload that another worker saved with [`Upload::save`], of which the store durably has `bytes`.
+    pub async fn resume(
         &self,
         key: &ObjectKey,
         content_type: &str,
@@ -120,12 +89,12 @@ impl Store {
         token: Uuid,
     ) -> Result<Upload, StoreError> {
         Ok(match self {
-            Self::Folder(folder) => Upload::Folder(folder.go_on(key, upload, bytes, token).await?),
-            Self::Bucket(bucket) => Upload::Bucket(Box::new(bucket.go_on(key, content_type, upload, bytes)?)),
+            Self::Folder(folder) => Upload::Folder(Box::new(folder.resume(key, upload, bytes, token).await?)),
+            Self::Bucket(bucket) => Upload::Bucket(Box::new(bucket.resume(key, content_type, upload, bytes)?)),
         })
     }
 
-    /// Ends an upload that nobody goes on with. An error says that it may still be there.
+    /// Removes a saved upload that will not be resumed. After an error it may still be there.
     pub async fn discard(&self, key: &ObjectKey, upload: &str) -> Result<(), StoreError> {
         match self {
             Self::Folder(folder) => Ok(folder.discard(key, upload).await?),
@@ -133,7 +102,16 @@ impl Store {
         }
     }
 
-    /// The object's bytes, or those of `range`.
+    /// The object's length in bytes.
+    pub async fn size(&self, key: &ObjectKey) -> Result<u64, StoreError> {
+        match self {
+            Self::Folder(folder) => Ok(folder.size(key).await?),
+            Self::Bucket(bucket) => Ok(bucket.size(key).await?),
+        }
+    }
+
+    /// The object's bytes, or those of `range`, which must lie within it. An object that is gone or shorter is an error
+    /// here, before the first byte. There is no limit to how long the reading takes, only to how long the store is silent.
     pub async fn read(
         &self,
         key: &ObjectKey,
@@ -145,7 +123,7 @@ impl Store {
         })
     }
 
-    /// The object's address, for people and programs that have their own access to the store.
+    /// The object's address, for people and programs that have access to the store of their own.
     #[must_use]
     pub fn url(&self, key: &ObjectKey) -> String {
         match self {
@@ -160,13 +138,13 @@ impl Store {
 #[derive(Debug)]
 pub enum Upload {
     /// Into a folder.
-    Folder(folder_upload::FolderUpload),
+    Folder(Box<folder_upload::FolderUpload>),
     /// Into a bucket.
     Bucket(Box<bucket_upload::BucketUpload>),
 }
 
 impl Upload {
-    /// Waits while the store is slower than the sender. Dropped meanwhile, it has lost nothing.
+    /// Waits while the store is slower than the sender. Cancel safe.
     pub async fn ready(&mut self) -> Result<(), StoreError> {
         match self {
             Self::Folder(upload) => Ok(upload.ready().await?),
@@ -174,8 +152,8 @@ impl Upload {
         }
     }
 
-    /// Adds bytes. After [`Upload::ready`] it waits for nothing but the beginning of a multipart upload; dropped in
-    /// between, it may have begun one that nobody knows of.
+    /// Adds bytes. After [`Upload::ready`] it waits for nothing but the start of a multipart upload. Dropped during that
+    /// wait, it may have started one that is not saved anywhere.
     pub async fn write(&mut self, bytes: Bytes) -> Result<(), StoreError> {
         match self {
             Self::Folder(upload) => Ok(upload.write(bytes).await?),
@@ -183,33 +161,33 @@ impl Upload {
         }
     }
 
-    /// How many more bytes end a part: writing just these leaves nothing half in a part.
+    /// How many more bytes complete the current part. Parts are all that can be resumed.
     #[must_use]
-    pub fn room(&self) -> usize {
+    pub fn room_in_part(&self) -> usize {
         match self {
-            Self::Folder(upload) => upload.room(),
-            Self::Bucket(upload) => upload.room(),
+            Self::Folder(upload) => upload.room_in_part(),
+            Self::Bucket(upload) => upload.room_in_part(),
         }
     }
 
-    /// What leads back to this upload, by [`Store::go_on`] or [`Store::discard`]; `None` where nothing does, as in Azure.
-    /// Of what was written, it covers what [`Upload::settle`] made last.
-    pub async fn keep(&mut self) -> Result<Option<String>, StoreError> {
+    /// What [`Store::resume`] and [`Store::discard`] need to find this upload; `None` where that is not possible, as in
+    /// Azure. It covers the parts of the last [`Upload::flush`].
+    pub async fn save(&mut self) -> Result<Option<String>, StoreError> {
         match self {
-            Self::Folder(upload) => Ok(Some(upload.keep())),
-            Self::Bucket(upload) => Ok(upload.keep().await?),
+            Self::Folder(upload) => Ok(Some(upload.save())),
+            Self::Bucket(upload) => Ok(upload.save().await?),
         }
     }
 
-    /// Returns once the store has every full part for good.
-    pub async fn settle(&mut self) -> Result<(), StoreError> {
+    /// Returns once the store durably has every complete part.
+    pub async fn flush(&mut self) -> Result<(), StoreError> {
         match self {
-            Self::Folder(upload) => Ok(upload.settle().await?),
-            Self::Bucket(upload) => Ok(upload.settle().await?),
+            Self::Folder(upload) => Ok(upload.flush().await?),
+            Self::Bucket(upload) => Ok(upload.flush().await?),
         }
     }
 
-    /// Makes the object appear. Where that fails, the upload is still there to be aborted.
+    /// Makes the object appear. If that fails, the upload is still there and can be aborted.
     pub async fn finish(&mut self) -> Result<(), StoreError> {
         match self {
             Self::Folder(upload) => Ok(upload.finish().await?),
@@ -217,24 +195,11 @@ impl Upload {
         }
     }
 
-    /// Leaves nothing behind. An error says that something may be left.
+    /// Leaves nothing behind. After an error something may be left.
     pub async fn abort(self) -> Result<(), StoreError> {
         match self {
             Self::Folder(upload) => Ok(upload.abort().await?),
             Self::Bucket(upload) => Ok(upload.abort().await?),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_query_of_a_url_shows_in_an_error() {
-        let text = "Error performing PUT http://h/b/k?partNumber=1&uploadId=hush in 1s, after 3 retries. Why?";
-        let error = object_store::Error::Generic { store: "S3", source: text.into() };
-        let told = StoreError::from(error).to_string();
-        assert!(told.contains("PUT http://h/b/k in 1s") && told.ends_with("Why?") && !told.contains("hush"), "{told}");
     }
 }

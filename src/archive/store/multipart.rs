@@ -1,9 +1,10 @@
-//! A multipart upload: parts that are put one by one, and become an object together.
+//! A multipart upload: parts that are sent one by one and become an object together.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::StatusCode;
 use bytes::{Bytes, BytesMut};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -14,158 +15,164 @@ use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-/// How long an upload that is aborted waits for a part on its way.
-const ARRIVAL: Duration = Duration::from_secs(10);
+use super::error::BucketError;
 
-/// What leads back to an upload: its id, and its parts that the store has.
+/// How long the abort of an upload waits for parts that are being sent.
+const LAST_PARTS: Duration = Duration::from_secs(10);
+
+/// What another process needs to resume an upload: its id, and the parts that the bucket has.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Kept {
+pub(super) struct SavedUpload {
     pub(super) id: MultipartId,
-    /// The length of each of them.
+    /// The length of each part.
     pub(super) part_bytes: usize,
     parts: Vec<String>,
 }
 
-impl Kept {
-    pub(super) fn read(upload: &str) -> Result<Self, Error> {
-        serde_json::from_str(upload).map_err(|error| Error::Generic { store: "bucket", source: error.into() })
+impl SavedUpload {
+    pub(super) fn parse(upload: &str) -> Result<Self, BucketError> {
+        serde_json::from_str(upload).map_err(|_| BucketError::Other("not a saved upload of a bucket".to_owned()))
     }
 
-    pub(super) fn write(&self) -> Result<String, Error> {
-        serde_json::to_string(self).map_err(|error| Error::Generic { store: "bucket", source: error.into() })
+    pub(super) fn to_text(&self) -> Result<String, BucketError> {
+        serde_json::to_string(self).map_err(|error| BucketError::Other(error.to_string()))
     }
 
-    /// How many bytes the store has.
+    /// How many bytes the bucket has.
     pub(super) fn bytes(&self) -> u64 {
         self.parts.len() as u64 * self.part_bytes as u64
     }
 }
 
-/// How an upload's parts are put.
-pub(super) enum Way {
-    /// By its id, with which anyone goes on.
-    Known { parts: Arc<dyn MultipartStore>, path: Path, id: MultipartId },
-    /// By this process alone, which forgets it at its end: in Azure only such an upload carries a content type.
-    Own(Box<dyn MultipartUpload>),
+/// How the parts of an upload are sent.
+pub(super) enum PartSender {
+    /// By the upload's id, with which any process can resume it.
+    ById { store: Arc<dyn MultipartStore>, path: Path, id: MultipartId },
+    /// By this process alone. Azure: only such an upload carries a content type.
+    InProcess(Box<dyn MultipartUpload>),
 }
 
-impl fmt::Debug for Way {
+impl fmt::Debug for PartSender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if matches!(self, Self::Known { .. }) { "Known" } else { "Own" })
+        f.write_str(if matches!(self, Self::ById { .. }) { "ById" } else { "InProcess" })
     }
 }
 
-impl Way {
-    fn put(&mut self, number: usize, part: PutPayload) -> BoxFuture<'static, Result<Option<PartId>, Error>> {
+impl PartSender {
+    fn send(&mut self, number: usize, part: PutPayload) -> BoxFuture<'static, Result<Option<PartId>, Error>> {
         match self {
-            Self::Known { parts, path, id } => {
-                let (parts, path, id) = (parts.clone(), path.clone(), id.clone());
-                async move { parts.put_part(&path, &id, number, part).await.map(Some) }.boxed()
+            Self::ById { store, path, id } => {
+                let (store, path, id) = (store.clone(), path.clone(), id.clone());
+                async move { store.put_part(&path, &id, number, part).await.map(Some) }.boxed()
             }
-            Self::Own(upload) => upload.put_part(part).map(|put| put.map(|()| None)).boxed(),
+            Self::InProcess(upload) => upload.put_part(part).map(|sent| sent.map(|()| None)).boxed(),
         }
     }
 
-    async fn complete(&mut self, done: Vec<PartId>) -> Result<(), Error> {
-        match self {
-            Self::Known { parts, path, id } => parts.complete_multipart(path, id, done).await.map(drop),
-            Self::Own(upload) => upload.complete().await.map(drop),
-        }
+    async fn complete(&mut self, parts: Vec<PartId>) -> Result<(), BucketError> {
+        let completed = match self {
+            Self::ById { store, path, id } => store.complete_multipart(path, id, parts).await,
+            Self::InProcess(upload) => upload.complete().await,
+        };
+        Ok(completed.map(drop)?)
     }
 
-    async fn abort(&mut self) -> Result<(), Error> {
-        match self {
-            Self::Known { parts, path, id } => parts.abort_multipart(path, id).await,
-            Self::Own(upload) => upload.abort().await,
-        }
+    async fn abort(&mut self) -> Result<(), BucketError> {
+        let aborted = match self {
+            Self::ById { store, path, id } => store.abort_multipart(path, id).await,
+            Self::InProcess(upload) => upload.abort().await,
+        };
+        Ok(aborted?)
     }
 }
 
-/// An upload under way.
+/// An upload in progress.
 #[derive(Debug)]
 pub(super) struct Multipart {
-    way: Way,
-    begun: usize,
+    sender: PartSender,
+    /// How many parts were sent or are being sent.
+    started: usize,
+    /// The parts that the bucket has, with their numbers.
     done: Vec<(usize, PartId)>,
-    under_way: JoinSet<Result<Sent, Error>>,
+    in_flight: JoinSet<Result<SentPart, BucketError>>,
 }
 
 #[derive(Debug)]
-struct Sent {
+struct SentPart {
     number: usize,
     id: Option<PartId>,
-    /// What the part was in, unless somebody still holds on to it.
+    /// The part's buffer, unless something still holds it.
     buffer: Option<BytesMut>,
 }
 
 impl Multipart {
-    pub(super) fn new(way: Way) -> Self {
-        Self { way, begun: 0, done: Vec::new(), under_way: JoinSet::new() }
+    pub(super) fn new(sender: PartSender) -> Self {
+        Self { sender, started: 0, done: Vec::new(), in_flight: JoinSet::new() }
     }
 
-    /// Goes on with what an earlier worker began.
-    pub(super) fn go_on(parts: Arc<dyn MultipartStore>, path: Path, kept: Kept) -> Self {
-        let done: Vec<_> = kept.parts.into_iter().map(|content_id| PartId { content_id }).enumerate().collect();
-        let way = Way::Known { parts, path, id: kept.id };
-        Self { way, begun: done.len(), done, under_way: JoinSet::new() }
+    /// Resumes what another worker began.
+    pub(super) fn resume(store: Arc<dyn MultipartStore>, path: Path, saved: SavedUpload) -> Self {
+        let done: Vec<_> = saved.parts.into_iter().map(|content_id| PartId { content_id }).enumerate().collect();
+        let sender = PartSender::ById { store, path, id: saved.id };
+        Self { sender, started: done.len(), done, in_flight: JoinSet::new() }
     }
 
-    /// What leads back to it, where something does.
-    pub(super) fn keep(&mut self, part_bytes: usize) -> Option<Kept> {
-        let Way::Known { id, .. } = &self.way else { return None };
+    /// What another process needs to resume it, where one can.
+    pub(super) fn save(&mut self, part_bytes: usize) -> Option<SavedUpload> {
+        let PartSender::ById { id, .. } = &self.sender else { return None };
         self.done.sort_unstable_by_key(|(number, _)| *number);
         let parts = self.done.iter().map(|(_, part)| part.content_id.clone()).collect();
-        Some(Kept { id: id.clone(), part_bytes, parts })
+        Some(SavedUpload { id: id.clone(), part_bytes, parts })
     }
 
-    /// Sends a part on its way.
+    /// Starts to send a part.
     pub(super) fn send(&mut self, part: Bytes) {
-        let number = self.begun;
-        self.begun += 1;
-        let put = self.way.put(number, PutPayload::from(part.clone()));
-        self.under_way.spawn(async move {
-            let id = put.await?;
-            Ok(Sent { number, id, buffer: part.try_into_mut().ok() })
+        let number = self.started;
+        self.started += 1;
+        let sent = self.sender.send(number, PutPayload::from(part.clone()));
+        self.in_flight.spawn(async move {
+            let id = sent.await?;
+            Ok(SentPart { number, id, buffer: part.try_into_mut().ok() })
         });
     }
 
-    /// Waits until at most `limit` parts are on their way. Returns the buffers of those that the store has now. Dropped
-    /// while it waits, it loses none.
-    pub(super) async fn wait(&mut self, limit: usize) -> Result<Option<BytesMut>, Error> {
+    /// Waits until at most `limit` parts are being sent. Returns the buffer of one that the bucket has now. Cancel safe.
+    pub(super) async fn wait(&mut self, limit: usize) -> Result<Option<BytesMut>, BucketError> {
         let mut spare = None;
-        while self.under_way.len() > limit {
-            let Some(sent) = self.under_way.join_next().await else { break };
-            let Sent { number, id, buffer } = sent.map_err(|source| Error::JoinError { source })??;
+        while self.in_flight.len() > limit {
+            let Some(sent) = self.in_flight.join_next().await else { break };
+            let SentPart { number, id, buffer } = sent.map_err(|source| Error::JoinError { source })??;
             self.done.extend(id.map(|id| (number, id)));
             spare = buffer.or(spare);
         }
         Ok(spare)
     }
 
-    /// Makes of all its parts an object.
-    pub(super) async fn complete(&mut self) -> Result<(), Error> {
+    /// Makes all parts an object.
+    pub(super) async fn complete(&mut self) -> Result<(), BucketError> {
         self.wait(0).await?;
         self.done.sort_unstable_by_key(|(number, _)| *number);
         let done = self.done.iter().map(|(_, part)| part.clone()).collect();
-        self.way.complete(done).await
+        self.sender.complete(done).await
     }
 
     /// Ends it without an object.
-    pub(super) async fn abort(&mut self) -> Result<(), Error> {
-        // A part that the store still takes after the abort would be left behind. Whether it came does not matter.
-        let arrived = async { while self.under_way.join_next().await.is_some() {} };
-        if timeout(ARRIVAL, arrived).await.is_err() {
-            self.under_way.shutdown().await;
+    pub(super) async fn abort(&mut self) -> Result<(), BucketError> {
+        // A part that the bucket accepts after the abort would be left behind. Whether it is accepted does not matter.
+        let sent = async { while self.in_flight.join_next().await.is_some() {} };
+        if timeout(LAST_PARTS, sent).await.is_err() {
+            self.in_flight.shutdown().await;
         }
-        self.way.abort().await
+        self.sender.abort().await
     }
 }
 
-/// What the end of an upload came to.
-pub(super) fn ended(aborted: Result<(), Error>) -> Result<(), Error> {
-    match aborted {
-        // It is gone; or it is not for us to end, now or later, and the bucket's lifecycle rule's to clear.
-        Err(Error::NotFound { .. } | Error::PermissionDenied { .. } | Error::Unauthenticated { .. }) => Ok(()),
-        aborted => aborted,
+/// The result of an abort: an upload that is gone, or that we may not abort, counts as aborted.
+pub(super) fn ignore_ended(aborted: Result<(), BucketError>) -> Result<(), BucketError> {
+    let status = aborted.as_ref().err().and_then(BucketError::status);
+    match status {
+        // Without the right to abort, now or later, it is for the bucket's lifecycle rule to remove.
+        Some(StatusCode::NOT_FOUND | StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED) => Ok(()),
+        _ => aborted,
     }
 }

@@ -1,6 +1,6 @@
 //! The store.
 
-use object_store::Error;
+use axum::http::StatusCode;
 use tokio::time::timeout;
 
 use super::dependencies::{PATIENCE, no_answer};
@@ -17,15 +17,17 @@ pub(super) async fn check(store: Option<&Store>) -> Finding {
     }
 }
 
-/// Why the store fails. What a bucket's server sends along is cut off: some repeat how the request was signed.
+/// Why the store fails.
 fn cause(error: &StoreError) -> String {
-    let text = error.to_string();
-    let told = text.split('<').next().unwrap_or_default().trim();
-    match error {
-        StoreError::Bucket(Error::PermissionDenied { .. } | Error::Unauthenticated { .. }) => {
-            format!("the bucket refuses the credentials or their rights: {told}")
+    let status = match error {
+        StoreError::Bucket(error) => error.status(),
+        StoreError::Folder(_) => None,
+    };
+    match status {
+        Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
+            format!("the bucket refuses the credentials or their rights: {error}")
         }
-        StoreError::Bucket(Error::NotFound { .. }) => format!("there is no such bucket: {told}"),
-        StoreError::Bucket(_) | StoreError::Folder(_) => told.to_owned(),
+        Some(StatusCode::NOT_FOUND) => format!("there is no such bucket: {error}"),
+        _ => error.to_string(),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures::TryStreamExt;
 use object_store::signer;
 use renderhook::archive::Store;
 use renderhook::domain::Kind;
@@ -9,7 +10,7 @@ use renderhook::domain::ObjectKey;
 use sqlx::PgPool;
 
 use crate::support::bench::{Bench, PART, noise};
-use crate::support::proxy_tcp::{Call, Fault};
+use crate::support::proxy_tcp::{CUT_BYTES, Call, Fault, SESSION_TOKEN};
 use crate::support::scripted::{Origin, Step};
 use crate::support::until;
 
@@ -188,6 +189,56 @@ async fn an_object_carries_its_content_type(pool: PgPool) {
         let object = reqwest::get(link).await.unwrap();
         assert_eq!(object.headers()["content-type"], expected, "{id}");
         assert_eq!(object.bytes().await.unwrap(), file);
+    }
+}
+
+#[sqlx::test]
+async fn a_session_token_that_the_bucket_repeats_is_not_kept(pool: PgPool) {
+    let bench = Bench::bucket(&pool).await;
+    let proxy = bench.proxy.clone().unwrap();
+    for (id, length, call) in
+        [("put", 1000, Call::Put), ("part", LENGTH, Call::Part(1)), ("end", LENGTH, Call::Complete)]
+    {
+        let origin = Origin::start(noise(length, 9)).await;
+        proxy.fail(call, Fault::Expired);
+        bench.queue(id, origin.url("a.mp4")).await;
+        let message = bench.attempt(id).await.error_message.unwrap();
+        assert!(message.ends_with("400 Bad Request: ExpiredToken: The provided token has expired."), "{message}");
+        assert!(!message.contains(SESSION_TOKEN) && !message.contains("://"), "{message}");
+        proxy.heal();
+    }
+}
+
+#[sqlx::test]
+async fn an_object_is_read_to_its_end_although_every_answer_breaks_off(pool: PgPool) {
+    let bench = Bench::bucket(&pool).await;
+    let proxy = bench.proxy.clone().unwrap();
+    let file = noise(7 * CUT_BYTES, 10);
+    let origin = Origin::start(file.clone()).await;
+    bench.queue("large", origin.url("a.mp4")).await;
+    bench.attempt("large").await;
+    proxy.fail(Call::Get, Fault::Cut);
+    for range in [None, Some(1..file.len())] {
+        let expected = range.clone().unwrap_or(0..file.len());
+        let range = range.map(|range| range.start as u64..range.end as u64);
+        let chunks = bench.downloader.store.read(&key("large"), range).await.unwrap();
+        assert!(chunks.try_collect::<Vec<_>>().await.unwrap().concat() == file[expected], "other bytes");
+    }
+}
+
+#[sqlx::test]
+async fn an_object_that_is_gone_or_shorter_is_not_begun_to_be_read(pool: PgPool) {
+    for bench in Bench::both(&pool).await {
+        let id = if bench.proxy.is_some() { "bucket" } else { "folder" };
+        let origin = Origin::start(noise(1000, 11)).await;
+        bench.queue(id, origin.url("a.mp4")).await;
+        bench.attempt(id).await;
+        let store = &bench.downloader.store;
+        assert_eq!(store.size(&key(id)).await.unwrap(), 1000);
+        assert!(store.read(&key(id), Some(0..1000)).await.is_ok());
+        assert!(store.read(&key(id), Some(0..1001)).await.is_err(), "{id}: shorter");
+        assert!(store.read(&key("gone"), Some(0..1000)).await.is_err(), "{id}: gone");
+        assert!(store.size(&key("gone")).await.is_err());
     }
 }
 

@@ -20,6 +20,8 @@ pub(crate) enum Call {
     Complete,
     /// Its abortion.
     Abort,
+    /// An object or a range of it is read.
+    Get,
     /// Anything else.
     Other,
 }
@@ -37,10 +39,16 @@ impl Call {
             ("POST", _) if upload => Self::Complete,
             ("POST", _) => Self::Create,
             ("DELETE", _) if upload => Self::Abort,
+            ("GET", _) => Self::Get,
             _ => Self::Other,
         }
     }
 }
+
+/// What an error's body repeats.
+pub(crate) const SESSION_TOKEN: &str = "test-session-token";
+/// After how many bytes an answer breaks off.
+pub(crate) const CUT_BYTES: usize = 4 << 20;
 
 /// How a request fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +59,10 @@ pub(crate) enum Fault {
     Reset,
     /// The server does it, and the connection ends before its answer.
     Lost,
+    /// An error whose body repeats [`SESSION_TOKEN`], as S3's does.
+    Expired,
+    /// The server answers, and the connection ends after [`CUT_BYTES`] of its answer.
+    Cut,
     /// Silence.
     Hang,
     /// Silence until [`Proxy::heal`], and then the server does it.
@@ -147,21 +159,32 @@ impl Proxy {
         client.read_exact(&mut body).await?;
         match fault {
             Some(Fault::Error) => {
-                let answer = b"HTTP/1.1 500 UpstreamError\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+                let answer = b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
                 return client.get_mut().write_all(answer).await;
+            }
+            Some(Fault::Expired) => {
+                let body = format!(
+                    "<Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message>\
+                     <Token-0>{SESSION_TOKEN}</Token-0></Error>"
+                );
+                let head =
+                    format!("HTTP/1.1 400 Bad Request\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+                return client.get_mut().write_all((head + &body).as_bytes()).await;
             }
             Some(Fault::Reset) => return Ok(()),
             Some(Fault::Hang) => return std::future::pending().await,
             Some(Fault::Hold) => self.healed().await,
-            Some(Fault::Lost) | None => {}
+            Some(Fault::Lost | Fault::Cut) | None => {}
         }
         let mut upstream = TcpStream::connect(server).await?;
         upstream.write_all(head.as_bytes()).await?;
         upstream.write_all(&body).await?;
         let mut answer = Vec::new();
         upstream.read_to_end(&mut answer).await?;
-        if fault != Some(Fault::Lost) {
-            client.get_mut().write_all(&answer).await?;
+        match fault {
+            Some(Fault::Lost) => {}
+            Some(Fault::Cut) => client.get_mut().write_all(&answer[..answer.len().min(CUT_BYTES)]).await?,
+            _ => client.get_mut().write_all(&answer).await?,
         }
         Ok(())
     }

@@ -1,0 +1,31 @@
+//! A URL as it may be shown in logs, answers, and error messages.
+
+use url::Url;
+
+/// `url` without its user, password, query, and fragment: what is left names a place and grants nothing.
+#[must_use]
+pub fn without_credentials(url: &Url) -> Url {
+    let mut shown = url.clone();
+    shown.set_query(None);
+    shown.set_fragment(None);
+    // OK to ignore: a URL that cannot have a user has none to remove.
+    let _ = shown.set_username("").and_then(|()| shown.set_password(None));
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_scheme_host_port_and_path_are_shown() {
+        for (url, shown) in [
+            ("s3://key:hush@bucket/prefix?token=hush#hush", "s3://bucket/prefix"),
+            ("https://hush@h:8443/v1?hush", "https://h:8443/v1"),
+            ("file:///dir", "file:///dir"),
+            ("mailto:someone@h?subject=hush", "mailto:someone@h"),
+        ] {
+            assert_eq!(without_credentials(&Url::parse(url).unwrap()).as_str(), shown);
+        }
+    }
+}
