@@ -1,8 +1,8 @@
-//! Where an object stands in the store: `{kind}/{render id}/{index}-{file name}`.
+//! Where an object is in the store: `{kind}/{render id}/{index}-{file name}`.
 //!
 //! The key depends on nothing but these four, so that downloading a file twice writes the same object. Every part is
-//! made safe for any file system and any bucket, and distinct inputs give distinct keys: what is not plain is
-//! escaped, never replaced.
+//! made safe for any file system and any bucket, and distinct inputs give distinct keys, also where upper and lower
+//! case are the same, as on the disks of macOS and Windows: special characters are escaped, never replaced.
 
 use std::fmt;
 
@@ -16,6 +16,9 @@ use crate::domain::render::{Kind, RenderId};
 /// the suffix of a file that is still being written.
 const MAX_PART: usize = 160;
 
+/// The length of the hash that marks an id with upper-case letters, in hex digits.
+const CASE_DIGITS: usize = 16;
+
 /// An object's place, relative to `STORAGE_URL`: ASCII letters, digits, `.`, `_`, `-`, `=` and three separators.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ObjectKey(String);
@@ -25,7 +28,7 @@ impl ObjectKey {
     #[must_use]
     pub fn new(kind: Kind, id: &RenderId, index: i32, url: Option<&Url>) -> Self {
         let name = url.map(file_name).unwrap_or_default();
-        let id = safe(id.as_str().as_bytes(), MAX_PART);
+        let id = distinct_without_case(id.as_str().as_bytes());
         // The index is part of the name's own bound: its digits and the dash come off it.
         let index = format!("{index}-");
         let name = safe(&name, MAX_PART - index.len());
@@ -61,6 +64,19 @@ impl fmt::Display for ObjectKey {
 fn file_name(url: &Url) -> Vec<u8> {
     let last = url.path().rsplit('/').next().unwrap_or_default();
     percent_decode_str(last).collect()
+}
+
+/// An id as one path segment that differs from all others also where case does not count. An id with upper-case letters
+/// gets `==` and the start of its SHA-256 for that; the escapes are in lower case.
+///
+/// File names need no such mark: the index sets those of one render apart.
+fn distinct_without_case(id: &[u8]) -> String {
+    if !id.iter().any(u8::is_ascii_uppercase) {
+        return safe(id, MAX_PART);
+    }
+    let part = safe(id, MAX_PART - CASE_DIGITS - 2);
+    let hash = hex::encode(Sha256::digest(id));
+    format!("{part}=={}", &hash[..CASE_DIGITS])
 }
 
 /// `bytes` as one path segment: everything but ASCII letters, digits, `.`, `_` and `-` becomes `=` and two hex
@@ -120,6 +136,17 @@ mod tests {
     }
 
     #[test]
+    fn ids_that_differ_only_in_case_have_keys_that_differ_without_case() {
+        let folded = |id: &str| key(id, 0, "https://h/a.mp4").to_lowercase();
+        let long = "x".repeat(200);
+        for (one, other) in [("clx", "CLX"), ("aB", "Ab"), ("a/b", "A/b"), (&format!("{long}y"), &format!("{long}Y"))] {
+            assert_ne!(folded(one), folded(other), "{one} {other}");
+            assert!(key(other, 0, "not a url").split('/').all(|part| part.len() <= MAX_PART));
+        }
+        assert_eq!(key("clX", 0, "https://h/A.mp4"), "video/clX==20b7ba9a71867217/0-A.mp4");
+    }
+
+    #[test]
     fn long_names_are_cut_and_stay_distinct() {
         let long = |tail: &str| key("id", 0, &format!("https://h/{}{tail}.mp4", "x".repeat(500)));
         assert_ne!(long("a"), long("b"));
@@ -129,6 +156,18 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn distinct_ids_stay_distinct_without_case(ids in prop::collection::vec("[aAbB=/]{1,4}", 2..40)) {
+            let mut seen = HashMap::new();
+            for id in ids {
+                let made = distinct_without_case(id.as_bytes());
+                prop_assert!(made.len() <= MAX_PART);
+                if let Some(other) = seen.insert(made.to_lowercase(), id.clone()) {
+                    prop_assert_eq!(other, id, "both give {}", made);
+                }
+            }
+        }
+
         #[test]
         fn distinct_parts_stay_distinct_and_safe(parts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 2..40)) {
             let mut seen = HashMap::new();
