@@ -1,8 +1,8 @@
 //! Tries a store through renderhook's own code: `cargo run --example try_store -- STORAGE_URL`
 //!
-//! The cloud's variables are read from the environment, as `serve` reads them. One line a thing that was seen to work;
-//! the first that does not work ends it with its reason. Objects are left below the URL's prefix, in `video/try-…`:
-//! renderhook itself deletes none, so use a store that is thrown away.
+//! The provider's variables are read from the environment, as `serve` reads them. It prints a line for each thing that
+//! works and ends at the first that does not, with its reason. Objects are left below the URL's prefix, in `video/try-…`:
+//! use a store that is thrown away.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -41,9 +41,9 @@ async fn main() -> anyhow::Result<()> {
     trial.whole("empty", 0).await?;
     println!("ok  so does a file of no bytes");
     println!("ok  {}", trial.link().await?);
-    println!("ok  {}", trial.go_on().await?);
+    println!("ok  {}", trial.resume().await?);
     trial.abort().await?;
-    println!("ok  an aborted upload leaves no object, and may be ended twice");
+    println!("ok  an aborted upload leaves no object, and can be discarded again");
     Ok(())
 }
 
@@ -91,38 +91,38 @@ impl Trial {
         Ok("a link leads to the file with its content type, in one part and in several")
     }
 
-    async fn go_on(&self) -> anyhow::Result<&'static str> {
+    async fn resume(&self) -> anyhow::Result<&'static str> {
         let (file, key) = (noise(LENGTH), self.key("resumed")?);
         let mut upload = self.begin("resumed", LENGTH).await?;
         write(&mut upload, &file[..PART]).await?;
         upload.flush().await?;
-        let Some(kept) = upload.save().await? else {
+        let Some(saved) = upload.save().await? else {
             upload.abort().await?;
-            return Ok("an upload cannot be gone on with by another process: it starts over");
+            return Ok("an upload cannot be resumed by another process: it starts over");
         };
         drop(upload);
-        let mut upload = self.store.resume(&key, TYPE, &kept, PART as u64, Uuid::new_v4()).await?;
+        let mut upload = self.store.resume(&key, TYPE, &saved, PART as u64, Uuid::new_v4()).await?;
         write(&mut upload, &file[PART..]).await?;
         upload.finish().await?;
         ensure!(self.read("resumed", None).await? == file, "the object is not the file");
-        Ok("an upload is gone on with by another process")
+        Ok("an upload is resumed by another process")
     }
 
     async fn abort(&self) -> anyhow::Result<()> {
         let mut upload = self.begin("aborted", LENGTH).await?;
         write(&mut upload, &noise(LENGTH)).await?;
         upload.flush().await?;
-        let kept = upload.save().await?;
+        let saved = upload.save().await?;
         upload.abort().await?;
-        if let Some(kept) = kept {
-            self.store.discard(&self.key("aborted")?, &kept).await.context("ended twice")?;
+        if let Some(saved) = saved {
+            self.store.discard(&self.key("aborted")?, &saved).await.context("discarded after the abort")?;
         }
         ensure!(self.read("aborted", None).await.is_err(), "there is an object");
         Ok(())
     }
 }
 
-/// In pieces, as they come from a network.
+/// Writes in pieces, as they come from a network.
 async fn write(upload: &mut Upload, bytes: &[u8]) -> anyhow::Result<()> {
     for piece in bytes.chunks(100_000) {
         upload.ready().await?;
@@ -131,7 +131,7 @@ async fn write(upload: &mut Upload, bytes: &[u8]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Bytes of which no two parts are alike.
+/// Bytes that differ from part to part.
 fn noise(length: usize) -> Vec<u8> {
     (0..length as u64).map(|at| at.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_le_bytes()[7]).collect()
 }

@@ -1,8 +1,8 @@
-//! What part of a file is asked for: `Range`, `If-Range` and `If-None-Match` of RFC 9110, as pure code.
+//! Which bytes of a file a request wants: `Range`, `If-Range` and `If-None-Match` of RFC 9110, as pure code.
 
 use axum::http::{HeaderMap, header};
 
-/// A run of bytes.
+/// Consecutive bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ByteRange {
     /// The offset of the first byte.
@@ -19,14 +19,14 @@ impl ByteRange {
     }
 }
 
-/// What a request asks for.
+/// What a request wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequestedRange {
     /// The whole file.
     Whole,
-    /// One run of it.
+    /// Some of it.
     Part(ByteRange),
-    /// Nothing: the caller has this very file.
+    /// Nothing: the caller has this version of the file.
     NotModified,
     /// A range that the file does not have.
     Unsatisfiable,
@@ -35,7 +35,7 @@ pub enum RequestedRange {
 impl RequestedRange {
     /// Reads the headers of a request for a file of `size` bytes whose strong validator is `etag`.
     ///
-    /// Several ranges at once, and what is no range, are answered with the whole file, as RFC 9110 allows.
+    /// Several ranges at once, and an invalid range, are answered with the whole file, as RFC 9110 allows.
     #[must_use]
     pub fn of(headers: &HeaderMap, etag: &str, size: u64) -> Self {
         let value = |name| headers.get(name).and_then(|value: &axum::http::HeaderValue| value.to_str().ok());
@@ -78,13 +78,13 @@ mod tests {
 
     const ETAG: &str = "\"abc\"";
 
-    fn asked(headers: &[(header::HeaderName, &str)], size: u64) -> RequestedRange {
+    fn requested(headers: &[(header::HeaderName, &str)], size: u64) -> RequestedRange {
         let headers = headers.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect();
         RequestedRange::of(&headers, ETAG, size)
     }
 
     #[test]
-    fn a_range_is_read_as_the_standard_says() {
+    fn ranges_are_parsed_as_in_rfc_9110() {
         let part = |first, length| RequestedRange::Part(ByteRange { first, length });
         let table = [
             ("bytes=0-0", part(0, 1)),
@@ -106,17 +106,17 @@ mod tests {
             ("items=0-1", RequestedRange::Whole),
         ];
         for (range, expected) in table {
-            assert_eq!(asked(&[(header::RANGE, range)], 10), expected, "{range}");
+            assert_eq!(requested(&[(header::RANGE, range)], 10), expected, "{range}");
         }
-        assert_eq!(asked(&[(header::RANGE, "bytes=0-")], 0), RequestedRange::Unsatisfiable);
-        assert_eq!(asked(&[(header::RANGE, "bytes=-5")], 0), RequestedRange::Unsatisfiable);
-        assert_eq!(asked(&[], 0), RequestedRange::Whole);
+        assert_eq!(requested(&[(header::RANGE, "bytes=0-")], 0), RequestedRange::Unsatisfiable);
+        assert_eq!(requested(&[(header::RANGE, "bytes=-5")], 0), RequestedRange::Unsatisfiable);
+        assert_eq!(requested(&[], 0), RequestedRange::Whole);
         assert_eq!(ByteRange { first: 3, length: 4 }.content_range(10), "bytes 3-6/10");
     }
 
     #[test]
-    fn a_range_holds_only_for_the_file_that_the_caller_has_begun() {
-        let with = |validator| asked(&[(header::RANGE, "bytes=1-2"), (header::IF_RANGE, validator)], 10);
+    fn a_range_holds_only_for_the_version_that_the_caller_began_with() {
+        let with = |validator| requested(&[(header::RANGE, "bytes=1-2"), (header::IF_RANGE, validator)], 10);
         assert_eq!(with(ETAG), RequestedRange::Part(ByteRange { first: 1, length: 2 }));
         assert_eq!(with("\"other\""), RequestedRange::Whole);
         assert_eq!(with("W/\"abc\""), RequestedRange::Whole);
@@ -124,10 +124,10 @@ mod tests {
     }
 
     #[test]
-    fn a_caller_that_has_the_file_gets_nothing() {
+    fn a_caller_that_has_the_file_gets_no_bytes() {
         for (list, same) in [(ETAG, true), ("\"x\", W/\"abc\"", true), ("*", true), ("\"x\"", false), ("abc", false)] {
             let expected = if same { RequestedRange::NotModified } else { RequestedRange::Whole };
-            assert_eq!(asked(&[(header::IF_NONE_MATCH, list)], 10), expected, "{list}");
+            assert_eq!(requested(&[(header::IF_NONE_MATCH, list)], 10), expected, "{list}");
         }
     }
 }
