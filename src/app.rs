@@ -13,6 +13,7 @@ use crate::api::Health;
 use crate::api::Metrics;
 use crate::api::Renders;
 use crate::api::router;
+use crate::api::{FileServing, LinkKeyCell};
 use crate::archive::Downloader;
 use crate::archive::Fetcher;
 use crate::archive::Store;
@@ -88,6 +89,11 @@ pub async fn run(
         Arc::new(Renders {
             database: database.clone(),
             store: config.store.clone(),
+            files: FileServing {
+                mode: config.files.serve,
+                public_url: config.files.public_url,
+                link_key: LinkKeyCell::default(),
+            },
             clock: clock.clone(),
             wakeups: wakeups.clone(),
             shutdown: shutdown.clone(),

@@ -1,5 +1,6 @@
 //! Bearer tokens: who may ask.
 
+use axum::http::{HeaderMap, HeaderValue, header};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
@@ -15,6 +16,16 @@ pub enum Access {
     Anyone,
     /// Callers with one of these tokens.
     Bearer(BearerTokens),
+}
+
+impl Access {
+    /// Whether a request with these headers is admitted.
+    pub(super) fn admits(&self, headers: &HeaderMap) -> bool {
+        match self {
+            Self::Anyone => true,
+            Self::Bearer(tokens) => tokens.admit(headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes)),
+        }
+    }
 }
 
 impl std::fmt::Debug for BearerTokens {

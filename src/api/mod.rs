@@ -3,6 +3,7 @@
 mod bearer;
 mod files;
 mod health;
+mod link_key;
 mod metrics;
 pub mod openapi;
 pub mod queries;
@@ -10,7 +11,9 @@ mod renders;
 pub mod router;
 
 pub use self::bearer::{Access, BearerTokens};
+pub use self::files::{FileServing, ServeFiles};
 pub use self::health::Health;
+pub use self::link_key::LinkKeyCell;
 pub use self::metrics::Metrics;
 pub use self::queries::announce::{Announcement, Naming};
 pub use self::renders::Renders;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
@@ -35,6 +35,9 @@ pub fn router(
     access: Arc<Access>,
 ) -> Router {
     let document = Arc::new(Document::new(&document()));
+    let files = of_files()
+        .with_state(renders.clone())
+        .route_layer(middleware::from_fn_with_state((access.clone(), renders.clone()), files::admit));
     let guarded = of_renders()
         .with_state(renders)
         .merge(of_metrics().with_state(metrics))
@@ -43,7 +46,8 @@ pub fn router(
         .with_state(receiver)
         .merge(of_health().with_state(health))
         .merge(of_the_document().with_state(document))
-        .merge(guarded);
+        .merge(guarded)
+        .merge(files);
     let (routes, _described) = routes.split_for_parts();
     routes
         .fallback(|| async { HttpError::not_found("there is nothing here: the README lists the addresses") })
@@ -73,8 +77,12 @@ fn of_renders() -> OpenApiRouter<Arc<Renders>> {
     OpenApiRouter::new()
         .routes(routes!(renders::list::get))
         .routes(routes!(renders::get, renders::track::put))
-        .routes(routes!(files::get))
+        .routes(routes!(files::link))
         .routes(routes!(renders::retry))
+}
+
+fn of_files() -> OpenApiRouter<Arc<Renders>> {
+    OpenApiRouter::new().routes(routes!(files::get))
 }
 
 fn of_metrics() -> OpenApiRouter<Arc<Metrics>> {
@@ -87,6 +95,7 @@ pub fn document() -> OpenApi {
     [
         of_webhooks().into_openapi(),
         of_renders().into_openapi(),
+        of_files().into_openapi(),
         of_metrics().into_openapi(),
         of_health().into_openapi(),
         of_the_document().into_openapi(),
@@ -95,14 +104,9 @@ pub fn document() -> OpenApi {
     .fold(openapi::about(), OpenApi::merge_from)
 }
 
-/// Lets in who has a token.
+/// Admits callers with a token.
 async fn admit(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
-    let authorization = request.headers().get(header::AUTHORIZATION).map(header::HeaderValue::as_bytes);
-    match &*access {
-        Access::Anyone => next.run(request).await,
-        Access::Bearer(bearers) if bearers.admit(authorization) => next.run(request).await,
-        Access::Bearer(_) => HttpError::unauthorized().into_response(),
-    }
+    if access.admits(request.headers()) { next.run(request).await } else { HttpError::unauthorized().into_response() }
 }
 
 /// One line an answer. The address is told as its route: what a stranger puts in a path does not get into the log.

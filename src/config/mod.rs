@@ -8,6 +8,7 @@ mod cloud;
 mod database;
 mod downloads;
 mod errors;
+mod files;
 mod listen;
 mod parse;
 mod secret;
@@ -18,6 +19,7 @@ mod webhook_secrets;
 
 pub use self::database::DatabaseArgs;
 pub use self::errors::{ConfigError, ConfigErrors, ConfigWarning};
+pub use self::files::Files;
 pub use self::listen::ListenArgs;
 pub use self::serve::{Config, Dependencies, ServeArgs};
 pub use self::shown::{ShownSetting, shown};

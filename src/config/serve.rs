@@ -12,6 +12,7 @@ use super::cloud;
 use super::database::DatabaseArgs;
 use super::downloads::{DownloadArgs, Downloads};
 use super::errors::{ConfigErrors, ConfigWarning};
+use super::files::{FileArgs, Files};
 use super::listen::ListenArgs;
 use super::parse::{Defaulted, given, parse};
 use super::secret::{self, SecretSource};
@@ -41,8 +42,10 @@ pub struct ServeArgs {
     #[command(flatten)]
     listen: ListenArgs,
     /// Where files are stored: `s3://bucket/prefix`, `gs://…`, `az://…` or `file:///dir`, with the provider's usual variables (required)
-    #[arg(long, env = STORAGE_URL, value_name = "URL")]
+    #[arg(long, env = STORAGE_URL, value_name = "URL", hide_env_values = true)]
     storage_url: Option<String>,
+    #[command(flatten)]
+    files: FileArgs,
     /// Bearer tokens of the applications, comma-separated; the word none disables authentication (required)
     #[arg(long, env = API_TOKENS, value_name = "TOKENS", hide_env_values = true)]
     api_tokens: Option<SecretString>,
@@ -80,6 +83,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where files are stored.
     pub store: Store,
+    /// How they are served.
+    pub files: Files,
     /// Who may call the API.
     pub access: Access,
     /// The largest body of a delivery.
@@ -141,6 +146,7 @@ impl ServeArgs {
         let tolerance = SIGNATURE_TOLERANCE.duration(&self.signature_tolerance, &mut errors);
         let listen = self.listen.read(&mut errors);
         let store = self.store(environment, &mut errors);
+        let files = self.files.read(&mut errors);
         let access = self.access(&mut errors);
         let max_body_bytes = MAX_BODY_BYTES.bytes(&self.max_body_bytes, &mut errors);
         let downloads = self.downloads.read(&mut errors);
@@ -154,6 +160,7 @@ impl ServeArgs {
             webhook_secrets: secrets.as_slice().len(),
             listen,
             store,
+            files,
             access,
             max_body_bytes: usize::try_from(max_body_bytes).unwrap_or(usize::MAX),
             downloads,
@@ -242,6 +249,7 @@ impl ServeArgs {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::ServeFiles;
 
     fn read(flags: &[&str]) -> Result<Config, ConfigErrors> {
         ServeArgs::from_flags(flags.iter().map(|&flag| flag.to_owned())).unwrap().read([], false)
@@ -258,6 +266,7 @@ mod tests {
     fn four_settings_are_enough_and_the_others_have_their_documented_defaults() {
         let config = read(&REQUIRED).unwrap();
         assert_eq!(config.listen.to_string(), "0.0.0.0:8080");
+        assert_eq!(config.files.serve, ServeFiles::Redirect);
         assert_eq!(config.max_body_bytes, 1 << 20);
         assert_eq!(config.downloads.concurrency, 8);
         assert_eq!(config.downloads.max_bytes, 20 << 30);
@@ -273,6 +282,8 @@ mod tests {
     fn every_invalid_setting_is_reported_by_name_and_without_its_value() {
         let flags = [
             "--storage-url=ftp://hush",
+            "--serve-files=hush",
+            "--public-url=ftp://hush",
             "--api-tokens=a,,hush",
             "--signature-tolerance=hush",
             "--max-body-bytes=hush",
@@ -291,6 +302,8 @@ mod tests {
             "DATABASE_URL",
             "MAGIC_HOUR_WEBHOOK_SECRET",
             "STORAGE_URL",
+            "SERVE_FILES",
+            "PUBLIC_URL",
             "API_TOKENS",
             "SIGNATURE_TOLERANCE",
             "MAX_BODY_BYTES",

@@ -11,6 +11,7 @@ use url::Url;
 use super::ServeArgs;
 use super::errors::ConfigErrors;
 use super::secret;
+use crate::http;
 
 /// A setting and its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,10 +29,12 @@ pub fn shown(matches: &ArgMatches) -> Vec<ShownSetting> {
     let settings = command.get_arguments().filter_map(|flag| {
         let name = flag.get_env()?.to_str()?;
         let is_file = name.strip_suffix("_FILE").is_some();
-        let value = if flag.is_hide_env_values_set() {
-            secret_value(name, flag, &command, matches)
-        } else {
-            plain(flag, matches)
+        // A setting that can come as a file is a secret.
+        let file_name = format!("{name}_FILE");
+        let file = command.get_arguments().find(|flag| flag.get_env() == Some(OsStr::new(&file_name)));
+        let value = match file {
+            Some(file) => secret_value(name, flag, file, matches),
+            None => plain(flag, matches),
         };
         (!is_file).then(|| ShownSetting { name: name.to_owned(), value })
     });
@@ -39,15 +42,12 @@ pub fn shown(matches: &ArgMatches) -> Vec<ShownSetting> {
 }
 
 /// Whether a secret is set, from where, and how many it holds.
-fn secret_value(name: &str, flag: &Arg, command: &Command, matches: &ArgMatches) -> String {
-    let file_name = format!("{name}_FILE");
-    let file = command.get_arguments().find(|flag| flag.get_env() == Some(OsStr::new(&file_name)));
-    let file = file.and_then(|file| given(file, matches));
-    let (value, origin) = match (given(flag, matches), file) {
+fn secret_value(name: &str, flag: &Arg, file: &Arg, matches: &ArgMatches) -> String {
+    let (value, origin) = match (given(flag, matches), given(file, matches)) {
         (Some(value), _) => (Some(SecretString::from(value)), ""),
         // A file that cannot be read is reported as an error.
         (None, Some(file)) => match secret::read_file(name, Path::new(&file), &mut ConfigErrors::default()) {
-            None => return format!("not set: the file that {file_name} names is empty"),
+            None => return format!("not set: the file that {name}_FILE names is empty"),
             value => (value, ", from a file"),
         },
         (None, None) => (None, ""),
@@ -75,17 +75,14 @@ fn plain(flag: &Arg, matches: &ArgMatches) -> String {
     }
 }
 
-/// A URL without its user and query, where it has them; any other text as it is.
+/// A URL as it may be shown, and any other text as it is.
 fn without_credentials(text: &str) -> String {
-    let Ok(mut url) = Url::parse(text) else { return text.to_owned() };
-    let bare = url.username().is_empty() && url.password().is_none() && url.query().is_none();
-    if bare {
-        return text.to_owned();
+    match Url::parse(text) {
+        Ok(url) if http::without_credentials(&url) != url => http::without_credentials(&url).into(),
+        // It may hold a password all the same.
+        Err(_) if text.contains("://") => "set, and not a URL".to_owned(),
+        Ok(_) | Err(_) => text.to_owned(),
     }
-    url.set_query(None);
-    // OK where there is no host to have a user.
-    let _ = url.set_username("").and_then(|()| url.set_password(None));
-    url.into()
 }
 
 fn in_a_line(text: &str) -> String {

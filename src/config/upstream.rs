@@ -32,7 +32,7 @@ pub(super) struct UpstreamArgs {
     #[arg(long, env = "MAGIC_HOUR_API_KEY_FILE", value_name = "PATH")]
     magic_hour_api_key_file: Option<OsString>,
     /// Magic Hour's API; may have a path
-    #[arg(long, env = API_URL.name, value_name = "URL", default_value = API_URL.default)]
+    #[arg(long, env = API_URL.name, value_name = "URL", default_value = API_URL.default, hide_env_values = true)]
     magic_hour_api_url: String,
     /// How long an unfinished render is silent before it is polled
     #[arg(long, env = AFTER.name, value_name = "TIME", default_value = AFTER.default)]

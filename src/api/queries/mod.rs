@@ -5,13 +5,16 @@
 
 pub mod announce;
 mod file;
+mod link_key;
 mod list;
 mod one;
 mod render;
 mod row;
 
 pub use self::file::{File, StoredFile, file};
+pub use self::link_key::link_key;
 pub use self::list::{Cursor, Filter, InvalidCursor, Line, Page, list, newest};
 pub use self::one::render;
 pub use self::render::Render;
+pub(in crate::api) use self::row::file_path;
 use crate::domain::Archive;

@@ -142,7 +142,7 @@ impl DownloadRow {
         Download {
             index: self.index,
             state: self.state,
-            url: format!("/renders/{}/downloads/{}", segment(id), self.index),
+            url: file_path(id, self.index),
             object: is(State::Stored).then(|| StoredObject { url: store.url(&key), key: key.to_string() }),
             content_type: self.content_type,
             size_bytes: self.size_bytes,
@@ -153,6 +153,11 @@ impl DownloadRow {
             error: self.error_code.zip(self.error_message).map(|(code, message)| DownloadError { code, message }),
         }
     }
+}
+
+/// The path of a file in this API.
+pub(in crate::api) fn file_path(id: &str, index: i32) -> String {
+    format!("/renders/{}/downloads/{index}", segment(id))
 }
 
 /// A text as one segment of a URL's path.

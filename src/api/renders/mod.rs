@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use utoipa::{IntoParams, ToSchema};
 
+use crate::api::files::FileServing;
 use crate::api::queries::{self, Render};
 use crate::archive::Selection;
 use crate::archive::Store;
@@ -39,6 +40,8 @@ pub struct Renders {
     pub database: Database,
     /// Where the objects are.
     pub store: Store,
+    /// How they are served.
+    pub files: FileServing,
     /// What time it is.
     pub clock: Clock,
     /// What wakes who waits.

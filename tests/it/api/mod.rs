@@ -1,6 +1,7 @@
 //! What applications ask.
 
 mod announce;
+mod files;
 mod list;
 mod openapi;
 mod renders;

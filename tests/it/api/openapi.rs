@@ -199,6 +199,8 @@ async fn every_answer_is_as_the_document_says(pool: PgPool) {
         (Method::PUT, "PUT /renders/{id}", "renders/nobody", 400),
         (Method::POST, "POST /renders/{id}/retry", "renders/nobody/retry", 404),
         (Method::GET, "GET /renders/{id}/downloads/{index}", "renders/nobody/downloads/0", 404),
+        (Method::GET, "GET /renders/{id}/downloads/{index}/link", "renders/whole/downloads/0/link", 200),
+        (Method::GET, "GET /renders/{id}/downloads/{index}/link", "renders/whole/downloads/1/link", 409),
         (Method::GET, "GET /renders/{id}/downloads/{index}", "renders/whole/downloads/1", 409),
         (Method::POST, "POST /webhook", "webhook", 401),
     ] {

@@ -262,6 +262,8 @@ async fn a_file_that_is_not_stored_is_409_and_one_that_is_gone_503(pool: PgPool)
     std::fs::remove_file(app.folder.path().join("video/gone/0-output.mp4")).unwrap();
     let (status, sentence) = refused(&app, "renders/gone/downloads/0", Some(&bearer)).await;
     assert_eq!((status, sentence.contains("video/gone")), (503, false), "{sentence}");
+    let head = app.client.head(app.at("renders/gone/downloads/0")).bearer_auth(TOKEN).send().await.unwrap();
+    assert_eq!(head.status(), 503, "HEAD says what GET would");
     app.stop().await.unwrap();
 }
 
