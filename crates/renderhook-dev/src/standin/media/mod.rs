@@ -1,123 +1,139 @@
-//! The files that the stand-in gives away: a clip, a sound and a picture that really play.
+//! Files that really play: an MP4, a PNG and a WAV.
 //!
-//! A caller gets the bytes of an MP4, a WAV or a PNG made on the spot from a seed, with no network, no file and no
-//! other program. Colours, path and pitch follow the seed, so the results of two renders can be told apart by eye and
-//! by ear.
-//!
-//! Guaranteed:
-//! - The same seed gives the same bytes within one build: the drawing and the sound are integer arithmetic, and
-//!   nothing asks a clock or a random source. The picture's bytes (never its pixels) may change with the PNG library.
-//! - [`image`] is the frame in the middle of [`video`] for the same seed, as a thumbnail is.
-//! - No file reaches 512 KiB.
-//!
-//! A file of random bytes would pass through the archive as well, but would prove nothing to whoever opens it. PNG
-//! and WAV come from the libraries that everybody uses. H.264 does not: `less-avc`, the small encoder in pure Rust,
-//! writes every frame whole, seven times the size, and names a level that such a clip exceeds. Nor do the boxes around
-//! it: a clip of one track needs few of them.
+//! Each seed gives a file of its own, with its own hash: the same video, picture or sound, with the seed as a comment in
+//! a part of the file that players skip. The same seed always gives the same bytes. README.md beside this file says how
+//! the files were made.
 
-mod chord;
-mod h264;
-mod mp4;
-mod scene;
+const VIDEO: &[u8] = include_bytes!("video.mp4");
+const IMAGE: &[u8] = include_bytes!("image.png");
+const AUDIO: &[u8] = include_bytes!("audio.wav");
 
-use scene::{FRAMES, HEIGHT, Scene, WIDTH};
+/// The size of a PNG's last chunk, `IEND`, which is empty.
+const IEND_BYTES: usize = 12;
+/// Where a WAV has the size of everything behind it.
+const RIFF_SIZE: std::ops::Range<usize> = 4..8;
 
-/// Milliseconds that one frame stays: 25 frames a second.
-const FRAME_MILLIS: u32 = 40;
-
-/// An MP4 of 2 s: a ball that bounces through a gradient, 160 by 96, 25 frames a second, H.264 constrained baseline,
-/// no sound.
-///
-/// The index stands in front of the frames, so a player can start before the whole file is there.
+/// An MP4 of 2 s: 320 by 180 pixels, H.264, with sound.
 #[must_use]
 pub fn video(seed: u64) -> Vec<u8> {
-    let scene = Scene::new(dice(seed));
-    let stream = h264::encode(usize::from(WIDTH), (0..FRAMES).map(|frame| scene.draw(frame)));
-    mp4::file(&mp4::Track { width: WIDTH, height: HEIGHT, frame_millis: FRAME_MILLIS, stream: &stream })
+    // A box is its size, its type and its content; players skip `free` boxes.
+    let content = comment(seed);
+    [VIDEO, &u32_size(8 + content.len()).to_be_bytes(), b"free", content.as_bytes()].concat()
 }
 
-/// A WAV of 1 s: a major chord that swells and dies away, 24 kHz, mono, 16 bits a sample.
-#[must_use]
-pub fn audio(seed: u64) -> Vec<u8> {
-    chord::wav(dice(seed))
-}
-
-/// A PNG of 160 by 96, 8 bits a channel: the frame in the middle of [`video`].
+/// A PNG of 320 by 180 pixels.
 #[must_use]
 pub fn image(seed: u64) -> Vec<u8> {
-    const IN_MEMORY: &str = "writing a whole image of the announced size to memory succeeds";
-    let pixels = Scene::new(dice(seed)).draw(FRAMES / 2);
-    let mut file = Vec::new();
-    let mut encoder = png::Encoder::new(&mut file, WIDTH.into(), HEIGHT.into());
-    encoder.set_color(png::ColorType::Rgb);
-    encoder.set_depth(png::BitDepth::Eight);
-    let mut writer = encoder.write_header().expect(IN_MEMORY);
-    writer.write_image_data(pixels.as_flattened()).expect(IN_MEMORY);
-    writer.finish().expect(IN_MEMORY);
+    // A chunk is its size, its type, its content, and a checksum of type and content.
+    let chunk = [b"tEXtComment\0", comment(seed).as_bytes()].concat();
+    let size = u32_size(chunk.len() - 4).to_be_bytes();
+    let checksum = crc32fast::hash(&chunk).to_be_bytes();
+    let (before, end) = IMAGE.split_at(IMAGE.len() - IEND_BYTES);
+    [before, &size, &chunk, &checksum, end].concat()
+}
+
+/// A WAV of 1 s: 8 kHz, mono, 16 bits a sample.
+#[must_use]
+pub fn audio(seed: u64) -> Vec<u8> {
+    // A chunk is its type, its size and its content, which has an even length. The whole file is such a chunk.
+    let text = comment(seed);
+    let info = [b"INFOICMT", &u32_size(text.len()).to_le_bytes()[..], text.as_bytes()].concat();
+    let mut file = [AUDIO, b"LIST", &u32_size(info.len()).to_le_bytes(), &info].concat();
+    let size = u32_size(file.len() - 8).to_le_bytes();
+    file[RIFF_SIZE].copy_from_slice(&size);
     file
 }
 
-/// Eight bytes that look unrelated for neighbouring seeds, one throw for each choice (the `SplitMix64` finalizer, a
-/// bijection).
-fn dice(seed: u64) -> [u8; 8] {
-    let mut mixed = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    (mixed ^ (mixed >> 31)).to_le_bytes()
+/// Text of an even length.
+fn comment(seed: u64) -> String {
+    format!("seed {seed:019x}")
+}
+
+fn u32_size(size: usize) -> u32 {
+    u32::try_from(size).expect("the files are small")
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
-    use std::io::Cursor;
 
     use super::*;
 
-    const SEEDS: std::ops::Range<u64> = 0..8;
-    const MAKERS: [fn(u64) -> Vec<u8>; 3] = [video, audio, image];
+    type Make = fn(u64) -> Vec<u8>;
+    const MAKERS: [Make; 3] = [video, image, audio];
+
+    /// A box or chunk: its type and its content.
+    type Part<'a> = (&'a [u8], &'a [u8]);
+    type Parse = fn(&[u8]) -> Vec<Part<'_>>;
+
+    fn size_at(bytes: &[u8], from: fn([u8; 4]) -> u32) -> usize {
+        from(bytes[..4].try_into().unwrap()).try_into().unwrap()
+    }
+
+    /// The boxes of an MP4; panics unless they fill the file.
+    fn mp4_boxes(mut file: &[u8]) -> Vec<Part<'_>> {
+        let mut boxes = Vec::new();
+        while !file.is_empty() {
+            let (this, rest) = file.split_at(size_at(file, u32::from_be_bytes));
+            boxes.push((&this[4..8], &this[8..]));
+            file = rest;
+        }
+        boxes
+    }
+
+    /// The chunks of a PNG; panics unless they fill the file and have the right checksums.
+    fn png_chunks(file: &[u8]) -> Vec<Part<'_>> {
+        let mut rest = file.strip_prefix(b"\x89PNG\r\n\x1a\n").unwrap();
+        let mut chunks = Vec::new();
+        while !rest.is_empty() {
+            let (this, after) = rest.split_at(12 + size_at(rest, u32::from_be_bytes));
+            let (content, checksum) = this[4..].split_at(this.len() - 8);
+            assert_eq!(checksum, crc32fast::hash(content).to_be_bytes());
+            chunks.push(content.split_at(4));
+            rest = after;
+        }
+        chunks
+    }
+
+    /// The chunks of a WAV; panics unless they fill the file.
+    fn wav_chunks(file: &[u8]) -> Vec<Part<'_>> {
+        let rest = file.strip_prefix(b"RIFF").unwrap();
+        assert_eq!(size_at(rest, u32::from_le_bytes), file.len() - 8);
+        let mut rest = rest[4..].strip_prefix(b"WAVE").unwrap();
+        let mut chunks = Vec::new();
+        while !rest.is_empty() {
+            let (this, after) = rest.split_at(8 + size_at(&rest[4..], u32::from_le_bytes));
+            chunks.push((&this[..4], &this[8..]));
+            rest = after;
+        }
+        chunks
+    }
 
     #[test]
-    fn the_same_seed_gives_the_same_bytes() {
+    fn each_seed_has_its_own_bytes_and_always_the_same() {
         for make in MAKERS {
+            let files: HashSet<_> = (0..8).chain([u64::MAX]).map(make).collect();
+            assert_eq!(files.len(), 9);
             assert_eq!(make(7), make(7));
         }
     }
 
     #[test]
-    fn every_seed_gives_its_own_bytes() {
-        for make in MAKERS {
-            let files: HashSet<_> = SEEDS.map(make).collect();
-            assert_eq!(files.len(), SEEDS.count());
+    fn the_comment_is_an_additional_part_of_a_well_formed_file() {
+        let table: [(Make, &[u8], Parse); 3] =
+            [(video, VIDEO, mp4_boxes), (image, IMAGE, png_chunks), (audio, AUDIO, wav_chunks)];
+        for (make, original, parts) in table {
+            let made = make(u64::MAX);
+            let (mut with_comment, original) = (parts(&made), parts(original));
+            let is_comment = |(_, content): &Part<'_>| content.ends_with(comment(u64::MAX).as_bytes());
+            let index = with_comment.iter().position(is_comment).unwrap();
+            with_comment.remove(index);
+            assert_eq!(with_comment, original);
         }
     }
 
     #[test]
-    fn no_file_reaches_half_a_mebibyte() {
-        for make in MAKERS {
-            for seed in SEEDS.chain([u64::MAX]) {
-                let size = make(seed).len();
-                assert!((1 << 10..512 << 10).contains(&size), "seed {seed} gives {size} bytes");
-            }
-        }
-    }
-
-    #[test]
-    fn the_picture_decodes_to_the_middle_frame() {
-        let file = image(7);
-        assert!(file.starts_with(b"\x89PNG\r\n\x1a\n"));
-        let mut reader = png::Decoder::new(Cursor::new(&file)).read_info().unwrap();
-        let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
-        let info = reader.next_frame(&mut pixels).unwrap();
-        assert_eq!((info.width, info.height), (WIDTH.into(), HEIGHT.into()));
-        assert_eq!((info.color_type, info.bit_depth), (png::ColorType::Rgb, png::BitDepth::Eight));
-        assert_eq!(pixels, Scene::new(dice(7)).draw(FRAMES / 2).as_flattened());
-    }
-
-    #[test]
-    fn the_clip_holds_a_sample_for_every_frame_and_lasts_two_seconds() {
-        let file = video(7);
-        let stsz = file.windows(4).position(|name| name == b"stsz").unwrap();
-        assert_eq!(file[stsz + 12..stsz + 16], u32::from(FRAMES).to_be_bytes());
-        assert_eq!(u32::from(FRAMES) * FRAME_MILLIS, 2000);
+    fn all_files_together_are_small() {
+        assert!(VIDEO.len() + IMAGE.len() + AUDIO.len() < 60 << 10);
     }
 }
