@@ -1,4 +1,4 @@
-//! What the store has of a file that is on its way: rows of `partials`.
+//! What the store has of a file that is on its way: rows of `checkpoints`.
 //!
 //! Guaranteed: only who holds the download's lease reads and writes here. What an earlier worker left is there for its successor,
 //! who goes on with it or ends it.
@@ -30,8 +30,8 @@ pub(super) struct Partial {
 /// Reads what there is of a claimed download.
 pub(super) async fn find(pool: &PgPool, lease: &Lease) -> sqlx::Result<Option<Partial>> {
     let row = sqlx::query!(
-        "SELECT p.upload, p.bytes, p.hashes, p.validator, p.total, p.path, p.content_type
-         FROM partials AS p JOIN downloads AS d USING (render_id, index)
+        "SELECT p.upload, p.bytes, p.hash_state, p.validator, p.total_bytes, p.url_path, p.content_type
+         FROM checkpoints AS p JOIN downloads AS d USING (render_id, index)
          WHERE render_id = $1 AND index = $2 AND d.lease = $3",
         lease.render_id().as_str(),
         lease.index(),
@@ -40,10 +40,10 @@ pub(super) async fn find(pool: &PgPool, lease: &Lease) -> sqlx::Result<Option<Pa
     Ok(row.fetch_optional(pool).await?.map(|row| Partial {
         upload: row.upload,
         bytes: row.bytes.unsigned_abs(),
-        hashes: row.hashes,
+        hashes: row.hash_state,
         validator: row.validator,
-        total: row.total.map(i64::unsigned_abs),
-        path: row.path,
+        total: row.total_bytes.map(i64::unsigned_abs),
+        path: row.url_path,
         content_type: row.content_type,
     }))
 }
@@ -60,11 +60,11 @@ pub(super) async fn keep(
         "WITH held AS (
              SELECT render_id, index FROM downloads WHERE render_id = $1 AND index = $2 AND lease = $3 FOR UPDATE
          )
-         INSERT INTO partials (render_id, index, upload, bytes, hashes, validator, total, path, content_type, updated_at)
+         INSERT INTO checkpoints (render_id, index, upload, bytes, hash_state, validator, total_bytes, url_path, content_type, updated_at)
          SELECT render_id, index, $4, $5, $6, $7, $8, $9, $10, $11 FROM held
          ON CONFLICT (render_id, index) DO UPDATE SET
-             upload = excluded.upload, bytes = excluded.bytes, hashes = excluded.hashes,
-             validator = excluded.validator, total = excluded.total, path = excluded.path,
+             upload = excluded.upload, bytes = excluded.bytes, hash_state = excluded.hash_state,
+             validator = excluded.validator, total_bytes = excluded.total_bytes, url_path = excluded.url_path,
              content_type = excluded.content_type, updated_at = excluded.updated_at",
         lease.render_id().as_str(),
         lease.index(),
@@ -84,7 +84,7 @@ pub(super) async fn keep(
 /// Forgets what there was, under the lease.
 pub(super) async fn forget(pool: &PgPool, lease: &Lease) -> sqlx::Result<()> {
     let forgotten = sqlx::query!(
-        "DELETE FROM partials AS p USING downloads AS d
+        "DELETE FROM checkpoints AS p USING downloads AS d
          WHERE p.render_id = $1 AND p.index = $2 AND d.render_id = p.render_id AND d.index = p.index AND d.lease = $3",
         lease.render_id().as_str(),
         lease.index(),

@@ -14,6 +14,7 @@ use uuid::Uuid;
 use crate::domain::ObjectKey;
 use crate::domain::RenderId;
 use crate::domain::SignedUrl;
+use crate::runtime::file_counts;
 
 /// A claim to one download. It cannot be made elsewhere, and settling needs it.
 #[derive(Debug)]
@@ -181,6 +182,8 @@ pub async fn stored(
     delete_wanted: bool,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Result<(), LeaseLost>> {
+    let mut transaction = pool.begin().await?;
+    file_counts::lock(&mut transaction, &[lease.render_id.as_str()]).await?;
     let settled = sqlx::query!(
         "WITH settled AS (
              UPDATE downloads
@@ -191,7 +194,7 @@ pub async fn stored(
              RETURNING render_id, index
          ),
          gone AS (
-             DELETE FROM partials AS p USING settled AS s WHERE p.render_id = s.render_id AND p.index = s.index
+             DELETE FROM checkpoints AS p USING settled AS s WHERE p.render_id = s.render_id AND p.index = s.index
          )
          SELECT pg_notify('renderhook_renders', render_id) FROM settled",
         lease.render_id.as_str(),
@@ -203,7 +206,10 @@ pub async fn stored(
         now,
         delete_wanted,
     );
-    Ok(held(&settled.execute(pool).await?))
+    let settled = settled.execute(&mut *transaction).await?;
+    file_counts::recount(&mut transaction, &[lease.render_id.as_str()], None).await?;
+    transaction.commit().await?;
+    Ok(held(&settled))
 }
 
 /// Why an attempt failed: a stable word for programs and a sentence for people.
@@ -246,6 +252,8 @@ pub async fn failed(
     reason: &Reason,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Result<(), LeaseLost>> {
+    let mut transaction = pool.begin().await?;
+    file_counts::lock(&mut transaction, &[lease.render_id.as_str()]).await?;
     let settled = sqlx::query!(
         "WITH settled AS (
              UPDATE downloads
@@ -263,7 +271,10 @@ pub async fn failed(
         now,
         attempts.cast_signed(),
     );
-    Ok(held(&settled.execute(pool).await?))
+    let settled = settled.execute(&mut *transaction).await?;
+    file_counts::recount(&mut transaction, &[lease.render_id.as_str()], None).await?;
+    transaction.commit().await?;
+    Ok(held(&settled))
 }
 
 /// Gives a claim back unused, as a worker does that is told to stop: the attempt does not count, and another worker

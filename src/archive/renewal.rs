@@ -44,13 +44,13 @@ pub(super) async fn want(
         .fetch_one(&mut *transaction)
         .await?;
     let held = sqlx::query!(
-        "SELECT url, url_said_at FROM downloads WHERE render_id = $1 AND index = $2 AND lease = $3",
+        "SELECT url, url_observed_at FROM downloads WHERE render_id = $1 AND index = $2 AND lease = $3",
         id,
         lease.index(),
         lease.token(),
     );
     let Some(held) = held.fetch_optional(&mut *transaction).await? else { return Ok(Err(LeaseLost)) };
-    let asked_lately = render.polled_at.is_some_and(|asked| asked > now - ENOUGH && asked >= held.url_said_at);
+    let asked_lately = render.polled_at.is_some_and(|asked| asked > now - ENOUGH && asked >= held.url_observed_at);
     let wish = match (held.url.as_deref() == Some(url.expose().as_str()), render.poll_wanted) {
         (false, _) => Wish::Fresh,
         (true, false) if asked_lately => return Ok(Ok(Wish::InVain)),
@@ -59,7 +59,7 @@ pub(super) async fn want(
     if wish == Wish::Taken && !render.poll_wanted {
         let wanted = sqlx::query!(
             "WITH wanted AS (
-                 UPDATE renders SET poll_wanted = true, poll_due_at = least(poll_due_at, $2), poll_tries = 0 WHERE id = $1
+                 UPDATE renders SET poll_wanted = true, poll_due_at = least(poll_due_at, $2), poll_attempts = 0 WHERE id = $1
                  RETURNING id
              )
              SELECT pg_notify('renderhook_polls', '') FROM wanted",

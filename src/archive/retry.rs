@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
 use crate::domain::RenderId;
+use crate::runtime::file_counts;
 
 /// Which failed downloads.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -54,13 +55,18 @@ pub async fn which(pool: &PgPool, selection: &Selection) -> sqlx::Result<Vec<Fai
 /// Puts failed downloads back in the queue, due at once and with all their attempts before them. One that came without
 /// a URL has nothing to try.
 pub async fn put_back(pool: &PgPool, selection: &Selection, now: DateTime<Utc>) -> sqlx::Result<Vec<Failed>> {
-    sqlx::query_as!(
+    let mut renders: Vec<_> = which(pool, selection).await?.into_iter().map(|failed| failed.render_id).collect();
+    renders.dedup();
+    let renders: Vec<&str> = renders.iter().map(String::as_str).collect();
+    let mut transaction = pool.begin().await?;
+    file_counts::lock(&mut transaction, &renders).await?;
+    let failed = sqlx::query_as!(
         Failed,
         r#"WITH failed AS (
                SELECT render_id, index, error_code, error_message
                FROM downloads
                WHERE state = 'failed' AND url IS NOT NULL
-                   AND ($1::text IS NULL OR render_id = $1) AND ($2::timestamptz IS NULL OR updated_at >= $2)
+                   AND render_id = ANY ($1) AND ($2::timestamptz IS NULL OR updated_at >= $2)
                ORDER BY render_id, index
                FOR UPDATE
            ),
@@ -78,10 +84,13 @@ pub async fn put_back(pool: &PgPool, selection: &Selection, now: DateTime<Utc>) 
            FROM failed
            WHERE (SELECT count(*) FROM woken) >= 0
            ORDER BY render_id, index"#,
-        selection.render.as_ref().map(RenderId::as_str),
+        &renders as _,
         selection.since,
         now,
     )
-    .fetch_all(pool)
-    .await
+    .fetch_all(&mut *transaction)
+    .await?;
+    file_counts::recount(&mut transaction, &renders, None).await?;
+    transaction.commit().await?;
+    Ok(failed)
 }

@@ -5,7 +5,7 @@ pub mod event;
 mod object_key;
 pub mod render;
 
-pub use self::archive_state::Archive;
+pub use self::archive_state::{ArchiveState, FileCounts};
 pub use self::event::{Action, Entry, Event, EventType, Facts, Nullable, Payload, SignedUrl, Unreadable};
 pub use self::object_key::ObjectKey;
-pub use self::render::{ExternalId, Kind, RenderId, Status, UNTOLD};
+pub use self::render::{ExternalId, Kind, RenderId, Status, rank_of};

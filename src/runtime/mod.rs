@@ -2,10 +2,12 @@
 
 pub mod clock;
 pub mod database;
+pub mod file_counts;
 mod log;
 mod log_queue;
 mod shutdown;
 mod signals;
+pub mod tallies;
 pub mod telemetry;
 mod wakeups;
 
@@ -15,5 +17,6 @@ pub use self::log::LogEvent;
 pub use self::log_queue::LogQueue;
 pub use self::shutdown::Shutdown;
 pub use self::signals::stop_signal;
+pub use self::tallies::{Tallies, Tally};
 pub use self::telemetry::LogFormat;
 pub use self::wakeups::Wakeups;

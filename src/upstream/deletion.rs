@@ -55,7 +55,7 @@ async fn take(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<Option<Taken>> 
            WHERE id = (
                SELECT id FROM renders
                WHERE status = 'complete' AND deletion IS NULL AND coalesce(deletion_due_at <= $1, true)
-                   AND NOT EXISTS (SELECT FROM asking WHERE paused_until > $1 AND paused_until <= $3)
+                   AND NOT EXISTS (SELECT FROM upstream_throttle WHERE paused_until > $1 AND paused_until <= $3)
                    AND id IN (SELECT render_id FROM downloads WHERE delete_wanted)
                    AND NOT EXISTS (SELECT FROM downloads WHERE render_id = id AND NOT delete_wanted)
                LIMIT 1

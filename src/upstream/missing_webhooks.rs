@@ -84,8 +84,11 @@ pub async fn look(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<Silence> {
 
 /// Whether nobody has said it within the hour; from now on somebody has.
 async fn is_to_be_said(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<bool> {
-    let said =
-        sqlx::query!("UPDATE asking SET silence_said_at = $1 WHERE silence_said_at <= $2", now, now - SAID_EVERY);
+    let said = sqlx::query!(
+        "UPDATE upstream_throttle SET missing_webhooks_logged_at = $1 WHERE missing_webhooks_logged_at <= $2",
+        now,
+        now - SAID_EVERY
+    );
     Ok(said.execute(pool).await?.rows_affected() > 0)
 }
 

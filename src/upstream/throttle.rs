@@ -1,4 +1,4 @@
-//! How fast all processes ask Magic Hour together, and whether they ask at all: the one row of `asking`.
+//! How fast all processes ask Magic Hour together, and whether they ask at all: the one row of `upstream_throttle`.
 //!
 //! Trouble of the account or the API concerns every call: who meets it has everybody pause, and says so if nobody has. The
 //! rate is spent where a question is taken (`reconcile::due`).
@@ -52,12 +52,12 @@ async fn paused(
     at_least: Duration,
 ) -> sqlx::Result<Option<i32>> {
     let paused = sqlx::query_scalar!(
-        "UPDATE asking
-         SET refusals = refusals + 1,
+        "UPDATE upstream_throttle
+         SET failures = failures + 1,
              paused_until = $2::timestamptz
-                 + make_interval(secs => greatest(least($3 * power(2, least(refusals, 16)), $4), $5::float8))
+                 + make_interval(secs => greatest(least($3 * power(2, least(failures, 16)), $4), $5::float8))
          WHERE paused_until <= $1 OR paused_until > $6
-         RETURNING refusals",
+         RETURNING failures",
         asked_at,
         now,
         FIRST.as_secs_f64(),
@@ -70,7 +70,8 @@ async fn paused(
 
 /// Ends the pause, and says whether there was trouble.
 pub(crate) async fn resume(pool: &PgPool) -> sqlx::Result<bool> {
-    let resumed =
-        sqlx::query!("UPDATE asking SET refusals = 0, paused_until = 'epoch' WHERE refusals > 0").execute(pool).await?;
+    let resumed = sqlx::query!("UPDATE upstream_throttle SET failures = 0, paused_until = 'epoch' WHERE failures > 0")
+        .execute(pool)
+        .await?;
     Ok(resumed.rows_affected() > 0)
 }

@@ -67,13 +67,13 @@ pub async fn track(
     let row = sqlx::query!(
         r#"WITH render AS (
                INSERT INTO renders AS r (
-                   id, kind, external_id, metadata, first_heard_at, heard_at, updated_at, poll_wanted, poll_due_at
+                   id, kind, external_id, metadata, first_seen_at, last_seen_at, updated_at, poll_wanted, poll_due_at
                )
                VALUES ($1, $2, $4, coalesce($5::jsonb, '{}'), $6, $6, $6, true, $6)
                ON CONFLICT (id) DO UPDATE SET
-                   heard_at = greatest(r.heard_at, $6),
-                   poll_wanted = r.poll_wanted OR r.rank < 3,
-                   poll_due_at = CASE WHEN r.rank < 3 THEN least(r.poll_due_at, $6) ELSE r.poll_due_at END,
+                   last_seen_at = greatest(r.last_seen_at, $6),
+                   poll_wanted = r.poll_wanted OR NOT r.finished,
+                   poll_due_at = CASE WHEN NOT r.finished THEN least(r.poll_due_at, $6) ELSE r.poll_due_at END,
                    (kind, external_id, metadata, updated_at, before) = (
                        SELECT
                            excluded.kind, named.external_id, named.metadata,
@@ -89,8 +89,8 @@ pub async fn track(
                                IS DISTINCT FROM (r.kind, r.external_id, r.metadata) AS changed
                        ) AS news
                    )
-               WHERE r.kind = excluded.kind OR (r.heard = '{}' AND r.rank = -1 AND r.told = '{}')
-               RETURNING id, before, rank < 3 AS asks
+               WHERE r.kind = excluded.kind OR (r.seen_event_types = '{}' AND r.status IS NULL AND r.fields = '{}')
+               RETURNING id, before, NOT finished AS asks
            ),
            woken AS MATERIALIZED (
                SELECT pg_notify('renderhook_renders', id)

@@ -14,7 +14,7 @@ use sqlx::PgPool;
 use super::render::Render;
 use super::row::{Row, told};
 use crate::archive::Store;
-use crate::domain::Archive;
+use crate::domain::ArchiveState;
 use crate::domain::{ExternalId, Kind, RenderId, Status};
 
 /// Which renders: those that fit everything that is set.
@@ -25,7 +25,7 @@ pub struct Filter {
     /// Of this kind.
     pub kind: Option<Kind>,
     /// Whose downloads sum up to this.
-    pub archive: Option<Archive>,
+    pub archive: Option<ArchiveState>,
     /// That the application named so.
     pub external_id: Option<ExternalId>,
     /// Older than the last render of the page that gave it.
@@ -44,7 +44,7 @@ pub struct Page {
 /// A place in the list: after a render. Its text is opaque, and safe in a URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor {
-    first_heard_at: DateTime<Utc>,
+    first_seen_at: DateTime<Utc>,
     id: RenderId,
 }
 
@@ -55,7 +55,7 @@ pub struct InvalidCursor;
 
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place = format!("{}/{}", self.first_heard_at.timestamp_micros(), self.id);
+        let place = format!("{}/{}", self.first_seen_at.timestamp_micros(), self.id);
         f.write_str(&BASE64_URL_SAFE_NO_PAD.encode(place))
     }
 }
@@ -68,8 +68,8 @@ impl FromStr for Cursor {
         let place = String::from_utf8(place).map_err(|_| InvalidCursor)?;
         let (micros, id) = place.split_once('/').ok_or(InvalidCursor)?;
         let micros = micros.parse().ok().filter(|micros| MOMENTS.contains(micros)).ok_or(InvalidCursor)?;
-        let first_heard_at = DateTime::from_timestamp_micros(micros).ok_or(InvalidCursor)?;
-        Ok(Self { first_heard_at, id: id.parse().map_err(|_| InvalidCursor)? })
+        let first_seen_at = DateTime::from_timestamp_micros(micros).ok_or(InvalidCursor)?;
+        Ok(Self { first_seen_at, id: id.parse().map_err(|_| InvalidCursor)? })
     }
 }
 
@@ -78,25 +78,30 @@ const MOMENTS: std::ops::Range<i64> = 0..253_402_300_800_000_000;
 
 /// `told!` for a page of the renders in `$source`, which has to hold all that fit and may hold others.
 macro_rules! listed {
-    ($source:literal, $filter:expr, $limit:expr) => {
+    ($source:literal, $filter:expr, $limit:expr) => {{
+        let filter: &Filter = $filter;
         told!(
             $source,
-            "WHERE ($1::text IS NULL OR r.status = $1)
-                 AND ($2::text IS NULL OR r.kind = $2)
-                 AND ($3::text IS NULL OR files.archive = $3)
-                 AND ($4::text IS NULL OR r.external_id = $4)
-                 AND (r.first_heard_at, r.id) < (coalesce($5::timestamptz, 'infinity'), coalesce($6, ''))
-             ORDER BY r.first_heard_at DESC, r.id DESC
-             LIMIT $7",
-            $filter.status.map(Status::as_str),
-            $filter.kind.map(Kind::as_str),
-            $filter.archive.map(Archive::as_str),
-            $filter.external_id.as_ref().map(ExternalId::as_str),
-            $filter.after.as_ref().map(|cursor| cursor.first_heard_at),
-            $filter.after.as_ref().map(|cursor| cursor.id.as_str()),
+            "WHERE r.kind = ANY ($1) AND r.archive = ANY ($2) AND (r.status = ANY ($3) OR ($4 AND r.status IS NULL))
+                 AND ($5::text IS NULL OR r.external_id = $5)
+                 AND (r.first_seen_at, r.id) < (coalesce($6::timestamptz, 'infinity'), coalesce($7, ''))
+             ORDER BY r.first_seen_at DESC, r.id DESC
+             LIMIT $8",
+            &one_or_all(filter.kind, &Kind::ALL).map(Kind::as_str).collect::<Vec<_>>() as _,
+            &one_or_all(filter.archive, &ArchiveState::ALL).map(ArchiveState::as_str).collect::<Vec<_>>() as _,
+            &one_or_all(filter.status, &Status::ALL).map(Status::as_str).collect::<Vec<_>>() as _,
+            filter.status.is_none(),
+            filter.external_id.as_ref().map(ExternalId::as_str),
+            filter.after.as_ref().map(|cursor| cursor.first_seen_at),
+            filter.after.as_ref().map(|cursor| cursor.id.as_str()),
             $limit,
         )
-    };
+    }};
+}
+
+/// What a filter leaves of all values.
+fn one_or_all<T: Copy>(one: Option<T>, all: &[T]) -> impl Iterator<Item = T> {
+    all.iter().copied().filter(move |_| one.is_none()).chain(one)
 }
 
 /// Reads a page of at most `limit` renders.
@@ -105,30 +110,40 @@ pub async fn list(pool: &PgPool, store: &Store, filter: &Filter, limit: u16) -> 
     let more = rows.len() > usize::from(limit);
     rows.truncate(limit.into());
     let last = rows.last().filter(|_| more);
-    let next = last.and_then(|row| Some(Cursor { first_heard_at: row.first_heard_at, id: row.id.parse().ok()? }));
+    let next = last.and_then(|row| Some(Cursor { first_seen_at: row.first_seen_at, id: row.id.parse().ok()? }));
     Ok(Page { renders: rows.into_iter().map(|row| row.shown(store)).collect(), next })
 }
 
-/// Reads what fits, by what leaves the least to look through. It is chosen here, since a plan that Postgres keeps for
-/// any parameters cannot choose.
+/// Reads what fits: by the external id, or the newest of each combination of kind, archive and status that fits, so that
+/// a page costs the same however rare its renders are.
 async fn rows(pool: &PgPool, filter: &Filter, limit: i64) -> sqlx::Result<Vec<Row>> {
-    match filter {
-        Filter { external_id: Some(_), .. } => {
-            listed!("(SELECT * FROM renders WHERE external_id = $4)", filter, limit).fetch_all(pool).await
-        }
-        Filter { archive: Some(Archive::Pending | Archive::Partial | Archive::Failed), .. } => {
-            let unstored = listed!(
-                "(SELECT * FROM renders WHERE id IN (SELECT render_id FROM downloads WHERE state <> 'stored'))",
-                filter,
-                limit
-            );
-            unstored.fetch_all(pool).await
-        }
-        Filter { status: Some(_), .. } => {
-            listed!("(SELECT * FROM renders WHERE status = $1)", filter, limit).fetch_all(pool).await
-        }
-        _ => listed!("renders", filter, limit).fetch_all(pool).await,
+    if filter.external_id.is_some() {
+        return listed!("(SELECT * FROM renders WHERE external_id = $5)", filter, limit).fetch_all(pool).await;
     }
+    let newest_of_each = listed!(
+        "(SELECT renders.*
+          FROM (
+              SELECT newest.id
+              FROM unnest($1::text[]) AS kind CROSS JOIN unnest($2::text[]) AS archive CROSS JOIN LATERAL (
+                  SELECT known.* FROM unnest($3::text[]) AS status CROSS JOIN LATERAL (
+                      SELECT id, first_seen_at FROM renders AS r
+                      WHERE r.kind = kind AND r.archive = archive AND r.status = status
+                          AND (first_seen_at, id) < (coalesce($6::timestamptz, 'infinity'), coalesce($7, ''))
+                      ORDER BY first_seen_at DESC, id DESC LIMIT $8
+                  ) AS known
+                  UNION ALL (
+                      SELECT id, first_seen_at FROM renders AS r
+                      WHERE $4 AND r.kind = kind AND r.archive = archive AND r.status IS NULL
+                          AND (first_seen_at, id) < (coalesce($6::timestamptz, 'infinity'), coalesce($7, ''))
+                      ORDER BY first_seen_at DESC, id DESC LIMIT $8
+                  )
+              ) AS newest
+              ORDER BY newest.first_seen_at DESC, newest.id DESC LIMIT $8
+          ) AS page JOIN renders USING (id))",
+        filter,
+        limit
+    );
+    newest_of_each.fetch_all(pool).await
 }
 
 /// A render in a line.
@@ -142,7 +157,7 @@ pub struct Line {
 
 /// The renders that were first heard of last.
 pub async fn newest(pool: &PgPool, limit: i64) -> sqlx::Result<Vec<Line>> {
-    sqlx::query_as!(Line, "SELECT id, status FROM renders ORDER BY first_heard_at DESC, id DESC LIMIT $1", limit)
+    sqlx::query_as!(Line, "SELECT id, status FROM renders ORDER BY first_seen_at DESC, id DESC LIMIT $1", limit)
         .fetch_all(pool)
         .await
 }
@@ -153,9 +168,9 @@ mod tests {
 
     #[test]
     fn a_cursor_leads_back_to_its_place_and_is_safe_in_a_url() {
-        let first_heard_at = DateTime::from_timestamp_micros(1_800_000_000_123_456).unwrap();
+        let first_seen_at = DateTime::from_timestamp_micros(1_800_000_000_123_456).unwrap();
         for id in ["clx", "a/b", "\u{10ffff}?&=+ ", &"x".repeat(255)] {
-            let cursor = Cursor { first_heard_at, id: id.parse().unwrap() };
+            let cursor = Cursor { first_seen_at, id: id.parse().unwrap() };
             let text = cursor.to_string();
             assert_eq!(text.parse(), Ok(cursor));
             assert!(text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')), "{text}");

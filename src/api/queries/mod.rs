@@ -17,4 +17,4 @@ pub use self::list::{Cursor, Filter, InvalidCursor, Line, Page, list, newest};
 pub use self::one::render;
 pub use self::render::Render;
 pub(in crate::api) use self::row::file_path;
-use crate::domain::Archive;
+use crate::domain::ArchiveState;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::domain::Archive;
+use crate::domain::ArchiveState;
 use crate::domain::{Kind, Status};
 
 /// A render, as every answer tells it.
@@ -48,7 +48,7 @@ pub struct Render {
     /// Since when it is known to stay unfinished.
     #[schema(required = true)]
     pub(super) stalled_at: Option<DateTime<Utc>>,
-    pub(super) archive: Archive,
+    pub(super) archive: ArchiveState,
     pub(super) downloads: Vec<Download>,
     pub(super) transitions: Vec<Transition>,
 }
@@ -128,7 +128,6 @@ pub(super) struct Transition {
 pub(super) enum Source {
     Webhook,
     Poll,
-    Manual,
 }
 
 /// Why a render failed, as Magic Hour gave it.
@@ -149,6 +148,13 @@ pub(super) struct Figure {
     status: Option<String>,
     source: Source,
     at: DateTime<Utc>,
+}
+
+impl RenderError {
+    /// The error of a row, if it has one.
+    pub(super) fn new(code: Option<String>, message: Option<String>) -> Option<Self> {
+        (code.is_some() || message.is_some()).then_some(Self { code, message })
+    }
 }
 
 impl Render {

@@ -7,53 +7,36 @@ use sqlx::types::Json;
 
 use super::render::{Download, DownloadError, Figure, Render, RenderError, State, StoredObject, Transition};
 use crate::archive::Store;
-use crate::domain::Archive;
+use crate::domain::ArchiveState;
 use crate::domain::ObjectKey;
 
 /// Reads [`Row`]s: `told!(source, rest, parameters…)`, where `source` is what stands for the table `renders`, and `rest`
-/// follows the `FROM`. What `archive` means is decided here, and nowhere else.
+/// follows the `FROM`.
 macro_rules! told {
     ($source:literal, $rest:literal, $($parameter:expr),+ $(,)?) => {
         sqlx::query_as!(
             super::row::Row,
             r#"SELECT
                    r.id AS "id!", r.kind AS "kind!", r.status, r.external_id, r.metadata AS "metadata!",
-                   r.told #>> '{type,2}' AS "type",
-                   r.told #>> '{name,2}' AS "name",
-                   coalesce((r.told #>> '{deleted,2}')::boolean, false) AS "deleted!",
-                   nullif(r.told #> '{error,2}', 'null') AS "error: super::row::Error",
-                   (r.told #>> '{credits_charged,2}')::bigint AS credits_charged,
-                   coalesce((r.told #>> '{created_at,2}')::timestamptz, r.first_heard_at) AS "created_at!",
-                   greatest(r.updated_at, files.updated_at) AS "updated_at!",
-                   r.first_heard_at AS "first_heard_at!",
+                   r.project_type AS "type", r.name, r.deleted AS "deleted!", r.error_code, r.error_message, r.credits_charged,
+                   coalesce(r.created_at, r.first_seen_at) AS "created_at!", r.updated_at AS "updated_at!",
+                   r.first_seen_at AS "first_seen_at!",
                    r.not_found_at, r.stalled_at,
                    (SELECT coalesce(jsonb_agg(c.figure ORDER BY c.id), '[]')
                     FROM (SELECT id, jsonb_build_object(
                                      'value', value, 'status', status, 'source', source, 'at', at) AS figure
                           FROM credits WHERE render_id = r.id) AS c) AS "credits!: super::row::Credits",
-                   files.archive AS "archive!: super::Archive",
+                   r.archive AS "archive!: super::ArchiveState",
                    (SELECT coalesce(jsonb_agg(d ORDER BY d.index), '[]')
                     FROM (SELECT index, state, key, content_type, size_bytes, sha256, stored_at, attempts, due_at,
-                                 error_code, error_message
+                                 error_code, error_message, updated_at
                           FROM downloads WHERE render_id = r.id) AS d) AS "downloads!: super::row::Downloads",
                    (SELECT coalesce(jsonb_agg(t.transition ORDER BY t.id), '[]')
                     FROM (SELECT id, jsonb_build_object(
-                                     'from', from_status, 'to', to_status, 'source', source, 'event', event,
+                                     'from', from_status, 'to', to_status, 'source', source, 'event', event_type,
                                      'at', at, 'lag_ms', lag_ms) AS transition
                           FROM transitions WHERE render_id = r.id) AS t) AS "transitions!: super::row::Transitions"
-               FROM "# + $source + r#" AS r CROSS JOIN LATERAL (
-                   SELECT
-                       max(d.updated_at) AS updated_at,
-                       CASE
-                           WHEN count(*) = 0 AND r.status = 'complete' THEN 'awaiting_urls'
-                           WHEN count(*) = 0 THEN 'none'
-                           WHEN bool_and(d.state = 'stored') THEN 'stored'
-                           WHEN bool_and(d.state = 'failed') THEN 'failed'
-                           WHEN bool_or(d.state = 'stored') THEN 'partial'
-                           ELSE 'pending'
-                       END AS archive
-                   FROM downloads AS d WHERE d.render_id = r.id
-               ) AS files "# + $rest,
+               FROM "# + $source + " AS r " + $rest,
             $($parameter),+
         )
     };
@@ -64,8 +47,6 @@ pub(super) use told;
 pub(super) type Downloads = Json<Vec<DownloadRow>>;
 /// The transitions of a row.
 pub(super) type Transitions = Json<Vec<Transition>>;
-/// The error of a row.
-pub(super) type Error = Json<RenderError>;
 /// The history of a row's credits.
 pub(super) type Credits = Json<Vec<Figure>>;
 
@@ -79,15 +60,16 @@ pub(super) struct Row {
     pub(super) r#type: Option<String>,
     pub(super) name: Option<String>,
     pub(super) deleted: bool,
-    pub(super) error: Option<Error>,
+    pub(super) error_code: Option<String>,
+    pub(super) error_message: Option<String>,
     pub(super) credits_charged: Option<i64>,
     pub(super) credits: Credits,
     pub(super) not_found_at: Option<DateTime<Utc>>,
     pub(super) stalled_at: Option<DateTime<Utc>>,
     pub(super) created_at: DateTime<Utc>,
     pub(super) updated_at: DateTime<Utc>,
-    pub(super) first_heard_at: DateTime<Utc>,
-    pub(super) archive: Archive,
+    pub(super) first_seen_at: DateTime<Utc>,
+    pub(super) archive: ArchiveState,
     pub(super) downloads: Downloads,
     pub(super) transitions: Transitions,
 }
@@ -106,11 +88,13 @@ pub(super) struct DownloadRow {
     due_at: Option<DateTime<Utc>>,
     error_code: Option<String>,
     error_message: Option<String>,
+    updated_at: DateTime<Utc>,
 }
 
 impl Row {
     /// The render as it is answered, with its objects in `store`.
     pub(super) fn shown(self, store: &Store) -> Render {
+        let updated_at = self.downloads.0.iter().map(|download| download.updated_at).chain([self.updated_at]).max();
         let downloads = self.downloads.0.into_iter().map(|download| download.shown(&self.id, store)).collect();
         Render {
             id: self.id,
@@ -121,13 +105,13 @@ impl Row {
             deleted: self.deleted,
             external_id: self.external_id,
             metadata: self.metadata,
-            error: self.error.map(|error| error.0),
+            error: RenderError::new(self.error_code, self.error_message),
             credits_charged: self.credits_charged,
             credits: self.credits.0,
             not_found_at: self.not_found_at,
             stalled_at: self.stalled_at,
             created_at: self.created_at,
-            updated_at: self.updated_at,
+            updated_at: updated_at.unwrap_or(self.updated_at),
             archive: self.archive,
             downloads,
             transitions: self.transitions.0,

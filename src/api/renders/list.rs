@@ -11,7 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{Renders, one_of};
 use crate::api::queries::{self, Filter, Render};
-use crate::domain::Archive;
+use crate::domain::ArchiveState;
 use crate::domain::{Kind, Status};
 use crate::http::{Guarded, HttpError, Message};
 use crate::runtime::REQUEST;
@@ -33,7 +33,7 @@ pub(crate) struct Parameters {
     #[param(value_type = Option<Kind>)]
     kind: Option<String>,
     /// Those whose downloads sum up to this.
-    #[param(value_type = Option<Archive>)]
+    #[param(value_type = Option<ArchiveState>)]
     archive: Option<String>,
     /// Those that the application has named so.
     #[param(min_length = 1, max_length = 255)]
@@ -86,7 +86,7 @@ impl Parameters {
         Ok(Filter {
             status: read("status", self.status.as_ref(), || one_of(&Status::ALL.map(Status::as_str)))?,
             kind: read("kind", self.kind.as_ref(), || one_of(&Kind::ALL.map(Kind::as_str)))?,
-            archive: read("archive", self.archive.as_ref(), || one_of(&Archive::ALL.map(Archive::as_str)))?,
+            archive: read("archive", self.archive.as_ref(), || one_of(&ArchiveState::ALL.map(ArchiveState::as_str)))?,
             external_id: read("external_id", self.external_id.as_ref(), || "1 to 255 bytes without U+0000".to_owned())?,
             after: read("cursor", self.cursor.as_ref(), || "the `next_cursor` of an earlier answer".to_owned())?,
         })

@@ -11,7 +11,7 @@ mod payload;
 
 use std::fmt;
 
-use crate::domain::render::{Kind, Status, higher};
+use crate::domain::render::{Kind, Status};
 
 pub use self::payload::{Entry, Facts, Nullable, Payload, RenderError, SignedUrl};
 
@@ -111,7 +111,7 @@ impl Event {
     /// The status that it carries: the higher of what its type and its payload say.
     #[must_use]
     pub fn status(&self) -> Option<Status> {
-        higher(self.event_type.action().map(Action::status), self.payload.status)
+        Status::higher(self.event_type.action().map(Action::status), self.payload.status)
     }
 
     /// Whether this version knows its type and its status: if not, a later one may read more of it.

@@ -63,12 +63,10 @@ pub async fn stale(pool: &PgPool, stale: &Stale, event: Option<&Event>) -> sqlx:
              VALUES ($1, $2, $3, $4, $5, $6, 'stale', 'signed outside the tolerance')
          ),
          render AS (
-             INSERT INTO renders AS r (id, kind, first_heard_at, heard_at, updated_at, poll_wanted, poll_due_at)
+             INSERT INTO renders AS r (id, kind, first_seen_at, last_seen_at, updated_at, poll_wanted, poll_due_at)
              SELECT $6, $7, $1, $1, $1, true, $1 WHERE $7::text IS NOT NULL
              ON CONFLICT (id) DO UPDATE SET poll_wanted = true, poll_due_at = least(r.poll_due_at, $1)
-             WHERE r.rank < 4
-                 OR NOT EXISTS (SELECT FROM downloads WHERE render_id = r.id)
-                 OR EXISTS (SELECT FROM downloads WHERE render_id = r.id AND state <> 'stored')
+             WHERE r.archive <> 'stored'
              RETURNING id
          )
          SELECT pg_notify('renderhook_polls', '') FROM render",

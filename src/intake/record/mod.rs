@@ -21,6 +21,7 @@ use self::columns::Columns;
 pub use self::observation::{Observation, Source};
 pub use self::say::say;
 use crate::domain::Status;
+use crate::runtime::file_counts;
 
 /// What became of a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +64,12 @@ pub struct Recorded {
 
 /// Records `words`, in their order, and tells of each what it did. Committed when it returns.
 pub async fn record(pool: &PgPool, now: DateTime<Utc>, words: &[Observation]) -> sqlx::Result<Vec<Recorded>> {
+    Box::pin(record_all(pool, now, words)).await
+}
+
+async fn record_all(pool: &PgPool, now: DateTime<Utc>, words: &[Observation]) -> sqlx::Result<Vec<Recorded>> {
     let column = Columns::of(words);
+    let mut transaction = pool.begin().await?;
     let rows = sqlx::query_file!(
         "src/intake/record/record.sql",
         now,
@@ -86,8 +92,12 @@ pub async fn record(pool: &PgPool, now: DateTime<Utc>, words: &[Observation]) ->
         &column.files.host as _,
         &column.kept as _,
     )
-    .fetch_all(pool)
+    .fetch_all(&mut *transaction)
     .await?;
+    let known: Vec<&str> =
+        words.iter().filter(|word| word.kind.is_some()).map(|word| word.render_id.as_str()).collect();
+    file_counts::recount(&mut transaction, &known, None).await?;
+    transaction.commit().await?;
     rows.into_iter()
         .map(|row| {
             let moved = row.to_status.map(|to| -> sqlx::Result<Move> {

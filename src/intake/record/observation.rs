@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::kept::Kept;
 use crate::domain::event;
 use crate::domain::{Entry, Event, EventType, Facts, Nullable, Payload, Unreadable};
-use crate::domain::{Kind, RenderId, Status, UNTOLD};
+use crate::domain::{Kind, RenderId, Status, rank_of};
 use crate::intake::signature::Verified;
 
 /// Who said it.
@@ -150,7 +150,7 @@ impl Observation {
     }
 
     pub(super) fn rank(&self) -> i16 {
-        self.status.map_or(UNTOLD, Status::rank)
+        rank_of(self.status)
     }
 
     /// The files to copy: they are there once the render is complete, and not before.

@@ -1,5 +1,5 @@
 -- Records what was said of renders: deliveries, renders, transitions, credits and downloads, in one statement, which is
--- one round trip and one transaction. It is `render::moved` and `render::settled` in SQL, for a slice of words in their order.
+-- one round trip and one transaction. It is `render::moved` and `render::failure_confirmed` in SQL, for a slice of words in their order.
 --
 -- The upsert of `renders` takes each render's row lock, in the order of ids, and goes on from the row as the last
 -- committed writer left it. What is decided below comes from the `before` that it returns, never from the statement's
@@ -10,35 +10,35 @@ WITH said AS (
         $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::int2[], $8::bool[], $9::jsonb[],
         $10::timestamptz[], $11::int8[], $12::bytea[], $19::int8[]
     ) WITH ORDINALITY AS said (
-        source, event_type, render_id, kind, status, rank, known, told, said_at, lag_ms, body, kept, ord
+        source, event_type, render_id, kind, status, rank, known, fields, said_at, lag_ms, body, kept, ord
     )
 ),
 -- What is said of a render of a kind that this version knows.
 word AS (
     SELECT
         *,
-        -- Of the words before it in this slice: how far they had come, which end they told first, whether the details call
-        -- had told one, the newest figure of the credits, and whether one of them was the same event.
+        -- Of the words before it in this slice: how far they had come, which end they fields first, whether the details call
+        -- had fields one, the newest figure of the credits, and whether one of them was the same event.
         coalesce(max(rank) OVER earlier, -1) AS reached,
         (array_agg(status) FILTER (WHERE rank = 3) OVER earlier)[1] AS ended,
-        coalesce(bool_or(source = 'poll' AND rank = 3) OVER earlier, false) AS settled,
+        coalesce(bool_or(source = 'poll' AND rank = 3) OVER earlier, false) AS failure_confirmed,
         max(credits) OVER earlier AS charged,
         event_type IS NOT NULL AND row_number() OVER (PARTITION BY render_id, event_type ORDER BY ord) > 1 AS repeated
     FROM said CROSS JOIN LATERAL (
-        -- As in `told`, and comparable like that: rank, time, value.
-        SELECT CASE WHEN told ? 'credits_charged' THEN ARRAY(
-            SELECT part::int8 FROM jsonb_array_elements_text(told -> 'credits_charged') WITH ORDINALITY AS e (part, at) ORDER BY at
+        -- As in `fields`, and comparable like that: rank, time, value.
+        SELECT CASE WHEN fields ? 'credits_charged' THEN ARRAY(
+            SELECT part::int8 FROM jsonb_array_elements_text(fields -> 'credits_charged') WITH ORDINALITY AS e (part, at) ORDER BY at
         ) END AS credits
     ) AS figure
     WHERE kind IS NOT NULL
     WINDOW earlier AS (PARTITION BY render_id ORDER BY ord ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
 ),
 -- The newest word about each field: the greater [rank, time, value].
-told AS (
-    SELECT render_id, jsonb_object_agg(key, value) AS told
+fields AS (
+    SELECT render_id, jsonb_object_agg(key, value) AS fields
     FROM (
         SELECT DISTINCT ON (render_id, key) render_id, key, value
-        FROM word CROSS JOIN jsonb_each(word.told)
+        FROM word CROSS JOIN jsonb_each(word.fields)
         ORDER BY render_id, key, value DESC
     ) AS newest
     GROUP BY render_id
@@ -50,46 +50,50 @@ sum AS (
         -- Of two ends the one that the details call tells, and else the first.
         (array_agg(status ORDER BY rank DESC, source = 'poll' DESC, ord))[1] AS status,
         max(rank) AS rank,
-        bool_or(source = 'poll' AND rank = 3) AS settled,
-        -- Two ends are told by webhooks, or one that is not the one which stands: the details call knows which it is.
+        bool_or(source = 'poll' AND rank = 3) AS failure_confirmed,
+        -- Two ends are fields by webhooks, or one that is not the one which stands: the details call knows which it is.
         array_agg(DISTINCT status) FILTER (WHERE rank = 3 AND source = 'webhook') AS ends,
         bool_or(source = 'webhook') AS by_webhook,
-        -- Complete, and not told where each of the files is: the details call knows.
+        -- Complete, and not fields where each of the files is: the details call knows.
         coalesce(bool_or(status = 'complete'), false) AND (
             NOT bool_or(ord = ANY ($13::int8[]))
             OR bool_or(ord IN (SELECT e.ord FROM unnest($13::int8[], $15::text[]) AS e (ord, url) WHERE e.url IS NULL))
         ) AS awaits_urls,
-        coalesce(array_agg(DISTINCT event_type) FILTER (WHERE event_type IS NOT NULL), '{}') AS heard
+        coalesce(array_agg(DISTINCT event_type) FILTER (WHERE event_type IS NOT NULL), '{}') AS seen_event_types
     FROM word
     GROUP BY render_id
 ),
 render AS (
     INSERT INTO renders AS r (
-        id, kind, status, rank, heard, told, first_heard_at, heard_at, updated_at, settled, poll_wanted, poll_due_at, before
+        id, kind, status, rank, seen_event_types, fields, first_seen_at, last_seen_at, updated_at, failure_confirmed, poll_wanted, poll_due_at, before,
+        project_type, name, error_code, error_message, credits_charged, deleted, created_at
     )
     SELECT
-        render_id, kind, status, rank, heard, coalesce(told, '{}'), $1::timestamptz, $1, $1, settled,
+        render_id, kind, status, rank, seen_event_types, coalesce(fields, '{}'), $1::timestamptz, $1, $1, failure_confirmed,
         wants, CASE WHEN wants THEN $1 END,
         -- Of a render that is new: what the update needs and a row has no column for.
-        jsonb_build_object('ends', ends, 'by_webhook', by_webhook, 'awaits_urls', awaits_urls)
-    FROM sum LEFT JOIN told USING (render_id)
+        jsonb_build_object('ends', ends, 'by_webhook', by_webhook, 'awaits_urls', awaits_urls),
+        fields #>> '{type,2}', fields #>> '{name,2}', fields #>> '{error,2,code}', fields #>> '{error,2,message}',
+        (fields #>> '{credits_charged,2}')::bigint, coalesce((fields #>> '{deleted,2}')::boolean, false),
+        (fields #>> '{created_at,2}')::timestamptz
+    FROM sum LEFT JOIN fields USING (render_id)
         CROSS JOIN LATERAL (
-            SELECT awaits_urls OR (rank = 3 AND NOT settled AND coalesce(cardinality(ends), 0) > 1) AS wants
+            SELECT awaits_urls OR (rank = 3 AND NOT failure_confirmed AND coalesce(cardinality(ends), 0) > 1) AS wants
         ) AS reason
     ORDER BY render_id
     ON CONFLICT (id) DO UPDATE SET
-        -- What nobody but a person has told of is of the kind that Magic Hour says.
-        kind = CASE WHEN r.rank = -1 AND r.heard = '{}' THEN excluded.kind ELSE r.kind END,
+        -- What nobody but a person has fields of is of the kind that Magic Hour says.
+        kind = CASE WHEN r.rank = -1 AND r.seen_event_types = '{}' THEN excluded.kind ELSE r.kind END,
         status = CASE
-            WHEN excluded.rank > r.rank OR (excluded.rank = 3 AND r.rank = 3 AND excluded.settled AND NOT r.settled)
+            WHEN excluded.rank > r.rank OR (excluded.rank = 3 AND r.rank = 3 AND excluded.failure_confirmed AND NOT r.failure_confirmed)
             THEN excluded.status
             ELSE r.status
         END,
         rank = greatest(excluded.rank, r.rank),
-        settled = r.settled OR excluded.settled,
-        heard = ARRAY(SELECT DISTINCT unnest(r.heard || excluded.heard) ORDER BY 1),
-        heard_at = CASE WHEN (excluded.before -> 'by_webhook')::boolean THEN greatest(r.heard_at, $1) ELSE r.heard_at END,
-        poll_tries = CASE WHEN (excluded.before -> 'by_webhook')::boolean THEN 0 ELSE r.poll_tries END,
+        failure_confirmed = r.failure_confirmed OR excluded.failure_confirmed,
+        seen_event_types = ARRAY(SELECT DISTINCT unnest(r.seen_event_types || excluded.seen_event_types) ORDER BY 1),
+        last_seen_at = CASE WHEN (excluded.before -> 'by_webhook')::boolean THEN greatest(r.last_seen_at, $1) ELSE r.last_seen_at END,
+        poll_attempts = CASE WHEN (excluded.before -> 'by_webhook')::boolean THEN 0 ELSE r.poll_attempts END,
         -- Who tells of it knows it.
         not_found_at = NULL,
         stalled_at = CASE WHEN excluded.rank <= r.rank THEN r.stalled_at END,
@@ -115,38 +119,43 @@ render AS (
                         THEN (excluded.before -> 'by_webhook')::boolean OR (excluded.before -> 'awaits_urls')::boolean
                     WHEN excluded.rank > r.rank THEN excluded.poll_wanted
                     WHEN excluded.rank = 3 AND r.rank = 3
-                        THEN NOT (r.settled OR excluded.settled) AND excluded.before -> 'ends' <> jsonb_build_array(r.status)
+                        THEN NOT (r.failure_confirmed OR excluded.failure_confirmed) AND excluded.before -> 'ends' <> jsonb_build_array(r.status)
                     ELSE false
                 END AS wants
             ) AS reason
         ),
-        (told, updated_at, before) = (
+        (fields, project_type, name, error_code, error_message, credits_charged, deleted, created_at, updated_at, before) = (
             SELECT
-                merged.told,
+                merged.fields,
+                merged.fields #>> '{type,2}', merged.fields #>> '{name,2}',
+                merged.fields #>> '{error,2,code}', merged.fields #>> '{error,2,message}',
+                (merged.fields #>> '{credits_charged,2}')::bigint,
+                coalesce((merged.fields #>> '{deleted,2}')::boolean, false),
+                (merged.fields #>> '{created_at,2}')::timestamptz,
                 CASE WHEN news.changed THEN greatest(r.updated_at, $1) ELSE r.updated_at END,
                 jsonb_build_object(
-                    'status', r.status, 'rank', r.rank, 'heard', r.heard, 'settled', r.settled, 'changed', news.changed,
-                    'credits_charged', r.told -> 'credits_charged', 'error_code', r.told #> '{error,2,code}'
+                    'status', r.status, 'rank', r.rank, 'seen_event_types', r.seen_event_types, 'failure_confirmed', r.failure_confirmed, 'changed', news.changed,
+                    'credits_charged', r.fields -> 'credits_charged', 'error_code', r.fields #> '{error,2,code}'
                 )
             FROM (
                 SELECT
-                    coalesce(jsonb_object_agg(key, value), '{}') AS told,
+                    coalesce(jsonb_object_agg(key, value), '{}') AS fields,
                     -- The same value said again is no change, though it is the newer word.
-                    coalesce(bool_or(value -> 2 IS DISTINCT FROM r.told -> key -> 2), false) AS changed
+                    coalesce(bool_or(value -> 2 IS DISTINCT FROM r.fields -> key -> 2), false) AS changed
                 FROM (
                     SELECT DISTINCT ON (key) key, value
-                    FROM (SELECT * FROM jsonb_each(r.told) UNION ALL SELECT * FROM jsonb_each(excluded.told)) AS both_told
+                    FROM (SELECT * FROM jsonb_each(r.fields) UNION ALL SELECT * FROM jsonb_each(excluded.fields)) AS both_told
                     ORDER BY key, value DESC
                 ) AS newest
             ) AS merged
             CROSS JOIN LATERAL (
                 SELECT
                     excluded.rank > r.rank
-                    OR (excluded.rank = 3 AND r.rank = 3 AND excluded.settled AND NOT r.settled AND excluded.status <> r.status)
+                    OR (excluded.rank = 3 AND r.rank = 3 AND excluded.failure_confirmed AND NOT r.failure_confirmed AND excluded.status <> r.status)
                     OR merged.changed AS changed
             ) AS news
         )
-    RETURNING id, told, before, poll_wanted AND poll_due_at = $1 AS asks
+    RETURNING id, fields, before, poll_wanted AND poll_due_at = $1 AS asks
 ),
 -- What each word meant: here the rule decides, with the row as it was and the words before this one.
 meant AS (
@@ -157,15 +166,15 @@ meant AS (
             -- The details call settles which of the two ends it is, once.
             OR (
                 word.source = 'poll' AND word.rank = 3 AND greatest(word.reached, was.rank) = 3
-                AND NOT word.settled AND NOT was.settled AND word.status <> was.ended
+                AND NOT word.failure_confirmed AND NOT was.failure_confirmed AND word.status <> was.ended
             ) AS moves,
         word.rank < greatest(word.reached, was.rank) AS is_late,
         CASE WHEN greatest(word.reached, was.rank) = 3 THEN was.ended END AS stood,
         coalesce((render.before ->> 'changed')::boolean, true) AS changed,
-        word.kept IS NULL AND (word.repeated OR coalesce(render.before -> 'heard' ? word.event_type, false)) AS is_duplicate,
+        word.kept IS NULL AND (word.repeated OR coalesce(render.before -> 'seen_event_types' ? word.event_type, false)) AS is_duplicate,
         -- Whether it is this word that tells an error of which Magic Hour wants to hear.
-        word.told #>> '{error,2,code}' = 'unknown_error'
-            AND render.told #>> '{error,2,code}' = 'unknown_error'
+        word.fields #>> '{error,2,code}' = 'unknown_error'
+            AND render.fields #>> '{error,2,code}' = 'unknown_error'
             AND render.before ->> 'error_code' IS DISTINCT FROM 'unknown_error' AS tells_unknown_error,
         word.credits > coalesce(was.credits, '{}')
             AND word.credits[3] IS DISTINCT FROM was.credits[3] AS changes_credits
@@ -174,7 +183,7 @@ meant AS (
             SELECT
                 render.before ->> 'status' AS status,
                 coalesce((render.before ->> 'rank')::int2, -1) AS rank,
-                coalesce((render.before ->> 'settled')::boolean, false) AS settled,
+                coalesce((render.before ->> 'failure_confirmed')::boolean, false) AS failure_confirmed,
                 CASE WHEN (render.before ->> 'rank')::int2 = 3 THEN render.before ->> 'status' ELSE word.ended END AS ended,
                 greatest(
                     word.charged,
@@ -187,7 +196,7 @@ meant AS (
         ) AS was
 ),
 moved AS (
-    INSERT INTO transitions (render_id, from_status, to_status, source, event, at, lag_ms)
+    INSERT INTO transitions (render_id, from_status, to_status, source, event_type, at, lag_ms)
     SELECT
         render_id, coalesce(lag(status) OVER (PARTITION BY render_id ORDER BY ord), status_before), status,
         source, event_type, $1, lag_ms
@@ -203,12 +212,12 @@ charged AS (
     WHERE changes_credits
     ORDER BY ord
 ),
--- Of what is told of one file that URL stays which is known to work longest: until it expires or, where nobody told
--- when that is, at the time when it was told. Then the later word counts, then the URL itself: a total order of all
--- that can be told, which is why any two orders of telling end with the same URL.
+-- Of what is fields of one file that URL stays which is known to work longest: until it expires or, where nobody fields
+-- when that is, at the time when it was fields. Then the later word counts, then the URL itself: a total order of all
+-- that can be fields, which is why any two orders of telling end with the same URL.
 filed AS (
     INSERT INTO downloads AS d (
-        render_id, index, url, expires_at, url_said_at, key, host, state, due_at, error_code, error_message, updated_at
+        render_id, index, url, expires_at, url_observed_at, key, host, state, due_at, error_code, error_message, updated_at
     )
     SELECT DISTINCT ON (meant.render_id, entry.index)
         meant.render_id, entry.index, entry.url,
@@ -226,13 +235,13 @@ filed AS (
         meant.render_id, entry.index, entry.url IS NULL,
         coalesce(entry.expires_at, meant.said_at) DESC, meant.said_at DESC, entry.url DESC, entry.expires_at NULLS LAST
     -- A fresh URL for a file that is not stored yet takes the old one's place, and is worth a try at once. The URL that
-    -- is there, told again, is kept for longer and is no news.
+    -- is there, fields again, is kept for longer and is no news.
     ON CONFLICT (render_id, index) DO UPDATE SET
         url = excluded.url,
         host = excluded.host,
         expires_at = excluded.expires_at,
-        url_said_at = excluded.url_said_at,
-        -- It names the file of the URL, and is settled once a worker may have written there.
+        url_observed_at = excluded.url_observed_at,
+        -- It names the file of the URL, and is failure_confirmed once a worker may have written there.
         key = CASE WHEN d.first_attempt_at IS NULL THEN excluded.key ELSE d.key END,
         -- A file that has failed gets another life with a URL that is new.
         state = CASE WHEN d.url IS NULL OR (d.state = 'failed' AND excluded.url <> d.url) THEN 'pending' ELSE d.state END,
@@ -249,9 +258,9 @@ filed AS (
         AND excluded.url IS NOT NULL
         AND (
             d.url IS NULL
-            OR (coalesce(excluded.expires_at, excluded.url_said_at), excluded.url_said_at, excluded.url,
+            OR (coalesce(excluded.expires_at, excluded.url_observed_at), excluded.url_observed_at, excluded.url,
                 excluded.expires_at IS NOT NULL)
-                > (coalesce(d.expires_at, d.url_said_at), d.url_said_at, d.url, d.expires_at IS NOT NULL)
+                > (coalesce(d.expires_at, d.url_observed_at), d.url_observed_at, d.url, d.expires_at IS NOT NULL)
         )
     RETURNING render_id, state, updated_at
 ),
@@ -279,7 +288,7 @@ delivered AS (
     WHERE source = 'webhook' AND kept IS NULL
     ORDER BY ord
 ),
--- What was kept before and can be read now: it is told apart from then on.
+-- What was kept before and can be read now: it is fields apart from then on.
 reread AS (
     UPDATE deliveries AS d
     SET outcome = judged.outcome, problem = NULL, event_type = judged.event_type, render_id = judged.render_id

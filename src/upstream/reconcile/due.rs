@@ -25,7 +25,7 @@ pub(super) struct Taken {
     /// Whether the question before this one, of whichever process, met trouble of the API.
     pub(super) after_refusals: bool,
     tries: u32,
-    first_heard_at: DateTime<Utc>,
+    first_seen_at: DateTime<Utc>,
     stalled_at: Option<DateTime<Utc>>,
     polled_before: Option<DateTime<Utc>>,
     /// The claim: who settles matches it, so that what was heard in the meantime is not undone.
@@ -51,21 +51,21 @@ pub(super) async fn take(
 ) -> sqlx::Result<Option<Taken>> {
     let row = sqlx::query!(
         r#"WITH turn AS MATERIALIZED (
-               SELECT refusals
-               FROM asking
+               SELECT failures
+               FROM upstream_throttle
                -- What lies further ahead than it can by this clock was written by one that is off.
-               WHERE (next_at <= $1 OR next_at > $6) AND (paused_until <= $1 OR paused_until > $7)
+               WHERE (next_call_at <= $1 OR next_call_at > $6) AND (paused_until <= $1 OR paused_until > $7)
                FOR UPDATE
            ),
            due AS (
                SELECT id, polled_at
                FROM renders
                WHERE EXISTS (SELECT FROM turn)
-                   AND (rank < 3 OR poll_wanted)
-                   AND coalesce(poll_due_at, heard_at) <= $1
-                   AND (poll_due_at IS NOT NULL OR heard_at <= $2)
+                   AND (NOT finished OR poll_wanted)
+                   AND coalesce(poll_due_at, last_seen_at) <= $1
+                   AND (poll_due_at IS NOT NULL OR last_seen_at <= $2)
                    AND coalesce(polled_at <= $3, true)
-               ORDER BY poll_wanted DESC, greatest(heard_at, polled_at), id
+               ORDER BY poll_wanted DESC, greatest(last_seen_at, polled_at), id
                LIMIT 1
                FOR UPDATE SKIP LOCKED
            ),
@@ -74,14 +74,14 @@ pub(super) async fn take(
                SET poll_due_at = $4, polled_at = $1
                FROM due
                WHERE r.id = due.id
-               RETURNING r.id, r.kind, r.poll_wanted, r.poll_due_at, r.poll_tries, r.first_heard_at, r.stalled_at,
+               RETURNING r.id, r.kind, r.poll_wanted, r.poll_due_at, r.poll_attempts, r.first_seen_at, r.stalled_at,
                    r.not_found_at, due.polled_at AS polled_before
            ),
            spent AS (
-               UPDATE asking SET next_at = $5 WHERE EXISTS (SELECT FROM taken)
+               UPDATE upstream_throttle SET next_call_at = $5 WHERE EXISTS (SELECT FROM taken)
            )
-           SELECT id, kind, poll_wanted, poll_due_at AS "poll_due_at!", poll_tries, first_heard_at, stalled_at, polled_before,
-               not_found_at IS NOT NULL AS "known_as_not_found!", (SELECT refusals > 0 FROM turn) AS "after_refusals!"
+           SELECT id, kind, poll_wanted, poll_due_at AS "poll_due_at!", poll_attempts, first_seen_at, stalled_at, polled_before,
+               not_found_at IS NOT NULL AS "known_as_not_found!", (SELECT failures > 0 FROM turn) AS "after_refusals!"
            FROM taken"#,
         now,
         now - schedule.after,
@@ -99,8 +99,8 @@ pub(super) async fn take(
         wanted: row.poll_wanted,
         known_as_not_found: row.known_as_not_found,
         after_refusals: row.after_refusals,
-        tries: row.poll_tries.unsigned_abs(),
-        first_heard_at: row.first_heard_at,
+        tries: row.poll_attempts.unsigned_abs(),
+        first_seen_at: row.first_seen_at,
         stalled_at: row.stalled_at,
         polled_before: row.polled_before,
         until: row.poll_due_at,
@@ -112,7 +112,7 @@ pub(super) async fn catch_up(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<
     let put_up = sqlx::query!(
         "UPDATE renders
          SET poll_due_at = $1
-         WHERE (rank < 3 OR poll_wanted)
+         WHERE (NOT finished OR poll_wanted)
              AND coalesce(poll_due_at > $1, true)
              AND poll_due_at IS DISTINCT FROM 'infinity'
              AND (polled_at IS NULL OR poll_due_at IS DISTINCT FROM polled_at + make_interval(secs => $2))",
@@ -146,7 +146,7 @@ pub(super) async fn settle(
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     let standing = Standing {
-        first_heard_at: taken.first_heard_at,
+        first_seen_at: taken.first_seen_at,
         stalled_at: taken.stalled_at,
         tries: if answered.moved { 0 } else { taken.tries.saturating_add(1) },
         found: answered.found.unwrap_or(!taken.known_as_not_found),
@@ -158,9 +158,9 @@ pub(super) async fn settle(
     let settled = sqlx::query!(
         "WITH render AS (
              SELECT
-                 id, rank < 3 AS unfinished,
+                 id, NOT finished AS unfinished,
                  -- Two ends are told, and the answer is neither: it is behind.
-                 rank = 3 AND poll_wanted AND NOT settled AND $6 AS undecided,
+                 status IN ('error', 'canceled') AND poll_wanted AND NOT failure_confirmed AND $6 AS undecided,
                  coalesce(status = 'complete', false) AND (
                      NOT EXISTS (SELECT FROM downloads WHERE render_id = $1)
                      OR EXISTS (SELECT FROM downloads WHERE render_id = $1 AND url IS NULL)
@@ -177,7 +177,7 @@ pub(super) async fn settle(
                      WHEN awaits_urls THEN coalesce($3::timestamptz, 'infinity')
                      WHEN unfinished OR undecided THEN coalesce($4::timestamptz, 'infinity')
                  END,
-                 poll_tries = $5,
+                 poll_attempts = $5,
                  not_found_at = mark.not_found_at,
                  stalled_at = mark.stalled_at,
                  updated_at = CASE

@@ -43,7 +43,7 @@ pub enum Waits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Standing {
     /// When it was first heard of.
-    pub first_heard_at: DateTime<Utc>,
+    pub first_seen_at: DateTime<Utc>,
     /// Since when it is stalled.
     pub stalled_at: Option<DateTime<Utc>>,
     /// How often in a row it was asked for and did not move, this time included.
@@ -71,7 +71,7 @@ impl Schedule {
     /// Whether a render that has not ended at `now` is stalled.
     #[must_use]
     pub fn is_stalled(standing: &Standing, now: DateTime<Utc>) -> bool {
-        standing.stalled_at.is_some() || now - standing.first_heard_at > STALLS_AFTER
+        standing.stalled_at.is_some() || now - standing.first_seen_at > STALLS_AFTER
     }
 
     /// When a render is asked for that has not ended, or has no URLs, after an answer at `now`. `chance` is from 0 to 1.
@@ -112,7 +112,7 @@ mod tests {
     }
 
     fn standing(tries: u32, found: bool) -> Standing {
-        Standing { first_heard_at: start(), stalled_at: None, tries, found }
+        Standing { first_seen_at: start(), stalled_at: None, tries, found }
     }
 
     fn minutes(waits: Waits, standing: &Standing, chance: f64) -> i64 {

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use renderhook::domain::Archive;
+use renderhook::domain::ArchiveState;
 use renderhook::domain::Status;
+use renderhook::runtime::file_counts;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
@@ -30,7 +31,7 @@ fn ids(list: &Value) -> Vec<&str> {
 /// A render that was first heard of at a given time.
 async fn heard(pool: &PgPool, id: &str, kind: &str, status: Option<Status>, at: DateTime<Utc>) {
     sqlx::query(
-        "INSERT INTO renders (id, kind, status, rank, first_heard_at, heard_at, updated_at) VALUES ($1, $2, $3, $4, $5, $5, $5)",
+        "INSERT INTO renders (id, kind, status, rank, first_seen_at, last_seen_at, updated_at) VALUES ($1, $2, $3, $4, $5, $5, $5)",
     )
     .bind(id)
     .bind(kind)
@@ -45,7 +46,7 @@ async fn heard(pool: &PgPool, id: &str, kind: &str, status: Option<Status>, at: 
 /// A download of a render in a given state.
 async fn holds(pool: &PgPool, id: &str, index: i32, state: &str) {
     sqlx::query(
-        "INSERT INTO downloads (render_id, index, state, url, url_said_at, key, due_at, lease, error_code, error_message,
+        "INSERT INTO downloads (render_id, index, state, url, url_observed_at, key, due_at, lease, error_code, error_message,
                                 size_bytes, sha256, stored_at, updated_at)
          VALUES ($1, $2, $3, 'https://files.example/a', $4, 'video/a/0-a',
                  CASE WHEN $3 IN ('pending', 'downloading') THEN $4 + interval '100 years' END,
@@ -61,6 +62,7 @@ async fn holds(pool: &PgPool, id: &str, index: i32, state: &str) {
     .execute(pool)
     .await
     .unwrap();
+    file_counts::recount(&mut pool.acquire().await.unwrap(), &[id], None).await.unwrap();
 }
 
 /// Every page of a question, following the cursors; the count of pages as well.
@@ -156,20 +158,20 @@ async fn each_filter_gives_what_fits_and_all_of_them_together_what_fits_each(poo
 }
 
 /// Whether the render is complete, the states of its downloads, and what they sum up to.
-const SUMS: [(bool, &[&str], Archive); 13] = [
-    (false, &[], Archive::None),
-    (true, &[], Archive::AwaitingUrls),
-    (true, &["pending"], Archive::Pending),
-    (true, &["downloading", "pending"], Archive::Pending),
-    (true, &["downloading", "failed"], Archive::Pending),
-    (false, &["failed", "pending"], Archive::Pending),
-    (true, &["stored", "pending"], Archive::Partial),
-    (true, &["stored", "downloading", "failed"], Archive::Partial),
-    (true, &["failed", "stored"], Archive::Partial),
-    (true, &["stored"], Archive::Stored),
-    (true, &["stored", "stored"], Archive::Stored),
-    (true, &["failed"], Archive::Failed),
-    (true, &["failed", "failed"], Archive::Failed),
+const SUMS: [(bool, &[&str], ArchiveState); 13] = [
+    (false, &[], ArchiveState::None),
+    (true, &[], ArchiveState::AwaitingUrls),
+    (true, &["pending"], ArchiveState::Pending),
+    (true, &["downloading", "pending"], ArchiveState::Pending),
+    (true, &["downloading", "failed"], ArchiveState::Pending),
+    (false, &["failed", "pending"], ArchiveState::Pending),
+    (true, &["stored", "pending"], ArchiveState::Partial),
+    (true, &["stored", "downloading", "failed"], ArchiveState::Partial),
+    (true, &["failed", "stored"], ArchiveState::Partial),
+    (true, &["stored"], ArchiveState::Stored),
+    (true, &["stored", "stored"], ArchiveState::Stored),
+    (true, &["failed"], ArchiveState::Failed),
+    (true, &["failed", "failed"], ArchiveState::Failed),
 ];
 
 #[sqlx::test]
@@ -186,9 +188,10 @@ async fn the_archive_sums_the_states_up_and_filters_by_what_it_says(pool: PgPool
         assert_eq!(app.render(&number.to_string()).await["archive"], archive.as_str(), "{complete} {states:?}");
     }
     let mut found = BTreeSet::new();
-    for archive in Archive::ALL {
+    for archive in ArchiveState::ALL {
         let told = list(&app, &format!("archive={}", archive.as_str())).await;
-        let fits = |(number, sum): (usize, (bool, &[&str], Archive))| (sum.2 == archive).then(|| number.to_string());
+        let fits =
+            |(number, sum): (usize, (bool, &[&str], ArchiveState))| (sum.2 == archive).then(|| number.to_string());
         let expected: Vec<_> = SUMS.into_iter().enumerate().filter_map(fits).collect();
         assert_eq!(ids(&told), expected, "{archive:?}");
         assert!(told["renders"].as_array().unwrap().iter().all(|render| render["archive"] == archive.as_str()));

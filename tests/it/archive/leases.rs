@@ -57,7 +57,7 @@ async fn first_part(bench: &Bench, id: &str) -> Option<usize> {
 }
 
 async fn kept(pool: &PgPool) -> Option<usize> {
-    let kept: Option<i64> = sqlx::query_scalar("SELECT max(bytes) FROM partials").fetch_one(pool).await.unwrap();
+    let kept: Option<i64> = sqlx::query_scalar("SELECT max(bytes) FROM checkpoints").fetch_one(pool).await.unwrap();
     kept.map(|bytes| bytes.try_into().unwrap())
 }
 
@@ -195,7 +195,7 @@ async fn a_service_that_is_told_to_stop_gives_its_file_back_with_what_it_has(poo
     app.send("video.completed", &project).await;
     until("the first part to be known", || async { kept(&pool).await }).await;
     app.stop().await.unwrap();
-    let row = sqlx::query_as("SELECT state, attempts, bytes FROM downloads JOIN partials USING (render_id, index)");
+    let row = sqlx::query_as("SELECT state, attempts, bytes FROM downloads JOIN checkpoints USING (render_id, index)");
     let row: (String, i32, i64) = row.fetch_one(&pool).await.unwrap();
     assert_eq!(row, ("pending".to_owned(), 0, i64::try_from(PART).unwrap()));
 }

@@ -204,7 +204,7 @@ async fn a_claim_among_many_settled_downloads_reads_the_index_and_not_the_table(
     fill(&pool, 1, 1).await;
     // 20,000 files, of which 100 are due.
     sqlx::query(
-        "INSERT INTO downloads (render_id, index, state, url, url_said_at, key, due_at, stored_at, size_bytes, sha256,
+        "INSERT INTO downloads (render_id, index, state, url, url_observed_at, key, due_at, stored_at, size_bytes, sha256,
                                 updated_at)
          SELECT 'r0', n, CASE WHEN due THEN 'pending' ELSE 'stored' END, 'https://files.example/' || n, $1, 'key/' || n,
                 CASE WHEN due THEN $1 END, CASE WHEN NOT due THEN $1 END, CASE WHEN NOT due THEN 1 END,

@@ -92,7 +92,7 @@ async fn a_worker_that_goes_on_and_dies_at_once_has_lost_nothing(pool: PgPool) {
         origin.was_asked(3).await;
         let taken = || async {
             // In a folder the part has the second worker's name now.
-            let sql = "SELECT upload FROM partials JOIN downloads USING (render_id, index)
+            let sql = "SELECT upload FROM checkpoints JOIN downloads USING (render_id, index)
                        WHERE render_id = $1 AND (upload LIKE '{%' OR upload LIKE '%' || replace(lease::text, '-', '') || '%')";
             sqlx::query_scalar::<_, String>(sql).bind(id).fetch_optional(&pool).await.unwrap()
         };

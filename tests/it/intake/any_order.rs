@@ -134,10 +134,10 @@ async fn state(pool: &PgPool, prefix: &str) -> String {
     // What is to be asked is no state of the render: it may have been wanted before the word that answers it.
     let rows: Vec<(String, Value)> = sqlx::query_as(
         "SELECT r.id, jsonb_build_object(
-             'render', to_jsonb(r) - '{before,updated_at,first_heard_at,heard_at,poll_wanted,poll_due_at}'::text[],
+             'render', to_jsonb(r) - '{before,updated_at,first_seen_at,last_seen_at,poll_wanted,poll_due_at}'::text[],
              'downloads', (
                  SELECT jsonb_agg(
-                     to_jsonb(d) - '{updated_at}'::text[] - CASE WHEN url IS NULL THEN 'url_said_at' ELSE '' END
+                     to_jsonb(d) - '{updated_at}'::text[] - CASE WHEN url IS NULL THEN 'url_observed_at' ELSE '' END
                      ORDER BY index)
                  FROM downloads AS d WHERE render_id = r.id))
          FROM renders AS r WHERE starts_with(r.id, $1) ORDER BY r.id",
@@ -163,7 +163,7 @@ async fn check_history(pool: &PgPool, prefix: &str, recorded: &[Recorded]) {
         let mut current: Option<Status> = None;
         for &(from, to) in &history {
             assert_eq!(from, current, "{id}: {history:?}");
-            assert_eq!(renderhook::domain::render::moved(current, to), Some(to), "{id}: {history:?}");
+            assert_eq!(Status::after(current, to), Some(to), "{id}: {history:?}");
             current = Some(to);
         }
         let status: Option<Option<String>> = sqlx::query_scalar("SELECT status FROM renders WHERE id = $1")

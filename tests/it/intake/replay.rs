@@ -76,7 +76,7 @@ async fn what_was_kept_is_recorded_once_in_its_order_and_what_is_still_not_known
         expected.map(|(outcome, id, problem)| (outcome.to_owned(), id.map(str::to_owned), problem.map(str::to_owned)));
     assert_eq!(outcomes(&pool).await, expected);
     let moves: Vec<(String, Option<String>, Option<i64>)> =
-        sqlx::query_as("SELECT to_status, event, lag_ms FROM transitions WHERE render_id = 'a' ORDER BY id")
+        sqlx::query_as("SELECT to_status, event_type, lag_ms FROM transitions WHERE render_id = 'a' ORDER BY id")
             .fetch_all(&pool)
             .await
             .unwrap();

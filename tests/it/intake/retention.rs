@@ -1,46 +1,118 @@
-//! What the service sees to by itself: old bodies, urgent files, and the numbers about them.
+//! What the service sees to by itself: old deliveries, urgent files, and the numbers about them.
 
-use chrono::TimeDelta;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
 use renderhook::archive::backlog;
-use renderhook::intake::retention;
+use renderhook::intake::record::{self as recording, Outcome};
+use renderhook::intake::retention::{self, Change};
 use renderhook::runtime::Clock;
 use sqlx::PgPool;
 
 use crate::support::app::video;
-use crate::support::words::{at, completed, record};
+use crate::support::words::{at, completed, connections, record};
 use crate::support::{App, Options, until};
 
-async fn bodies(pool: &PgPool) -> (i64, i64) {
-    let counted = sqlx::query_as("SELECT count(*), count(body) FROM deliveries");
-    counted.fetch_one(pool).await.unwrap()
+/// The partitions that have rows, and how many.
+async fn rows(pool: &PgPool) -> Vec<(String, i64)> {
+    let counted = "SELECT tableoid::regclass::text, count(*) FROM deliveries GROUP BY 1 ORDER BY 1";
+    sqlx::query_as(counted).fetch_all(pool).await.unwrap()
 }
 
-#[sqlx::test]
-async fn old_bodies_are_pruned_in_batches_and_their_duplicates_are_still_told(pool: PgPool) {
-    for second in 1..=5 {
-        record(&pool, &[completed(&format!("r{second}"), &[], None, at(second))]).await;
+/// Deliveries that came at these times.
+async fn came(pool: &PgPool, times: &[DateTime<Utc>]) {
+    for (number, at) in times.iter().enumerate() {
+        recording::record(pool, *at, &[completed(&format!("r{number}"), &[], None, *at)]).await.unwrap();
     }
-    let received: chrono::DateTime<chrono::Utc> =
-        sqlx::query_scalar("SELECT max(received_at) FROM deliveries").fetch_one(&pool).await.unwrap();
-    assert_eq!(retention::prune(&pool, received - TimeDelta::days(1), 10).await.unwrap(), 0);
-    let after = received + TimeDelta::microseconds(1);
-    assert_eq!(retention::prune(&pool, after, 2).await.unwrap(), 2);
-    assert_eq!(bodies(&pool).await, (5, 3));
-    assert_eq!(retention::prune(&pool, after, 10).await.unwrap(), 3);
-    assert_eq!(retention::prune(&pool, after, 10).await.unwrap(), 0);
-    assert_eq!(bodies(&pool).await, (5, 0));
-    let again = record(&pool, &[completed("r1", &[], None, at(9))]).await;
-    assert_eq!(again[0].outcome, renderhook::intake::record::Outcome::Duplicate);
+}
+
+const MONTH: Duration = Duration::from_hours(24 * 30);
+
+#[sqlx::test]
+async fn a_day_is_created_ahead_and_dropped_whole_when_all_of_it_is_older_than_the_retention(pool: PgPool) {
+    let now = Clock::system().now();
+    let (today, old) = (now, now - TimeDelta::days(32));
+    assert_eq!(retention::create_days(&pool, old).await.unwrap(), Change::Done);
+    assert_eq!(retention::create_days(&pool, today).await.unwrap(), Change::Done);
+    assert_eq!(retention::create_days(&pool, today).await.unwrap(), Change::Done, "once more");
+    came(&pool, &[old, old + TimeDelta::days(3), today, today + TimeDelta::days(3)]).await;
+    let name = |at: DateTime<Utc>| at.format("deliveries_%Y%m%d").to_string();
+    let kept = [name(old + TimeDelta::days(3)), name(today), name(today + TimeDelta::days(3))];
+    assert_eq!(rows(&pool).await.len(), 4);
+    assert_eq!(retention::drop_days(&pool, now, MONTH).await.unwrap(), Change::Done);
+    assert_eq!(rows(&pool).await, kept.map(|name| (name, 1)));
+    // A clock that is a year ahead removes nothing: the database's is not.
+    assert_eq!(retention::drop_days(&pool, now + TimeDelta::days(365), MONTH).await.unwrap(), Change::Done);
+    assert_eq!(rows(&pool).await.len(), 3);
+    let again = record(&pool, &[completed("r0", &[], None, at(9))]).await;
+    assert_eq!(again[0].outcome, Outcome::Duplicate, "deduplication does not need the deliveries");
 }
 
 #[sqlx::test]
-async fn the_running_service_prunes_what_is_older_than_the_setting(pool: PgPool) {
-    record(&pool, &[completed("old", &[], None, at(1))]).await;
-    // The record was made by a clock of the past; the service's own is today's.
-    sqlx::query("UPDATE deliveries SET received_at = now() - interval '2 days'").execute(&pool).await.unwrap();
+async fn days_that_nobody_created_are_in_the_default_partition_and_deleted_in_batches(pool: PgPool) {
+    let now = Clock::system().now();
+    let old = now - TimeDelta::days(31);
+    came(&pool, &[old, old, old, now]).await;
+    assert_eq!(rows(&pool).await, [("deliveries_default".to_owned(), 4)]);
+    let delete = |limit| retention::delete_old(&pool, now, MONTH, false, limit);
+    assert_eq!((delete(2).await.unwrap(), delete(2).await.unwrap(), delete(2).await.unwrap()), (2, 1, 0));
+    // Today has a row there, so it gets no partition; tomorrow does.
+    assert_eq!(retention::create_days(&pool, now).await.unwrap(), Change::Done);
+    came(&pool, &[now, now + TimeDelta::days(1)]).await;
+    let tomorrow = (now + TimeDelta::days(1)).format("deliveries_%Y%m%d").to_string();
+    assert_eq!(rows(&pool).await, [(tomorrow, 1), ("deliveries_default".to_owned(), 2)]);
+}
+
+#[sqlx::test]
+async fn recording_is_not_held_up_by_a_day_that_cannot_be_dropped(pool: PgPool) {
+    let now = Clock::system().now();
+    let old = now - TimeDelta::days(32);
+    retention::create_days(&pool, old).await.unwrap();
+    // A backup reads for hours.
+    let reader = connections(&pool, 1);
+    let mut backup = reader.begin().await.unwrap();
+    sqlx::query("SELECT count(*) FROM deliveries").fetch_one(&mut *backup).await.unwrap();
+    assert_eq!(retention::drop_days(&pool, now, MONTH).await.unwrap(), Change::Later);
+    came(&pool, &[now]).await;
+    backup.rollback().await.unwrap();
+    assert_eq!(retention::drop_days(&pool, now, MONTH).await.unwrap(), Change::Done);
+}
+
+#[sqlx::test]
+async fn a_role_that_owns_no_table_deletes_what_it_cannot_drop(pool: PgPool) {
+    let now = Clock::system().now();
+    let old = now - TimeDelta::days(32);
+    retention::create_days(&pool, old).await.unwrap();
+    came(&pool, &[old, now]).await;
+    // Roles are the whole server's: one of another run may be there.
+    let role = format!("serving_{}", std::process::id());
+    let granted = format!(
+        "DROP ROLE IF EXISTS {role}; CREATE ROLE {role}; GRANT SELECT, INSERT, UPDATE, DELETE ON deliveries TO {role}"
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(granted)).execute(&pool).await.unwrap();
+    let serving = connections(&pool, 1);
+    let set_role = sqlx::AssertSqlSafe(format!("SET ROLE {role}"));
+    sqlx::raw_sql(set_role).execute(&serving).await.unwrap();
+    assert_eq!(retention::create_days(&serving, now).await.unwrap(), Change::NotAllowed);
+    assert_eq!(retention::drop_days(&serving, now, MONTH).await.unwrap(), Change::NotAllowed);
+    assert_eq!(retention::delete_old(&serving, now, MONTH, true, 10).await.unwrap(), 1);
+    assert_eq!(rows(&pool).await.len(), 1);
+    sqlx::raw_sql("RESET ROLE").execute(&serving).await.unwrap();
+    let dropped = sqlx::AssertSqlSafe(format!("DROP OWNED BY {role}; DROP ROLE {role}"));
+    sqlx::raw_sql(dropped).execute(&pool).await.unwrap();
+}
+
+#[sqlx::test]
+async fn the_running_service_creates_days_and_removes_what_is_older_than_the_setting(pool: PgPool) {
+    came(&pool, &[Clock::system().now() - TimeDelta::days(2)]).await;
     let app = App::start_with(&pool, Options::flags(&["--event-retention=1d"])).await;
-    until("the old body to be pruned", || async { (bodies(&pool).await == (1, 0)).then_some(()) }).await;
+    until("the old delivery to be removed", || async { rows(&pool).await.is_empty().then_some(()) }).await;
     app.stop().await.unwrap();
+    let days: i64 = sqlx::query_scalar("SELECT count(*) FROM pg_inherits WHERE inhparent = 'deliveries'::regclass")
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+    assert_eq!(days, 1 + 4, "the default, today and three days ahead");
 }
 
 #[sqlx::test]

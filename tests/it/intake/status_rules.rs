@@ -1,8 +1,7 @@
 //! The status rules as the statement keeps them, against the same rules as pure code.
 
-use renderhook::domain::UNTOLD;
+use renderhook::domain::rank_of;
 use renderhook::domain::render::Status::{self, Canceled, Complete, Error, Queued, Rendering};
-use renderhook::domain::render::moved;
 use renderhook::intake::record::{Move, Outcome};
 use serde_json::json;
 use sqlx::PgPool;
@@ -19,7 +18,7 @@ fn befores() -> impl Iterator<Item = Before> {
 /// What telling `said` after `before` comes to, by the rule as pure code.
 fn expected(before: Before, said: Status) -> (Outcome, Option<Move>) {
     let from = before.flatten();
-    let moves = moved(from, said).map(|to| Move { from, to });
+    let moves = Status::after(from, said).map(|to| Move { from, to });
     let is_known = matches!(said, Rendering | Error | Complete);
     let outcome = match from {
         _ if moves.is_some() => Outcome::Recorded,
@@ -55,8 +54,8 @@ async fn every_pair_of_statuses_moves_as_the_pure_rule_says(pool: PgPool) {
                 let from = before.flatten();
                 let stood = from.filter(|from| [Error, Canceled].contains(from));
                 assert_eq!(told, Some((outcome, moves, stood, 0)), "{case}");
-                let status = moved(from, said).or(from);
-                let rank = status.map_or(UNTOLD, Status::rank);
+                let status = Status::after(from, said).or(from);
+                let rank = rank_of(status);
                 assert_eq!(status_and_rank(&pool, &id).await, (status, rank), "{case}");
                 let first = from.map(|from| (None, from));
                 let chain: Vec<_> = first.into_iter().chain(moves.map(|Move { from, to }| (from, to))).collect();
@@ -134,6 +133,6 @@ async fn an_event_about_an_unknown_kind_is_kept_and_nothing_else(pool: PgPool) {
 async fn a_transition_tells_who_said_so_and_how_late_it_was_recorded(pool: PgPool) {
     record(&pool, &[telling("a", Some(Rendering), at(1))]).await;
     let row: (String, Option<String>, chrono::DateTime<chrono::Utc>, Option<i64>) =
-        sqlx::query_as("SELECT source, event, at, lag_ms FROM transitions").fetch_one(&pool).await.unwrap();
+        sqlx::query_as("SELECT source, event_type, at, lag_ms FROM transitions").fetch_one(&pool).await.unwrap();
     assert_eq!(row, ("webhook".into(), Some("video.started".into()), crate::support::words::now(), Some(0)));
 }

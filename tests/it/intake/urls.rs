@@ -34,7 +34,7 @@ async fn kept(pool: &PgPool) -> HashMap<String, Value> {
     let rows: Vec<(String, Value)> = sqlx::query_as(
         "SELECT render_id, jsonb_build_object(
              'url', url, 'expires_at', expires_at, 'file', split_part(key, '/', 3), 'state', state, 'due_at', due_at,
-             'error_code', error_code, 'said_at', CASE WHEN url IS NOT NULL THEN url_said_at END)
+             'error_code', error_code, 'said_at', CASE WHEN url IS NOT NULL THEN url_observed_at END)
          FROM downloads",
     )
     .fetch_all(pool)

@@ -100,7 +100,7 @@ async fn a_known_url_told_again_neither_wakes_the_workers_nor_cuts_a_wait_short(
     let told = record::record(&pool, now(), &[completed("a", &URL, None, at(9))]).await.unwrap();
     assert_eq!(told[0].queued, 0);
     let due: Vec<chrono::DateTime<chrono::Utc>> =
-        sqlx::query_scalar("SELECT due_at FROM downloads WHERE url_said_at = $1")
+        sqlx::query_scalar("SELECT due_at FROM downloads WHERE url_observed_at = $1")
             .bind(at(9))
             .fetch_all(&pool)
             .await

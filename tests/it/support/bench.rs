@@ -168,7 +168,7 @@ impl Bench {
 
     /// How many bytes of a render's file are kept for the next attempt.
     pub(crate) async fn kept(&self, id: &str) -> Option<usize> {
-        let kept = "SELECT bytes FROM partials WHERE render_id = $1";
+        let kept = "SELECT bytes FROM checkpoints WHERE render_id = $1";
         let kept: Option<i64> = sqlx::query_scalar(kept).bind(id).fetch_optional(&self.pool).await.unwrap();
         kept.map(|bytes| bytes.try_into().unwrap())
     }

@@ -118,7 +118,7 @@ async fn an_api_in_trouble_pauses_every_deletion_and_gets_them_all_in_the_end(po
         details.put_project(project.clone());
         app.send("video.completed", &project).await;
     }
-    let pause = "SELECT paused_until > now() FROM asking";
+    let pause = "SELECT paused_until > now() FROM upstream_throttle";
     until("the pause", || async { sqlx::query_scalar::<_, bool>(pause).fetch_one(&pool).await.unwrap().then_some(()) })
         .await;
     assert_eq!(details.total_calls(), 1, "one call meets the trouble, and no other is made");

@@ -47,7 +47,7 @@ async fn trouble_of_the_account_pauses_everything_with_one_line_and_a_new_start_
     assert_eq!(refused["level"], "ERROR", "the key is a person's to see to");
     assert!(refused["message"].as_str().unwrap().contains("MAGIC_HOUR_API_KEY"), "{refused}");
     let until_then: chrono::DateTime<chrono::Utc> =
-        sqlx::query_scalar("SELECT paused_until FROM asking").fetch_one(&pool).await.unwrap();
+        sqlx::query_scalar("SELECT paused_until FROM upstream_throttle").fetch_one(&pool).await.unwrap();
     assert!(until_then > Clock::system().now(), "{until_then}");
     let asked = magic_hour.total_calls();
 
@@ -84,10 +84,11 @@ async fn an_api_that_asks_for_patience_gets_it_and_is_asked_again(pool: PgPool) 
     post(&service, &signed_at(0, &video("one", "rendering").event("video.started"))).await;
     let refused = line(&service, "poll.refused", "error", "http_429").await;
     assert_eq!(refused["level"], "WARN");
-    let left: f64 = sqlx::query_scalar("SELECT extract(epoch FROM paused_until - now())::float8 FROM asking")
-        .fetch_one(&pool)
-        .await
-        .unwrap();
+    let left: f64 =
+        sqlx::query_scalar("SELECT extract(epoch FROM paused_until - now())::float8 FROM upstream_throttle")
+            .fetch_one(&pool)
+            .await
+            .unwrap();
     assert!((5.0..=12.0).contains(&left), "{left}");
     line(&service, "render.moved", "render.id", "one").await;
     until("the end of the pause to be told", || async {
@@ -153,7 +154,7 @@ async fn a_render_that_magic_hour_does_not_know_is_told_once(pool: PgPool) {
     for count in 1..=2 {
         sqlx::query(ask).bind(Clock::system().now() - TimeDelta::seconds(1)).execute(&pool).await.unwrap();
         until("the answer", || async {
-            let tries: i32 = sqlx::query_scalar("SELECT poll_tries FROM renders").fetch_one(&pool).await.unwrap();
+            let tries: i32 = sqlx::query_scalar("SELECT poll_attempts FROM renders").fetch_one(&pool).await.unwrap();
             (tries == count).then_some(())
         })
         .await;

@@ -15,7 +15,7 @@ pub(crate) async fn ended(pool: &PgPool, id: &str, status: &str, source: &str, a
     let rank = status.parse::<renderhook::domain::render::Status>().unwrap().rank();
     sqlx::query(
         "WITH render AS (
-             INSERT INTO renders (id, kind, status, rank, first_heard_at, heard_at, updated_at)
+             INSERT INTO renders (id, kind, status, rank, first_seen_at, last_seen_at, updated_at)
              VALUES ($1, 'video', $2, $3, $5, $5, $5) RETURNING id
          )
          INSERT INTO transitions (render_id, to_status, source, at) SELECT id, $2, $4, $5 FROM render",
@@ -112,7 +112,8 @@ async fn it_is_said_once_an_hour_by_one_of_all_services_and_told_by_the_metrics(
     until("the second to have started", || async { second.log.telling("store.ready").pop() }).await;
     assert_eq!((warnings(&first).len(), warnings(&second).len()), (1, 0));
 
-    let hour_ago = "UPDATE asking SET silence_said_at = silence_said_at - interval '1 hour'";
+    let hour_ago =
+        "UPDATE upstream_throttle SET missing_webhooks_logged_at = missing_webhooks_logged_at - interval '1 hour'";
     sqlx::query(hour_ago).execute(&pool).await.unwrap();
     let third = start().await;
     until("the warning of the next hour", || async { warnings(&third).pop() }).await;

@@ -31,13 +31,13 @@ struct Row {
     poll_wanted: bool,
     poll_due_at: Option<DateTime<Utc>>,
     polled_at: Option<DateTime<Utc>>,
-    poll_tries: i32,
+    poll_attempts: i32,
     not_found_at: Option<DateTime<Utc>>,
     stalled_at: Option<DateTime<Utc>>,
 }
 
 async fn row(pool: &PgPool, id: &str) -> Row {
-    let row = "SELECT status, poll_wanted, nullif(poll_due_at, 'infinity') AS poll_due_at, polled_at, poll_tries, not_found_at,
+    let row = "SELECT status, poll_wanted, nullif(poll_due_at, 'infinity') AS poll_due_at, polled_at, poll_attempts, not_found_at,
                    stalled_at
                FROM renders WHERE id = $1";
     sqlx::query_as(row).bind(id).fetch_one(pool).await.unwrap()
@@ -47,7 +47,7 @@ async fn row(pool: &PgPool, id: &str) -> Row {
 async fn settled(pool: &PgPool, id: &str, tries: i32) -> Row {
     until(&format!("the answer about {id} to be settled"), || async {
         let row = row(pool, id).await;
-        (row.polled_at.is_some() && row.poll_tries == tries && row.poll_due_at > Some(Clock::system().now()))
+        (row.polled_at.is_some() && row.poll_attempts == tries && row.poll_due_at > Some(Clock::system().now()))
             .then_some(row)
     })
     .await
@@ -58,7 +58,7 @@ async fn heard(pool: &PgPool, id: &str, status: &str, ago: TimeDelta) {
     let at = Clock::system().now() - ago;
     let rank = status.parse::<renderhook::domain::render::Status>().unwrap().rank();
     sqlx::query(
-        "INSERT INTO renders (id, kind, status, rank, heard, first_heard_at, heard_at, updated_at)
+        "INSERT INTO renders (id, kind, status, rank, seen_event_types, first_seen_at, last_seen_at, updated_at)
          VALUES ($1, 'video', $2, $3, '{video.started}', $4, $4, $4)",
     )
     .bind(id)
@@ -146,7 +146,7 @@ async fn several_services_share_the_work_at_one_rate_and_ask_nobody_twice(pool: 
         start(&pool, &magic_hour, &flags).await,
     ];
     until("every answer to be settled", || async {
-        let settled = "SELECT count(*) FROM renders WHERE poll_tries = 1";
+        let settled = "SELECT count(*) FROM renders WHERE poll_attempts = 1";
         let settled: i64 = sqlx::query_scalar(settled).fetch_one(&pool).await.unwrap();
         (settled == 40).then_some(())
     })
@@ -173,7 +173,7 @@ async fn who_was_not_heard_of_for_longest_comes_first_after_who_somebody_waits_f
     }
     stays(&magic_hour, "wanted", Stage::Rendering);
     heard(&pool, "wanted", "rendering", TimeDelta::minutes(1)).await;
-    let wanted = "UPDATE renders SET poll_wanted = true, poll_due_at = heard_at WHERE id = 'wanted'";
+    let wanted = "UPDATE renders SET poll_wanted = true, poll_due_at = last_seen_at WHERE id = 'wanted'";
     sqlx::query(wanted).execute(&pool).await.unwrap();
     let app = start(&pool, &magic_hour, &["--reconcile-rate=10"]).await;
     settled(&pool, "fourth", 1).await;
@@ -216,7 +216,7 @@ async fn after_a_week_a_render_is_stalled_and_asked_for_daily_and_after_a_month_
     assert!(stalled.stalled_at.is_some() && (19..=24).contains(&due_in(&stalled).unwrap()), "{stalled:?}");
     let left = until("left to be settled", || async {
         let row = row(&pool, "left").await;
-        (row.poll_tries == 1).then_some(row)
+        (row.poll_attempts == 1).then_some(row)
     })
     .await;
     assert_eq!(left.poll_due_at, None, "never: `infinity` in the row");
@@ -287,7 +287,7 @@ async fn an_answer_that_is_behind_decides_nothing_and_the_question_is_asked_agai
     stays(&magic_hour, "behind", Stage::Rendering);
     app.send("video.errored", &video("behind", "error")).await;
     app.send("video.canceled", &video("behind", "canceled")).await;
-    until("the first answer", || async { (row(&pool, "behind").await.poll_tries >= 1).then_some(()) }).await;
+    until("the first answer", || async { (row(&pool, "behind").await.poll_attempts >= 1).then_some(()) }).await;
     assert!(row(&pool, "behind").await.poll_wanted, "it told neither end");
     assert!(magic_hour.move_render("behind", Stage::Canceled));
     becomes(&app, "behind", "canceled").await;
@@ -300,7 +300,7 @@ async fn a_clock_that_was_ahead_holds_nobody_up(pool: PgPool) {
     let magic_hour = standin().await;
     stays(&magic_hour, "one", Stage::Rendering);
     heard(&pool, "one", "rendering", TimeDelta::minutes(10)).await;
-    let ahead = "UPDATE asking SET next_at = $1, paused_until = $1";
+    let ahead = "UPDATE upstream_throttle SET next_call_at = $1, paused_until = $1";
     sqlx::query(ahead).bind(Clock::system().now() + TimeDelta::hours(2)).execute(&pool).await.unwrap();
     let app = start(&pool, &magic_hour, &[]).await;
     settled(&pool, "one", 1).await;
@@ -325,7 +325,7 @@ async fn an_api_that_lags_or_dawdles_or_answers_oddly_moves_nothing_back_and_pau
         let row = settled(&pool, id, 1).await;
         assert_eq!((row.status.as_deref(), row.not_found_at), (Some("rendering"), None), "{id}");
     }
-    let refusals: i32 = sqlx::query_scalar("SELECT refusals FROM asking").fetch_one(&pool).await.unwrap();
+    let refusals: i32 = sqlx::query_scalar("SELECT failures FROM upstream_throttle").fetch_one(&pool).await.unwrap();
     assert_eq!(refusals, 0);
     app.stop().await.unwrap();
 }

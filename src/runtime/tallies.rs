@@ -1,0 +1,86 @@
+//! Totals that `GET /metrics` reads without counting rows.
+//!
+//! Whoever changes what a total counts adds the difference to a [`Tallies`] and writes it as the last statement of the
+//! same transaction, so that the totals are exact after every commit and every rollback. Each total is the sum of
+//! [`SHARDS`] rows; a transaction writes one shard, in the order of the names, so that transactions neither queue for
+//! one row nor deadlock.
+
+use std::collections::BTreeMap;
+
+use sqlx::{PgConnection, PgPool};
+
+use crate::domain::{FileCounts, Kind, Status};
+
+/// How many rows a total is spread over.
+const SHARDS: i16 = 16;
+
+/// What a total counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Tally {
+    /// Renders of this kind with this status.
+    Renders(Kind, Option<Status>),
+    /// Credits charged for renders of this kind, as last observed.
+    Credits(Kind),
+    /// Files that are neither stored nor failed.
+    FilesUnsettled,
+    /// Files in the store.
+    FilesStored,
+    /// Files that are not tried again by themselves.
+    FilesFailed,
+}
+
+impl Tally {
+    /// The name in the rows.
+    #[must_use]
+    pub fn name(self) -> String {
+        match self {
+            Self::Renders(kind, status) => format!("renders.{kind}.{}", status.map_or("unknown", Status::as_str)),
+            Self::Credits(kind) => format!("credits.{kind}"),
+            Self::FilesUnsettled => "files.unsettled".to_owned(),
+            Self::FilesStored => "files.stored".to_owned(),
+            Self::FilesFailed => "files.failed".to_owned(),
+        }
+    }
+}
+
+/// Differences that one transaction adds to the totals.
+#[derive(Debug, Default)]
+pub struct Tallies(BTreeMap<String, i128>);
+
+impl Tallies {
+    /// Adds `difference` to a total.
+    pub fn add(&mut self, tally: Tally, difference: impl Into<i128>) {
+        *self.0.entry(tally.name()).or_default() += difference.into();
+    }
+
+    /// Adds what a render's files changed from and to.
+    pub fn add_files(&mut self, from: FileCounts, to: FileCounts) {
+        self.add(Tally::FilesUnsettled, to.unsettled() - from.unsettled());
+        self.add(Tally::FilesStored, to.stored - from.stored);
+        self.add(Tally::FilesFailed, to.failed - from.failed);
+    }
+
+    /// Writes the differences. Call it last: other transactions that drew the same shard wait until the commit.
+    pub async fn write(self, transaction: &mut PgConnection) -> sqlx::Result<()> {
+        let (names, differences): (Vec<_>, Vec<_>) =
+            self.0.into_iter().filter(|(_, by)| *by != 0).map(|(name, by)| (name, by.to_string())).unzip();
+        if names.is_empty() {
+            return Ok(());
+        }
+        let written = sqlx::query!(
+            "INSERT INTO tallies AS t (name, shard, value)
+             SELECT name, $3, by::numeric FROM unnest($1::text[], $2::text[]) AS added (name, by) ORDER BY name
+             ON CONFLICT (name, shard) DO UPDATE SET value = t.value + excluded.value",
+            &names,
+            &differences,
+            rand::random_range(0..SHARDS),
+        );
+        written.execute(transaction).await.map(drop)
+    }
+}
+
+/// Reads every total, by its [`Tally::name`]; one that was never written is not among them.
+pub async fn read(pool: &PgPool) -> sqlx::Result<BTreeMap<String, f64>> {
+    let rows = sqlx::query!(r#"SELECT name, sum(value)::float8 AS "value!" FROM tallies GROUP BY name"#);
+    Ok(rows.fetch_all(pool).await?.into_iter().map(|row| (row.name, row.value)).collect())
+}
