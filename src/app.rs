@@ -1,7 +1,6 @@
 //! Wiring: the one place where the parts meet.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tokio::net::TcpListener;
@@ -32,23 +31,12 @@ use crate::upstream::Deleter;
 use crate::upstream::Reconciler;
 use crate::upstream::missing_webhooks;
 
-/// How long a database that is not there yet is waited for at start.
-const DATABASE_AT_START: Duration = Duration::from_mins(1);
-
-/// Connects to the database and applies the migrations, and waits a while for one that is still starting.
+/// Connects to the database, for which it waits a while, and applies the migrations that are missing.
 pub async fn prepare(database: &Database) -> anyhow::Result<()> {
-    let deadline = tokio::time::Instant::now() + DATABASE_AT_START;
-    let mut gap = Duration::from_millis(100);
-    loop {
-        let error = match database.migrate().await {
-            Ok(()) => return Ok(()),
-            Err(sqlx::migrate::MigrateError::Execute(error)) if tokio::time::Instant::now() < deadline => error,
-            Err(error) => return Err(error).context("cannot apply the migrations to DATABASE_URL"),
-        };
-        warn!(event = %LogEvent::DatabaseLost, error = %error, "waiting for the database");
-        tokio::time::sleep(gap).await;
-        gap = (gap * 2).min(Duration::from_secs(5));
-    }
+    database.connect_at_start().await?;
+    database.find_pooler().await?;
+    database.migrate().await.context("cannot apply the migrations")?;
+    Ok(())
 }
 
 /// Runs the service on `listener` until `shutdown`, then drains it. An error means that a part of it failed.

@@ -4,7 +4,7 @@ use super::output::Output;
 use super::rows;
 use crate::app;
 use crate::config::DatabaseArgs;
-use crate::runtime::MIGRATIONS;
+use crate::runtime::{LogFormat, MIGRATIONS, telemetry};
 
 /// Flags of `migrate`.
 #[derive(Debug, clap::Args)]
@@ -14,6 +14,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: &Args) -> anyhow::Result<()> {
+    telemetry::start(LogFormat::Pretty, std::io::stderr);
     let database = rows::database(&args.database)?;
     app::prepare(&database).await?;
     Output::default().line(format_args!("the database has all {} migrations", MIGRATIONS.iter().count()))?;

@@ -50,7 +50,7 @@ impl Counts {
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
-    let database = rows::database(&args.database)?;
+    let database = rows::connect(&args.database).await?;
     let clock = Clock::system();
     let since = rows::ago(args.since, clock.now());
     let (mut output, mut counts, mut printed) = (Output::default(), Counts::default(), Ok(()));

@@ -30,7 +30,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
-    let database = rows::database(&args.database)?;
+    let database = rows::connect(&args.database).await?;
     let now = Clock::system().now();
     let since = rows::ago(args.since, now);
     let selection = Selection { render: args.render, since };

@@ -2,18 +2,28 @@
 
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::config::{ConfigErrors, DatabaseArgs};
 use crate::runtime::Database;
 
-/// Connections to the database that the flags name.
+/// Connections to the database that the flags name; none is made yet.
 pub(super) fn database(args: &DatabaseArgs) -> anyhow::Result<Database> {
     let mut errors = ConfigErrors::default();
-    let url = args.read(&mut errors);
-    let url = errors.or(url)?;
-    Database::new(&url).context("DATABASE_URL is no URL of a Postgres database")
+    let urls = args.read(&mut errors);
+    let urls = errors.or(urls)?;
+    Database::new(&urls).context("DATABASE_URL or DATABASE_DIRECT_URL is not a Postgres URL")
+}
+
+/// The database that the flags name, which answers and has this version's schema.
+pub(super) async fn connect(args: &DatabaseArgs) -> anyhow::Result<Database> {
+    let database = database(args)?;
+    database.connect().await?;
+    if !database.is_migrated().await? {
+        bail!("the database lacks migrations of this version: `renderhook migrate` applies them");
+    }
+    Ok(database)
 }
 
 /// The time so long before `now`; none for one that lies before every other.

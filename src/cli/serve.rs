@@ -29,7 +29,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
 }
 
 async fn serve(config: Config, log: &LogQueue) -> anyhow::Result<()> {
-    let database = Database::new(&config.database_url).context("DATABASE_URL is no URL of a Postgres database")?;
+    let database =
+        Database::new(&config.database).context("DATABASE_URL or DATABASE_DIRECT_URL is not a Postgres URL")?;
     let shutdown = Shutdown::default();
     let (stop, log) = (shutdown.clone(), log.clone());
     tokio::spawn(async move { log.report_dropped(&stop).await });

@@ -1,4 +1,4 @@
-//! `DATABASE_URL`.
+//! `DATABASE_URL` and `DATABASE_DIRECT_URL`.
 
 use std::ffi::OsString;
 use std::str::FromStr;
@@ -10,30 +10,59 @@ use url::Url;
 
 use super::errors::ConfigErrors;
 use super::secret::SecretSource;
+use crate::runtime::{DatabaseUrls, DirectUrl};
 
 const NAME: &str = "DATABASE_URL";
+const DIRECT_NAME: &str = "DATABASE_DIRECT_URL";
 
 /// The flags for Postgres.
 #[derive(Debug, Clone, Default, Args)]
 pub struct DatabaseArgs {
-    /// Postgres, as `postgres://user:password@host/database` (required)
-    #[arg(long, env = NAME, value_name = "URL", hide_env_values = true)]
-    database_url: Option<SecretString>,
+    /// Postgres, or a pooler in front of it, as `postgres://user:password@host/database` (required)
+    #[arg(id = "database_url", long = "database-url", env = NAME, value_name = "URL", hide_env_values = true)]
+    url: Option<SecretString>,
     /// A file that holds `DATABASE_URL`
-    #[arg(long, env = "DATABASE_URL_FILE", value_name = "PATH")]
-    database_url_file: Option<OsString>,
+    #[arg(id = "database_url_file", long = "database-url-file", env = "DATABASE_URL_FILE", value_name = "PATH")]
+    url_file: Option<OsString>,
+    /// Postgres itself, for migrations and LISTEN, where `DATABASE_URL` is a pooler in transaction mode; none: no LISTEN (default: `DATABASE_URL`)
+    #[arg(id = "database_direct_url", long = "database-direct-url", env = DIRECT_NAME, value_name = "URL", hide_env_values = true)]
+    direct_url: Option<SecretString>,
+    /// A file that holds `DATABASE_DIRECT_URL`
+    #[arg(
+        id = "database_direct_url_file",
+        long = "database-direct-url-file",
+        env = "DATABASE_DIRECT_URL_FILE",
+        value_name = "PATH"
+    )]
+    direct_url_file: Option<OsString>,
 }
 
 impl DatabaseArgs {
-    /// The connection URL. It is an error if there is none, or it is not a Postgres URL.
-    pub fn read(&self, errors: &mut ConfigErrors) -> SecretString {
-        let source = SecretSource::new(NAME, self.database_url.as_ref(), self.database_url_file.as_deref());
+    /// The connection URLs. It is an error if there is none, or one is not a Postgres URL.
+    pub fn read(&self, errors: &mut ConfigErrors) -> DatabaseUrls {
+        let source = SecretSource::new(NAME, self.url.as_ref(), self.url_file.as_deref());
         let url = source.required(errors);
-        let text = url.expose_secret();
-        if let Some(problem) = Some(text).filter(|text| !text.is_empty()).and_then(problem) {
-            errors.add(NAME, problem);
+        check(NAME, &url, errors);
+        DatabaseUrls { url, direct: self.direct(errors) }
+    }
+
+    fn direct(&self, errors: &mut ConfigErrors) -> DirectUrl {
+        let (value, file) = (self.direct_url.as_ref(), self.direct_url_file.as_deref());
+        match SecretSource::new(DIRECT_NAME, value, file).optional(errors) {
+            None => DirectUrl::Same,
+            Some(url) if url.expose_secret().trim() == "none" => DirectUrl::Nowhere,
+            Some(url) => {
+                check(DIRECT_NAME, &url, errors);
+                DirectUrl::At(url)
+            }
         }
-        url
+    }
+}
+
+fn check(name: &'static str, url: &SecretString, errors: &mut ConfigErrors) {
+    let text = url.expose_secret();
+    if let Some(problem) = Some(text).filter(|text| !text.is_empty()).and_then(problem) {
+        errors.add(name, problem);
     }
 }
 

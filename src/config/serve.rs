@@ -21,7 +21,7 @@ use super::webhook_secrets::WebhookSecretArgs;
 use crate::api::{Access, BearerTokens};
 use crate::archive::Store;
 use crate::intake::Verifier;
-use crate::runtime::LogFormat;
+use crate::runtime::{DatabaseUrls, LogFormat};
 
 const STORAGE_URL: &str = "STORAGE_URL";
 const API_TOKENS: &str = "API_TOKENS";
@@ -74,7 +74,7 @@ pub struct ServeArgs {
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Postgres.
-    pub database_url: SecretString,
+    pub database: DatabaseUrls,
     /// Verifies deliveries.
     pub verifier: Verifier,
     /// How many webhook secrets there are.
@@ -106,7 +106,7 @@ pub struct Config {
 #[derive(Debug, Clone)]
 pub struct Dependencies {
     /// Postgres.
-    pub database_url: Option<SecretString>,
+    pub database: Option<DatabaseUrls>,
     /// Where files are stored.
     pub store: Option<Store>,
     /// Where Magic Hour's API is.
@@ -141,7 +141,7 @@ impl ServeArgs {
         terminal: bool,
     ) -> Result<Config, ConfigErrors> {
         let mut errors = ConfigErrors::default();
-        let database_url = self.database.read(&mut errors);
+        let database = self.database.read(&mut errors);
         let secrets = self.webhook_secret.read(&mut errors);
         let tolerance = SIGNATURE_TOLERANCE.duration(&self.signature_tolerance, &mut errors);
         let listen = self.listen.read(&mut errors);
@@ -155,7 +155,7 @@ impl ServeArgs {
         let log_format = self.log_format(terminal, &mut errors);
         let Some(store) = store else { return Err(errors) };
         errors.or(Config {
-            database_url,
+            database,
             verifier: Verifier::new(secrets.as_slice(), tolerance.unwrap_or_default()),
             webhook_secrets: secrets.as_slice().len(),
             listen,
@@ -174,7 +174,7 @@ impl ServeArgs {
     /// What the service depends on, as far as the settings are valid. [`ServeArgs::read`] reports the errors.
     pub fn dependencies(&self, environment: impl IntoIterator<Item = (String, String)>) -> Dependencies {
         Dependencies {
-            database_url: valid(|errors| self.database.read(errors)),
+            database: valid(|errors| self.database.read(errors)),
             store: valid(|errors| self.store(environment, errors)).flatten(),
             api_url: self.upstream.api_url(&mut ConfigErrors::default()),
             api_key: valid(|errors| self.upstream.api_key(errors)),

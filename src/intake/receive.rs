@@ -109,8 +109,8 @@ impl Receiver {
                 return Err(HttpError::bad_request(format!("{why}; the body is kept")));
             }
         };
-        let recorded = record::record(pool, verified.delivery().received_at, &word);
-        let recorded = self.database.within(REQUEST, recorded).await?;
+        let record = || record::record(pool, verified.delivery().received_at, &word);
+        let recorded = self.database.within_retrying(REQUEST, record).await?;
         let recorded = recorded.into_iter().next().ok_or_else(HttpError::unavailable)?;
         say_recorded(&verified, &word[0], &recorded);
         Ok(match recorded.outcome {

@@ -79,7 +79,8 @@ async fn record(database: &Database, clock: &Clock, word: Observation) -> Result
     let recorded = database.within(BACKGROUND, record::record(database.pool(), clock.now(), &words)).await?;
     let [word] = words;
     // OK because the statement answers with a row a word.
-    let recorded = recorded.into_iter().next().ok_or(DatabaseError::Refused)?;
+    let recorded =
+        recorded.into_iter().next().ok_or_else(|| DatabaseError::Refused("it recorded nothing".to_owned()))?;
     record::say(&word, &recorded);
     Ok(Reread::Recorded(Box::new(word), recorded))
 }

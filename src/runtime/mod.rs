@@ -12,7 +12,10 @@ pub mod telemetry;
 mod wakeups;
 
 pub use self::clock::Clock;
-pub use self::database::{BACKGROUND, Database, DatabaseError, Inspection, MIGRATIONS, REQUEST};
+pub use self::database::{
+    BACKGROUND, ConnectError, Database, DatabaseError, DatabaseUrls, DirectUrl, InspectError, Inspection, MIGRATIONS,
+    MigrationError, Pooling, REQUEST,
+};
 pub use self::log::LogEvent;
 pub use self::log_queue::LogQueue;
 pub use self::shutdown::Shutdown;

@@ -1,13 +1,14 @@
-//! Who waits, and what wakes them.
+//! Wakes up what waits for a change in the database.
 //!
-//! Postgres tells every process of a change (`NOTIFY`), so that a worker starts and an application is answered at once.
-//! It is a convenience and no more: whoever waits here also looks by itself every few seconds, and misses nothing while
-//! the connection that listens is down.
+//! Postgres notifies every process of a change (`NOTIFY`), so that a worker starts and an application is answered at
+//! once. It is a convenience and no more: whatever waits here also looks by itself every few seconds, and misses nothing
+//! while the connection that listens is down, or where no connection can listen.
 
 use std::time::Duration;
 
-use sqlx::postgres::PgListener;
+use sqlx::postgres::{PgListener, PgNotification};
 use tokio::sync::{Notify, broadcast};
+use tokio::time::timeout;
 
 use crate::domain::RenderId;
 use crate::runtime::database::Database;
@@ -15,6 +16,10 @@ use crate::runtime::shutdown::Shutdown;
 
 /// How long to wait before listening again after the connection was lost.
 const LISTEN_AGAIN: Duration = Duration::from_secs(1);
+/// How long the connection may be silent before it is asked whether it is still there.
+const SILENCE: Duration = Duration::from_secs(30);
+/// How long it may take to answer that.
+const HEARTBEAT: Duration = Duration::from_secs(5);
 
 const DOWNLOADS: &str = "renderhook_downloads";
 const POLLS: &str = "renderhook_polls";
@@ -34,55 +39,78 @@ impl Default for Wakeups {
     }
 }
 
+/// Why listening ended.
+enum Ended {
+    /// No connection keeps a session, so none can listen.
+    NoSession,
+    /// The connection was lost.
+    Lost,
+}
+
 impl Wakeups {
     /// Returns once downloads may have fallen due since the last call.
     pub async fn downloads(&self) {
         self.downloads.notified().await;
     }
 
-    /// Returns once somebody may want to know something of Magic Hour since the last call.
+    /// Returns once a render may have to be polled since the last call.
     pub async fn polls(&self) {
         self.polls.notified().await;
     }
 
-    /// Tells of changed renders from now on: take it before you look.
+    /// The renders that change from now on: subscribe before looking at one.
     #[must_use]
     pub fn renders(&self) -> Changes {
         Changes(self.renders.subscribe())
     }
 
-    /// Passes on what Postgres tells, until it is time to stop.
+    /// Passes on what Postgres notifies of, until it is time to stop.
     pub async fn listen(&self, database: &Database, shutdown: &Shutdown) {
-        while !shutdown.is_stopping() {
-            tokio::select! {
-                () = shutdown.stopping() => {}
-                // Why it ended is of no interest: a database that is away is told by who needs it.
-                _ended = self.listen_once(database) => {
-                    tokio::select! {
-                        () = shutdown.stopping() => {}
-                        () = tokio::time::sleep(LISTEN_AGAIN) => {}
-                    }
+        let listening = async {
+            while let Ended::Lost = self.listen_once(database).await {
+                tokio::time::sleep(LISTEN_AGAIN).await;
+            }
+            shutdown.stopping().await;
+        };
+        shutdown.asked().run_until_cancelled(listening).await;
+    }
+
+    async fn listen_once(&self, database: &Database) -> Ended {
+        let Some(listener) = database.listener().await else { return Ended::NoSession };
+        // OK to ignore: whatever needs the database reports that it cannot be reached.
+        if let Ok(listener) = listener {
+            let _ = self.pass_on(listener).await;
+        }
+        Ended::Lost
+    }
+
+    /// Passes on notifications until the connection is lost.
+    async fn pass_on(&self, mut listener: PgListener) -> sqlx::Result<()> {
+        listener.listen_all([DOWNLOADS, POLLS, RENDERS]).await?;
+        // Something may have changed before this connection listened.
+        self.downloads.notify_one();
+        self.polls.notify_one();
+        loop {
+            match timeout(SILENCE, listener.try_recv()).await {
+                Ok(Ok(Some(notification))) => self.wake(&notification),
+                Ok(Ok(None)) => return Ok(()),
+                Ok(Err(error)) => return Err(error),
+                Err(_elapsed) => {
+                    let heartbeat = timeout(HEARTBEAT, sqlx::raw_sql("SELECT 1").execute(&mut listener)).await;
+                    heartbeat.map_err(|_elapsed| sqlx::Error::PoolTimedOut)??;
                 }
             }
         }
     }
 
-    async fn listen_once(&self, database: &Database) -> sqlx::Result<()> {
-        let mut listener = PgListener::connect_with(database.pool()).await?;
-        listener.listen_all([DOWNLOADS, POLLS, RENDERS]).await?;
-        // Something may have been told before this connection listened.
-        self.downloads.notify_one();
-        self.polls.notify_one();
-        while let Some(notification) = listener.try_recv().await? {
-            match (notification.channel(), notification.payload().parse()) {
-                (DOWNLOADS, _) => self.downloads.notify_one(),
-                (POLLS, _) => self.polls.notify_one(),
-                // OK to drop what nobody waits for.
-                (RENDERS, Ok(id)) => drop(self.renders.send(id)),
-                _ => {}
-            }
+    fn wake(&self, notification: &PgNotification) {
+        match (notification.channel(), notification.payload().parse()) {
+            (DOWNLOADS, _) => self.downloads.notify_one(),
+            (POLLS, _) => self.polls.notify_one(),
+            // OK to drop a change that nothing waits for.
+            (RENDERS, Ok(id)) => drop(self.renders.send(id)),
+            _ => {}
         }
-        Ok(())
     }
 }
 
@@ -98,7 +126,7 @@ impl Changes {
                 Ok(changed) if changed == *id => return,
                 Ok(_) => {}
                 Err(broadcast::error::RecvError::Lagged(_)) => return,
-                // OK because the sender lives as long as the process; whoever waits also has a timer.
+                // OK because the sender lives as long as the process, and whatever waits also has a timer.
                 Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
             }
         }

@@ -113,8 +113,10 @@ impl Settling<'_> {
         loop {
             match self.downloader.database.within(BACKGROUND, self.tell(settlement, now)).await {
                 Ok(settled) => return Some(settled),
-                Err(DatabaseError::Refused) => return None,
-                Err(DatabaseError::Away) => self.deadline.run_until_cancelled(tokio::time::sleep(SETTLE_AGAIN)).await?,
+                Err(DatabaseError::Refused(_)) => return None,
+                Err(DatabaseError::Unreachable | DatabaseError::TimedOut | DatabaseError::Conflict) => {
+                    self.deadline.run_until_cancelled(tokio::time::sleep(SETTLE_AGAIN)).await?;
+                }
             }
         }
     }

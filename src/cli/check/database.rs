@@ -1,49 +1,60 @@
 //! The database, and what it says about the webhooks.
 
-use secrecy::SecretString;
 use tokio::time::timeout;
 
 use super::dependencies::{PATIENCE, no_answer};
 use super::line::Finding;
 use crate::config::Dependencies;
-use crate::runtime::{Clock, Database, Inspection, MIGRATIONS, database};
+use crate::runtime::{Clock, Database, DatabaseUrls, DirectUrl, Inspection, MIGRATIONS, Pooling, database};
 use crate::upstream::missing_webhooks;
 
 pub(super) struct DatabaseFindings {
     pub(super) database: Finding,
+    pub(super) durability: Finding,
     pub(super) webhooks: Finding,
 }
 
 pub(super) async fn check(dependencies: &Dependencies, clock: &Clock) -> DatabaseFindings {
-    let Some(url) = &dependencies.database_url else {
-        return DatabaseFindings {
-            database: Finding::invalid("DATABASE_URL"),
-            webhooks: Finding::invalid("DATABASE_URL"),
-        };
+    let Some(urls) = &dependencies.database else {
+        let invalid = || Finding::invalid("DATABASE_URL");
+        return DatabaseFindings { database: invalid(), durability: invalid(), webhooks: invalid() };
     };
-    match timeout(PATIENCE, database::inspect(url)).await {
+    match timeout(PATIENCE, database::inspect(urls)).await {
         Ok(Ok(inspection)) => DatabaseFindings {
-            database: inspected(&inspection),
-            webhooks: webhooks(dependencies, url, &inspection, clock).await,
+            database: inspected(&inspection, urls),
+            durability: durability(&inspection),
+            webhooks: webhooks(dependencies, urls, &inspection, clock).await,
         },
-        Ok(Err(error)) => without_database(Finding::fail(format!("check DATABASE_URL: {error}"))),
+        Ok(Err(error)) => without_database(Finding::fail(error.to_string())),
         Err(_elapsed) => without_database(no_answer()),
     }
 }
 
 fn without_database(database: Finding) -> DatabaseFindings {
-    DatabaseFindings { database, webhooks: Finding::skip("not checked, because the database cannot be used") }
+    let skipped = || Finding::skip("not checked, because the database cannot be used");
+    DatabaseFindings { database, durability: skipped(), webhooks: skipped() }
+}
+
+/// Whether what is committed survives a crash of the server.
+fn durability(inspection: &Inspection) -> Finding {
+    match inspection.unsafe_settings.as_slice() {
+        [] => Finding::ok("what is committed survives a crash of the server"),
+        settings => Finding::warn(format!(
+            "a crash of the server may lose events that were answered with 200, because these are off: {}",
+            settings.join(", ")
+        )),
+    }
 }
 
 /// Whether polls find what webhooks should have told.
-async fn webhooks(dependencies: &Dependencies, url: &SecretString, inspection: &Inspection, clock: &Clock) -> Finding {
+async fn webhooks(dependencies: &Dependencies, urls: &DatabaseUrls, inspection: &Inspection, clock: &Clock) -> Finding {
     if inspection.missing > 0 || inspection.foreign > 0 {
         return Finding::skip("not checked, because the database lacks migrations");
     }
     if let Some(None) = dependencies.api_key {
         return Finding::skip("without MAGIC_HOUR_API_KEY nothing notices missing webhooks");
     }
-    let Ok(database) = Database::new(url) else { return Finding::invalid("DATABASE_URL") };
+    let Ok(database) = Database::new(urls) else { return Finding::invalid("DATABASE_URL") };
     match database.within(PATIENCE, missing_webhooks::look(database.pool(), clock.now())).await {
         Ok(silence) if silence.is_told() => Finding::warn(silence.to_string()),
         Ok(silence) => Finding::ok(silence.to_string()),
@@ -51,10 +62,11 @@ async fn webhooks(dependencies: &Dependencies, url: &SecretString, inspection: &
     }
 }
 
-fn inspected(inspection: &Inspection) -> Finding {
-    let Inspection { version, read_only, missing, foreign } = inspection;
+fn inspected(inspection: &Inspection, urls: &DatabaseUrls) -> Finding {
+    let Inspection { version, missing, foreign, isolation, .. } = inspection;
     let all = MIGRATIONS.iter().count();
-    if *read_only {
+    let listens_through_pooler = inspection.pooling == Pooling::Transactions && matches!(urls.direct, DirectUrl::Same);
+    if inspection.read_only {
         Finding::fail(format!("Postgres {version} is read-only here: name the primary in DATABASE_URL"))
     } else if *foreign > 0 {
         let other = "are not this version's, or failed halfway: run the version that applied them, or a newer one";
@@ -62,6 +74,12 @@ fn inspected(inspection: &Inspection) -> Finding {
     } else if *missing > 0 {
         let next = "`renderhook migrate` applies them, and so does `serve` at startup";
         Finding::warn(format!("Postgres {version} answers; {missing} of {all} migrations are missing: {next}"))
+    } else if listens_through_pooler {
+        let next = "set DATABASE_DIRECT_URL to Postgres itself, or to none";
+        Finding::warn(format!("Postgres {version} answers through a pooler in transaction mode: {next}"))
+    } else if isolation != "read committed" {
+        let next = "ALTER ROLE … SET default_transaction_isolation = 'read committed'";
+        Finding::warn(format!("Postgres {version} answers through a pooler, and isolates by {isolation}: {next}"))
     } else {
         Finding::ok(format!("Postgres {version} answers; all {all} migrations are applied"))
     }

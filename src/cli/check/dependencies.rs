@@ -23,6 +23,7 @@ pub(super) async fn check(dependencies: &Dependencies, clock: &Clock) -> Vec<Lin
     );
     let found = [
         ("database", database.database),
+        ("durability", database.durability),
         ("store", store),
         ("api key", upstream.key),
         ("clock", upstream.clock),

@@ -2,5 +2,8 @@
 
 mod log;
 mod outage;
+#[cfg(unix)]
+mod pooler;
 mod process;
 mod schema;
+mod start;

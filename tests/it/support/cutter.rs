@@ -1,4 +1,4 @@
-//! A way to Postgres that can be blocked, and cut at a word.
+//! A proxy in front of Postgres that can be blocked, and cut where given bytes pass.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -17,6 +17,8 @@ pub(crate) enum Way {
     Open,
     /// Whatever is sent stays on the way; connections are taken and stay up, also once the way is open again.
     Stalled,
+    /// The connections that there are fall silent, and stay so; new ones work.
+    Frozen,
     /// Connections are reset, those that there are and those to come.
     Refused,
     /// The connection that sends these bytes is reset before Postgres has seen them.
@@ -101,11 +103,13 @@ async fn carry(mut client: TcpStream, server: Server, mut way: watch::Receiver<W
     let (mut answers, mut questions) = server.connect().await?;
     let (mut from_client, mut from_server) = (vec![0; 64 << 10], vec![0; 64 << 10]);
     let mut mute = false;
+    let is_new = *way.borrow() == Way::Frozen;
     loop {
         let now = way.borrow_and_update().clone();
         match now {
             Way::Refused => return Ok(()),
             Way::Stalled => return stay(client, way).await,
+            Way::Frozen if !is_new => return stay(client, way).await,
             _ => {}
         }
         tokio::select! {

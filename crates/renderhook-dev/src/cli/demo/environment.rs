@@ -107,7 +107,7 @@ async fn prepare_database(url: &str) -> anyhow::Result<Database> {
     if !sqlx::Postgres::database_exists(url).await? {
         sqlx::Postgres::create_database(url).await?;
     }
-    let database = Database::new(&SecretString::from(url))?;
+    let database = Database::new(&SecretString::from(url).into())?;
     app::prepare(&database).await?;
     say("database", format_args!("`{DATABASE}` has all {} migrations", MIGRATIONS.iter().count()))?;
     Ok(database)

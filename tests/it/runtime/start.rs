@@ -1,0 +1,152 @@
+//! Starting: which database is refused, waited for, or used with few rights.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::process::Stdio;
+
+use renderhook::runtime::MIGRATIONS;
+use sqlx::{AssertSqlSafe, PgPool};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Command;
+use tokio::time::timeout;
+use url::Url;
+
+use crate::support::app::{signed, video};
+use crate::support::process::{Service, database_url, renderhook, serve};
+use crate::support::wait::PATIENCE;
+
+/// The lock that `migrations.rs` takes.
+const LOCK: i64 = 0x7265_6e64_6572_686f;
+
+/// A URL at which nothing listens.
+fn dead() -> Url {
+    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    Url::parse(&format!("postgres://someone:hush@127.0.0.1:{port}/renders")).unwrap()
+}
+
+/// A name that is this test's alone, of what its server holds. Postgres cuts names after 63 bytes.
+fn named(prefix: &str, pool: &PgPool) -> String {
+    format!("{prefix}{}", pool.connect_options().get_database().unwrap()).chars().take(63).collect()
+}
+
+async fn execute(pool: &PgPool, statement: String) {
+    sqlx::raw_sql(AssertSqlSafe(statement)).execute(pool).await.unwrap();
+}
+
+/// Runs a command that has to fail, and gives its only complaint.
+async fn complaint(command: &mut Command) -> String {
+    let output = timeout(PATIENCE, command.output()).await.expect("it ends at once").unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let complaint = String::from_utf8(output.stderr).unwrap();
+    assert!(!complaint.contains("hush"), "{complaint}");
+    complaint
+}
+
+#[tokio::test]
+async fn a_dead_port_is_named_once_and_waited_for() {
+    let (folder, url) = (TempDir::new().unwrap(), dead());
+    let mut child = serve(&url, &folder).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let line = timeout(PATIENCE, lines.next_line()).await.expect("a line").unwrap().unwrap();
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(line["event"], "database.waiting");
+    let cause = line["error"].as_str().unwrap();
+    let place = format!("127.0.0.1:{}", url.port().unwrap());
+    assert!(cause.contains(&place) && cause.contains("nothing listens there"), "{cause}");
+    child.kill().await.unwrap();
+    assert_eq!(lines.next_line().await.unwrap(), None, "the cause is logged once");
+}
+
+#[tokio::test]
+async fn commands_that_need_the_database_once_say_where_they_looked_for_it() {
+    let url = dead();
+    for words in [&["retry", "--failed"][..], &["replay"]] {
+        let complaint = complaint(renderhook(words).env("DATABASE_URL", url.as_str())).await;
+        let place = format!("127.0.0.1:{}: nothing listens there", url.port().unwrap());
+        assert!(complaint.contains(&place), "{complaint}");
+    }
+}
+
+#[sqlx::test]
+async fn what_no_waiting_mends_ends_the_start_at_once(pool: PgPool) {
+    let folder = TempDir::new().unwrap();
+    let (mut nowhere, mut nobody) = (database_url(&pool), database_url(&pool));
+    nowhere.set_path("nowhere");
+    nobody.set_username("renderhook_nobody").unwrap();
+    for (url, cause) in [(nowhere, "\"nowhere\" does not exist"), (nobody, "renderhook_nobody")] {
+        let complaint = complaint(&mut serve(&url, &folder)).await;
+        assert!(complaint.contains(cause) && complaint.contains("in the URL"), "{complaint}");
+    }
+}
+
+#[sqlx::test]
+async fn a_database_that_is_not_utf8_is_refused(pool: PgPool) {
+    let folder = TempDir::new().unwrap();
+    let name = named("ascii", &pool);
+    execute(&pool, format!("CREATE DATABASE \"{name}\" ENCODING 'SQL_ASCII' TEMPLATE template0 LOCALE 'C'")).await;
+    let mut url = database_url(&pool);
+    url.set_path(&name);
+    let serving = complaint(&mut serve(&url, &folder)).await;
+    let checked = renderhook(&["check"]).env("DATABASE_URL", url.as_str()).output().await.unwrap();
+    execute(&pool, format!("DROP DATABASE \"{name}\"")).await;
+    assert!(serving.contains("its encoding is SQL_ASCII"), "{serving}");
+    let lines = String::from_utf8(checked.stdout).unwrap();
+    assert!(lines.lines().any(|line| line.starts_with("FAIL  database ") && line.contains("SQL_ASCII")), "{lines}");
+}
+
+#[sqlx::test]
+async fn a_lock_of_the_migrations_holds_up_nobody_where_none_is_missing(pool: PgPool) {
+    let folder = TempDir::new().unwrap();
+    let mut holder = pool.acquire().await.unwrap();
+    sqlx::query("SELECT pg_advisory_lock($1)").bind(LOCK).execute(&mut *holder).await.unwrap();
+    Service::start(serve(&database_url(&pool), &folder)).await.stop().await;
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_lock_of_the_migrations_is_waited_for_with_a_line_in_the_log(pool: PgPool) {
+    let folder = TempDir::new().unwrap();
+    let mut holder = pool.acquire().await.unwrap();
+    sqlx::query("SELECT pg_advisory_lock($1)").bind(LOCK).execute(&mut *holder).await.unwrap();
+    let mut child = serve(&database_url(&pool), &folder).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut wait_for = async |event: &str| {
+        let found = async { while !lines.next_line().await.unwrap().expect("it runs").contains(event) {} };
+        timeout(PATIENCE, found).await.unwrap_or_else(|_| panic!("no {event}"));
+    };
+    wait_for("database.waiting").await;
+    sqlx::query("SELECT pg_advisory_unlock($1)").bind(LOCK).execute(&mut *holder).await.unwrap();
+    wait_for("database.migrated").await;
+    wait_for("listening").await;
+    child.kill().await.unwrap();
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_role_that_may_not_create_tables_can_serve_once_the_owner_has_migrated(pool: PgPool) {
+    let folder = TempDir::new().unwrap();
+    let role = named("app", &pool);
+    execute(&pool, format!("CREATE ROLE \"{role}\" LOGIN; REVOKE CREATE ON SCHEMA public FROM PUBLIC")).await;
+    let mut url = database_url(&pool);
+    url.set_username(&role).unwrap();
+
+    let refused = complaint(&mut serve(&url, &folder)).await;
+    assert!(refused.contains("run `renderhook migrate` as the owner"), "{refused}");
+
+    let migrated = renderhook(&["migrate"]).env("DATABASE_URL", database_url(&pool).as_str()).output().await.unwrap();
+    let said = String::from_utf8(migrated.stdout).unwrap();
+    assert!(said.contains(&format!("all {} migrations", MIGRATIONS.iter().count())), "{said}");
+    execute(&pool, GRANTS.replace("renderhook_app", &format!("\"{role}\""))).await;
+    let service = Service::start(serve(&url, &folder)).await;
+    let delivery = signed(&video("few-rights", "rendering").event("video.started"));
+    assert_eq!(delivery.post(&service.client, &service.at("webhook")).await.unwrap().status, 200);
+    assert_eq!(service.get("renders/few-rights").await.0, 200);
+    service.stop().await;
+    execute(&pool, format!("DROP OWNED BY \"{role}\"; DROP ROLE \"{role}\"")).await;
+}
+
+/// What docs/database.md says to grant.
+const GRANTS: &str = "
+GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO renderhook_app;
+GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO renderhook_app;
+ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO renderhook_app;
+ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT USAGE ON SEQUENCES TO renderhook_app;
+";
