@@ -19,7 +19,7 @@ use crate::archive::Store;
 use crate::archive::backlog;
 use crate::archive::worker;
 use crate::config::Config;
-use crate::http::server;
+use crate::http::{self, BodyReader};
 use crate::intake::retention;
 use crate::intake::{Advised, Receiver};
 use crate::runtime::Clock;
@@ -27,6 +27,7 @@ use crate::runtime::Database;
 use crate::runtime::LogEvent;
 use crate::runtime::Shutdown;
 use crate::runtime::Wakeups;
+use crate::runtime::descriptors;
 use crate::upstream::Deleter;
 use crate::upstream::Reconciler;
 use crate::upstream::missing_webhooks;
@@ -66,11 +67,15 @@ pub async fn run(
         renews: config.upstream.magic_hour.is_some(),
         deletes: config.upstream.delete_after_store,
     });
+    let own_descriptors = 128 + 8 * u64::try_from(config.downloads.concurrency).unwrap_or(u64::MAX);
+    let limits = config.http_limits.fit_into(descriptors::raise_limit(), own_descriptors);
+    let bodies = BodyReader::new(&limits);
     let router = router::router(
         Arc::new(Receiver {
             verifier: config.verifier,
             database: database.clone(),
             clock: clock.clone(),
+            bodies: bodies.clone(),
             max_body_bytes: config.max_body_bytes,
             advised: Advised::default(),
         }),
@@ -85,10 +90,12 @@ pub async fn run(
             clock: clock.clone(),
             wakeups: wakeups.clone(),
             shutdown: shutdown.clone(),
+            bodies,
         }),
         Arc::new(Metrics { database: database.clone(), clock: clock.clone() }),
         Arc::new(Health { database: database.clone(), shutdown: shutdown.clone() }),
         Arc::new(config.access),
+        &limits,
     );
     info!(
         event = %LogEvent::ServiceStarted, address = %address, version = env!("CARGO_PKG_VERSION"),
@@ -97,7 +104,7 @@ pub async fn run(
 
     let mut parts = Parts { running: JoinSet::new(), shutdown: shutdown.clone() };
     let stop = shutdown.clone();
-    parts.start(async move { server::serve(listener, router, &stop).await });
+    parts.start(async move { http::serve(listener, router, limits, &stop).await });
     let (stop, woken) = (shutdown.clone(), wakeups.clone());
     parts.start(async move { worker::run(downloader, config.downloads.concurrency, &woken, &stop).await });
     let (stop, base, heard) = (shutdown.clone(), database.clone(), wakeups.clone());

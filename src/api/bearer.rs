@@ -1,11 +1,13 @@
-//! Bearer tokens: who may ask.
+//! Bearer tokens: who may call the API.
 
 use axum::http::{HeaderMap, HeaderValue, header};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
-/// The tokens that are let in. Only their hashes are kept, and every one is compared in the same time.
+use crate::http::HttpError;
+
+/// The valid tokens. Only their hashes are kept, and every comparison takes the same time.
 #[derive(Clone)]
 pub struct BearerTokens(Vec<[u8; 32]>);
 
@@ -35,7 +37,7 @@ impl std::fmt::Debug for BearerTokens {
 }
 
 impl BearerTokens {
-    /// Lets in who has one of `tokens`.
+    /// Accepts each of `tokens`.
     #[must_use]
     pub fn new(tokens: &[SecretString]) -> Self {
         Self(tokens.iter().map(|token| hash(token.expose_secret().as_bytes())).collect())
@@ -53,6 +55,12 @@ impl BearerTokens {
     }
 }
 
+/// 401 for a request that [`Access`] does not admit.
+pub(super) fn missing_token() -> HttpError {
+    let message = "send `Authorization: Bearer TOKEN` with one of the tokens in API_TOKENS";
+    HttpError::unauthorized("Bearer", message)
+}
+
 fn hash(token: &[u8]) -> [u8; 32] {
     Sha256::digest(token).into()
 }
@@ -62,8 +70,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_bearer_of_a_known_token_is_let_in() {
-        let bearers = BearerTokens::new(&["one".into(), "two".into()]);
+    fn only_a_known_bearer_token_is_accepted() {
+        let tokens = BearerTokens::new(&["one".into(), "two".into()]);
         for (header, admitted) in [
             (Some("Bearer one"), true),
             (Some("bearer two"), true),
@@ -76,7 +84,7 @@ mod tests {
             (Some("Bearer one,two"), false),
             (None, false),
         ] {
-            assert_eq!(bearers.admit(header.map(str::as_bytes)), admitted, "{header:?}");
+            assert_eq!(tokens.admit(header.map(str::as_bytes)), admitted, "{header:?}");
         }
         assert!(!BearerTokens::new(&[]).admit(Some(b"Bearer ")));
     }

@@ -21,7 +21,7 @@ use tracing::error;
 use url::Url;
 use utoipa::ToSchema;
 
-use crate::api::bearer::Access;
+use crate::api::bearer::{Access, missing_token};
 use crate::api::link_key::{InvalidLink, LinkKeyCell, SignedQuery};
 use crate::api::queries::{self, File, StoredFile, file_path};
 use crate::api::renders::{Renders, render_id};
@@ -174,7 +174,7 @@ pub(super) async fn admit(
         return next.run(request).await;
     }
     let Some(signed) = request.uri().query().and_then(SignedQuery::parse) else {
-        return HttpError::unauthorized().into_response();
+        return missing_token().into_response();
     };
     match verify(&renders, name, &signed).await {
         Ok(()) => next.run(request).await,

@@ -10,25 +10,28 @@ use crate::http::{HttpError, Message};
 use crate::runtime::Database;
 use crate::runtime::Shutdown;
 
+/// The routes of health checks: they answer also when the service is overloaded.
+pub(super) const ROUTES: [&str; 2] = ["/livez", "/readyz"];
+
 /// What readiness depends on.
 #[derive(Debug)]
 pub struct Health {
-    /// Whether it answers, and has the schema.
+    /// Must answer, and have every migration.
     pub database: Database,
-    /// Whether the service is about to end.
+    /// Must not have begun.
     pub shutdown: Shutdown,
 }
 
 /// Whether the process runs
 ///
-/// Nothing else is looked at, so that no trouble of a neighbour restarts it.
+/// Checks nothing else, so that an outage of a dependency does not restart it.
 #[utoipa::path(
     get,
     path = "/livez",
     operation_id = "live",
     tag = "health",
     security(()),
-    responses((status = 200, description = "It runs.", body = Message)),
+    responses((status = 200, description = "The process runs.", body = Message)),
 )]
 pub(super) async fn livez() -> Json<Message> {
     Json(Message { message: "alive".to_owned() })
@@ -36,7 +39,7 @@ pub(super) async fn livez() -> Json<Message> {
 
 /// Whether requests should be sent here
 ///
-/// The database answers and has every migration, and the service is not about to stop.
+/// The database answers and has every migration, and the service is not stopping.
 #[utoipa::path(
     get,
     path = "/readyz",
@@ -44,8 +47,8 @@ pub(super) async fn livez() -> Json<Message> {
     tag = "health",
     security(()),
     responses(
-        (status = 200, description = "They should.", body = Message),
-        (status = 503, description = "They should not; the message says why.", body = Message),
+        (status = 200, description = "The service is ready.", body = Message),
+        (status = 503, description = "The service is not ready; the message says why.", body = Message),
     ),
 )]
 pub(super) async fn readyz(State(health): State<Arc<Health>>) -> Result<Json<Message>, HttpError> {

@@ -20,6 +20,7 @@ use super::upstream::{Upstream, UpstreamArgs};
 use super::webhook_secrets::WebhookSecretArgs;
 use crate::api::{Access, BearerTokens};
 use crate::archive::Store;
+use crate::http::Limits;
 use crate::intake::Verifier;
 use crate::runtime::{DatabaseUrls, LogFormat};
 
@@ -89,6 +90,8 @@ pub struct Config {
     pub access: Access,
     /// The largest body of a delivery.
     pub max_body_bytes: usize,
+    /// The limits of the HTTP server.
+    pub http_limits: Limits,
     /// The downloader.
     pub downloads: Downloads,
     /// Magic Hour's API.
@@ -163,6 +166,7 @@ impl ServeArgs {
             files,
             access,
             max_body_bytes: usize::try_from(max_body_bytes).unwrap_or(usize::MAX),
+            http_limits: Limits::default(),
             downloads,
             upstream,
             event_retention,

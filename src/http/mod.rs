@@ -1,11 +1,27 @@
-//! HTTP that knows nothing of renders: connections, bodies, ranges, errors.
+//! HTTP that knows nothing of renders: connections and their limits, bodies, ranges, errors, the log of requests.
 
-pub mod body;
+mod body;
+mod connections;
 mod errors;
+mod in_flight;
+mod journal;
+mod limits;
+mod memory_budget;
 mod ranges;
-pub mod server;
+mod refusal;
+mod request_checks;
+mod request_id;
+mod server;
 mod shown_url;
+mod timed_stream;
 
+pub use self::body::{BodyReader, HeldBody};
 pub use self::errors::{Guarded, HttpError, Message};
+pub(crate) use self::in_flight::{InFlight, limit_in_flight};
+pub(crate) use self::journal::{Journal, journal};
+pub use self::limits::Limits;
 pub use self::ranges::{ByteRange, RequestedRange};
+pub(crate) use self::request_checks::check_request;
+pub(crate) use self::server::ReservedConnection;
+pub use self::server::serve;
 pub use self::shown_url::without_credentials;

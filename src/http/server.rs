@@ -1,84 +1,270 @@
-//! The server: connections in, each held to its deadlines, and drained at the end.
+//! The server: accepts connections, holds each one to its limits, and drains them at the end.
 //!
-//! axum's own `serve` puts no bound on how long a request's head may take or how many connections there are. Here a
-//! head that dawdles is cut off, an idle connection is closed, and beyond 4096 connections the next one waits.
+//! axum's own `serve` limits neither the time of a head or an answer nor the number of connections. Here
+//! [`Connections`] decides how many there are and which one yields, and [`TimedStream`] holds the deadlines.
 
 use std::convert::Infallible;
-use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use axum::http::Request;
-use hyper::body::Incoming;
+use axum::body::{Body, Bytes, HttpBody};
+use axum::http::{Request, Response};
+use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tower::ServiceExt;
 
+use super::connections::{Connections, Place, Room, Serving};
+use super::limits::Limits;
+use super::timed_stream::TimedStream;
 use crate::runtime::Shutdown;
 
-/// How long a request's head may take, and how long a connection may be idle.
-const HEAD: Duration = Duration::from_secs(15);
-/// The largest head. Magic Hour's are below a kilobyte.
-const HEAD_BYTES: usize = 32 << 10;
-/// Connections at once.
-const CONNECTIONS: usize = 4096;
-/// How long to wait when the machine has no file descriptor for another connection.
-const EXHAUSTED: Duration = Duration::from_millis(100);
+/// How long to wait when the system has no file descriptor for another connection.
+const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(100);
 
-/// Serves until it is time to stop, then accepts no more; what was accepted belongs to the shutdown's tasks.
-pub async fn serve(listener: TcpListener, router: Router, shutdown: &Shutdown) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
+/// An extension of each request that came over a reserved connection, which is only good for health checks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ReservedConnection;
+
+/// Serves until the shutdown begins, then accepts no more; what was accepted belongs to the shutdown's tasks.
+pub async fn serve(listener: TcpListener, router: Router, limits: Limits, shutdown: &Shutdown) {
+    let (connections, limits) = (Connections::new(&limits), Arc::new(limits));
+    let accept = async || {
+        let (stream, _peer) = listener.accept().await?;
+        Ok::<_, std::io::Error>((stream, connections.place().await))
+    };
     loop {
         let accepted = tokio::select! {
             () = shutdown.stopping() => return,
-            accepted = accept(&listener, &room) => accepted,
+            accepted = accept() => accepted,
         };
-        let Ok((stream, permit)) = accepted else {
-            tokio::time::sleep(EXHAUSTED).await;
+        let Ok((stream, place)) = accepted else {
+            tokio::time::sleep(OUT_OF_DESCRIPTORS).await;
             continue;
         };
-        let (router, stop) = (router.clone(), shutdown.clone());
-        shutdown.tasks().spawn(async move {
-            connection(stream, router, &stop).await;
-            drop(permit);
-        });
+        // OK to go on without: it only saves a small answer a moment.
+        let _ = stream.set_nodelay(true);
+        let (router, limits, stop) = (router.clone(), limits.clone(), shutdown.clone());
+        shutdown.tasks().spawn(async move { connection(stream, Arc::new(place), router, &limits, &stop).await });
     }
 }
 
-async fn accept(
-    listener: &TcpListener,
-    room: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
-    let permit = room.clone().acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, _peer) = listener.accept().await?;
-    Ok((stream, permit))
-}
-
-async fn connection(stream: TcpStream, router: Router, shutdown: &Shutdown) {
-    // OK to go on without: it only saves a small answer a moment.
-    let _ = stream.set_nodelay(true);
-    let service = router.map_request(|request: Request<Incoming>| request.map(Body::new));
-    let service = TowerToHyperService::new(service.map_err(|never: Infallible| match never {}));
+async fn connection<S>(stream: S, place: Arc<Place>, router: Router, limits: &Limits, shutdown: &Shutdown)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let stream = TimedStream::new(stream, place.clone(), limits);
+    let answering = place.clone();
+    let service = service_fn(move |request| answer(router.clone(), request, answering.clone()));
     let mut connection = pin!(
         http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD)
-            .max_buf_size(HEAD_BYTES)
+            .keep_alive(place.room() == Room::Ordinary)
+            .max_buf_size(limits.head_bytes)
+            .max_header_size(limits.head_bytes)
             .serve_connection(TokioIo::new(stream), service)
     );
-    // A connection's errors are its peer's: cut off, no HTTP, too slow. There is nobody to answer.
+    // A connection's errors are its client's: cut off, no HTTP, too slow. There is nobody to answer.
     tokio::select! {
         _ = connection.as_mut() => return,
+        () = place.evicted() => return,
         () = shutdown.stopping() => connection.as_mut().graceful_shutdown(),
     }
     tokio::select! {
         _ = connection => {}
         () = shutdown.deadline().cancelled() => {}
+    }
+}
+
+async fn answer(
+    router: Router,
+    mut request: Request<Incoming>,
+    place: Arc<Place>,
+) -> Result<Response<ServedBody>, Infallible> {
+    let serving = place.serve();
+    match place.room() {
+        Room::Ordinary => {}
+        Room::Reserved => {
+            request.extensions_mut().insert(ReservedConnection);
+        }
+    }
+    let response = router.oneshot(request.map(Body::new)).await?;
+    Ok(response.map(|body| ServedBody { body, _serving: serving }))
+}
+
+/// The body of an answer. The request is in progress until hyper drops it.
+struct ServedBody {
+    body: Body,
+    _serving: Serving,
+}
+
+impl HttpBody for ServedBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+    use tokio::task::JoinHandle;
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+
+    const PING: &str = "GET /ping HTTP/1.1\r\nhost: h\r\n\r\n";
+    const LARGE: &str = "GET /large HTTP/1.1\r\nhost: h\r\n\r\n";
+
+    /// A client's end of a connection whose buffers hold 64 KiB, and the task that serves it, which gives how many
+    /// seconds it took.
+    fn connect(limits: Limits) -> (DuplexStream, JoinHandle<u64>) {
+        let large = || async { vec![b'x'; 1 << 20] };
+        let slow = || async { sleep(Duration::from_hours(1)).await };
+        let routes = Router::new()
+            .route("/ping", get(|| async { "pong" }))
+            .route("/large", get(large))
+            .route("/slow", get(slow));
+        let (client, server) = tokio::io::duplex(64 << 10);
+        let task = tokio::spawn(async move {
+            let (begun, place) = (Instant::now(), Connections::new(&limits).place().await);
+            connection(server, Arc::new(place), routes, &limits, &Shutdown::default()).await;
+            begun.elapsed().as_secs()
+        });
+        (client, task)
+    }
+
+    /// Sends `request` and reads an answer that ends with `end`.
+    async fn exchange(client: &mut DuplexStream, request: &str, end: &str) -> String {
+        // OK to fail: the server may refuse before it has read everything.
+        let _ = client.write_all(request.as_bytes()).await;
+        let mut answer = Vec::new();
+        while !answer.ends_with(end.as_bytes()) {
+            answer.push(client.read_u8().await.unwrap());
+        }
+        String::from_utf8(answer).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_sends_nothing_and_a_slow_head_end_at_the_deadline_of_a_head() {
+        let (_client, served) = connect(Limits::default());
+        assert_eq!(served.await.unwrap(), 15);
+
+        let (mut client, served) = connect(Limits::default());
+        // A byte every second does not extend the deadline.
+        let dribble = async {
+            for byte in PING.bytes().cycle() {
+                if client.write_u8(byte.max(b'a')).await.is_err() {
+                    break;
+                }
+                sleep(Duration::from_secs(1)).await;
+            }
+        };
+        assert_eq!(tokio::join!(served, dribble).0.unwrap(), 15);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_may_be_idle_for_longer_than_load_balancers_keep_theirs() {
+        let (mut client, served) = connect(Limits::default());
+        for _ in 0..3 {
+            exchange(&mut client, PING, "pong").await;
+            sleep(Duration::from_secs(610)).await;
+        }
+        // Of a head that has begun, the rest must follow soon.
+        client.write_all(b"GET /").await.unwrap();
+        assert_eq!(served.await.unwrap(), 3 * 610 + 15);
+
+        let (mut client, served) = connect(Limits::default());
+        exchange(&mut client, PING, "pong").await;
+        assert_eq!(served.await.unwrap(), 620);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_in_progress_has_no_deadline_of_the_connection() {
+        let (mut client, _served) = connect(Limits::default());
+        let answer = exchange(&mut client, "GET /slow HTTP/1.1\r\nhost: h\r\n\r\n", "\r\n\r\n").await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_no_bytes_is_cut_off() {
+        let (mut client, served) = connect(Limits::default());
+        client.write_all(LARGE.as_bytes()).await.unwrap();
+        assert_eq!(served.await.unwrap(), 30);
+
+        // Small answers that nobody reads fill the buffers as well.
+        let (mut client, served) = connect(Limits::default());
+        let pipeline = async { while client.write_all(PING.as_bytes()).await.is_ok() {} };
+        assert_eq!(tokio::join!(served, pipeline).0.unwrap(), 30);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_client_that_takes_some_bytes_gets_its_answer() {
+        let (mut client, _served) = connect(Limits::default());
+        client.write_all(LARGE.as_bytes()).await.unwrap();
+        let (mut taken, mut part) = (0, vec![0; 32 << 10]);
+        while taken < 1 << 20 {
+            sleep(Duration::from_secs(25)).await;
+            let length = client.read(&mut part).await.unwrap();
+            assert!(length > 0, "cut off after {taken} bytes");
+            taken += length;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_evicted_connection_ends_at_once() {
+        let limits = Limits { connections: 1, reserved_connections: 0, ..Limits::default() };
+        let connections = Connections::new(&limits);
+        let (_client, server) = tokio::io::duplex(64);
+        let place = Arc::new(connections.place().await);
+        let shutdown = Shutdown::default();
+        let first = connection(server, place, Router::new(), &limits, &shutdown);
+        let begun = Instant::now();
+        tokio::join!(first, connections.place());
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refusals_of_hypers_become_answers_like_ours() {
+        let many_headers = format!("GET / HTTP/1.1\r\nhost: h\r\n{}\r\n", "a: b\r\n".repeat(101));
+        let long_head = format!("GET / HTTP/1.1\r\nx: {}", "x".repeat(40 << 10));
+        let long_address = format!("GET /{} HTTP/1.1\r\n", "x".repeat(40 << 10));
+        let table = [
+            ("\x16\x03\x01\r\n\r\n", "400 Bad Request"),
+            ("GET / HTTP/9.9\r\n\r\n", "400 Bad Request"),
+            ("POST / HTTP/1.1\r\ncontent-length: -1\r\n\r\n", "400 Bad Request"),
+            (&many_headers, "431 Request Header Fields Too Large"),
+            (&long_head, "431 Request Header Fields Too Large"),
+            (&long_address, "431 Request Header Fields Too Large"),
+        ];
+        for (request, status) in table {
+            // After another request and as the first one.
+            for before in [true, false] {
+                let (mut client, _served) = connect(Limits::default());
+                if before {
+                    exchange(&mut client, PING, "pong").await;
+                }
+                let answer = exchange(&mut client, request, "\"}").await;
+                assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{answer}");
+                assert!(answer.contains("x-request-id: ") && answer.contains("{\"message\":\""), "{answer}");
+                assert_eq!(client.read(&mut [0]).await.unwrap(), 0, "the connection ends");
+            }
+        }
     }
 }

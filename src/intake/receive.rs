@@ -19,8 +19,7 @@ use crate::domain::event;
 
 use crate::domain::Kind;
 use crate::domain::{Event, EventType};
-use crate::http::body;
-use crate::http::{HttpError, Message};
+use crate::http::{BodyReader, HttpError, Message};
 use crate::intake::record::{self, Observation, Outcome, Recorded, kept};
 use crate::intake::signature::{
     Delivery, Rejection, SIGNATURE_HEADER, SignatureHeaders, Stale, TIMESTAMP_HEADER, Verdict, Verified, Verifier,
@@ -32,6 +31,8 @@ use crate::runtime::{Database, REQUEST};
 
 /// How long the whole may take. The steps' own deadlines end before it; it is for what they do not foresee.
 const HANDLER: Duration = Duration::from_secs(8);
+/// What a 401 asks for: the two signature headers.
+const CHALLENGE: &str = "MagicHourSignature";
 /// How often it is said what to do about stale deliveries.
 const ADVICE: TimeDelta = TimeDelta::hours(1);
 
@@ -44,6 +45,8 @@ pub struct Receiver {
     pub database: Database,
     /// What time it is.
     pub clock: Clock,
+    /// Reads the bodies, within the memory that all of them share.
+    pub bodies: BodyReader,
     /// The largest body.
     pub max_body_bytes: usize,
     /// When it was last said what to do about stale deliveries.
@@ -86,8 +89,8 @@ impl Receiver {
             return Err(self.too_large());
         }
         let seal = seal(&head.headers).map_err(rejected)?;
-        let body = body::whole(body, self.max_body_bytes, || self.too_large()).await?;
-        match self.verifier.verify(&seal, body, self.clock.now()).map_err(rejected)? {
+        let body = self.bodies.read(body, self.max_body_bytes, || self.too_large()).await?;
+        match self.verifier.verify(&seal, body.clone(), self.clock.now()).map_err(rejected)? {
             Verdict::Fresh(verified) => self.believe(verified).await,
             Verdict::Stale(stale) => self.doubt(stale).await,
         }
@@ -127,8 +130,8 @@ impl Receiver {
         let kept = kept::stale(self.database.pool(), &stale, event.as_ref());
         self.database.within(REQUEST, kept).await?;
         self.say_stale(delivery, event.as_ref());
-        Err(HttpError::new(
-            StatusCode::UNAUTHORIZED,
+        Err(HttpError::unauthorized(
+            CHALLENGE,
             "the timestamp is outside the tolerance: the event is not believed; sign it afresh",
         ))
     }
@@ -183,7 +186,7 @@ fn seal(headers: &HeaderMap) -> Result<SignatureHeaders, Rejection> {
 
 fn rejected(why: Rejection) -> HttpError {
     warn!(event = %LogEvent::WebhookRejected, error = why.code(), "refused a request to /webhook: {why}");
-    HttpError::new(StatusCode::UNAUTHORIZED, why.to_string())
+    HttpError::unauthorized(CHALLENGE, why.to_string())
 }
 
 fn say_recorded(verified: &Verified, word: &Observation, recorded: &Recorded) {

@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod database;
+pub mod descriptors;
 pub mod file_counts;
 mod log;
 mod log_queue;

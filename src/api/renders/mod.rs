@@ -22,7 +22,7 @@ use crate::archive::Selection;
 use crate::archive::Store;
 use crate::archive::retry;
 use crate::domain::RenderId;
-use crate::http::{Guarded, HttpError, Message};
+use crate::http::{BodyReader, Guarded, HttpError, Message};
 use crate::runtime::Clock;
 use crate::runtime::Shutdown;
 use crate::runtime::Wakeups;
@@ -48,6 +48,8 @@ pub struct Renders {
     pub wakeups: Arc<Wakeups>,
     /// Who waits is answered when the service stops.
     pub shutdown: Shutdown,
+    /// Reads the bodies of requests.
+    pub bodies: BodyReader,
 }
 
 /// The parameters of the question.

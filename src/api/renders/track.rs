@@ -16,7 +16,6 @@ use super::{Renders, one_of, unknown_render};
 use crate::api::queries::announce::{self, Announcement, Naming, Tracked};
 use crate::api::queries::{self, Render};
 use crate::domain::{ExternalId, Kind, RenderId};
-use crate::http::body;
 use crate::http::{Guarded, HttpError, Message};
 use crate::runtime::REQUEST;
 
@@ -52,7 +51,7 @@ pub(crate) async fn put(
 ) -> Result<(StatusCode, Json<Render>), HttpError> {
     let id = id.ok().and_then(|Path(id)| id.parse::<RenderId>().ok());
     let id = id.ok_or_else(|| HttpError::bad_request("a render's id is 1 to 255 bytes of text without U+0000"))?;
-    let announcement = read(&body::whole(body, LARGEST, too_large).await?)?;
+    let announcement = read(&renders.bodies.read(body, LARGEST, too_large).await?)?;
     let (database, pool) = (&renders.database, renders.database.pool());
     let tracked = announce::track(pool, &id, &announcement, renders.clock.now());
     let status = match database.within(REQUEST, tracked).await? {

@@ -3,4 +3,5 @@
 mod contributing;
 mod logs;
 mod readme;
+mod security;
 mod tables;

@@ -4,7 +4,6 @@ mod answers;
 mod any_order;
 mod concurrency;
 mod conflicts;
-mod hostile_requests;
 mod mutated_payloads;
 mod odd_payloads;
 mod replay;

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
 use renderhook::app;
-use renderhook::config::ServeArgs;
+use renderhook::config::{Config, ServeArgs};
 use renderhook::domain::Kind;
+use renderhook::http::Limits;
 use renderhook::runtime::Clock;
 use renderhook::runtime::Database;
 use renderhook::runtime::Shutdown;
@@ -38,6 +39,8 @@ pub(crate) struct Options {
     pub(crate) clock: Option<Clock>,
     /// Another way to the database than the test's own.
     pub(crate) database: Option<Database>,
+    /// Other limits of the HTTP server.
+    pub(crate) http_limits: Limits,
 }
 
 impl Options {
@@ -83,7 +86,7 @@ impl App {
             "--download-allow-private=true".to_owned(),
         ];
         let settings = ServeArgs::from_flags(usual.into_iter().chain(options.flags)).unwrap();
-        let config = settings.read(options.environment, false).unwrap();
+        let config = Config { http_limits: options.http_limits, ..settings.read(options.environment, false).unwrap() };
         // Connections of the service's own: it may need more than a test's pool has.
         let own = || {
             let connect = PgPoolOptions::new().max_connections(10);

@@ -1,0 +1,265 @@
+//! What every request gets: an id, a span with it, and exactly one line `http.responded`.
+//!
+//! The line is also written where a handler panicked and where the client left before the answer. Paths are logged as
+//! their route and unknown methods as `other`, so nothing that a stranger wrote gets into the log.
+
+use std::time::Duration;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::Response;
+use tokio::time::Instant;
+use tracing::{Instrument, Level, Span, debug, error, error_span, info};
+
+use super::errors::Failure;
+use super::request_id::{REQUEST_ID_HEADER, RequestId};
+use crate::runtime::LogEvent;
+
+/// How requests are logged.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Journal {
+    /// Routes whose successful answers are logged at `debug`: they are asked every few seconds.
+    pub(crate) quiet_routes: &'static [&'static str],
+}
+
+/// Middleware: the outermost, so that every answer passes it.
+pub(crate) async fn journal(State(journal): State<Journal>, request: Request, next: Next) -> Response {
+    let mut entry = Entry::begin(journal, &request);
+    let mut response = next.run(request).instrument(entry.span.clone()).await;
+    response.headers_mut().insert(REQUEST_ID_HEADER, entry.id.header_value());
+    entry.end(response.status(), response.extensions().get::<Failure>().copied());
+    response
+}
+
+/// Logs an answer that hyper gave by itself, before there was a request that could be routed.
+pub(super) fn log_refusal(id: &RequestId, status: StatusCode) {
+    let span = request_span(id);
+    let line = Line { id, method: OTHER, route: NO_ROUTE, status: Some(status), error: None, duration: Duration::ZERO };
+    span.in_scope(|| line.write(Level::INFO));
+}
+
+/// A span of the highest level, so that no filter that lets a line pass takes its id away.
+fn request_span(id: &RequestId) -> Span {
+    error_span!("request", request.id = %id)
+}
+
+/// The line of a request that is being answered. Dropped before the end, it says that the client left.
+struct Entry {
+    journal: Journal,
+    id: RequestId,
+    span: Span,
+    method: &'static str,
+    route: String,
+    begun: Instant,
+    ended: bool,
+}
+
+impl Entry {
+    fn begin(journal: Journal, request: &Request) -> Self {
+        let id = RequestId::of(request.headers());
+        Self {
+            journal,
+            span: request_span(&id),
+            id,
+            method: method_name(request.method()),
+            route: request.extensions().get::<MatchedPath>().map_or(NO_ROUTE, MatchedPath::as_str).to_owned(),
+            begun: Instant::now(),
+            ended: false,
+        }
+    }
+
+    fn end(&mut self, status: StatusCode, failure: Option<Failure>) {
+        self.ended = true;
+        let quiet = status.is_success() && self.journal.quiet_routes.contains(&self.route.as_str());
+        let level = match failure {
+            Some(Failure::Panicked) => Level::ERROR,
+            None if quiet => Level::DEBUG,
+            Some(Failure::Overloaded) | None => Level::INFO,
+        };
+        self.write(level, Some(status), failure.map(Failure::as_str));
+    }
+
+    fn write(&self, level: Level, status: Option<StatusCode>, error: Option<&'static str>) {
+        let duration = self.begun.elapsed();
+        let line = Line { id: &self.id, method: self.method, route: &self.route, status, error, duration };
+        self.span.in_scope(|| line.write(level));
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.write(Level::INFO, None, Some("client_disconnected"));
+        }
+    }
+}
+
+/// The fields of the line.
+struct Line<'a> {
+    id: &'a RequestId,
+    method: &'static str,
+    route: &'a str,
+    status: Option<StatusCode>,
+    error: Option<&'static str>,
+    duration: Duration,
+}
+
+impl Line<'_> {
+    fn write(&self, level: Level) {
+        macro_rules! write_at {
+            ($level:ident, $message:literal) => {
+                $level!(
+                    event = %LogEvent::HttpResponded,
+                    request.id = %self.id,
+                    http.method = self.method,
+                    http.route = self.route,
+                    http.status = self.status.map(|status| status.as_u16()),
+                    error = self.error,
+                    duration_ms = u64::try_from(self.duration.as_millis()).unwrap_or(u64::MAX),
+                    $message
+                )
+            };
+        }
+        match level {
+            Level::ERROR => write_at!(error, "a handler panicked: please report this"),
+            Level::DEBUG | Level::TRACE => write_at!(debug, "answered"),
+            Level::INFO | Level::WARN => write_at!(info, "answered"),
+        }
+    }
+}
+
+/// The route of a request that none fits.
+const NO_ROUTE: &str = "none";
+/// The method of a request whose method is none of the known ones.
+const OTHER: &str = "other";
+
+fn method_name(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        Method::PATCH => "PATCH",
+        Method::OPTIONS => "OPTIONS",
+        Method::TRACE => "TRACE",
+        Method::CONNECT => "CONNECT",
+        _ => OTHER,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use axum::body::Body;
+    use axum::response::IntoResponse;
+    use axum::routing::{any, get};
+    use axum::{Router, middleware};
+    use futures::FutureExt;
+    use serde_json::Value;
+    use tower::ServiceExt;
+    use tower_http::catch_panic::CatchPanicLayer;
+    use tracing::subscriber::DefaultGuard;
+
+    use super::*;
+    use crate::http::HttpError;
+
+    /// The lines that this thread logs while the guard lives.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Lines {
+        fn capture() -> (Self, DefaultGuard) {
+            let lines = Self::default();
+            let writer = lines.clone();
+            let format = tracing_subscriber::fmt().json().flatten_event(true).with_max_level(Level::TRACE);
+            let subscriber = format.with_writer(move || writer.clone()).finish();
+            (lines, tracing::subscriber::set_default(subscriber))
+        }
+
+        fn take(&self) -> Vec<Value> {
+            let text = std::mem::take(&mut *self.0.lock().unwrap());
+            text.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
+        }
+    }
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    async fn panicking() -> StatusCode {
+        panic!("a handler's secret")
+    }
+
+    fn router() -> Router {
+        let catch_panic = CatchPanicLayer::custom(|_panic| HttpError::panicked().into_response());
+        Router::new()
+            .route("/any/{id}", any(|| async { "done" }))
+            .route("/quiet", get(|| async { "done" }))
+            .route("/panic", get(panicking))
+            .route("/never", get(std::future::pending::<()>))
+            .layer(catch_panic)
+            .layer(middleware::from_fn_with_state(Journal { quiet_routes: &["/quiet"] }, journal))
+    }
+
+    fn request(method: &str, path: &str) -> Request {
+        Request::builder().method(method).uri(path).header("x-request-id", "mine").body(Body::empty()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn each_request_writes_one_line_and_nothing_that_a_stranger_wrote() {
+        let (lines, _guard) = Lines::capture();
+        let long_method = "X".repeat(30_000);
+        let table = [
+            ("GET", "/any/secret?query=secret", 200, "INFO", "GET", "/any/{id}", Value::Null),
+            (&long_method, "/any/secret", 200, "INFO", "other", "/any/{id}", Value::Null),
+            ("GET", "/secret", 404, "INFO", "GET", "none", Value::Null),
+            ("GET", "/quiet", 200, "DEBUG", "GET", "/quiet", Value::Null),
+            ("POST", "/quiet", 405, "INFO", "POST", "/quiet", Value::Null),
+            ("GET", "/panic", 503, "ERROR", "GET", "/panic", "panicked".into()),
+        ];
+        for (method, path, status, level, method_logged, route, error) in table {
+            let response = router().oneshot(request(method, path)).await.unwrap();
+            assert_eq!(response.status().as_u16(), status, "{path}");
+            assert_eq!(response.headers()["x-request-id"], "mine");
+            let written = lines.take();
+            let [line] = &written[..] else { panic!("{} lines for {path}: {written:?}", written.len()) };
+            assert_eq!((&line["event"], &line["level"]), (&"http.responded".into(), &level.into()), "{path}");
+            assert_eq!((&line["http.method"], &line["http.route"]), (&method_logged.into(), &route.into()), "{path}");
+            assert_eq!((&line["http.status"], &line["error"]), (&status.into(), &error), "{path}");
+            assert_eq!(line["request.id"], "mine");
+            assert!(!line.to_string().contains("secret"), "{line}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_whose_client_leaves_writes_its_line_without_a_status() {
+        let (lines, _guard) = Lines::capture();
+        assert!(router().oneshot(request("GET", "/never")).now_or_never().is_none());
+        let written = lines.take();
+        let [line] = &written[..] else { panic!("{written:?}") };
+        assert_eq!((&line["error"], &line["http.status"]), (&"client_disconnected".into(), &Value::Null));
+    }
+
+    #[tokio::test]
+    async fn a_line_within_a_request_is_in_its_span() {
+        let (lines, _guard) = Lines::capture();
+        let logs = || async { info!("from a handler") };
+        let layer = middleware::from_fn_with_state(Journal { quiet_routes: &[] }, journal);
+        router()
+            .merge(Router::new().route("/logs", get(logs)).layer(layer))
+            .oneshot(request("GET", "/logs"))
+            .await
+            .unwrap();
+        assert_eq!(lines.take()[0]["span"]["request.id"], "mine");
+    }
+}
