@@ -49,7 +49,7 @@ given_or_made() { # name of the variable, its value, bytes, prefix
         return
     fi
     if [ -s "$folder/renderhook/$file" ] && ! is_in "renderhook/$file" "$made"; then
-        echo "$1 is not set any more: what it was set to is removed, and the random one made at the first start is in force"
+        echo "$1 is not set: the value before is not valid any more, and a random one is in force"
     fi
     write "renderhook/$file" "$made" "$renderhook"
 }

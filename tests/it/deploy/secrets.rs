@@ -47,7 +47,7 @@ fn a_token_that_is_not_set_any_more_is_revoked_and_the_made_one_is_in_force_agai
     assert_eq!(made.len(), 48);
     assert_eq!(volume.run(&[("API_TOKENS", "leaked")]).matches("API_TOKENS").count(), 0);
     assert_eq!(volume.read("api_tokens"), "leaked");
-    assert!(volume.run(&[]).contains("API_TOKENS is not set any more"));
+    assert!(volume.run(&[]).contains("API_TOKENS is not set: the value before is not valid any more"));
     assert_eq!(volume.read("api_tokens"), made);
     assert!(!volume.run(&[]).contains("API_TOKENS"), "said once");
     assert_eq!(volume.read("api_tokens"), made, "the made one lasts");
