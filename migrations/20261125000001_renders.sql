@@ -56,9 +56,10 @@ CREATE TABLE renders (
 
     -- The application's own name for the render.
     external_id text,
-    -- Whatever the application wants back in every answer.
-    metadata jsonb NOT NULL DEFAULT '{}'
-        CONSTRAINT renders_metadata_is_a_map CHECK (jsonb_typeof(metadata) = 'object'),
+    -- Whatever the application wants back in every answer: text as it was written (`json`, not `jsonb`), because numbers
+    -- must come back exactly.
+    metadata json NOT NULL DEFAULT '{}'
+        CONSTRAINT renders_metadata_is_a_map CHECK (json_typeof(metadata) = 'object'),
 
     -- When renderhook first saw it.
     first_seen_at timestamptz NOT NULL,

@@ -78,9 +78,9 @@ fn document_routes() -> OpenApiRouter<Arc<Document>> {
 fn render_routes() -> OpenApiRouter<Arc<Renders>> {
     OpenApiRouter::new()
         .routes(routes!(renders::list::get))
-        .routes(routes!(renders::get, renders::track::put))
+        .routes(routes!(renders::get::get, renders::announce::put))
         .routes(routes!(files::link))
-        .routes(routes!(renders::retry))
+        .routes(routes!(renders::retry::retry))
 }
 
 fn file_routes() -> OpenApiRouter<Arc<Renders>> {

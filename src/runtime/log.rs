@@ -64,6 +64,8 @@ log_events! {
     RenderMoved = "render.moved",
     /// A render that had failed or been canceled is complete after all.
     RenderConflict = "render.conflict",
+    /// A render's row holds what this version cannot read; it is left out of a list.
+    RenderUnreadable = "render.unreadable",
     /// A worker took up a download.
     DownloadStarted = "download.started",
     /// A file is in the store, whole.

@@ -11,8 +11,9 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
-use super::render::Render;
-use super::row::{Row, told};
+use super::one::log_unreadable;
+use super::row::{Row, select_renders};
+use super::view::RenderView;
 use crate::archive::Store;
 use crate::domain::ArchiveState;
 use crate::domain::{ExternalId, Kind, RenderId, Status};
@@ -33,10 +34,10 @@ pub struct Filter {
 }
 
 /// Some renders of a list.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Page {
     /// The newest first.
-    pub renders: Vec<Render>,
+    pub renders: Vec<RenderView>,
     /// Leads to those that follow; `None` if there are none.
     pub next: Option<Cursor>,
 }
@@ -76,11 +77,11 @@ impl FromStr for Cursor {
 /// From 1970 to the year 9999, in microseconds: what Postgres takes for sure.
 const MOMENTS: std::ops::Range<i64> = 0..253_402_300_800_000_000;
 
-/// `told!` for a page of the renders in `$source`, which has to hold all that fit and may hold others.
+/// `select_renders!` for a page of the renders in `$source`, which has to hold all that fit and may hold others.
 macro_rules! listed {
     ($source:literal, $filter:expr, $limit:expr) => {{
         let filter: &Filter = $filter;
-        told!(
+        select_renders!(
             $source,
             "WHERE r.kind = ANY ($1) AND r.archive = ANY ($2) AND (r.status = ANY ($3) OR ($4 AND r.status IS NULL))
                  AND ($5::text IS NULL OR r.external_id = $5)
@@ -111,7 +112,13 @@ pub async fn list(pool: &PgPool, store: &Store, filter: &Filter, limit: u16) -> 
     rows.truncate(limit.into());
     let last = rows.last().filter(|_| more);
     let next = last.and_then(|row| Some(Cursor { first_seen_at: row.first_seen_at, id: row.id.parse().ok()? }));
-    Ok(Page { renders: rows.into_iter().map(|row| row.shown(store)).collect(), next })
+    Ok(Page { renders: rows.into_iter().filter_map(|row| view_or_log(row, store)).collect(), next })
+}
+
+/// A render as it is shown. One that cannot be read is left out and logged: it must not take the others along.
+fn view_or_log(row: Row, store: &Store) -> Option<RenderView> {
+    let id = row.id.clone();
+    row.view(store).map_err(|unreadable| log_unreadable(&id, unreadable)).ok()
 }
 
 /// Reads what fits: by the external id, or the newest of each combination of kind, archive and status that fits, so that

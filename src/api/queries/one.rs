@@ -1,14 +1,26 @@
 //! One render.
 
 use sqlx::PgPool;
+use tracing::error;
 
-use super::render::Render;
-use super::row::told;
+use super::row::{UnreadableRow, select_renders};
+use super::view::RenderView;
 use crate::archive::Store;
 use crate::domain::RenderId;
 
-/// Reads a render with its downloads and transitions; `None` if nobody has told of it.
-pub async fn render(pool: &PgPool, store: &Store, id: &RenderId) -> sqlx::Result<Option<Render>> {
-    let row = told!("renders", "WHERE r.id = $1", id.as_str()).fetch_optional(pool).await?;
-    Ok(row.map(|row| row.shown(store)))
+/// Reads a render with its downloads and transitions; `None` if it is unknown.
+pub async fn render(pool: &PgPool, store: &Store, id: &RenderId) -> sqlx::Result<Option<RenderView>> {
+    let row = select_renders!("renders", "WHERE r.id = $1", id.as_str()).fetch_optional(pool).await?;
+    row.map(|row| row.view(store)).transpose().map_err(|unreadable| sqlx::Error::Decode(Box::new(unreadable)))
+}
+
+/// Whether a render is known.
+pub async fn exists(pool: &PgPool, id: &RenderId) -> sqlx::Result<bool> {
+    let found = sqlx::query_scalar!("SELECT 1 FROM renders WHERE id = $1", id.as_str()).fetch_optional(pool).await?;
+    Ok(found.is_some())
+}
+
+/// Says in the log that a render is left out of an answer.
+pub(super) fn log_unreadable(id: &str, unreadable: UnreadableRow) {
+    error!(event = %crate::runtime::LogEvent::RenderUnreadable, render.id = id, error = %unreadable, "a render is left out of a list: please report this");
 }

@@ -1,84 +1,81 @@
-//! The one statement that reads renders, and what its rows become.
+//! The statement that reads renders, and what its rows become.
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
-use serde_json::Value;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 use sqlx::types::Json;
 
-use super::render::{Download, DownloadError, Figure, Render, RenderError, State, StoredObject, Transition};
+use super::view::{DownloadError, DownloadState, DownloadView, RenderError, RenderView, StoredObject};
 use crate::archive::Store;
-use crate::domain::ArchiveState;
-use crate::domain::ObjectKey;
+use crate::domain::{ArchiveState, ObjectKey};
 
-/// Reads [`Row`]s: `told!(source, rest, parameters…)`, where `source` is what stands for the table `renders`, and `rest`
-/// follows the `FROM`.
-macro_rules! told {
+/// Reads [`Row`]s: `select_renders!(source, rest, parameters…)`, where `source` takes the place of the table `renders`,
+/// and `rest` follows the `FROM`.
+macro_rules! select_renders {
     ($source:literal, $rest:literal, $($parameter:expr),+ $(,)?) => {
         sqlx::query_as!(
             super::row::Row,
             r#"SELECT
-                   r.id AS "id!", r.kind AS "kind!", r.status, r.external_id, r.metadata AS "metadata!",
+                   r.id AS "id!", r.kind AS "kind!", r.status, r.external_id, r.metadata AS "metadata!: super::row::Raw",
                    r.project_type AS "type", r.name, r.deleted AS "deleted!", r.error_code, r.error_message, r.credits_charged,
                    coalesce(r.created_at, r.first_seen_at) AS "created_at!", r.updated_at AS "updated_at!",
                    r.first_seen_at AS "first_seen_at!",
-                   r.not_found_at, r.stalled_at,
-                   (SELECT coalesce(jsonb_agg(c.figure ORDER BY c.id), '[]')
-                    FROM (SELECT id, jsonb_build_object(
-                                     'value', value, 'status', status, 'source', source, 'at', at) AS figure
-                          FROM credits WHERE render_id = r.id) AS c) AS "credits!: super::row::Credits",
-                   r.archive AS "archive!: super::ArchiveState",
-                   (SELECT coalesce(jsonb_agg(d ORDER BY d.index), '[]')
+                   r.not_found_at, r.stalled_at, r.archive AS "archive!",
+                   (SELECT json_agg(json_build_object('value', value, 'status', status, 'source', source, 'at', at)
+                                    ORDER BY id)
+                    FROM credits WHERE render_id = r.id) AS "credits: super::row::Raw",
+                   (SELECT json_agg(d ORDER BY d.index)
                     FROM (SELECT index, state, key, content_type, size_bytes, sha256, stored_at, attempts, due_at,
-                                 error_code, error_message, updated_at
-                          FROM downloads WHERE render_id = r.id) AS d) AS "downloads!: super::row::Downloads",
-                   (SELECT coalesce(jsonb_agg(t.transition ORDER BY t.id), '[]')
-                    FROM (SELECT id, jsonb_build_object(
-                                     'from', from_status, 'to', to_status, 'source', source, 'event', event_type,
-                                     'at', at, 'lag_ms', lag_ms) AS transition
-                          FROM transitions WHERE render_id = r.id) AS t) AS "transitions!: super::row::Transitions"
+                                 error_code, error_message
+                          FROM downloads WHERE render_id = r.id) AS d) AS "downloads: super::row::Raw",
+                   (SELECT json_agg(json_build_object('from', from_status, 'to', to_status, 'source', source,
+                                                      'event', event_type, 'at', at, 'lag_ms', lag_ms) ORDER BY id)
+                    FROM transitions WHERE render_id = r.id) AS "transitions: super::row::Raw"
                FROM "# + $source + " AS r " + $rest,
             $($parameter),+
         )
     };
 }
-pub(super) use told;
+pub(super) use select_renders;
 
-/// The downloads of a row.
-pub(super) type Downloads = Json<Vec<DownloadRow>>;
-/// The transitions of a row.
-pub(super) type Transitions = Json<Vec<Transition>>;
-/// The history of a row's credits.
-pub(super) type Credits = Json<Vec<Figure>>;
+/// JSON as Postgres wrote it, to be read later: what one row holds must not spoil the rows beside it.
+pub(super) type Raw = Json<Box<RawValue>>;
 
-/// A render as the statement gives it.
+/// A render as the statement returns it.
 pub(super) struct Row {
     pub(super) id: String,
     pub(super) kind: String,
     pub(super) status: Option<String>,
     pub(super) external_id: Option<String>,
-    pub(super) metadata: Value,
+    pub(super) metadata: Raw,
     pub(super) r#type: Option<String>,
     pub(super) name: Option<String>,
     pub(super) deleted: bool,
     pub(super) error_code: Option<String>,
     pub(super) error_message: Option<String>,
     pub(super) credits_charged: Option<i64>,
-    pub(super) credits: Credits,
+    pub(super) credits: Option<Raw>,
     pub(super) not_found_at: Option<DateTime<Utc>>,
     pub(super) stalled_at: Option<DateTime<Utc>>,
     pub(super) created_at: DateTime<Utc>,
     pub(super) updated_at: DateTime<Utc>,
     pub(super) first_seen_at: DateTime<Utc>,
-    pub(super) archive: ArchiveState,
-    pub(super) downloads: Downloads,
-    pub(super) transitions: Transitions,
+    pub(super) archive: String,
+    pub(super) downloads: Option<Raw>,
+    pub(super) transitions: Option<Raw>,
 }
+
+/// A row that holds what this version cannot read, such as a status of a newer one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the column `{0}` of the render holds what this version cannot read")]
+pub(super) struct UnreadableRow(&'static str);
 
 /// A row of `downloads`, as the statement puts it into JSON.
 #[derive(Debug, Deserialize)]
-pub(super) struct DownloadRow {
+struct DownloadRow {
     index: i32,
-    state: State,
+    state: DownloadState,
     key: String,
     content_type: Option<String>,
     size_bytes: Option<i64>,
@@ -88,52 +85,58 @@ pub(super) struct DownloadRow {
     due_at: Option<DateTime<Utc>>,
     error_code: Option<String>,
     error_message: Option<String>,
-    updated_at: DateTime<Utc>,
 }
 
 impl Row {
-    /// The render as it is answered, with its objects in `store`.
-    pub(super) fn shown(self, store: &Store) -> Render {
-        let updated_at = self.downloads.0.iter().map(|download| download.updated_at).chain([self.updated_at]).max();
-        let downloads = self.downloads.0.into_iter().map(|download| download.shown(&self.id, store)).collect();
-        Render {
-            id: self.id,
-            kind: self.kind,
-            status: self.status,
+    /// The render as it is shown, with its objects in `store`.
+    pub(super) fn view(self, store: &Store) -> Result<RenderView, UnreadableRow> {
+        let status = self.status.as_deref().map(str::parse).transpose().map_err(|_| UnreadableRow("status"))?;
+        let downloads: Vec<DownloadRow> = list(self.downloads, "downloads")?;
+        let failed = self.error_code.is_some() || self.error_message.is_some();
+        Ok(RenderView {
+            kind: self.kind.parse().map_err(|_| UnreadableRow("kind"))?,
+            status,
             r#type: self.r#type,
             name: self.name,
             deleted: self.deleted,
             external_id: self.external_id,
-            metadata: self.metadata,
-            error: RenderError::new(self.error_code, self.error_message),
+            metadata: self.metadata.0,
+            error: failed.then_some(RenderError { code: self.error_code, message: self.error_message }),
             credits_charged: self.credits_charged,
-            credits: self.credits.0,
+            credits: list(self.credits, "credits")?,
             not_found_at: self.not_found_at,
             stalled_at: self.stalled_at,
             created_at: self.created_at,
-            updated_at: updated_at.unwrap_or(self.updated_at),
-            archive: self.archive,
-            downloads,
-            transitions: self.transitions.0,
-        }
+            updated_at: self.updated_at,
+            archive: self.archive.parse::<ArchiveState>().map_err(|_| UnreadableRow("archive"))?,
+            downloads: downloads.into_iter().map(|download| download.view(&self.id, store)).collect(),
+            transitions: list(self.transitions, "transitions")?,
+            id: self.id,
+        })
     }
 }
 
+/// The entries of an aggregated column; none where nothing was aggregated.
+fn list<T: DeserializeOwned>(raw: Option<Raw>, column: &'static str) -> Result<Vec<T>, UnreadableRow> {
+    let Some(Json(raw)) = raw else { return Ok(Vec::new()) };
+    serde_json::from_str(raw.get()).map_err(|_| UnreadableRow(column))
+}
+
 impl DownloadRow {
-    fn shown(self, id: &str, store: &Store) -> Download {
+    fn view(self, id: &str, store: &Store) -> DownloadView {
         let key = ObjectKey::from_row(self.key);
         let is = |state| self.state == state;
-        Download {
+        DownloadView {
             index: self.index,
             state: self.state,
             url: file_path(id, self.index),
-            object: is(State::Stored).then(|| StoredObject { url: store.url(&key), key: key.to_string() }),
+            object: is(DownloadState::Stored).then(|| StoredObject { url: store.url(&key), key: key.to_string() }),
             content_type: self.content_type,
             size_bytes: self.size_bytes,
             sha256: self.sha256,
             stored_at: self.stored_at,
             attempts: self.attempts,
-            next_attempt_at: self.due_at.filter(|_| is(State::Pending)),
+            next_attempt_at: self.due_at.filter(|_| is(DownloadState::Pending)),
             error: self.error_code.zip(self.error_message).map(|(code, message)| DownloadError { code, message }),
         }
     }
@@ -144,7 +147,7 @@ pub(in crate::api) fn file_path(id: &str, index: i32) -> String {
     format!("/renders/{}/downloads/{index}", segment(id))
 }
 
-/// A text as one segment of a URL's path.
+/// Text as one segment of a URL's path.
 fn segment(text: &str) -> impl std::fmt::Display {
     const PLAIN: &percent_encoding::AsciiSet =
         &percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
@@ -159,5 +162,13 @@ mod tests {
     fn an_id_is_one_segment_of_a_path() {
         assert_eq!(segment("clx-1_2.3~").to_string(), "clx-1_2.3~");
         assert_eq!(segment("a/b?c#d e").to_string(), "a%2Fb%3Fc%23d%20e");
+    }
+
+    #[test]
+    fn an_unreadable_column_is_named() {
+        let raw = |text: &str| Some(Json(RawValue::from_string(text.to_owned()).unwrap()));
+        assert_eq!(list::<i32>(None, "credits"), Ok(vec![]));
+        assert_eq!(list::<i32>(raw("[1, 2]"), "credits"), Ok(vec![1, 2]));
+        assert_eq!(list::<i32>(raw(r#"["new"]"#), "credits"), Err(UnreadableRow("credits")));
     }
 }

@@ -1,4 +1,4 @@
-//! `GET /renders`: the list, and the search in it.
+//! `GET /renders`: the list and its filters.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -9,55 +9,56 @@ use axum::extract::{Query, State};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Renders, one_of};
-use crate::api::queries::{self, Filter, Render};
+use super::{Renders, bad_query, one_of};
+use crate::api::queries::{self, Filter, RenderView};
 use crate::domain::ArchiveState;
 use crate::domain::{Kind, Status};
 use crate::http::{Guarded, HttpError, Message};
 use crate::runtime::REQUEST;
 
-/// How many renders come where nothing else is asked for.
-const USUAL: u16 = 50;
-/// How many come at the most.
-const MOST: u16 = 200;
+/// The page size without `limit`.
+const DEFAULT_LIMIT: u16 = 50;
+/// The largest page size.
+const MAX_LIMIT: u16 = 200;
 
-/// The parameters of the question.
+/// The query parameters.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Parameters {
-    /// Those with this status.
+    /// Renders with this status.
     #[param(value_type = Option<Status>)]
     status: Option<String>,
-    /// Those of this kind.
+    /// Renders of this kind.
     #[param(value_type = Option<Kind>)]
     kind: Option<String>,
-    /// Those whose downloads sum up to this.
+    /// Renders with this archive state.
     #[param(value_type = Option<ArchiveState>)]
     archive: Option<String>,
-    /// Those that the application has named so.
-    #[param(min_length = 1, max_length = 255)]
+    /// Renders that the application named so.
+    #[param(min_length = 1, max_length = 255, example = "order-17")]
     external_id: Option<String>,
-    /// How many at the most: 50 unless said otherwise.
-    #[param(value_type = Option<u16>, minimum = 1, maximum = 200)]
+    /// The page size.
+    #[param(value_type = Option<u16>, minimum = 1, maximum = 200, default = 50)]
     limit: Option<String>,
-    /// Those that follow the page which gave this as its `next_cursor`.
+    /// The `next_cursor` of the page before.
+    #[param(pattern = "^[A-Za-z0-9_-]+$")]
     cursor: Option<String>,
 }
 
 /// A page of renders.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct List {
-    /// Each as it is answered alone.
-    renders: Vec<Render>,
-    /// What to ask with for those that follow; `null` if there are none.
+    /// Each as `GET /renders/{id}` shows it.
+    renders: Vec<RenderView>,
+    /// The `cursor` of the next page; `null` on the last one.
     #[schema(required)]
     next_cursor: Option<String>,
 }
 
-/// The renders, the newest first
+/// List renders, newest first
 ///
-/// Those that fit every parameter, a page at a time.
+/// Those that match every parameter, one page at a time.
 #[utoipa::path(
     get,
     path = "/renders",
@@ -65,8 +66,8 @@ pub(crate) struct List {
     tag = "renders",
     params(Parameters),
     responses(
-        (status = 200, description = "A page of them.", body = List),
-        (status = 400, description = "A parameter is wrong, unknown or repeated.", body = Message),
+        (status = 200, description = "A page of renders.", body = List),
+        (status = 400, description = "A parameter is invalid, unknown or repeated.", body = Message),
         Guarded,
     ),
 )]
@@ -74,7 +75,7 @@ pub(crate) async fn get(
     State(renders): State<Arc<Renders>>,
     parameters: Result<Query<Parameters>, QueryRejection>,
 ) -> Result<Json<List>, HttpError> {
-    let Query(parameters) = parameters.map_err(|error| HttpError::bad_request(error.body_text()))?;
+    let Query(parameters) = parameters.map_err(|rejection| bad_query(&rejection))?;
     let (filter, limit) = (parameters.filter()?, parameters.limit()?);
     let page = queries::list(renders.database.pool(), &renders.store, &filter, limit);
     let page = renders.database.within(REQUEST, page).await?;
@@ -93,9 +94,9 @@ impl Parameters {
     }
 
     fn limit(&self) -> Result<u16, HttpError> {
-        let limits = || format!("a whole number from 1 to {MOST}");
-        let limit = read("limit", self.limit.as_ref(), limits)?.unwrap_or(USUAL);
-        if (1..=MOST).contains(&limit) { Ok(limit) } else { Err(must_be("limit", &limits())) }
+        let limits = || format!("a whole number from 1 to {MAX_LIMIT}");
+        let limit = read("limit", self.limit.as_ref(), limits)?.unwrap_or(DEFAULT_LIMIT);
+        if (1..=MAX_LIMIT).contains(&limit) { Ok(limit) } else { Err(must_be("limit", &limits())) }
     }
 }
 

@@ -3,13 +3,13 @@
 //! A render moves only to a status of a higher rank, whichever source says so; of `error` and `canceled`, which share a
 //! rank, the first stands, unless the details API says otherwise, once. [`Status::after`] is that rule.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::known_words;
 
 /// The state of a render as Magic Hour names it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Created, not submitted. Magic Hour documents it as not used today.

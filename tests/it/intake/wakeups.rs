@@ -123,12 +123,12 @@ async fn a_slice_wakes_each_of_its_changed_renders_once(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn an_announcement_wakes_who_waits_for_that_render_if_it_changes_anything(pool: PgPool) {
+async fn an_announcement_that_changes_the_render_wakes_its_callers(pool: PgPool) {
     let mut ear = Ear::of(&pool).await;
     let mut announced = Announcement { kind: Kind::Video, external_id: Naming::Keep, metadata: None };
     for (external_id, expected) in [("one", vec!["a"]), ("one", vec![]), ("two", vec!["a"])] {
         announced.external_id = Naming::Set(external_id.parse().unwrap());
-        announce::track(&pool, &"a".parse().unwrap(), &announced, now()).await.unwrap();
+        announce::announce(&pool, &"a".parse().unwrap(), &announced, now()).await.unwrap();
         assert_eq!(ear.heard().await, expected, "{external_id}");
     }
 }

@@ -1,0 +1,186 @@
+//! A render as the API shows it.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use crate::domain::{ArchiveState, Kind, Status};
+
+/// A render with its downloads, transitions and credits.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = Render)]
+pub struct RenderView {
+    /// Magic Hour's id of the render.
+    #[schema(example = "clx123")]
+    pub(super) id: String,
+    pub(super) kind: Kind,
+    /// `null` until a status was reported that this version knows.
+    #[schema(required = true)]
+    pub(super) status: Option<Status>,
+    /// Magic Hour's name of the mode.
+    #[schema(required = true, example = "FACE_SWAP")]
+    pub(super) r#type: Option<String>,
+    #[schema(required = true)]
+    pub(super) name: Option<String>,
+    /// Whether the project was deleted at Magic Hour.
+    pub(super) deleted: bool,
+    /// The application's own name for the render.
+    #[schema(required = true, example = "order-17")]
+    pub(super) external_id: Option<String>,
+    /// What the application stored with the render, exactly as it wrote it.
+    #[schema(value_type = std::collections::HashMap<String, serde_json::Value>)]
+    pub(super) metadata: Box<RawValue>,
+    #[schema(required = true)]
+    pub(super) error: Option<RenderError>,
+    /// An estimate until the render has ended.
+    #[schema(required = true, example = 450)]
+    pub(super) credits_charged: Option<i64>,
+    /// The history of `credits_charged`, oldest first: an estimate, the final figure, a refund.
+    pub(super) credits: Vec<CreditsChange>,
+    /// Magic Hour's time, or when renderhook first saw the render.
+    pub(super) created_at: DateTime<Utc>,
+    /// When something about the render or one of its downloads last changed.
+    pub(super) updated_at: DateTime<Utc>,
+    /// Since when Magic Hour says that it does not know the render.
+    #[schema(required = true)]
+    pub(super) not_found_at: Option<DateTime<Utc>>,
+    /// Since when the render is known to be unfinished for too long.
+    #[schema(required = true)]
+    pub(super) stalled_at: Option<DateTime<Utc>>,
+    pub(super) archive: ArchiveState,
+    pub(super) downloads: Vec<DownloadView>,
+    pub(super) transitions: Vec<TransitionView>,
+}
+
+/// A file of a render.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = Download)]
+pub(super) struct DownloadView {
+    /// The entry's place in Magic Hour's `downloads`, from 0.
+    pub(super) index: i32,
+    pub(super) state: DownloadState,
+    /// Where to get the file once it is stored: a path of this service.
+    #[schema(example = "/renders/clx123/downloads/0")]
+    pub(super) url: String,
+    #[schema(required = true)]
+    pub(super) object: Option<StoredObject>,
+    #[schema(required = true, example = "video/mp4")]
+    pub(super) content_type: Option<String>,
+    #[schema(required = true, example = 156_514)]
+    pub(super) size_bytes: Option<i64>,
+    /// Of the whole file, in hex.
+    #[schema(required = true)]
+    pub(super) sha256: Option<String>,
+    #[schema(required = true)]
+    pub(super) stored_at: Option<DateTime<Utc>>,
+    /// Attempts that were begun, without those that were handed back.
+    pub(super) attempts: i32,
+    /// Set while the download is `pending`.
+    #[schema(required = true)]
+    pub(super) next_attempt_at: Option<DateTime<Utc>>,
+    /// Of the last failed attempt, until the file is stored.
+    #[schema(required = true)]
+    pub(super) error: Option<DownloadError>,
+}
+
+/// How far a download is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum DownloadState {
+    Pending,
+    Downloading,
+    Stored,
+    Failed,
+}
+
+/// Where a file is in the store.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub(super) struct StoredObject {
+    /// For programs with their own access to the store.
+    #[schema(example = "s3://bucket/prefix/video/clx123/0-output.mp4")]
+    pub(super) url: String,
+    /// Relative to `STORAGE_URL`.
+    #[schema(example = "video/clx123/0-output.mp4")]
+    pub(super) key: String,
+}
+
+/// Why the last attempt at a download failed.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub(super) struct DownloadError {
+    /// A stable code.
+    #[schema(example = "http_404")]
+    pub(super) code: String,
+    /// A sentence.
+    pub(super) message: String,
+}
+
+/// A change of a render's status.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Transition)]
+pub(super) struct TransitionView {
+    #[schema(required = true)]
+    from: Option<Status>,
+    to: Status,
+    source: Source,
+    /// The type of the event that reported it, if one did.
+    #[schema(required = true, example = "video.completed")]
+    event: Option<String>,
+    /// When it was recorded.
+    at: DateTime<Utc>,
+    /// Milliseconds from the signature to our receipt.
+    #[schema(required = true)]
+    lag_ms: Option<i64>,
+}
+
+/// What reported it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Source {
+    Webhook,
+    Poll,
+}
+
+/// Why a render failed, as Magic Hour gave it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub(super) struct RenderError {
+    #[schema(required = true, example = "no_source_face")]
+    pub(super) code: Option<String>,
+    #[schema(required = true)]
+    pub(super) message: Option<String>,
+}
+
+/// A change of the credits charged.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub(super) struct CreditsChange {
+    value: i64,
+    /// The status that came with the figure.
+    #[schema(required = true)]
+    status: Option<Status>,
+    source: Source,
+    at: DateTime<Utc>,
+}
+
+impl RenderView {
+    /// Whether nothing more is to be expected: it has failed or was canceled, or it is complete and every file is stored
+    /// or has failed.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        match self.status {
+            Some(Status::Error | Status::Canceled) => true,
+            Some(Status::Complete) => {
+                !self.downloads.is_empty() && self.downloads.iter().all(|download| download.state.is_settled())
+            }
+            Some(Status::Draft | Status::Queued | Status::Rendering) | None => false,
+        }
+    }
+}
+
+impl DownloadState {
+    fn is_settled(self) -> bool {
+        match self {
+            Self::Stored | Self::Failed => true,
+            Self::Pending | Self::Downloading => false,
+        }
+    }
+}

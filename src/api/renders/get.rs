@@ -1,0 +1,87 @@
+//! `GET /renders/{id}`. With `?wait=` the answer comes as soon as the render is finished or the time is up: Postgres wakes
+//! the caller, who also looks again now and then.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use serde::Deserialize;
+use tokio::time::Instant;
+use utoipa::IntoParams;
+
+use super::{Renders, bad_query, id_in_path, unknown_render};
+use crate::api::queries::{self, RenderView};
+use crate::domain::RenderId;
+use crate::http::{Guarded, HttpError, Message};
+use crate::runtime::REQUEST;
+
+/// The longest that a caller may wait.
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
+/// How often a waiting caller looks again without being woken.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+
+/// The query parameters.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Parameters {
+    /// How long to wait for the render to finish: at most `60s`.
+    #[param(pattern = "^([0-9]|[1-5][0-9]|60)s$", example = "30s")]
+    wait: Option<String>,
+}
+
+/// Get a render with its downloads and transitions
+///
+/// With `wait`, the answer comes as soon as the render is finished, or when the time is up.
+#[utoipa::path(
+    get,
+    path = "/renders/{id}",
+    operation_id = "get_render",
+    tag = "renders",
+    params(
+        ("id" = String, Path, min_length = 1, max_length = 255, description = "Magic Hour's id of the render.", example = "clx123"),
+        Parameters,
+    ),
+    responses(
+        (status = 200, description = "The render.", body = RenderView),
+        (status = 400, description = "A parameter is invalid.", body = Message),
+        (status = 404, description = "The render is unknown.", body = Message),
+        Guarded,
+    ),
+)]
+pub(crate) async fn get(
+    State(renders): State<Arc<Renders>>,
+    id: Result<Path<String>, PathRejection>,
+    parameters: Result<Query<Parameters>, QueryRejection>,
+) -> Result<Json<RenderView>, HttpError> {
+    let id = id_in_path(id)?;
+    let Query(parameters) = parameters.map_err(|rejection| bad_query(&rejection))?;
+    let wait = parameters.wait.as_deref().map(wait).transpose()?.unwrap_or_default();
+    renders.find(&id, wait).await.map(Json)
+}
+
+fn wait(text: &str) -> Result<Duration, HttpError> {
+    let wait = humantime::parse_duration(text).ok().filter(|wait| *wait <= LONGEST_WAIT);
+    wait.ok_or_else(|| HttpError::bad_request("`wait` must be a duration of at most 60s, such as 30s"))
+}
+
+impl Renders {
+    async fn find(&self, id: &RenderId, wait: Duration) -> Result<RenderView, HttpError> {
+        let until = Instant::now() + wait;
+        let mut changes = self.wakeups.renders(); // before the first look, so that no change falls in between
+        loop {
+            let found = queries::render(self.database.pool(), &self.store, id);
+            let render = self.database.within(REQUEST, found).await?.ok_or_else(unknown_render)?;
+            if render.is_finished() || Instant::now() >= until || self.shutdown.is_stopping() {
+                return Ok(render);
+            }
+            tokio::select! {
+                () = changes.of(id) => {}
+                () = self.shutdown.stopping() => {}
+                () = tokio::time::sleep_until(until.min(Instant::now() + LOOK_AGAIN)) => {}
+            }
+        }
+    }
+}
