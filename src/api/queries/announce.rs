@@ -5,7 +5,6 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
-use sqlx::types::Json;
 use sqlx::{PgConnection, PgPool};
 
 use crate::domain::{ExternalId, Kind, RenderId, Status};
@@ -106,12 +105,12 @@ async fn insert(
         "INSERT INTO renders (
              id, kind, external_id, metadata, first_seen_at, last_seen_at, updated_at, poll_wanted, poll_due_at
          )
-         VALUES ($1, $2, $3, coalesce($4::json, '{}'), $5, $5, $5, true, $5)
+         VALUES ($1, $2, $3, coalesce($4::text::json, '{}'), $5, $5, $5, true, $5)
          ON CONFLICT (id) DO NOTHING",
         id.as_str(),
         announcement.kind.as_str(),
         external_id,
-        announcement.metadata.as_ref().map(Json) as _,
+        announcement.metadata.as_ref().map(|raw| raw.get()),
         now,
     );
     Ok(inserted.execute(connection).await?.rows_affected() == 1)

@@ -25,7 +25,7 @@ async fn put_json(app: &App, id: &str, body: Value) -> (u16, Value) {
 }
 
 #[sqlx::test]
-async fn a_render_that_is_announced_is_known_from_then_on_by_its_own_name_too(pool: PgPool) {
+async fn an_announced_render_is_known_and_found_by_its_name(pool: PgPool) {
     let app = start(&pool).await;
     let metadata = json!({"user": {"id": 7, "tags": ["a", null, 1.5, true]}});
     let body = json!({"kind": "image", "external_id": "order-17", "metadata": metadata});
@@ -42,14 +42,14 @@ async fn a_render_that_is_announced_is_known_from_then_on_by_its_own_name_too(po
     let found = app.get("/renders?external_id=order-17").await.json::<Value>().await.unwrap();
     assert_eq!(found, json!({"renders": [told], "next_cursor": null}));
 
-    // To say the same again is no change.
+    // The same again is no change.
     assert_eq!(put_json(&app, "clx", body).await, (200, told));
     assert_eq!(count(&pool, "renders").await, 1);
     app.stop().await.unwrap();
 }
 
 #[sqlx::test]
-async fn what_is_left_out_stays_and_null_takes_the_name_away(pool: PgPool) {
+async fn what_is_left_out_stays_and_null_removes_the_name(pool: PgPool) {
     let app = start(&pool).await;
     let named = async |body: Value| {
         let (_, told) = put_json(&app, "clx", body).await;
@@ -119,7 +119,7 @@ async fn of_many_who_announce_a_render_at_once_one_makes_it(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn what_cannot_be_kept_is_refused_and_leaves_nothing(pool: PgPool) {
+async fn an_announcement_that_cannot_be_kept_is_refused_and_leaves_nothing(pool: PgPool) {
     let app = start(&pool).await;
     let deep = format!(r#"{{"kind": "video", "metadata": {{"a": {}1{}}}}}"#, "[".repeat(200), "]".repeat(200));
     let wide = |length: usize| json!({"kind": "video", "metadata": {"a": "x".repeat(length - r#"{"a":""}"#.len())}});
@@ -137,15 +137,15 @@ async fn what_cannot_be_kept_is_refused_and_leaves_nothing(pool: PgPool) {
         (r#"{"kind": "video", "external_id": 17}"#, "invalid type: integer `17`"),
         (r#"{"kind": "video", "external_id": "a\u0000b"}"#, "`external_id` must be"),
         (&json!({"kind": "video", "external_id": "я".repeat(128)}).to_string(), "`external_id` must be"),
-        (r#"{"kind": "video", "metadata": null}"#, "expected a map"),
-        (r#"{"kind": "video", "metadata": "text"}"#, "expected a map"),
-        (r#"{"kind": "video", "metadata": []}"#, "expected a map"),
+        (r#"{"kind": "video", "metadata": null}"#, "`metadata` must be an object"),
+        (r#"{"kind": "video", "metadata": "text"}"#, "`metadata` must be an object"),
+        (r#"{"kind": "video", "metadata": []}"#, "`metadata` must be an object"),
         (r#"{"kind": "video", "metadata": {"a": "\u0000"}}"#, "`metadata` must not hold U+0000"),
         (r#"{"kind": "video", "metadata": {"a": [{"\u0000": 1}]}}"#, "`metadata` must not hold U+0000"),
         (r#"{"kind": "video", "metadata": {"a": "\ud800"}}"#, "hex escape"),
         (r#"{"kind": "video", "metadata": {"a": 1e999}}"#, "number out of range"),
         (r#"{"kind": "video"} {}"#, "trailing characters"),
-        (&wide(16385).to_string(), "`metadata` must be 16384 bytes of JSON at most, and is 16385"),
+        (&wide(16385).to_string(), "`metadata` must be at most 16384 bytes of JSON, and is 16385"),
         (&deep, "recursion limit"),
     ] {
         let (status, told) = put(&app, "clx", body.to_owned()).await;
@@ -171,5 +171,40 @@ async fn what_cannot_be_kept_is_refused_and_leaves_nothing(pool: PgPool) {
     let name = "y".repeat(255);
     assert_eq!(put_json(&app, "clx", json!({"kind": "video", "external_id": name})).await.0, 200);
     assert_eq!(app.render("clx").await["metadata"], wide(16384)["metadata"]);
+    app.stop().await.unwrap();
+}
+
+#[sqlx::test]
+async fn metadata_comes_back_byte_for_byte_alone_and_in_the_list(pool: PgPool) {
+    let app = start(&pool).await;
+    let metadata = r#"{"n": 1.7976931348623157e308, "m": 232.90821219048374, "k": 123456789012345678901234567890, "z":1.50, "a": "é"}"#;
+    let (status, _) = put(&app, "exact", format!(r#"{{"kind": "video", "metadata": {metadata}}}"#)).await;
+    assert_eq!(status, 201);
+    for path in ["/renders/exact", "/renders", "/renders?kind=video"] {
+        let answer = app.get(path).await;
+        assert_eq!(answer.status(), 200, "{path}");
+        let text = answer.text().await.unwrap();
+        assert!(text.contains(&format!(r#""metadata":{metadata},"#)), "{path}: {text}");
+    }
+    app.stop().await.unwrap();
+}
+
+#[sqlx::test]
+async fn a_row_that_cannot_be_read_is_left_out_of_the_list_and_takes_nothing_along(pool: PgPool) {
+    let app = start(&pool).await;
+    for id in ["good", "odd"] {
+        assert_eq!(put_json(&app, id, json!({"kind": "video"})).await.0, 201);
+    }
+    sqlx::query("ALTER TABLE credits DROP CONSTRAINT credits_source_known").execute(&pool).await.unwrap();
+    sqlx::query("INSERT INTO credits (render_id, value, source, at) VALUES ('odd', 1, 'a newer version', now())")
+        .execute(&pool)
+        .await
+        .unwrap();
+    let list = app.get("/renders").await;
+    assert_eq!(list.status(), 200);
+    let list: Value = list.json().await.unwrap();
+    let ids: Vec<_> = list["renders"].as_array().unwrap().iter().map(|render| render["id"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["good"]);
+    assert_eq!(app.get("/renders/odd").await.status(), 503);
     app.stop().await.unwrap();
 }
