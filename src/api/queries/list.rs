@@ -131,16 +131,17 @@ async fn rows(pool: &PgPool, filter: &Filter, limit: i64) -> sqlx::Result<Vec<Ro
         "(SELECT renders.*
           FROM (
               SELECT newest.id
-              FROM unnest($1::text[]) AS kind CROSS JOIN unnest($2::text[]) AS archive CROSS JOIN LATERAL (
-                  SELECT known.* FROM unnest($3::text[]) AS status CROSS JOIN LATERAL (
+              FROM unnest($1::text[]) AS of_kind (kind) CROSS JOIN unnest($2::text[]) AS of_archive (archive)
+              CROSS JOIN LATERAL (
+                  SELECT known.* FROM unnest($3::text[]) AS of_status (status) CROSS JOIN LATERAL (
                       SELECT id, first_seen_at FROM renders AS r
-                      WHERE r.kind = kind AND r.archive = archive AND r.status = status
+                      WHERE r.kind = of_kind.kind AND r.archive = of_archive.archive AND r.status = of_status.status
                           AND (first_seen_at, id) < (coalesce($6::timestamptz, 'infinity'), coalesce($7, ''))
                       ORDER BY first_seen_at DESC, id DESC LIMIT $8
                   ) AS known
                   UNION ALL (
                       SELECT id, first_seen_at FROM renders AS r
-                      WHERE $4 AND r.kind = kind AND r.archive = archive AND r.status IS NULL
+                      WHERE $4 AND r.kind = of_kind.kind AND r.archive = of_archive.archive AND r.status IS NULL
                           AND (first_seen_at, id) < (coalesce($6::timestamptz, 'infinity'), coalesce($7, ''))
                       ORDER BY first_seen_at DESC, id DESC LIMIT $8
                   )
