@@ -41,6 +41,7 @@ async fn heard(pool: &PgPool, id: &str, kind: &str, status: Option<Status>, at: 
     .execute(pool)
     .await
     .unwrap();
+    file_counts::recount(&mut pool.acquire().await.unwrap(), &[id], None).await.unwrap();
 }
 
 /// A download of a render in a given state.
@@ -77,7 +78,7 @@ async fn pages(app: &App, query: &str) -> (Vec<String>, usize) {
 }
 
 #[sqlx::test]
-async fn a_render_in_a_list_is_told_as_it_is_told_alone(pool: PgPool) {
+async fn a_render_in_a_list_is_shown_as_it_is_alone(pool: PgPool) {
     let app = App::start(&pool).await;
     assert_eq!(list(&app, "").await, json!({"renders": [], "next_cursor": null}));
     let mut project = video("whole", "complete");
@@ -97,7 +98,7 @@ async fn a_render_in_a_list_is_told_as_it_is_told_alone(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn the_pages_hold_every_render_once_the_newest_first_while_others_are_added(pool: PgPool) {
+async fn the_pages_have_every_render_once_newest_first_while_others_are_added(pool: PgPool) {
     let app = start(&pool).await;
     // Several share a moment, so that the id decides.
     for number in 0..25 {
@@ -135,7 +136,7 @@ async fn fifty_renders_come_where_no_limit_is_given(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn each_filter_gives_what_fits_and_all_of_them_together_what_fits_each(pool: PgPool) {
+async fn filters_select_what_matches_each_of_them(pool: PgPool) {
     let app = start(&pool).await;
     let statuses = Status::ALL.into_iter().map(Some).chain([None]);
     for (number, status) in (0..).zip(statuses) {
@@ -175,7 +176,7 @@ const SUMS: [(bool, &[&str], ArchiveState); 13] = [
 ];
 
 #[sqlx::test]
-async fn the_archive_sums_the_states_up_and_filters_by_what_it_says(pool: PgPool) {
+async fn the_archive_state_sums_up_the_downloads_and_is_a_filter(pool: PgPool) {
     let app = start(&pool).await;
     for (number, (complete, states, _)) in SUMS.into_iter().enumerate() {
         let (id, status) = (number.to_string(), complete.then_some(Status::Complete));
@@ -202,7 +203,7 @@ async fn the_archive_sums_the_states_up_and_filters_by_what_it_says(pool: PgPool
 }
 
 #[sqlx::test]
-async fn a_bad_parameter_is_400_with_a_sentence_that_names_it(pool: PgPool) {
+async fn an_invalid_parameter_is_400_and_named(pool: PgPool) {
     let app = start(&pool).await;
     record(&pool, &[telling("clx", Some(Status::Rendering), at(1))]).await;
     for (query, named) in [
