@@ -23,9 +23,9 @@ pub(crate) enum Way {
     Refused,
     /// The connection that sends these bytes is reset before Postgres has seen them.
     CutBefore(Vec<u8>),
-    /// Postgres gets what holds these bytes and answers; then the connection is reset, and nobody hears the answer.
+    /// Postgres commits the transaction that holds these bytes; then the connection is reset, and its answer is lost.
     CutAfter(Vec<u8>),
-    /// Postgres gets what holds these bytes and answers; nobody hears it, and the connection stays up.
+    /// Postgres commits the transaction that holds these bytes; its answer is lost, and the connection stays up.
     MuteAfter(Vec<u8>),
 }
 
@@ -102,7 +102,7 @@ async fn carry(mut client: TcpStream, server: Server, mut way: watch::Receiver<W
     client.set_zero_linger()?;
     let (mut answers, mut questions) = server.connect().await?;
     let (mut from_client, mut from_server) = (vec![0; 64 << 10], vec![0; 64 << 10]);
-    let mut mute = false;
+    let (mut is_seen, mut mute) = (false, false);
     let is_new = *way.borrow() == Way::Frozen;
     loop {
         let now = way.borrow_and_update().clone();
@@ -120,7 +120,10 @@ async fn carry(mut client: TcpStream, server: Server, mut way: watch::Receiver<W
                 match &now {
                     _ if bytes.is_empty() => return Ok(()),
                     Way::CutBefore(word) if holds(word) => return Ok(()),
-                    Way::CutAfter(word) | Way::MuteAfter(word) => mute |= holds(word),
+                    Way::CutAfter(word) | Way::MuteAfter(word) => {
+                        is_seen |= holds(word);
+                        mute |= is_seen && holds(b"COMMIT");
+                    }
                     _ => {}
                 }
                 questions.write_all(bytes).await?;
