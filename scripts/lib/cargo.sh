@@ -12,6 +12,15 @@ ensure_cargo() {
   _use_installed_toolchain
 }
 
+# Runs the binary for development. It is built first, and cargo shows the progress.
+run_dev() {
+  if [[ ! -x ${CARGO_TARGET_DIR:-target}/debug/renderhook-dev ]]; then
+    echo "Building renderhook: the first build takes a few minutes" >&2
+  fi
+  cargo build --locked --package renderhook-dev
+  exec cargo run --quiet --locked --package renderhook-dev -- "$@"
+}
+
 # Where the pinned version is installed under another name (`stable`), rustup would download it again, or fail without a network.
 _use_installed_toolchain() {
   local pinned name

@@ -1,9 +1,9 @@
 # shellcheck shell=bash
 # Postgres' server programs, for scripts that run a private server. Source this, then call `ensure_postgres`.
 #
-# It returns 0 when initdb and postgres can be found where renderhook looks for them (crates/private-postgres/src/binaries.rs: keep the two in
-# step), and installs them from the system's packages where they are missing and that needs no password. Otherwise it returns 1,
-# after one line on stderr that says what is missing and how to get it. No server is started and none is set up.
+# It exports `PG_BIN_DIR`, the folder of initdb and postgres. Only this script knows where packages put them: the crate
+# private-postgres looks in PG_BIN_DIR and on PATH. Where they are missing it installs them from the system's packages, if that needs
+# no password. Otherwise it returns 1, after one line on stderr that says what is missing and how to get it. It starts no server.
 
 ensure_postgres() {
   if find_postgres; then return 0; fi
@@ -59,9 +59,9 @@ with_private_postgres() (
   fi
   server=
   trap '[[ -z $server ]] || { kill -INT "$server" && wait "$server"; } || true; rm -rf "$folder"' EXIT
-  (cd / && ${as_server[@]+"${as_server[@]}"} "$postgres_bin/initdb" -D "$folder/data" -U postgres -A trust -E UTF8 --locale=C \
+  (cd / && ${as_server[@]+"${as_server[@]}"} "$PG_BIN_DIR/initdb" -D "$folder/data" -U postgres -A trust -E UTF8 --locale=C \
     --no-sync >/dev/null)
-  (cd / && exec ${as_server[@]+"${as_server[@]}"} "$postgres_bin/postgres" -D "$folder/data" -c listen_addresses= \
+  (cd / && exec ${as_server[@]+"${as_server[@]}"} "$PG_BIN_DIR/postgres" -D "$folder/data" -c listen_addresses= \
     -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=200 \
     -c "unix_socket_directories=$folder" >"$folder/log" 2>&1) &
   server=$!
@@ -74,10 +74,10 @@ with_private_postgres() (
 
 # Both programs in one folder, so that they are of one version.
 _holds_postgres() {
-  [[ -f $1/initdb && -x $1/initdb && -f $1/postgres && -x $1/postgres ]] && postgres_bin=$1
+  [[ -f $1/initdb && -x $1/initdb && -f $1/postgres && -x $1/postgres ]] && export PG_BIN_DIR=$1
 }
 
-# Sets `postgres_bin`, or returns 1. Says nothing and installs nothing.
+# Sets `PG_BIN_DIR`, or returns 1. Says nothing and installs nothing.
 find_postgres() {
   local folder folders
   if [[ -n ${PG_BIN_DIR:-} ]]; then
@@ -85,21 +85,22 @@ find_postgres() {
     return
   fi
   IFS=: read -r -a folders <<<"${PATH:-}"
-  # A pattern that matches nothing stays as it is, and holds nothing.
-  folders+=(
-    /usr/lib/postgresql/*/bin
-    /usr/pgsql-*/bin
-    /usr/libexec/postgresql*
-    /usr/lib/postgresql*/bin
-    /opt/homebrew/opt/postgresql@*/bin
-    /usr/local/opt/postgresql@*/bin
-    /home/linuxbrew/.linuxbrew/opt/postgresql@*/bin
-    /Applications/Postgres.app/Contents/Versions/*/bin
-    /usr/local/pgsql/bin
-  )
   for folder in ${folders[@]+"${folders[@]}"}; do
     if [[ $folder == /* ]] && _holds_postgres "$folder"; then return 0; fi
   done
+  # Where packages put them, the highest version first. A pattern that matches nothing stays as it is, and holds nothing.
+  while IFS= read -r folder; do
+    if _holds_postgres "$folder"; then return 0; fi
+  done < <(printf '%s\n' \
+    /usr/lib/postgresql/*/bin \
+    /usr/pgsql-*/bin \
+    /usr/libexec/postgresql* \
+    /usr/lib/postgresql*/bin \
+    /opt/homebrew/opt/postgresql@*/bin \
+    /usr/local/opt/postgresql@*/bin \
+    /home/linuxbrew/.linuxbrew/opt/postgresql@*/bin \
+    /Applications/Postgres.app/Contents/Versions/*/bin \
+    /usr/local/pgsql/bin | sort -rV)
   return 1
 }
 

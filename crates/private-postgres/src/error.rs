@@ -7,10 +7,10 @@ use std::process::ExitStatus;
 /// Why there is no running server.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No place that is looked at holds the server's programs.
+    /// Neither `PG_BIN_DIR` nor `PATH` has the server's programs.
     #[error(
-        "no Postgres server found (initdb and postgres): `apt-get install postgresql`, `apk add postgresql`, \
-         `dnf install postgresql-server` or `brew install postgresql`, or name its folder in PG_BIN_DIR"
+        "no Postgres server found (initdb and postgres): start this with scripts/demo or cargo, which find or install one, \
+         or set PG_BIN_DIR to the folder of its programs"
     )]
     NotInstalled,
     /// `PG_BIN_DIR` is set to a folder without the programs.

@@ -1,4 +1,4 @@
-//! The scripts run under bash 3.2, the one that macOS has, and match the program where they know what it knows.
+//! The scripts run under bash 3.2, the one that macOS has.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -69,23 +69,6 @@ fn every_script_that_is_run_is_executable_and_stops_at_errors() {
             assert!(text.starts_with("# shellcheck shell=bash\n"), "{} names no shell", path.display());
         }
     }
-}
-
-/// The quoted or bare folders of Postgres' programs in a list of them, one a line.
-fn folders(list: &str) -> Vec<&str> {
-    let lines = list.lines().map(|line| line.trim().trim_end_matches(',').trim_matches('"'));
-    lines.filter(|line| line.starts_with('/')).filter(|line| !line.starts_with("//")).collect()
-}
-
-#[test]
-fn the_scripts_look_for_postgres_where_the_program_does() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let script = fs::read_to_string(root.join("scripts/lib/postgres.sh")).expect("the script");
-    let program = fs::read_to_string(root.join("crates/private-postgres/src/binaries.rs")).expect("the source");
-    let in_script = script.split("folders+=(").nth(1).and_then(|rest| rest.split("\n  )").next()).expect("its list");
-    let in_program = program.split("const PACKAGED").nth(1).and_then(|rest| rest.split("];").next()).expect("its list");
-    assert!(folders(in_script).len() > 5);
-    assert_eq!(folders(in_script), folders(in_program));
 }
 
 #[test]

@@ -2,12 +2,13 @@
 
 mod demo;
 mod output;
+mod standin;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// For developing renderhook: the demo
+/// For developing renderhook: a demo, and a stand-in for Magic Hour
 #[derive(Debug, Parser)]
 #[command(version, about, max_term_width = 110)]
 pub struct Cli {
@@ -19,6 +20,8 @@ pub struct Cli {
 enum Command {
     /// Shows what renderhook does, on this machine and with nothing set up, and keeps running
     Demo(demo::Args),
+    /// Runs a stand-in for Magic Hour: its API, its files and its webhooks, which cost no credits
+    Standin(standin::Args),
 }
 
 impl Cli {
@@ -26,6 +29,7 @@ impl Cli {
     pub async fn run(self) -> ExitCode {
         let result = match self.command {
             Command::Demo(args) => demo::run(args).await,
+            Command::Standin(args) => standin::run(args).await,
         };
         match result {
             Err(error) if !output::is_closed_pipe(&error) => {
