@@ -15,6 +15,7 @@ use crate::api::router;
 use crate::api::{FileServing, LinkKeyCell};
 use crate::archive::Downloader;
 use crate::archive::Fetcher;
+use crate::archive::Settler;
 use crate::archive::Store;
 use crate::archive::backlog;
 use crate::archive::worker;
@@ -58,6 +59,7 @@ pub async fn run(
     let wakeups = Arc::new(Wakeups::default());
     let downloader = Arc::new(Downloader {
         database: database.clone(),
+        settler: Settler::default(),
         store: config.store.clone(),
         fetcher: Fetcher::new(config.downloads.guard, config.downloads.max_bytes)
             .context("cannot build the HTTP client")?,

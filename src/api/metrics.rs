@@ -41,7 +41,7 @@ pub struct Metrics {
 )]
 pub(super) async fn get(State(metrics): State<Arc<Metrics>>) -> Result<impl IntoResponse, HttpError> {
     let now = metrics.clock.now();
-    let outlook = metrics.database.within(REQUEST, backlog::look(metrics.database.pool(), now)).await?;
+    let outlook = metrics.database.within(REQUEST, backlog::read(metrics.database.pool(), now)).await?;
     let silence = metrics.database.within(REQUEST, missing_webhooks::look(metrics.database.pool(), now)).await?;
     let left = outlook.first_expires_at.map(|expires_at| (expires_at - now).as_seconds_f64());
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], written(&outlook, left, silence)))

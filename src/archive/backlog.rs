@@ -1,7 +1,7 @@
-//! How long there is left: files whose URLs die before they are stored are lost to whoever has no key for fresh ones.
+//! How much time is left: a file whose URL expires before it is stored is lost if there is no API key for fresh URLs.
 //!
-//! [`look`] is what `GET /metrics` tells; [`watch`] says it aloud, at `error`, while a file that does not come has
-//! less than [`ALARM`] left.
+//! [`read`] is what `GET /metrics` reports. [`watch`] logs at `error` while a file that does not arrive has less than
+//! [`ALARM`] left.
 
 use std::time::Duration;
 
@@ -14,14 +14,14 @@ use crate::runtime::LogEvent;
 use crate::runtime::Shutdown;
 use crate::runtime::{BACKGROUND, Database};
 
-/// A file with less time left than this, that fails or lies untouched, needs a person.
+/// A file with less time left than this, whose attempts fail or which no worker has claimed, needs a person.
 pub const ALARM: Duration = Duration::from_hours(2);
-/// How long a file may be due without anybody taking it up before it counts as untouched.
-const UNTOUCHED: Duration = Duration::from_mins(5);
-/// How often it is looked at, and how often it is said.
-const EVERY: Duration = Duration::from_mins(10);
+/// How long a file may be due before it counts as unclaimed.
+const UNCLAIMED: Duration = Duration::from_mins(5);
+/// How often it is checked and logged.
+const INTERVAL: Duration = Duration::from_mins(10);
 
-/// The downloads that are on their way, as numbers.
+/// The downloads that are not stored, in numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Backlog {
     /// How many downloads wait.
@@ -30,18 +30,18 @@ pub struct Backlog {
     pub downloading: i64,
     /// How many have failed.
     pub failed: i64,
-    /// When the first URL dies whose file is not stored yet.
+    /// When the first URL expires whose file is not stored yet.
     pub first_expires_at: Option<DateTime<Utc>>,
-    /// How many files need a person: less than [`ALARM`] left, and failing or untouched.
+    /// How many files need a person: less than [`ALARM`] left, and failing or unclaimed.
     pub endangered: i64,
     /// The render of the most urgent of those.
     pub most_urgent: Option<String>,
-    /// When the URL of that one dies, or died.
+    /// When the URL of that one expires, or expired.
     pub most_urgent_expires_at: Option<DateTime<Utc>>,
 }
 
-/// Looks at the queue.
-pub async fn look(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<Backlog> {
+/// Reads the backlog.
+pub async fn read(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<Backlog> {
     sqlx::query_as!(
         Backlog,
         r#"WITH waiting AS (
@@ -61,32 +61,31 @@ pub async fn look(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<Backlog> {
                min(expires_at) FILTER (WHERE endangered) AS most_urgent_expires_at
            FROM waiting"#,
         now + ALARM,
-        now - UNTOUCHED,
+        now - UNCLAIMED,
     )
     .fetch_one(pool)
     .await
 }
 
-/// Says it aloud, until it is time to stop.
+/// Logs files that are about to be lost, until the service stops.
 pub async fn watch(database: &Database, clock: &Clock, shutdown: &Shutdown) {
     while !shutdown.is_stopping() {
         let now = clock.now();
-        if let Ok(outlook) = database.within(BACKGROUND, look(database.pool(), now)).await
-            && outlook.endangered > 0
+        if let Ok(backlog) = database.within(BACKGROUND, read(database.pool(), now)).await
+            && backlog.endangered > 0
         {
             error!(
-                event = %LogEvent::DownloadRetried,
-                error = "about_to_be_lost",
-                downloads.endangered = outlook.endangered,
-                render.id = outlook.most_urgent.unwrap_or_default(),
-                time_left_s = outlook.most_urgent_expires_at.map(|expires_at| (expires_at - now).num_seconds()),
-                "files are about to be lost: their URLs die within two hours or are dead, and nothing works; see the errors \
-                 of the most urgent one under /renders/{{id}}, or set MAGIC_HOUR_API_KEY to get fresh URLs"
+                event = %LogEvent::DownloadEndangered,
+                downloads.endangered = backlog.endangered,
+                render.id = backlog.most_urgent.unwrap_or_default(),
+                time_left_s = backlog.most_urgent_expires_at.map(|expires_at| (expires_at - now).num_seconds()),
+                "files are about to be lost: their URLs have expired or expire within two hours, and every attempt fails; \
+                 see the errors of the most urgent one at /renders/{{id}}, or set MAGIC_HOUR_API_KEY to get fresh URLs"
             );
         }
         tokio::select! {
             () = shutdown.stopping() => {}
-            () = tokio::time::sleep(EVERY) => {}
+            () = tokio::time::sleep(INTERVAL) => {}
         }
     }
 }

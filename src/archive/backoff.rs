@@ -5,9 +5,16 @@ use std::time::Duration;
 /// The first gap between two attempts at a download.
 const FIRST: Duration = Duration::from_secs(5);
 
-/// The longest gap. With the default of 20 attempts the gaps sum up to more than 26 hours: a URL that lives for a day
-/// is tried for all of it.
+/// The longest gap, without jitter. With the default of 20 attempts the gaps add up to more than 26 hours: a URL that
+/// lives for a day is tried for all of it.
 const LONGEST: Duration = Duration::from_hours(3);
+
+/// The most that jitter adds to a gap, as a part of it.
+const JITTER: f64 = 0.2;
+
+/// No download is ever scheduled further ahead than this. One that is was scheduled by a clock that was ahead, and is
+/// due. It covers the longest gap with its jitter, a server's `Retry-After` and the wait for a fresh URL.
+pub(super) const LONGEST_WAIT: Duration = Duration::from_hours(4);
 
 /// How long to wait after attempt number `attempt` (from 1) failed: gaps that double, and up to a fifth more by
 /// `chance` (0 to 1), so that what failed together does not come back together.
@@ -15,7 +22,7 @@ const LONGEST: Duration = Duration::from_hours(3);
 pub(super) fn after_attempt(attempt: u32, chance: f64) -> Duration {
     let doublings = attempt.saturating_sub(1).min(31);
     let gap = FIRST.saturating_mul(1 << doublings).min(LONGEST);
-    gap + gap.mul_f64(0.2 * chance.clamp(0.0, 1.0))
+    gap + gap.mul_f64(JITTER * chance.clamp(0.0, 1.0))
 }
 
 #[cfg(test)]
@@ -28,6 +35,11 @@ mod tests {
         assert_eq!(gaps, [5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560, 5120, 10240, 10800]);
         assert_eq!(after_attempt(1, 1.0), Duration::from_secs(6));
         assert_eq!(after_attempt(u32::MAX, 0.0), LONGEST);
+    }
+
+    #[test]
+    fn no_gap_is_longer_than_the_longest_wait() {
+        assert!(after_attempt(u32::MAX, 1.0) < LONGEST_WAIT);
     }
 
     #[test]

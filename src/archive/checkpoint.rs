@@ -1,43 +1,44 @@
-//! What the store has of a file that is on its way: rows of `checkpoints`.
+//! Checkpoints: how much of a partial upload the store has.
 //!
-//! Guaranteed: only who holds the download's lease reads and writes here. What an earlier worker left is there for its successor,
-//! who goes on with it or ends it.
+//! Guaranteed: only the holder of the download's lease reads and writes its checkpoint. What an earlier worker left is
+//! there for its successor, who resumes the upload or ends it.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
 
-use crate::archive::queue::{Lease, LeaseLost};
+use crate::archive::queue::{Lease, LeaseError};
+use crate::runtime::{BACKGROUND, Database, DatabaseError};
 
-/// A file that is not whole yet.
+/// The saved state of a partial upload.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Partial {
-    /// How the store finds it.
+pub(super) struct Checkpoint {
+    /// How the store finds the upload.
     pub upload: String,
-    /// How many bytes the store has for good.
+    /// How many bytes the store has durably.
     pub bytes: u64,
-    /// The state of the hashes after them.
+    /// The saved state of the hashes after those bytes.
     pub hashes: Vec<u8>,
     /// What names the version of the file.
     pub validator: Option<String>,
-    /// The length of the whole.
+    /// The length of the whole file.
     pub total: Option<u64>,
     /// The path of its URL.
     pub path: String,
-    /// Its media type, with which the upload was begun.
+    /// The media type with which the upload was begun.
     pub content_type: String,
 }
 
-/// Reads what there is of a claimed download.
-pub(super) async fn find(pool: &PgPool, lease: &Lease) -> sqlx::Result<Option<Partial>> {
+/// Reads the checkpoint of a claimed download.
+pub(super) async fn find(database: &Database, lease: &Lease) -> Result<Option<Checkpoint>, DatabaseError> {
     let row = sqlx::query!(
-        "SELECT p.upload, p.bytes, p.hash_state, p.validator, p.total_bytes, p.url_path, p.content_type
-         FROM checkpoints AS p JOIN downloads AS d USING (render_id, index)
+        "SELECT c.upload, c.bytes, c.hash_state, c.validator, c.total_bytes, c.url_path, c.content_type
+         FROM checkpoints AS c JOIN downloads AS d USING (render_id, index)
          WHERE render_id = $1 AND index = $2 AND d.lease = $3",
         lease.render_id().as_str(),
         lease.index(),
         lease.token(),
     );
-    Ok(row.fetch_optional(pool).await?.map(|row| Partial {
+    let row = database.within(BACKGROUND, row.fetch_optional(database.pool())).await?;
+    Ok(row.map(|row| Checkpoint {
         upload: row.upload,
         bytes: row.bytes.unsigned_abs(),
         hashes: row.hash_state,
@@ -48,19 +49,20 @@ pub(super) async fn find(pool: &PgPool, lease: &Lease) -> sqlx::Result<Option<Pa
     }))
 }
 
-/// Keeps what there is, under the lease.
-pub(super) async fn keep(
-    pool: &PgPool,
+/// Saves a checkpoint, under the lease.
+pub(super) async fn save(
+    database: &Database,
     lease: &Lease,
-    partial: &Partial,
+    checkpoint: &Checkpoint,
     now: DateTime<Utc>,
-) -> sqlx::Result<Result<(), LeaseLost>> {
-    let number = |number: u64| i64::try_from(number).map_err(|error| sqlx::Error::Encode(Box::new(error)));
-    let kept = sqlx::query!(
+) -> Result<(), LeaseError> {
+    let saved = sqlx::query!(
         "WITH held AS (
              SELECT render_id, index FROM downloads WHERE render_id = $1 AND index = $2 AND lease = $3 FOR UPDATE
          )
-         INSERT INTO checkpoints (render_id, index, upload, bytes, hash_state, validator, total_bytes, url_path, content_type, updated_at)
+         INSERT INTO checkpoints (
+             render_id, index, upload, bytes, hash_state, validator, total_bytes, url_path, content_type, updated_at
+         )
          SELECT render_id, index, $4, $5, $6, $7, $8, $9, $10, $11 FROM held
          ON CONFLICT (render_id, index) DO UPDATE SET
              upload = excluded.upload, bytes = excluded.bytes, hash_state = excluded.hash_state,
@@ -69,27 +71,28 @@ pub(super) async fn keep(
         lease.render_id().as_str(),
         lease.index(),
         lease.token(),
-        partial.upload,
-        number(partial.bytes)?,
-        partial.hashes,
-        partial.validator,
-        partial.total.map(number).transpose()?,
-        partial.path,
-        partial.content_type,
+        checkpoint.upload,
+        checkpoint.bytes.cast_signed(),
+        checkpoint.hashes,
+        checkpoint.validator,
+        checkpoint.total.map(u64::cast_signed),
+        checkpoint.path,
+        checkpoint.content_type,
         now,
     );
-    Ok(LeaseLost::unless(kept.execute(pool).await?.rows_affected() == 1))
+    let saved = database.within(BACKGROUND, saved.execute(database.pool())).await?;
+    LeaseError::unless(saved.rows_affected() == 1)
 }
 
-/// Forgets what there was, under the lease.
-pub(super) async fn forget(pool: &PgPool, lease: &Lease) -> sqlx::Result<()> {
-    let forgotten = sqlx::query!(
-        "DELETE FROM checkpoints AS p USING downloads AS d
-         WHERE p.render_id = $1 AND p.index = $2 AND d.render_id = p.render_id AND d.index = p.index AND d.lease = $3",
+/// Deletes the checkpoint, under the lease.
+pub(super) async fn delete(database: &Database, lease: &Lease) -> Result<(), DatabaseError> {
+    let deleted = sqlx::query!(
+        "DELETE FROM checkpoints AS c USING downloads AS d
+         WHERE c.render_id = $1 AND c.index = $2 AND d.render_id = c.render_id AND d.index = c.index AND d.lease = $3",
         lease.render_id().as_str(),
         lease.index(),
         lease.token(),
     );
-    // OK that none may be there: what counts is that none is left.
-    forgotten.execute(pool).await.map(drop)
+    // OK if there is none: none is left.
+    database.within(BACKGROUND, deleted.execute(database.pool())).await.map(drop)
 }

@@ -1,20 +1,19 @@
-//! What kind of file it is: from the answer's header, else from the bytes, else from the name.
+//! The media type of a file: from the answer's header, else from its bytes, else from its name.
 
 use crate::domain::ObjectKey;
 
-/// What says nothing about the file.
-const VAGUE: [&str; 3] = ["application/octet-stream", "binary/octet-stream", "application/x-www-form-urlencoded"];
+/// Types that say nothing about the file.
+const GENERIC: [&str; 3] = ["application/octet-stream", "binary/octet-stream", "application/x-www-form-urlencoded"];
 
 /// The media type of a file whose answer carried `header` and whose first bytes are `start`.
 #[must_use]
 pub(super) fn of(header: Option<&str>, start: &[u8], key: &ObjectKey) -> String {
-    let told = header.map(str::trim).filter(|told| is_media_type(told));
-    let told = told.filter(|told| !VAGUE.contains(&essence(told).as_str()));
-    if let Some(told) = told {
-        return told.to_owned();
+    let header = header.map(str::trim).filter(|header| is_media_type(header));
+    if let Some(header) = header.filter(|header| !GENERIC.contains(&essence(header).as_str())) {
+        return header.to_owned();
     }
-    if let Some(seen) = infer::get(start) {
-        return seen.mime_type().to_owned();
+    if let Some(recognized) = infer::get(start) {
+        return recognized.mime_type().to_owned();
     }
     mime_guess::from_path(key.file_name()).first_or_octet_stream().to_string()
 }
@@ -23,7 +22,7 @@ fn essence(media_type: &str) -> String {
     media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-/// `type/subtype`, in the letters that a header may carry on.
+/// Whether it is `type/subtype`, in characters that a header may carry.
 fn is_media_type(text: &str) -> bool {
     let token =
         |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&^_.+-".contains(&b));

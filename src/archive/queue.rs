@@ -1,22 +1,22 @@
 //! The queue of downloads: rows of `downloads`, claimed by a lease.
 //!
 //! A worker [`claim`]s what is due, works outside of any transaction, and settles with the [`Lease`] that it got.
-//! Guaranteed: one lease at a time holds a download; a lease that ran out may be taken over; and only the holder of
-//! the newest lease can settle or renew, because every settling statement matches the lease's token. What a worker
-//! that lost its lease believes to know changes nothing.
+//! Guaranteed: one lease at a time holds a download; a lease that has expired can be taken over; and only the holder of
+//! the newest lease can renew or settle, because every such statement matches the lease's token. A worker that lost its
+//! lease changes nothing.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
 use uuid::Uuid;
 
+use crate::archive::backoff::LONGEST_WAIT;
 use crate::domain::ObjectKey;
 use crate::domain::RenderId;
 use crate::domain::SignedUrl;
-use crate::runtime::file_counts;
+use crate::runtime::{BACKGROUND, Database, DatabaseError};
 
-/// A claim to one download. It cannot be made elsewhere, and settling needs it.
+/// A claim to one download. Only [`claim`] makes one, and settling needs it.
 #[derive(Debug)]
 pub struct Lease {
     render_id: RenderId,
@@ -25,7 +25,7 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// Whose file.
+    /// The render whose file it is.
     #[must_use]
     pub fn render_id(&self) -> &RenderId {
         &self.render_id
@@ -37,21 +37,38 @@ impl Lease {
         self.index
     }
 
-    /// What distinguishes this claim from every other one to the same download.
+    /// Distinguishes this claim from every other one to the same download.
     #[must_use]
     pub fn token(&self) -> Uuid {
         self.token
     }
 }
 
-/// A claimed download: what to fetch and where to.
+/// Why something that needs a lease was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum LeaseError {
+    /// Another worker has the download, or it is settled.
+    #[error("the lease was lost to another worker")]
+    Lost,
+    /// Nothing is known about the lease.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+}
+
+impl LeaseError {
+    pub(super) fn unless(held: bool) -> Result<(), Self> {
+        if held { Ok(()) } else { Err(Self::Lost) }
+    }
+}
+
+/// A claimed download: what to fetch and where to put it.
 #[derive(Debug)]
 pub struct Claimed {
     /// The claim.
     pub lease: Lease,
     /// Where the file is.
     pub url: Result<SignedUrl, url::ParseError>,
-    /// When that URL dies, where it was told.
+    /// When that URL expires, if Magic Hour said so.
     pub expires_at: Option<DateTime<Utc>>,
     /// Where the object goes.
     pub key: ObjectKey,
@@ -59,55 +76,54 @@ pub struct Claimed {
     pub attempt: u32,
     /// When the first one began.
     pub first_attempt_at: DateTime<Utc>,
-    /// Whether another worker had it and let its lease run out.
+    /// Whether another worker had it and let its lease expire.
     pub taken_over: bool,
+    /// Whether no worker ever had it: then there is nothing of it in the store.
+    pub untouched: bool,
 }
 
-/// The lease was lost: another worker has the download, or has settled it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the lease was lost to another worker")]
-pub struct LeaseLost;
-
-impl LeaseLost {
-    pub(crate) fn unless(held: bool) -> Result<(), Self> {
-        if held { Ok(()) } else { Err(Self) }
-    }
-}
-
-/// How many downloads a worker may claim, and how its present ones are spread over servers.
+/// How many downloads a worker may claim, given those that it has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Room {
+pub struct Capacity {
     /// At most so many.
     pub limit: i64,
-    /// At most so many of one server, those under way included: a slow one must not take every place.
+    /// At most so many of one host, those in progress included: a slow one must not take every place.
     pub per_host: i64,
-    /// Servers, and how many downloads of each are under way.
-    pub under_way: Vec<(String, i64)>,
+    /// Hosts, and how many downloads of each are in progress.
+    pub in_progress: Vec<(String, i64)>,
 }
 
-/// Claims downloads that are due at `now` as far as there is `room`, the ones that expire soonest first, for `lease`.
-pub async fn claim(pool: &PgPool, now: DateTime<Utc>, lease: Duration, room: &Room) -> sqlx::Result<Vec<Claimed>> {
-    let (hosts, counts): (Vec<_>, Vec<_>) = room.under_way.iter().cloned().unzip();
+/// Claims downloads that are due at `now` for `lease`, as many as `capacity` allows. Those whose URLs expire first go
+/// first.
+pub async fn claim(
+    database: &Database,
+    now: DateTime<Utc>,
+    lease: Duration,
+    capacity: &Capacity,
+) -> Result<Vec<Claimed>, DatabaseError> {
+    let (hosts, counts): (Vec<_>, Vec<_>) = capacity.in_progress.iter().cloned().unzip();
+    // No clock that is right schedules anything later than this.
+    let too_late = now + lease.max(LONGEST_WAIT);
     let rows = sqlx::query!(
         r#"WITH host AS (
-               SELECT DISTINCT host AS name FROM downloads WHERE due_at <= $1
+               SELECT DISTINCT host AS name FROM downloads WHERE due_at <= $1 OR due_at > $7
            ),
-           under_way AS (
-               SELECT * FROM unnest($4::text[], $5::int8[]) AS under_way (name, count)
+           in_progress AS (
+               SELECT * FROM unnest($4::text[], $5::int8[]) AS in_progress (name, count)
            ),
            due AS (
                SELECT file.*
-               FROM host LEFT JOIN under_way USING (name)
+               FROM host LEFT JOIN in_progress USING (name)
                CROSS JOIN LATERAL (
-                   SELECT render_id, index, state = 'downloading' AS taken_over
+                   SELECT render_id, index, expires_at, due_at, state = 'downloading' AS taken_over,
+                       first_attempt_at IS NULL AS first
                    FROM downloads
-                   WHERE due_at <= $1 AND downloads.host = host.name
+                   WHERE (due_at <= $1 OR due_at > $7) AND downloads.host = host.name
                    ORDER BY expires_at NULLS LAST, due_at
-                   LIMIT greatest($6 - coalesce(under_way.count, 0), 0)
+                   LIMIT greatest($6 - coalesce(in_progress.count, 0), 0)
                    FOR UPDATE SKIP LOCKED
                ) AS file
-               JOIN downloads AS d USING (render_id, index)
-               ORDER BY d.expires_at NULLS LAST, d.due_at
+               ORDER BY expires_at NULLS LAST, due_at
                LIMIT $2
            )
            UPDATE downloads AS d
@@ -116,43 +132,47 @@ pub async fn claim(pool: &PgPool, now: DateTime<Utc>, lease: Duration, room: &Ro
            FROM due
            WHERE d.render_id = due.render_id AND d.index = due.index
            RETURNING d.render_id, d.index, d.lease AS "lease!", d.url AS "url!", d.expires_at, d.key, d.attempts,
-               d.first_attempt_at AS "first_attempt_at!", due.taken_over AS "taken_over!""#,
+               d.first_attempt_at AS "first_attempt_at!", due.taken_over AS "taken_over!",
+               due.first AND NOT EXISTS (
+                   SELECT FROM checkpoints AS c WHERE c.render_id = d.render_id AND c.index = d.index
+               ) AS "untouched!""#,
         now,
-        room.limit,
+        capacity.limit,
         now + lease,
         &hosts,
         &counts,
-        room.per_host,
-    )
-    .fetch_all(pool)
-    .await?;
-    rows.into_iter()
-        .map(|row| {
-            let render_id = row.render_id.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
-            Ok(Claimed {
-                lease: Lease { render_id, index: row.index, token: row.lease },
-                url: SignedUrl::parse(&row.url),
-                expires_at: row.expires_at,
-                key: ObjectKey::from_row(row.key),
-                attempt: row.attempts.unsigned_abs(),
-                first_attempt_at: row.first_attempt_at,
-                taken_over: row.taken_over,
-            })
+        capacity.per_host,
+        too_late,
+    );
+    let rows = database.within(BACKGROUND, rows.fetch_all(database.pool())).await?;
+    let claimed = rows.into_iter().filter_map(|row| {
+        // OK because every id was parsed before it was recorded.
+        let render_id = row.render_id.parse().ok()?;
+        Some(Claimed {
+            lease: Lease { render_id, index: row.index, token: row.lease },
+            url: SignedUrl::parse(&row.url),
+            expires_at: row.expires_at,
+            key: ObjectKey::from_row(row.key),
+            attempt: row.attempts.unsigned_abs(),
+            first_attempt_at: row.first_attempt_at,
+            taken_over: row.taken_over,
+            untouched: row.untouched,
         })
-        .collect()
+    });
+    Ok(claimed.collect())
 }
 
-/// When the next download of another server than the `full` ones falls due, if one will.
-pub async fn next_due(pool: &PgPool, full: &[String]) -> sqlx::Result<Option<DateTime<Utc>>> {
+/// When the next download falls due of a host that is not one of `full`.
+pub async fn next_due(database: &Database, full: &[String]) -> Result<Option<DateTime<Utc>>, DatabaseError> {
     let next = sqlx::query_scalar!(
         "SELECT min(due_at) FROM downloads WHERE due_at IS NOT NULL AND host <> ALL ($1::text[])",
         full,
     );
-    next.fetch_one(pool).await
+    database.within(BACKGROUND, next.fetch_one(database.pool())).await
 }
 
-/// Keeps the lease until `until`.
-pub async fn renew(pool: &PgPool, lease: &Lease, until: DateTime<Utc>) -> sqlx::Result<Result<(), LeaseLost>> {
+/// Extends the lease until `until`.
+pub async fn renew(database: &Database, lease: &Lease, until: DateTime<Utc>) -> Result<(), LeaseError> {
     let renewed = sqlx::query!(
         "UPDATE downloads SET due_at = $4 WHERE render_id = $1 AND index = $2 AND lease = $3",
         lease.render_id.as_str(),
@@ -160,12 +180,13 @@ pub async fn renew(pool: &PgPool, lease: &Lease, until: DateTime<Utc>) -> sqlx::
         lease.token,
         until,
     );
-    Ok(held(&renewed.execute(pool).await?))
+    let renewed = database.within(BACKGROUND, renewed.execute(database.pool())).await?;
+    LeaseError::unless(renewed.rows_affected() == 1)
 }
 
-/// What is known of an object that is in the store, whole.
+/// What is known about an object that is in the store, whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stored {
+pub struct StoredObject {
     /// Its media type, such as `video/mp4`.
     pub content_type: String,
     /// Its length.
@@ -174,129 +195,11 @@ pub struct Stored {
     pub sha256: String,
 }
 
-/// Settles a download as stored.
-pub async fn stored(
-    pool: &PgPool,
-    lease: &Lease,
-    object: &Stored,
-    delete_wanted: bool,
-    now: DateTime<Utc>,
-) -> sqlx::Result<Result<(), LeaseLost>> {
-    let mut transaction = pool.begin().await?;
-    file_counts::lock(&mut transaction, &[lease.render_id.as_str()]).await?;
-    let settled = sqlx::query!(
-        "WITH settled AS (
-             UPDATE downloads
-             SET state = 'stored', lease = NULL, due_at = NULL, error_code = NULL, error_message = NULL,
-                 content_type = $4, size_bytes = $5, sha256 = $6, stored_at = $7, updated_at = $7,
-                 delete_wanted = $8
-             WHERE render_id = $1 AND index = $2 AND lease = $3
-             RETURNING render_id, index
-         ),
-         gone AS (
-             DELETE FROM checkpoints AS p USING settled AS s WHERE p.render_id = s.render_id AND p.index = s.index
-         )
-         SELECT pg_notify('renderhook_renders', render_id) FROM settled",
-        lease.render_id.as_str(),
-        lease.index,
-        lease.token,
-        object.content_type,
-        i64::try_from(object.size_bytes).map_err(|error| sqlx::Error::Encode(Box::new(error)))?,
-        object.sha256,
-        now,
-        delete_wanted,
-    );
-    let settled = settled.execute(&mut *transaction).await?;
-    file_counts::recount(&mut transaction, &[lease.render_id.as_str()], None).await?;
-    transaction.commit().await?;
-    Ok(held(&settled))
-}
-
-/// Why an attempt failed: a stable word for programs and a sentence for people.
+/// Why an attempt failed: a stable code for programs and a sentence for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reason {
     /// Such as `http_404` or `host_not_allowed`.
     pub code: String,
     /// What happened and what to do; never a URL's query.
     pub message: String,
-}
-
-/// Puts a download back in the queue until `due_at`.
-pub async fn retry(
-    pool: &PgPool,
-    lease: &Lease,
-    reason: &Reason,
-    due_at: DateTime<Utc>,
-    now: DateTime<Utc>,
-) -> sqlx::Result<Result<(), LeaseLost>> {
-    let settled = sqlx::query!(
-        "UPDATE downloads
-         SET state = 'pending', lease = NULL, due_at = $4, error_code = $5, error_message = $6, updated_at = $7
-         WHERE render_id = $1 AND index = $2 AND lease = $3",
-        lease.render_id.as_str(),
-        lease.index,
-        lease.token,
-        due_at,
-        reason.code,
-        reason.message,
-        now,
-    );
-    Ok(held(&settled.execute(pool).await?))
-}
-
-/// Settles a download as failed after so many attempts: nobody tries it again by itself.
-pub async fn failed(
-    pool: &PgPool,
-    lease: &Lease,
-    attempts: u32,
-    reason: &Reason,
-    now: DateTime<Utc>,
-) -> sqlx::Result<Result<(), LeaseLost>> {
-    let mut transaction = pool.begin().await?;
-    file_counts::lock(&mut transaction, &[lease.render_id.as_str()]).await?;
-    let settled = sqlx::query!(
-        "WITH settled AS (
-             UPDATE downloads
-             SET state = 'failed', lease = NULL, due_at = NULL, error_code = $4, error_message = $5, updated_at = $6,
-                 attempts = $7
-             WHERE render_id = $1 AND index = $2 AND lease = $3
-             RETURNING render_id
-         )
-         SELECT pg_notify('renderhook_renders', render_id) FROM settled",
-        lease.render_id.as_str(),
-        lease.index,
-        lease.token,
-        reason.code,
-        reason.message,
-        now,
-        attempts.cast_signed(),
-    );
-    let settled = settled.execute(&mut *transaction).await?;
-    file_counts::recount(&mut transaction, &[lease.render_id.as_str()], None).await?;
-    transaction.commit().await?;
-    Ok(held(&settled))
-}
-
-/// Gives a claim back unused, as a worker does that is told to stop: the attempt does not count, and another worker
-/// may take it at once.
-pub async fn release(pool: &PgPool, lease: &Lease, now: DateTime<Utc>) -> sqlx::Result<Result<(), LeaseLost>> {
-    let released = sqlx::query!(
-        "WITH released AS (
-             UPDATE downloads
-             SET state = 'pending', lease = NULL, due_at = $4, attempts = attempts - 1, updated_at = $4
-             WHERE render_id = $1 AND index = $2 AND lease = $3
-             RETURNING render_id
-         )
-         SELECT pg_notify('renderhook_downloads', '') FROM released",
-        lease.render_id.as_str(),
-        lease.index,
-        lease.token,
-        now,
-    );
-    Ok(held(&released.execute(pool).await?))
-}
-
-/// Every statement above names one row by its key and token: it touched that row, or the lease was lost.
-fn held(done: &sqlx::postgres::PgQueryResult) -> Result<(), LeaseLost> {
-    LeaseLost::unless(done.rows_affected() == 1)
 }

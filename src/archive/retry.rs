@@ -1,96 +1,147 @@
-//! Failed downloads go back in the queue, when a person says so.
+//! Retrying downloads when a person says so: failed ones go back in the queue, waiting ones are due at once.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
+use crate::archive::locked_renders::LockedRenders;
+use crate::archive::queue::Reason;
 use crate::domain::RenderId;
-use crate::runtime::file_counts;
+use crate::runtime::Wakeups;
+use crate::runtime::{BACKGROUND, Database, DatabaseError};
 
-/// Which failed downloads.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Selection {
-    /// Of this render alone.
-    pub render: Option<RenderId>,
-    /// That failed since then.
-    pub since: Option<DateTime<Utc>>,
+/// How many downloads one transaction puts back.
+const CHUNK: usize = 500;
+
+/// In which state the downloads are that are retried.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum RetryState {
+    /// They have failed. They get all their attempts again. One that came without a URL has nothing to try.
+    #[default]
+    Failed,
+    /// They wait for their next attempt or for a fresh URL. They keep the attempts that they have left.
+    Pending,
 }
 
-impl Selection {
-    /// Those of one render.
-    #[must_use]
-    pub fn render(id: RenderId) -> Self {
-        Self { render: Some(id), since: None }
+impl RetryState {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Pending => "pending",
+        }
     }
 }
 
-/// A failed download.
+/// Which downloads are retried.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RetryFilter {
+    /// Those of this render.
+    pub render: Option<RenderId>,
+    /// Those whose last attempt ended since then.
+    pub since: Option<DateTime<Utc>>,
+    /// Those in this state.
+    pub state: RetryState,
+}
+
+impl RetryFilter {
+    /// The failed ones of one render.
+    #[must_use]
+    pub fn render(id: RenderId) -> Self {
+        Self { render: Some(id), ..Self::default() }
+    }
+}
+
+/// A download that is retried.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failed {
-    /// Whose file.
+pub struct RetriedDownload {
+    /// The render whose file it is.
     pub render_id: String,
-    /// Which.
+    /// Which of its files.
     pub index: i32,
-    /// Why it failed.
-    pub code: String,
-    /// The whole story.
-    pub message: String,
+    /// The error of its last attempt, if one has ended.
+    pub error: Option<Reason>,
 }
 
-/// The failed downloads that [`put_back`] would put back.
-pub async fn which(pool: &PgPool, selection: &Selection) -> sqlx::Result<Vec<Failed>> {
-    sqlx::query_as!(
-        Failed,
-        r#"SELECT render_id, index, error_code AS "code!", error_message AS "message!"
-           FROM downloads
-           WHERE state = 'failed' AND url IS NOT NULL
-               AND ($1::text IS NULL OR render_id = $1) AND ($2::timestamptz IS NULL OR updated_at >= $2)
-           ORDER BY render_id, index"#,
-        selection.render.as_ref().map(RenderId::as_str),
-        selection.since,
-    )
-    .fetch_all(pool)
-    .await
-}
-
-/// Puts failed downloads back in the queue, due at once and with all their attempts before them. One that came without
-/// a URL has nothing to try.
-pub async fn put_back(pool: &PgPool, selection: &Selection, now: DateTime<Utc>) -> sqlx::Result<Vec<Failed>> {
-    let mut renders: Vec<_> = which(pool, selection).await?.into_iter().map(|failed| failed.render_id).collect();
-    renders.dedup();
-    let renders: Vec<&str> = renders.iter().map(String::as_str).collect();
-    let mut transaction = pool.begin().await?;
-    file_counts::lock(&mut transaction, &renders).await?;
-    let failed = sqlx::query_as!(
-        Failed,
-        r#"WITH failed AS (
-               SELECT render_id, index, error_code, error_message
-               FROM downloads
-               WHERE state = 'failed' AND url IS NOT NULL
-                   AND render_id = ANY ($1) AND ($2::timestamptz IS NULL OR updated_at >= $2)
-               ORDER BY render_id, index
-               FOR UPDATE
-           ),
-           put_back AS (
-               UPDATE downloads AS d
-               SET state = 'pending', due_at = $3, attempts = 0, first_attempt_at = NULL, updated_at = $3
-               FROM failed
-               WHERE d.render_id = failed.render_id AND d.index = failed.index
-               RETURNING d.render_id
-           ),
-           woken AS MATERIALIZED (
-               SELECT pg_notify('renderhook_downloads', '') WHERE EXISTS (SELECT FROM put_back)
-           )
-           SELECT render_id, index, error_code AS "code!", error_message AS "message!"
-           FROM failed
-           WHERE (SELECT count(*) FROM woken) >= 0
-           ORDER BY render_id, index"#,
-        &renders as _,
-        selection.since,
+/// The downloads that [`retry`] would retry.
+pub async fn preview(
+    database: &Database,
+    filter: &RetryFilter,
+    now: DateTime<Utc>,
+) -> Result<Vec<RetriedDownload>, DatabaseError> {
+    let rows = sqlx::query!(
+        "SELECT render_id, index, error_code, error_message
+         FROM downloads
+         WHERE state = $1 AND url IS NOT NULL AND (due_at IS NULL OR due_at > $2)
+             AND ($3::text IS NULL OR render_id = $3) AND ($4::timestamptz IS NULL OR updated_at >= $4)
+         ORDER BY render_id, index",
+        filter.state.as_str(),
         now,
-    )
-    .fetch_all(&mut *transaction)
-    .await?;
-    file_counts::recount(&mut transaction, &renders, None).await?;
+        filter.render.as_ref().map(RenderId::as_str),
+        filter.since,
+    );
+    let rows = database.within(BACKGROUND, rows.fetch_all(database.pool())).await?;
+    let downloads = rows.into_iter().map(|row| RetriedDownload {
+        render_id: row.render_id,
+        index: row.index,
+        error: row.error_code.zip(row.error_message).map(|(code, message)| Reason { code, message }),
+    });
+    Ok(downloads.collect())
+}
+
+/// Makes downloads due at once. Returns those that were in that state until now.
+pub async fn retry(
+    database: &Database,
+    filter: &RetryFilter,
+    now: DateTime<Utc>,
+) -> Result<Vec<RetriedDownload>, DatabaseError> {
+    let mut retried = Vec::new();
+    let mut found = preview(database, filter, now).await?;
+    while !found.is_empty() {
+        let rest = found.split_off(found.len().min(CHUNK));
+        let chunk = || retry_chunk(database.pool(), filter.state, &found, now);
+        retried.extend(database.within_retrying(BACKGROUND, chunk).await?);
+        found = rest;
+    }
+    Ok(retried)
+}
+
+async fn retry_chunk(
+    pool: &PgPool,
+    state: RetryState,
+    found: &[RetriedDownload],
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<RetriedDownload>> {
+    let mut transaction = pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
+    let ids: Vec<_> = found.iter().map(|download| download.render_id.as_str()).collect();
+    let indexes: Vec<_> = found.iter().map(|download| download.index).collect();
+    let mut renders = LockedRenders::lock(&mut transaction, &ids).await?;
+    // OK to update in any order: the renders are locked, and claims skip what is locked.
+    let updated = sqlx::query!(
+        "UPDATE downloads AS d
+         SET state = 'pending', due_at = $3, updated_at = $3,
+             attempts = CASE WHEN $5 THEN 0 ELSE attempts END,
+             first_attempt_at = CASE WHEN $5 THEN NULL ELSE first_attempt_at END
+         FROM unnest($1::text[], $2::int4[]) AS found (render_id, index)
+         WHERE d.render_id = found.render_id AND d.index = found.index AND d.state = $4
+         RETURNING d.render_id, d.index",
+        &ids as _,
+        &indexes,
+        now,
+        state.as_str(),
+        state == RetryState::Failed,
+    );
+    let updated = updated.fetch_all(&mut *transaction).await?;
+    for row in &updated {
+        if let (RetryState::Failed, Some(render)) = (state, renders.get_mut(&row.render_id)) {
+            render.files.failed -= 1;
+        }
+    }
+    if !updated.is_empty() {
+        sqlx::query!("SELECT pg_notify($1, '')", Wakeups::DOWNLOADS).execute(&mut *transaction).await?;
+    }
+    renders.write(&mut transaction, now).await?;
     transaction.commit().await?;
-    Ok(failed)
+    // Some may have been claimed or settled since they were found.
+    let was_updated =
+        |one: &&RetriedDownload| updated.iter().any(|row| row.render_id == one.render_id && row.index == one.index);
+    Ok(found.iter().filter(was_updated).cloned().collect())
 }

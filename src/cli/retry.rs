@@ -2,11 +2,10 @@
 
 use super::output::Output;
 use super::rows;
-use crate::archive::Selection;
+use crate::archive::RetryFilter;
 use crate::archive::retry;
 use crate::config::DatabaseArgs;
 use crate::domain::RenderId;
-use crate::runtime::BACKGROUND;
 use crate::runtime::Clock;
 
 /// Flags of `retry`.
@@ -33,15 +32,16 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let database = rows::connect(&args.database).await?;
     let now = Clock::system().now();
     let since = rows::ago(args.since, now);
-    let selection = Selection { render: args.render, since };
+    let filter = RetryFilter { render: args.render, since, ..RetryFilter::default() };
     let downloads = if args.dry_run {
-        database.within(BACKGROUND, retry::which(database.pool(), &selection)).await?
+        retry::preview(&database, &filter, now).await?
     } else {
-        database.within(BACKGROUND, retry::put_back(database.pool(), &selection, now)).await?
+        retry::retry(&database, &filter, now).await?
     };
     let mut output = Output::default();
     for file in &downloads {
-        output.line(format_args!("{} {} {}: {}", file.render_id, file.index, file.code, file.message))?;
+        let error = file.error.as_ref().map(|error| format!(" {}: {}", error.code, error.message));
+        output.line(format_args!("{} {}{}", file.render_id, file.index, error.unwrap_or_default()))?;
     }
     let done = if args.dry_run { "would go back in the queue" } else { "went back in the queue" };
     output.line(format_args!("{} failed downloads {done}", downloads.len()))?;

@@ -70,8 +70,18 @@ log_events! {
     DownloadStarted = "download.started",
     /// A file is in the store, whole.
     DownloadStored = "download.stored",
-    /// An attempt failed; there will be another.
+    /// An attempt failed; another one follows.
     DownloadRetried = "download.retried",
+    /// A file waits for a fresh URL; the attempt does not count.
+    DownloadAwaitsUrl = "download.awaits_url",
+    /// The process lacked a resource, such as file descriptors; the attempt does not count.
+    DownloadPostponed = "download.postponed",
+    /// A worker gave a download back, because the service stops.
+    DownloadReleased = "download.released",
+    /// A worker lost its lease: another one has the download.
+    DownloadLeaseLost = "download.lease_lost",
+    /// Files are about to be lost: their URLs expire, and no attempt succeeds.
+    DownloadEndangered = "download.endangered",
     /// The last attempt failed, or no attempt can succeed.
     DownloadFailed = "download.failed",
     /// Fresh URLs came for a file.

@@ -21,10 +21,6 @@ const SILENCE: Duration = Duration::from_secs(30);
 /// How long it may take to answer that.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
-const DOWNLOADS: &str = "renderhook_downloads";
-const POLLS: &str = "renderhook_polls";
-const RENDERS: &str = "renderhook_renders";
-
 /// The wake-up calls of this process.
 #[derive(Debug)]
 pub struct Wakeups {
@@ -48,6 +44,13 @@ enum Ended {
 }
 
 impl Wakeups {
+    /// The channel that says that downloads may have fallen due.
+    pub(crate) const DOWNLOADS: &str = "renderhook_downloads";
+    /// The channel that says that renders are to be polled.
+    pub(crate) const POLLS: &str = "renderhook_polls";
+    /// The channel that carries the ids of changed renders.
+    pub(crate) const RENDERS: &str = "renderhook_renders";
+
     /// Returns once downloads may have fallen due since the last call.
     pub async fn downloads(&self) {
         self.downloads.notified().await;
@@ -86,7 +89,7 @@ impl Wakeups {
 
     /// Passes on notifications until the connection is lost.
     async fn pass_on(&self, mut listener: PgListener) -> sqlx::Result<()> {
-        listener.listen_all([DOWNLOADS, POLLS, RENDERS]).await?;
+        listener.listen_all([Self::DOWNLOADS, Self::POLLS, Self::RENDERS]).await?;
         // Something may have changed before this connection listened.
         self.downloads.notify_one();
         self.polls.notify_one();
@@ -105,10 +108,10 @@ impl Wakeups {
 
     fn wake(&self, notification: &PgNotification) {
         match (notification.channel(), notification.payload().parse()) {
-            (DOWNLOADS, _) => self.downloads.notify_one(),
-            (POLLS, _) => self.polls.notify_one(),
+            (Self::DOWNLOADS, _) => self.downloads.notify_one(),
+            (Self::POLLS, _) => self.polls.notify_one(),
             // OK to drop a change that nothing waits for.
-            (RENDERS, Ok(id)) => drop(self.renders.send(id)),
+            (Self::RENDERS, Ok(id)) => drop(self.renders.send(id)),
             _ => {}
         }
     }

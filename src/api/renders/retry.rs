@@ -10,8 +10,7 @@ use utoipa::ToSchema;
 
 use super::{Renders, id_in_path, unknown_render};
 use crate::api::queries;
-use crate::archive::Selection;
-use crate::archive::retry;
+use crate::archive::{RetryFilter, retry};
 use crate::http::{Guarded, HttpError, Message};
 use crate::runtime::REQUEST;
 
@@ -44,13 +43,11 @@ pub(crate) async fn retry(
     let id = id_in_path(id)?;
     let pool = renders.database.pool();
     renders.database.within(REQUEST, queries::exists(pool, &id)).await?.then_some(()).ok_or_else(unknown_render)?;
-    let selection = Selection::render(id);
-    let put_back = retry::put_back(pool, &selection, renders.clock.now());
-    let put_back = renders.database.within(REQUEST, put_back).await?;
-    let message = if put_back.is_empty() {
+    let retried = retry::retry(&renders.database, &RetryFilter::render(id), renders.clock.now()).await?;
+    let message = if retried.is_empty() {
         "no download of this render has failed and has a URL to try"
     } else {
         "back in the queue"
     };
-    Ok(Json(Retried { message, downloads: put_back.into_iter().map(|file| file.index).collect() }))
+    Ok(Json(Retried { message, downloads: retried.into_iter().map(|file| file.index).collect() }))
 }

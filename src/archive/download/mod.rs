@@ -1,11 +1,14 @@
 //! One download, from its claim to its settlement.
 //!
-//! The file streams from its server into the store, hashed on the way; then the row says that it is stored. Guaranteed:
-//! a row says `stored` only after the store has the object whole; a worker that lost its lease settles nothing; one that
-//! is told to stop gives its claim back at once, with what the store has. Whatever ends a download in between leaves the row leased, and the end of the
-//! lease puts it up again: doing it twice writes the same object.
+//! The file streams from its server into the store and is hashed on the way; then the row says that it is stored.
+//! Guaranteed: a row says `stored` only after the store has the whole object durably; a worker that lost its lease
+//! settles nothing; at a stop a worker gives its claim back at once, with what the store has. Anything else that ends a
+//! download in between leaves the row leased, and it is due again when the lease expires. Doing it twice writes the same
+//! object.
 
-mod keeping;
+mod begin;
+mod checkpoints;
+mod lease;
 mod settle;
 mod transfer;
 
@@ -15,31 +18,34 @@ use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use self::settle::Settling;
-use self::transfer::Ended;
+use self::lease::LeaseKeeper;
+use self::settle::{AttemptEnd, Settling};
+use self::transfer::{Attempt, Interruption};
 use crate::archive::fetch::Fetcher;
-use crate::archive::queue::{self, Claimed, LeaseLost, Reason};
-use crate::archive::renewal::{self, Wish};
+use crate::archive::queue::{Claimed, StoredObject};
+use crate::archive::settlement::{Outcome, Settler};
 use crate::archive::store::Store;
 use crate::domain::SignedUrl;
 use crate::runtime::Clock;
+use crate::runtime::Database;
 use crate::runtime::LogEvent;
 use crate::runtime::Shutdown;
-use crate::runtime::{BACKGROUND, Database};
 
-/// A URL that lives no longer than this is not worth beginning with, where a fresh one can be had.
-const DYING: Duration = Duration::from_mins(15);
+/// A URL that expires sooner than this is not tried if a fresh one can be had.
+const MIN_URL_LIFETIME: Duration = Duration::from_mins(15);
 
 /// What every download needs.
 #[derive(Debug)]
 pub struct Downloader {
     /// Where the rows are.
     pub database: Database,
+    /// Settles attempts.
+    pub settler: Settler,
     /// Where the files go.
     pub store: Store,
-    /// How they come.
+    /// Fetches them.
     pub fetcher: Fetcher,
-    /// What time it is.
+    /// The time.
     pub clock: Clock,
     /// How long a claim lasts without renewal.
     pub lease: Duration,
@@ -52,72 +58,59 @@ pub struct Downloader {
 }
 
 impl Downloader {
-    /// Sees one claimed download through, or gives it back at a stop.
-    pub async fn carry(&self, claimed: Claimed, shutdown: &Shutdown) {
-        let begun = self.clock.now();
-        let settling = Settling { downloader: self, claimed: &claimed, begun, deadline: shutdown.deadline() };
+    /// Makes one attempt at a claimed download and settles it. A stop interrupts it and gives the claim back.
+    pub async fn process(&self, claimed: Claimed, shutdown: &Shutdown) {
+        let started_at = self.clock.now();
+        let lease = LeaseKeeper::new(self, &claimed.lease);
+        let settling =
+            Settling { downloader: self, claimed: &claimed, lease: &lease, started_at, deadline: shutdown.deadline() };
         if claimed.taken_over && claimed.attempt > self.max_attempts {
-            return settling.settle(Ended::WornOut).await;
-        }
-        if self.waits_for_a_fresh_url(&claimed, begun).await {
+            settling.settle(Outcome::LeasesExpired).await;
             return;
         }
-        say_started(&claimed);
+        if self.renews && expires_soon(&claimed, started_at) {
+            match settling.settle(Outcome::UrlExpiring).await {
+                AttemptEnd::Settled => return,
+                AttemptEnd::StillClaimed => {}
+            }
+        }
+        log_start(&claimed);
+        let outcome = match self.transfer(&claimed, &lease, shutdown).await {
+            Ok(object) => Outcome::Stored(object),
+            Err(Interruption::Failed(failure) | Interruption::Spoiled(failure)) => Outcome::Failed(failure),
+            Err(Interruption::Stopped) => Outcome::Interrupted,
+            Err(Interruption::LeaseLost) => return settling.log_lost_lease(),
+        };
+        settling.settle(outcome).await;
+    }
+
+    /// Transfers the file while the lease is renewed.
+    async fn transfer(
+        &self,
+        claimed: &Claimed,
+        lease: &LeaseKeeper<'_>,
+        shutdown: &Shutdown,
+    ) -> Result<StoredObject, Interruption> {
         let stop = shutdown.asked().child_token();
         let done = CancellationToken::new();
+        let attempt = Attempt { downloader: self, claimed, lease, stop: &stop, deadline: shutdown.deadline() };
         let transfer = async {
-            let ended = Box::pin(transfer::run(self, &claimed, &stop, shutdown.deadline())).await;
+            let ended = Box::pin(attempt.run()).await;
             done.cancel();
             ended
         };
-        let (ended, held) = tokio::join!(transfer, self.keep_lease(&claimed, &stop, &done));
-        settling.settle(if held.is_err() { Ended::LeaseLost } else { ended }).await;
-    }
-
-    /// Wants a fresh URL in the place of one that is about to die, before a transfer is begun that it cannot end.
-    async fn waits_for_a_fresh_url(&self, claimed: &Claimed, now: DateTime<Utc>) -> bool {
-        let dying = claimed.expires_at.is_some_and(|expires_at| expires_at <= now + DYING);
-        let Ok(url) = &claimed.url else { return false };
-        if !dying || !self.renews {
-            return false;
-        }
-        let reason =
-            Reason { code: "url_expired".to_owned(), message: "the URL has expired or is about to".to_owned() };
-        let wish = renewal::want(self.database.pool(), &claimed.lease, url, &reason, now);
-        match self.database.within(BACKGROUND, wish).await {
-            // Nothing fresher is to be had: it may still work.
-            Ok(Ok(Wish::InVain)) | Err(_) => false,
-            Ok(Ok(Wish::Taken | Wish::Fresh) | Err(LeaseLost)) => true,
-        }
-    }
-
-    /// Renews the lease while the transfer lives; ends with it, or once the lease is lost, which stops the transfer.
-    async fn keep_lease(
-        &self,
-        claimed: &Claimed,
-        stop: &CancellationToken,
-        done: &CancellationToken,
-    ) -> Result<(), LeaseLost> {
-        while done.run_until_cancelled(tokio::time::sleep(self.lease / 3)).await.is_some() {
-            // A database that is away renews nothing, and lets nobody take over either.
-            if let Err(lost) = self.renew(claimed).await {
-                stop.cancel();
-                return Err(lost);
-            }
-        }
-        Ok(())
-    }
-
-    async fn renew(&self, claimed: &Claimed) -> Result<(), LeaseLost> {
-        let until = self.clock.now() + self.lease;
-        let renewed = queue::renew(self.database.pool(), &claimed.lease, until);
-        self.database.within(BACKGROUND, renewed).await.unwrap_or(Ok(()))
+        let (ended, held) = tokio::join!(transfer, lease.keep(&stop, &done));
+        if held { ended } else { Err(Interruption::LeaseLost) }
     }
 }
 
-fn say_started(claimed: &Claimed) {
+fn expires_soon(claimed: &Claimed, now: DateTime<Utc>) -> bool {
+    claimed.url.is_ok() && claimed.expires_at.is_some_and(|expires_at| expires_at <= now + MIN_URL_LIFETIME)
+}
+
+fn log_start(claimed: &Claimed) {
     let (event, message) = if claimed.taken_over {
-        (LogEvent::DownloadTakenOver, "took over the download of a worker that is gone")
+        (LogEvent::DownloadTakenOver, "took over a download whose lease had expired")
     } else {
         (LogEvent::DownloadStarted, "started a download")
     };

@@ -1,11 +1,11 @@
-//! The bytes' way: from the server into the store, counted and hashed as they pass.
+//! Copying a file's bytes from its server into the store, counted and hashed as they pass.
 //!
-//! A transfer that breaks off goes on where it was, by a request for the rest of the same version of the file; where
-//! the server cannot do that, or the file has changed, it starts over. What the store has for good is kept in
-//! `partials` now and then and at the end of an attempt, so that the next attempt, or another worker, goes on as well.
+//! A transfer that breaks off resumes where it was, with a request for the rest of the same version of the file. If the
+//! server does not support that, or the file has changed, it starts over. Checkpoints let the next attempt, or another
+//! worker, resume it too.
 //!
-//! A stop cuts a transfer off where that loses nothing: while it waits for the server, or for the store to take more.
-//! What the store is doing at that moment is done first, or given up at the stop's deadline.
+//! A stop interrupts a transfer where that loses nothing: while it waits for the server, or for the store to accept
+//! more. What the store is doing at that moment is finished first, or given up at the stop's deadline.
 
 use std::time::Duration;
 
@@ -15,93 +15,91 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use super::Downloader;
-use crate::archive::checkpoint::{self, Partial};
+use super::lease::LeaseKeeper;
 use crate::archive::fetch::digest::Hashes;
-use crate::archive::fetch::{Answered, Failure, Incoming, Origin, Resume};
-use crate::archive::media_type;
-use crate::archive::queue::{Claimed, LeaseLost, Stored};
+use crate::archive::fetch::{Failure, Fetcher, Incoming, Origin, ResumePoint, Resumption};
+use crate::archive::queue::{Claimed, StoredObject};
 use crate::archive::store::{StoreError, Upload};
 use crate::domain::SignedUrl;
-use crate::runtime::BACKGROUND;
 use crate::runtime::LogEvent;
 
-/// How long to wait before asking a server for the rest.
-const GO_ON: Duration = Duration::from_millis(250);
-/// How often within an attempt a transfer goes on; each time it has to have got further.
-const MOST_GOINGS_ON: u32 = 20;
+/// How long to wait before requesting the rest of a file.
+const RESUME_DELAY: Duration = Duration::from_millis(250);
+/// How often a transfer resumes within an attempt; each time it has to have received something.
+const MAX_RESUMPTIONS: u32 = 20;
 
-/// How a transfer ended.
+/// Why a transfer ended without an object.
 #[derive(Debug)]
-pub(super) enum Ended {
-    /// The object is in the store, whole.
-    Stored(Stored),
-    /// It is not, and what came so far is good.
+pub(super) enum Interruption {
+    /// It failed, and the bytes so far are good.
     Failed(Failure),
-    /// It is not, and what came so far is of no use.
+    /// It failed, and the bytes so far are of no use.
     Spoiled(Failure),
-    /// It was told to stop.
+    /// The service stops.
     Stopped,
     /// Another worker has the download.
     LeaseLost,
-    /// It was not begun: as many attempts as there may be have ended with their lease.
-    WornOut,
 }
 
-impl From<Failure> for Ended {
+impl From<Failure> for Interruption {
     fn from(failure: Failure) -> Self {
         Self::Failed(failure)
     }
 }
 
-impl From<LeaseLost> for Ended {
-    fn from(_: LeaseLost) -> Self {
-        Self::LeaseLost
-    }
-}
-
-impl From<StoreError> for Ended {
+impl From<StoreError> for Interruption {
     fn from(error: StoreError) -> Self {
+        if let Some(local) = Failure::local(&error) {
+            return Self::Spoiled(local);
+        }
         let message = error.to_string();
         error!(event = %LogEvent::StoreFailed, error = message, "the store failed: check STORAGE_URL and its credentials");
         Self::Spoiled(Failure::transient("store_failed", message))
     }
 }
 
-/// Brings the file into the store. `stop` cuts it off, `deadline` ends it whatever it is doing.
-pub(super) async fn run(
-    downloader: &Downloader,
-    claimed: &Claimed,
-    stop: &CancellationToken,
-    deadline: &CancellationToken,
-) -> Ended {
-    let url = match &claimed.url {
-        Ok(url) => url,
-        Err(error) => return Failure::permanent("invalid_url", error.to_string()).into(),
-    };
-    let begun = deadline.run_until_cancelled(Transfer::begin(downloader, claimed, url, stop)).await;
-    let mut transfer = match begun {
-        None => return Ended::Stopped,
-        Some(Err(ended)) => return ended,
-        Some(Ok(transfer)) => transfer,
-    };
-    match deadline.run_until_cancelled(transfer.bring()).await {
-        Some(Ok(stored)) => Ended::Stored(stored),
-        Some(Err(ended)) => transfer.break_off(ended).await,
-        None => transfer.break_off(Ended::Stopped).await,
+/// What every step of an attempt needs.
+#[derive(Clone, Copy)]
+pub(super) struct Attempt<'a> {
+    pub(super) downloader: &'a Downloader,
+    pub(super) claimed: &'a Claimed,
+    pub(super) lease: &'a LeaseKeeper<'a>,
+    /// Interrupts the transfer.
+    pub(super) stop: &'a CancellationToken,
+    /// Ends it, whatever it is doing.
+    pub(super) deadline: &'a CancellationToken,
+}
+
+impl Attempt<'_> {
+    /// Copies the file into the store.
+    pub(super) async fn run(self) -> Result<StoredObject, Interruption> {
+        let url = match &self.claimed.url {
+            Ok(url) => url,
+            Err(error) => return Err(Failure::permanent("invalid_url", error.to_string()).into()),
+        };
+        let begun = self.deadline.run_until_cancelled(Box::pin(Transfer::begin(self, url))).await;
+        let mut transfer = begun.ok_or(Interruption::Stopped)??;
+        match self.deadline.run_until_cancelled(transfer.complete()).await {
+            Some(Ok(stored)) => Ok(stored),
+            Some(Err(why)) => Err(transfer.break_off(why).await),
+            None => Err(transfer.break_off(Interruption::Stopped).await),
+        }
     }
 }
 
-/// Waits for what loses nothing when it is cut off.
-pub(super) async fn unless_stopped<T, E: Into<Ended>>(
+/// Waits for something that loses nothing when it is interrupted.
+pub(super) async fn unless_stopped<T, E: Into<Interruption>>(
     stop: &CancellationToken,
     work: impl Future<Output = Result<T, E>>,
-) -> Result<T, Ended> {
-    stop.run_until_cancelled(work).await.ok_or(Ended::Stopped)?.map_err(Into::into)
+) -> Result<T, Interruption> {
+    stop.run_until_cancelled(work).await.ok_or(Interruption::Stopped)?.map_err(Into::into)
 }
 
+/// A file on its way into the store.
 pub(super) struct Transfer<'a> {
     pub(super) downloader: &'a Downloader,
     pub(super) claimed: &'a Claimed,
+    pub(super) lease: &'a LeaseKeeper<'a>,
     pub(super) url: &'a SignedUrl,
     pub(super) stop: &'a CancellationToken,
     pub(super) incoming: Incoming,
@@ -109,170 +107,70 @@ pub(super) struct Transfer<'a> {
     pub(super) content_type: String,
     pub(super) upload: Upload,
     pub(super) hashes: Hashes,
+    /// How many bytes of the file have passed.
     pub(super) passed: u64,
-    /// How far the file had come when a server was last asked for it: one that brings nothing is not asked again.
-    pub(super) further: u64,
-    /// How far the file had come, and with which hashes, when the last part was full.
+    /// How many had passed at the last request: a server that adds nothing is not asked again.
+    pub(super) requested_at: u64,
+    /// How many bytes had passed, and with which hashes, when the last part was full.
     pub(super) mark: (u64, Hashes),
-    /// When the upload was last kept in `partials`; `None` while it is not there at all.
-    pub(super) kept_at: Option<Instant>,
-    pub(super) goings_on: u32,
+    /// When the last checkpoint was saved; `None` while there is none.
+    pub(super) saved_at: Option<Instant>,
+    pub(super) resumptions: u32,
 }
 
-impl<'a> Transfer<'a> {
-    async fn begin(
-        downloader: &'a Downloader,
-        claimed: &'a Claimed,
-        url: &'a SignedUrl,
-        stop: &'a CancellationToken,
-    ) -> Result<Self, Ended> {
-        let found = checkpoint::find(downloader.database.pool(), &claimed.lease);
-        let found = downloader.database.within(BACKGROUND, found).await.unwrap_or_default();
-        if let Some(partial) = found {
-            if let Some(transfer) = Self::go_on(downloader, claimed, url, stop, &partial).await? {
-                return Ok(transfer);
-            }
-            unless_stopped(stop, downloader.end(claimed, &partial)).await?;
+impl Transfer<'_> {
+    /// Copies the rest of the file, and makes the object appear.
+    async fn complete(&mut self) -> Result<StoredObject, Interruption> {
+        self.copy_body().await?;
+        self.compare_hashes()?;
+        if !self.origin.proves_end() {
+            let read = (self.passed, self.hashes.sha256());
+            unless_stopped(self.stop, read_again(&self.downloader.fetcher, self.url, &read)).await?;
         }
-        let incoming = unless_stopped(stop, downloader.fetcher.open(url)).await?;
-        Self::afresh(downloader, claimed, url, stop, incoming).await
-    }
-
-    /// Starts with the first byte.
-    async fn afresh(
-        downloader: &'a Downloader,
-        claimed: &'a Claimed,
-        url: &'a SignedUrl,
-        stop: &'a CancellationToken,
-        mut incoming: Incoming,
-    ) -> Result<Self, Ended> {
-        let origin = incoming.origin().clone();
-        // The first bytes say what kind of file it is where the header does not.
-        let start = unless_stopped(stop, incoming.next()).await?.unwrap_or_default();
-        let content_type = media_type::of(origin.content_type.as_deref(), &start, &claimed.key);
-        let (at_most, token) = (incoming.at_most(), claimed.lease.token());
-        let upload = downloader.store.begin(&claimed.key, &content_type, at_most, token).await?;
-        let hashes = Hashes::new(&origin.announced);
-        let mark = (0, hashes.clone());
-        let mut transfer = Self {
-            downloader,
-            claimed,
-            url,
-            stop,
-            incoming,
-            origin,
-            content_type,
-            upload,
-            hashes,
-            passed: 0,
-            further: 0,
-            mark,
-            kept_at: None,
-            goings_on: 0,
-        };
-        match transfer.pass(start).await {
-            Ok(()) => Ok(transfer),
-            Err(ended) => Err(transfer.break_off(ended).await),
-        }
-    }
-
-    /// Goes on with what an earlier attempt left; `None` where that cannot be.
-    async fn go_on(
-        downloader: &'a Downloader,
-        claimed: &'a Claimed,
-        url: &'a SignedUrl,
-        stop: &'a CancellationToken,
-        partial: &Partial,
-    ) -> Result<Option<Self>, Ended> {
-        let (Some(validator), Some(hashes)) = (&partial.validator, Hashes::go_on(&partial.hashes)) else {
-            return Ok(None);
-        };
-        if partial.bytes == 0 || partial.path != url.expose().path() {
-            return Ok(None);
-        }
-        let resume = Resume { offset: partial.bytes, validator: validator.clone(), total: partial.total };
-        let answered = unless_stopped(stop, downloader.fetcher.go_on(url, &resume)).await?;
-        let Answered::GoesOn(incoming) = answered else { return Ok(None) };
-        let resumed = downloader.store.resume(
-            &claimed.key,
-            &partial.content_type,
-            &partial.upload,
-            partial.bytes,
-            claimed.lease.token(),
-        );
-        // What the store has lost is fetched again.
-        let Ok(upload) = resumed.await else { return Ok(None) };
-        let mut transfer = Self {
-            downloader,
-            claimed,
-            url,
-            stop,
-            origin: Origin { validator: Some(validator.clone()), ..incoming.origin().clone() },
-            incoming,
-            content_type: partial.content_type.clone(),
-            upload,
-            mark: (partial.bytes, hashes.clone()),
-            hashes,
-            passed: partial.bytes,
-            further: partial.bytes,
-            // The row says of this upload what is true of it, at worst under the name that it had.
-            kept_at: Some(Instant::now()),
-            goings_on: 0,
-        };
-        // A folder's part has another name now, by which alone a successor finds it.
-        match transfer.keep(partial.bytes).await {
-            Ok(()) => Ok(Some(transfer)),
-            Err(ended) => Err(transfer.break_off(ended).await),
-        }
-    }
-
-    /// Brings the rest, to the object.
-    async fn bring(&mut self) -> Result<Stored, Ended> {
-        self.pour().await?;
         self.finish().await
     }
 
-    async fn pour(&mut self) -> Result<(), Ended> {
+    async fn copy_body(&mut self) -> Result<(), Interruption> {
         loop {
             match unless_stopped(self.stop, self.incoming.next()).await {
-                Ok(Some(bytes)) => self.pass(bytes).await?,
-                Ok(None) => return self.compare(),
-                Err(Ended::Failed(failure @ Failure::Transient { .. })) if self.passed > self.further => {
-                    self.further = self.passed;
-                    unless_stopped(self.stop, self.ask_for_the_rest(failure)).await?;
+                Ok(Some(bytes)) => self.write(bytes).await?,
+                Ok(None) => return Ok(()),
+                Err(Interruption::Failed(failure @ Failure::Transient { .. })) if self.passed > self.requested_at => {
+                    self.requested_at = self.passed;
+                    unless_stopped(self.stop, self.request_rest(failure)).await?;
                 }
-                Err(ended) => return Err(ended),
+                Err(why) => return Err(why),
             }
         }
     }
 
-    /// Goes on within the attempt. Where that cannot be, the attempt has failed as it would have without.
-    async fn ask_for_the_rest(&mut self, failure: Failure) -> Result<(), Ended> {
-        let Some(validator) = self.origin.validator.clone().filter(|_| self.goings_on < MOST_GOINGS_ON) else {
+    /// Resumes within the attempt. Where that is impossible, the attempt fails with the failure that broke it off.
+    async fn request_rest(&mut self, failure: Failure) -> Result<(), Interruption> {
+        let Some(validator) = self.origin.validator.clone().filter(|_| self.resumptions < MAX_RESUMPTIONS) else {
             return Err(failure.into());
         };
-        self.goings_on += 1;
-        tokio::time::sleep(GO_ON).await;
-        let resume = Resume { offset: self.passed, validator, total: self.origin.total };
-        match self.downloader.fetcher.go_on(self.url, &resume).await? {
-            Answered::GoesOn(incoming) => {
+        self.resumptions += 1;
+        tokio::time::sleep(RESUME_DELAY).await;
+        let from = ResumePoint { offset: self.passed, validator, total: self.origin.framing.total() };
+        match self.downloader.fetcher.resume(self.url, &from).await? {
+            Resumption::Continued(incoming) => {
+                // The answer to a range says how long the whole is, even if the first answer did not.
+                self.origin.framing = incoming.origin().framing;
                 self.incoming = incoming;
                 Ok(())
             }
-            Answered::Afresh(_) | Answered::Unusable => {
-                // Another version of the file, or a server that only sends it whole: what is there is of no use.
-                Err(Ended::Spoiled(failure))
-            }
+            // Another version of the file, or a server that only sends it whole: the bytes so far are of no use.
+            Resumption::Restarted(_) | Resumption::Unusable => Err(Interruption::Spoiled(failure)),
         }
     }
 
-    fn compare(&self) -> Result<(), Ended> {
+    fn compare_hashes(&self) -> Result<(), Interruption> {
         let same = self.origin.announced.compare(&self.hashes);
-        same.map_err(|mismatch| Ended::Spoiled(Failure::transient("wrong_hash", mismatch.to_string())))
+        same.map_err(|mismatch| Interruption::Spoiled(Failure::transient("wrong_hash", mismatch.to_string())))
     }
 
     /// Hands bytes to the store, cut where its parts end.
-    async fn pass(&mut self, mut bytes: Bytes) -> Result<(), Ended> {
+    pub(super) async fn write(&mut self, mut bytes: Bytes) -> Result<(), Interruption> {
         while !bytes.is_empty() {
             unless_stopped(self.stop, self.upload.ready()).await?;
             let room = self.upload.room_in_part();
@@ -283,16 +181,41 @@ impl<'a> Transfer<'a> {
             self.upload.write(piece).await?;
             if fills {
                 self.mark = (self.passed, self.hashes.clone());
-                self.keep_now_and_then().await?;
+                self.save_checkpoint_if_due().await?;
             }
         }
         Ok(())
     }
 
-    async fn finish(&mut self) -> Result<Stored, Ended> {
-        // The last look before the object appears: who lost the lease leaves the place to the successor.
-        self.downloader.renew(self.claimed).await?;
+    async fn finish(&mut self) -> Result<StoredObject, Interruption> {
+        // A worker that lost its lease leaves the object's place to its successor.
+        if !self.lease.is_not_lost().await {
+            return Err(Interruption::LeaseLost);
+        }
         self.upload.finish().await?;
-        Ok(Stored { content_type: self.content_type.clone(), size_bytes: self.passed, sha256: self.hashes.sha256() })
+        Ok(StoredObject {
+            content_type: self.content_type.clone(),
+            size_bytes: self.passed,
+            sha256: self.hashes.sha256(),
+        })
     }
+}
+
+/// Reads the file a second time and compares its length and SHA-256. If nothing but the end of the connection marks the
+/// end of a file, a server that died halfway looks like one that is done.
+async fn read_again(fetcher: &Fetcher, url: &SignedUrl, first: &(u64, String)) -> Result<(), Interruption> {
+    let mut again = fetcher.open(url).await.map_err(Interruption::Spoiled)?;
+    let (mut hashes, mut length) = (Hashes::new(&again.origin().announced), 0);
+    while let Some(bytes) = again.next().await.map_err(Interruption::Spoiled)? {
+        hashes.update(&bytes);
+        length += bytes.len() as u64;
+    }
+    if (length, hashes.sha256()) == *first {
+        return Ok(());
+    }
+    let message = format!(
+        "the server announced neither a length nor a hash, and two reads differ: {} and {length} bytes",
+        first.0
+    );
+    Err(Interruption::Spoiled(Failure::transient("unproven_end", message)))
 }

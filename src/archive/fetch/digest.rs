@@ -1,8 +1,8 @@
-//! Hashes of a file, made while it passes, and compared with what its server announced.
+//! Hashes of a file, computed as it passes, and compared with what its server announced.
 //!
 //! [`Announced`] reads `x-goog-hash` (Google Cloud Storage), `Repr-Digest` (RFC 9530), and an `ETag` where it is known to
-//! be an MD5. [`Hashes`] makes SHA-256, MD5 and CRC32C of the same bytes, and can be kept and gone on with later, so
-//! that a file whose transfer was broken off is still hashed whole.
+//! be an MD5. [`Hashes`] computes SHA-256, MD5 and CRC32C of the same bytes. Its state can be saved and restored, so
+//! that a file whose transfer broke off is still hashed whole.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -11,7 +11,7 @@ use reqwest::header::{ETAG, HeaderMap};
 use sha2::digest::common::hazmat::{SerializableState, SerializedState};
 use sha2::{Digest, Sha256};
 
-/// What a server says of the file's hashes.
+/// The hashes that a server announces for a file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Announced {
     crc32c: Option<u32>,
@@ -20,7 +20,7 @@ pub struct Announced {
 }
 
 impl Announced {
-    /// Reads the headers of an answer. What cannot be read is not announced.
+    /// Reads the headers of an answer. A hash that cannot be read counts as not announced.
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Self {
         let mut announced = Self::default();
@@ -61,7 +61,7 @@ impl Announced {
         if let Some(announced) = self.sha256 {
             differ("sha-256", &announced, &hashes.sha256.clone().finalize())?;
         }
-        // Announced only after bytes had passed, it cannot be compared.
+        // Announced only after bytes had passed, it was not computed.
         if let Some(announced) = self.md5.filter(|_| hashes.with_md5) {
             differ("md5", &announced, &hashes.md5.clone().finalize())?;
         }
@@ -76,8 +76,8 @@ fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
     BASE64_STANDARD.decode(text.trim()).ok()?.try_into().ok()
 }
 
-/// An `ETag` is opaque. Only S3 documents it as the MD5, and only for objects in one part that are not encrypted with a
-/// key of their own.
+/// An `ETag` is opaque. Only S3 documents it as the MD5, and only for objects uploaded in one part that are not encrypted
+/// with a key of their own.
 fn md5_etag(headers: &HeaderMap) -> Option<[u8; 16]> {
     let plain = match headers.get("x-amz-server-side-encryption") {
         None => true,
@@ -93,9 +93,9 @@ fn md5_etag(headers: &HeaderMap) -> Option<[u8; 16]> {
     hex::decode(tag).ok()?.try_into().ok()
 }
 
-/// A hash that is not the announced one: some of the bytes are not the file's.
+/// A hash that is not the announced one: some of the bytes are wrong.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the server announced {algorithm} {announced}, what came has {received}")]
+#[error("the server announced {algorithm} {announced}, the received bytes have {received}")]
 pub struct Mismatch {
     algorithm: &'static str,
     announced: String,
@@ -108,7 +108,7 @@ pub struct Hashes {
     sha256: Sha256,
     md5: Md5,
     crc32c: u32,
-    /// MD5 costs as much as the other two together: it is made where it is announced.
+    /// MD5 costs as much as the other two together, so it is computed only if it is announced.
     with_md5: bool,
 }
 
@@ -119,7 +119,7 @@ impl std::fmt::Debug for Hashes {
 }
 
 impl Hashes {
-    /// Of no bytes yet, made to be compared with `announced`.
+    /// Of no bytes yet, to be compared with `announced`.
     #[must_use]
     pub fn new(announced: &Announced) -> Self {
         Self { sha256: Sha256::new(), md5: Md5::new(), crc32c: 0, with_md5: announced.md5.is_some() }
@@ -140,22 +140,22 @@ impl Hashes {
         hex::encode(self.sha256.clone().finalize())
     }
 
-    /// The state, to go on with later. Only the same version reads it again: the states are the libraries' own.
+    /// The state, to be restored later. Only the same version of renderhook can: the states are the libraries' own.
     #[must_use]
-    pub fn keep(&self) -> Vec<u8> {
-        let mut kept = VERSION.as_bytes().to_vec();
-        kept.push(0);
-        kept.push(u8::from(self.with_md5));
-        kept.extend(self.crc32c.to_be_bytes());
-        kept.extend(self.md5.serialize());
-        kept.extend(self.sha256.serialize());
-        kept
+    pub fn save(&self) -> Vec<u8> {
+        let mut saved = VERSION.as_bytes().to_vec();
+        saved.push(0);
+        saved.push(u8::from(self.with_md5));
+        saved.extend(self.crc32c.to_be_bytes());
+        saved.extend(self.md5.serialize());
+        saved.extend(self.sha256.serialize());
+        saved
     }
 
-    /// Goes on from a kept state; `None` if another version kept it.
+    /// Continues from a saved state; `None` if another version saved it.
     #[must_use]
-    pub fn go_on(kept: &[u8]) -> Option<Self> {
-        let rest = kept.strip_prefix(VERSION.as_bytes())?.strip_prefix(&[0])?;
+    pub fn restore(saved: &[u8]) -> Option<Self> {
+        let rest = saved.strip_prefix(VERSION.as_bytes())?.strip_prefix(&[0])?;
         let (&with_md5, rest) = rest.split_first()?;
         let (crc32c, rest) = rest.split_first_chunk()?;
         let (md5, sha256) = rest.split_at_checked(size_of::<SerializedState<Md5>>())?;
@@ -168,7 +168,7 @@ impl Hashes {
     }
 }
 
-/// What a kept state is marked with.
+/// What a saved state is marked with.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 #[cfg(test)]
@@ -206,8 +206,8 @@ mod tests {
         let split = [("x-goog-hash", &format!("crc32c={CRC32C}")[..]), ("x-goog-hash", &format!("md5={MD5}")[..])];
         for list in [&[("x-goog-hash", goog.as_str())][..], &[("repr-digest", digest.as_str())], &etag, &split] {
             assert_eq!(compared(list, BODY), Ok(()), "{list:?}");
-            let told = compared(list, b"hello worlD").unwrap_err().to_string();
-            assert!(told.starts_with("the server announced "), "{told}");
+            let mismatch = compared(list, b"hello worlD").unwrap_err().to_string();
+            assert!(mismatch.starts_with("the server announced "), "{mismatch}");
         }
     }
 
@@ -237,17 +237,17 @@ mod tests {
     }
 
     #[test]
-    fn hashing_goes_on_where_it_was_kept() {
+    fn hashing_continues_from_a_saved_state() {
         let announced = Announced::of(&headers(&[("x-goog-hash", &format!("crc32c={CRC32C},md5={MD5}"))]));
         let mut first = Hashes::new(&announced);
         first.update(b"hello ");
-        let mut second = Hashes::go_on(&first.keep()).unwrap();
+        let mut second = Hashes::restore(&first.save()).unwrap();
         second.update(b"world");
         assert_eq!(announced.compare(&second), Ok(()));
         assert_eq!(second.sha256(), "b94d27b9934d3e08a52e52d7da7dabfac484efe37a5380ee9088f7ace2efcde9");
-        let mut other = first.keep();
+        let mut other = first.save();
         other[0] ^= 1;
-        assert!(Hashes::go_on(&other).is_none());
-        assert!(Hashes::go_on(&first.keep()[..40]).is_none());
+        assert!(Hashes::restore(&other).is_none());
+        assert!(Hashes::restore(&first.save()[..40]).is_none());
     }
 }

@@ -1,39 +1,72 @@
-//! A file on its way, from its first byte or from a later one.
+//! A file as it arrives, from its first byte or from a later one.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{
     CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, HeaderMap, HeaderName, LAST_MODIFIED, RETRY_AFTER,
+    TRANSFER_ENCODING,
 };
 use reqwest::{Response, StatusCode};
 use tokio::time::timeout;
 
 use super::digest::Announced;
-use super::{Bounds, Failure, broken};
+use super::{Failure, Limits};
 use crate::archive::queue::Reason;
 
-/// A server that asks for more patience than this is asked earlier all the same: the URLs expire.
+/// The longest `Retry-After` that is honored: the URLs expire.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(1);
 
-/// Where a transfer goes on: after `offset` bytes of the version that `validator` names.
+/// Where a transfer resumes: after `offset` bytes of the version that `validator` names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Resume {
+pub struct ResumePoint {
     /// How many bytes are there already.
     pub offset: u64,
     /// The value of `If-Range`.
     pub validator: String,
-    /// The length of the whole, where it was told.
+    /// The length of the whole file, if the server announced it.
     pub total: Option<u64>,
 }
 
-/// What a server told of a file.
+/// How an answer shows where its body ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    /// By its announced length.
+    Length(u64),
+    /// By a last chunk.
+    Chunked,
+    /// By the end of the connection, which looks the same if the server dies halfway.
+    ConnectionClose,
+}
+
+impl Framing {
+    fn of(headers: &HeaderMap, total: Option<u64>) -> Self {
+        let chunked =
+            || text(headers, &TRANSFER_ENCODING).is_some_and(|it| it.to_ascii_lowercase().ends_with("chunked"));
+        match total {
+            Some(total) => Self::Length(total),
+            None if chunked() => Self::Chunked,
+            None => Self::ConnectionClose,
+        }
+    }
+
+    /// The length of the whole file, if the server announced it.
+    #[must_use]
+    pub fn total(self) -> Option<u64> {
+        match self {
+            Self::Length(total) => Some(total),
+            Self::Chunked | Self::ConnectionClose => None,
+        }
+    }
+}
+
+/// What a server says about a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
-    /// What names this very version; `None` where the server gives nothing that is sure to change with the bytes.
+    /// What names this very version; `None` if the server sends nothing that is sure to change with the bytes.
     pub validator: Option<String>,
-    /// The length of the whole.
-    pub total: Option<u64>,
+    /// How the end of the file is recognized.
+    pub framing: Framing,
     /// Its hashes.
     pub announced: Announced,
     /// Its media type.
@@ -44,9 +77,18 @@ impl Origin {
     fn of(headers: &HeaderMap, total: Option<u64>) -> Self {
         Self {
             validator: validator(headers),
-            total,
+            framing: Framing::of(headers, total),
             announced: Announced::of(headers),
             content_type: text(headers, &CONTENT_TYPE).map(str::to_owned),
+        }
+    }
+
+    /// Whether the answer itself proves that a body which has ended is whole. If not, only a second read does.
+    #[must_use]
+    pub fn proves_end(&self) -> bool {
+        match self.framing {
+            Framing::Length(_) | Framing::Chunked => true,
+            Framing::ConnectionClose => !self.announced.is_empty(),
         }
     }
 }
@@ -67,69 +109,69 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// What a server made of a request to go on.
+/// How a server answered a request to resume.
 #[derive(Debug)]
-pub enum Answered {
-    /// The bytes from the offset on.
-    GoesOn(Incoming),
-    /// The whole file: it has changed, or the server cannot go on.
-    Afresh(Incoming),
-    /// Nothing that can be used; asked without a range, the server may send the whole.
+pub enum Resumption {
+    /// With the bytes from the offset on.
+    Continued(Incoming),
+    /// With the whole file: it has changed, or the server does not support ranges.
+    Restarted(Incoming),
+    /// With nothing that can be used. Without a range, the server may send the whole file.
     Unusable,
 }
 
-/// A file on its way.
+/// A file as it arrives.
 #[derive(Debug)]
 pub struct Incoming {
     response: Response,
     origin: Origin,
     received: u64,
-    bounds: Bounds,
+    limits: Limits,
 }
 
 impl Incoming {
     /// The answer to a request for the whole file.
-    pub(super) fn whole(response: Response, bounds: Bounds) -> Result<Self, Failure> {
+    pub(super) fn whole(response: Response, limits: Limits) -> Result<Self, Failure> {
         if response.status() != StatusCode::OK {
-            return Err(refused(&response));
+            return Err(status_failure(&response));
         }
         let total = response.content_length();
-        Self::accept(response, 0, total, bounds)
+        Self::accept(response, 0, total, limits)
     }
 
-    /// The answer to a request to go on.
-    pub(super) fn rest(response: Response, resume: &Resume, bounds: Bounds) -> Result<Answered, Failure> {
+    /// The answer to a request to resume.
+    pub(super) fn rest(response: Response, from: &ResumePoint, limits: Limits) -> Result<Resumption, Failure> {
         match response.status() {
-            StatusCode::OK => Self::whole(response, bounds).map(Answered::Afresh),
+            StatusCode::OK => Self::whole(response, limits).map(Resumption::Restarted),
             StatusCode::PARTIAL_CONTENT => {
                 let Some(range) = text(response.headers(), &CONTENT_RANGE).and_then(content_range) else {
-                    return Ok(Answered::Unusable);
+                    return Ok(Resumption::Unusable);
                 };
-                let same_length = resume.total.is_none_or(|total| total == range.total);
-                // RFC 9110 lets a 206 leave the validator out, but not name another one.
-                let other_version = validator(response.headers()).is_some_and(|told| told != resume.validator);
-                if range.first != resume.offset || range.last + 1 != range.total || !same_length || other_version {
-                    return Ok(Answered::Unusable);
+                let same_length = from.total.is_none_or(|total| total == range.total);
+                // RFC 9110 allows a 206 without the validator, but not one with another validator.
+                let other_version = validator(response.headers()).is_some_and(|other| other != from.validator);
+                if range.first != from.offset || range.last + 1 != range.total || !same_length || other_version {
+                    return Ok(Resumption::Unusable);
                 }
-                Self::accept(response, resume.offset, Some(range.total), bounds).map(Answered::GoesOn)
+                Self::accept(response, from.offset, Some(range.total), limits).map(Resumption::Continued)
             }
-            StatusCode::RANGE_NOT_SATISFIABLE => Ok(Answered::Unusable),
-            _ => Err(refused(&response)),
+            StatusCode::RANGE_NOT_SATISFIABLE => Ok(Resumption::Unusable),
+            _ => Err(status_failure(&response)),
         }
     }
 
-    fn accept(response: Response, received: u64, total: Option<u64>, bounds: Bounds) -> Result<Self, Failure> {
+    fn accept(response: Response, received: u64, total: Option<u64>, limits: Limits) -> Result<Self, Failure> {
         if let Some(encoding) = response.headers().get(CONTENT_ENCODING).filter(|it| it.as_bytes() != b"identity") {
             let encoding = String::from_utf8_lossy(encoding.as_bytes()).into_owned();
             return Err(Failure::transient("encoded", format!("the server encoded the file ({encoding:.40})")));
         }
         let origin = Origin::of(response.headers(), total);
-        let incoming = Self { response, origin, received, bounds };
-        incoming.bounded(total.unwrap_or_default())?;
+        let incoming = Self { response, origin, received, limits };
+        incoming.check_size(total.unwrap_or_default())?;
         Ok(incoming)
     }
 
-    /// What the server told of the file.
+    /// What the server says about the file.
     #[must_use]
     pub fn origin(&self) -> &Origin {
         &self.origin
@@ -137,40 +179,40 @@ impl Incoming {
 
     /// How many bytes the whole file has at most.
     #[must_use]
-    pub fn at_most(&self) -> u64 {
-        self.origin.total.unwrap_or(self.bounds.bytes)
+    pub fn max_bytes(&self) -> u64 {
+        self.origin.framing.total().unwrap_or(self.limits.bytes)
     }
 
-    /// The next bytes; `None` once the whole file has come.
+    /// The next bytes; `None` after the last ones.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
-        let chunk = timeout(self.bounds.silence, self.response.chunk()).await;
+        let chunk = timeout(self.limits.silence, self.response.chunk()).await;
         let chunk = chunk.map_err(|_elapsed| {
-            let (silence, received) = (self.bounds.silence, self.received);
+            let (silence, received) = (self.limits.silence, self.received);
             Failure::transient("stalled", format!("the server fell silent for {silence:?} after {received} bytes"))
         })?;
-        let Some(chunk) = chunk.map_err(broken)? else {
-            return self.ended();
+        let Some(chunk) = chunk.map_err(Failure::transport)? else {
+            return self.check_length();
         };
         self.received += chunk.len() as u64;
-        self.bounded(self.received)?;
+        self.check_size(self.received)?;
         Ok(Some(chunk))
     }
 
-    fn bounded(&self, bytes: u64) -> Result<(), Failure> {
-        if bytes <= self.bounds.bytes {
+    fn check_size(&self, bytes: u64) -> Result<(), Failure> {
+        if bytes <= self.limits.bytes {
             return Ok(());
         }
-        let message = format!("the file has {bytes} bytes or more, DOWNLOAD_MAX_BYTES allows {}", self.bounds.bytes);
+        let message = format!("the file has {bytes} bytes or more, DOWNLOAD_MAX_BYTES allows {}", self.limits.bytes);
         Err(Failure::permanent("too_large", message))
     }
 
-    fn ended(&self) -> Result<Option<Bytes>, Failure> {
-        match self.origin.total {
-            Some(total) if total != self.received => {
+    fn check_length(&self) -> Result<Option<Bytes>, Failure> {
+        match self.origin.framing {
+            Framing::Length(total) if total != self.received => {
                 let message = format!("the server announced {total} bytes and sent {}", self.received);
                 Err(Failure::transient("wrong_length", message))
             }
-            _ => Ok(None),
+            Framing::Length(_) | Framing::Chunked | Framing::ConnectionClose => Ok(None),
         }
     }
 }
@@ -189,7 +231,7 @@ fn content_range(text: &str) -> Option<ContentRange> {
     (range.first <= range.last && range.last < range.total).then_some(range)
 }
 
-fn refused(response: &Response) -> Failure {
+fn status_failure(response: &Response) -> Failure {
     let status = response.status();
     let code = format!("http_{}", status.as_u16());
     match status.as_u16() {
@@ -198,12 +240,12 @@ fn refused(response: &Response) -> Failure {
         },
         _ => Failure::Transient {
             reason: Reason { code, message: format!("the server answered {status}") },
-            after: retry_after(response.headers()),
+            retry_after: retry_after(response.headers()),
         },
     }
 }
 
-/// `Retry-After` in seconds; its other form, a date, needs a clock that agrees with the server's and is left alone.
+/// `Retry-After` in seconds. Its other form, a date, needs a clock that agrees with the server's, and is ignored.
 pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = text(headers, &RETRY_AFTER)?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds).min(LONGEST_RETRY_AFTER))
@@ -214,7 +256,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_content_range_is_read_only_where_it_makes_sense() {
+    fn a_content_range_is_parsed_only_if_it_makes_sense() {
         let range = |first, last, total| Some(ContentRange { first, last, total });
         for (text, expected) in [
             ("bytes 0-9/10", range(0, 9, 10)),
@@ -228,6 +270,20 @@ mod tests {
         ] {
             assert_eq!(content_range(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn the_end_of_a_body_is_proven_by_length_chunks_or_a_hash() {
+        let proves = |list: &[(HeaderName, &str)], total| {
+            let headers = list.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect();
+            Origin::of(&headers, total).proves_end()
+        };
+        let hash = HeaderName::from_static("x-goog-hash");
+        assert!(proves(&[], Some(7)));
+        assert!(proves(&[(TRANSFER_ENCODING, "chunked")], None));
+        assert!(proves(&[(hash.clone(), "crc32c=yZRlqg==")], None));
+        assert!(!proves(&[], None));
+        assert!(!proves(&[(hash, "crc32c=nonsense")], None));
     }
 
     #[test]

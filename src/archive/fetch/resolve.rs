@@ -1,25 +1,24 @@
-//! Resolves host names for the downloader's HTTP client, and judges what they resolve to: the half of the guard that
-//! meets the network.
+//! Resolves host names for the downloader's HTTP client and checks the addresses: the half of the guard that meets the
+//! network.
 //!
-//! A caller gets [`GuardedResolver`], to be given to `reqwest::ClientBuilder::dns_resolver`, and [`refusal_in`],
-//! which tells a request that failed because the guard refused it (final) from one that failed because DNS or the
-//! network did (worth another try).
+//! [`GuardedResolver`] goes into `reqwest::ClientBuilder::dns_resolver`. [`rejection_in`] finds out whether a request
+//! failed because the guard rejected an address, rather than because DNS or the network failed.
 //!
 //! Guaranteed:
-//! - The client gets the very addresses that were judged, so what was judged is what is dialled. There is no second
-//!   look-up in between for a name that changes its answer (DNS rebinding).
-//! - If one address of a name is refused, the name is refused. To drop that one and dial the others would leave the
-//!   choice to whoever runs the name: public at one moment, inside at the next. An honest origin has no private
+//! - The client gets the very addresses that were checked. There is no second lookup in between for a name that
+//!   changes its answer (DNS rebinding).
+//! - If one address of a name is rejected, the name is rejected. Dropping that one and dialing the others would leave
+//!   the choice to whoever runs the name: public at one moment, internal at the next. An honest origin has no private
 //!   address.
-//! - A refusal arrives as the [`UrlRejection`] itself in the chain of causes, not as text.
+//! - A rejection arrives as the [`UrlRejection`] itself in the chain of causes, not as text.
 //!
-//! Where it does not reach, the client has to be built so that nothing goes there:
-//! - An address that stands in the URL is dialled without asking any resolver: [`Guard::judge_url`] judges those.
-//! - Redirects that the client follows by itself are not judged as URLs: `redirect(Policy::none())`, then
+//! What does not come through a resolver has to be closed where the client is built:
+//! - An IP address in the URL is dialed without a lookup: [`Guard::judge_url`] checks those.
+//! - Redirects that the client follows by itself are not checked as URLs: `redirect(Policy::none())`, then
 //!   [`Guard::follow`].
-//! - With a proxy, the proxy resolves and dials, and only the proxy's own name comes here: `no_proxy()`, as the
+//! - With a proxy, the proxy resolves and dials, and only the proxy's own name comes here: `no_proxy()`, because the
 //!   client otherwise takes one from the environment.
-//! - `ClientBuilder::resolve` and its like answer before this resolver is asked.
+//! - `ClientBuilder::resolve` and similar settings answer before this resolver does.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -28,9 +27,10 @@ use std::{fmt, io};
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
+use super::failure::chain;
 use super::guard::{Guard, UrlRejection};
 
-/// A resolver that gives out only names all of whose addresses the guard lets through.
+/// A resolver that answers only if the guard admits every address of the name.
 #[derive(Clone)]
 pub struct GuardedResolver {
     guard: Guard,
@@ -38,13 +38,13 @@ pub struct GuardedResolver {
 }
 
 impl GuardedResolver {
-    /// Judges what the system's resolver answers.
+    /// Checks what the system's resolver answers.
     #[must_use]
     pub fn new(guard: Guard) -> Self {
-        Self::over(guard, Arc::new(System))
+        Self::over(guard, Arc::new(SystemNames))
     }
 
-    /// Judges what `names` answers: for another source of names than the system's.
+    /// Checks what `names` answers, instead of the system's resolver.
     #[must_use]
     pub fn over(guard: Guard, names: Arc<dyn Resolve>) -> Self {
         Self { guard, names }
@@ -62,7 +62,7 @@ impl Resolve for GuardedResolver {
         let guard = self.guard.clone();
         let answer = self.names.resolve(name);
         Box::pin(async move {
-            // Collected before the first is judged: the iterator may be lazy, and must not be asked twice.
+            // Collected before the first one is checked: the iterator may be lazy, and must not be run twice.
             let found: Vec<SocketAddr> = answer.await?.collect();
             if found.is_empty() {
                 return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no addresses").into());
@@ -75,30 +75,17 @@ impl Resolve for GuardedResolver {
     }
 }
 
-/// The refusal that made a request fail, if it was one.
-///
-/// Walks the chain of causes from `error` itself, also through [`io::Error`]s, which do not show the error that they
-/// wrap as their source.
+/// The rejection that made a request fail, if there was one.
 #[must_use]
-pub fn refusal_in(error: &(dyn Error + 'static)) -> Option<UrlRejection> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(refusal) = error.downcast_ref::<UrlRejection>() {
-            return Some(*refusal);
-        }
-        next = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-            Some(wrapped) => Some(wrapped),
-            None => error.source(),
-        };
-    }
-    None
+pub fn rejection_in(error: &(dyn Error + 'static)) -> Option<UrlRejection> {
+    chain(error).find_map(|cause| cause.downcast_ref::<UrlRejection>().copied())
 }
 
-/// The system's resolver: `getaddrinfo`, so that `/etc/hosts`, search domains and DNS64 hold as everywhere else on
+/// The system's resolver: `getaddrinfo`, so that `/etc/hosts`, search domains and DNS64 apply as everywhere else on
 /// the machine.
-struct System;
+pub(super) struct SystemNames;
 
-impl Resolve for System {
+impl Resolve for SystemNames {
     fn resolve(&self, name: Name) -> Resolving {
         Box::pin(async move {
             // Port 0 stands for "the URL's".
@@ -139,7 +126,7 @@ mod tests {
         SocketAddr::new(text.parse().expect(text), 0)
     }
 
-    /// Names as this test wants them: the n-th look-up gets the n-th answer, and one beyond the last gets none.
+    /// Scripted names: the n-th lookup gets the n-th answer, and a lookup beyond the last one fails.
     struct Script {
         answers: Vec<Vec<SocketAddr>>,
         lookups: AtomicUsize,
@@ -184,7 +171,7 @@ mod tests {
                             Err(_) => break,
                         }
                     }
-                    // A client that has gone is no concern of the server's.
+                    // OK to ignore a client that has gone.
                     let _ =
                         stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok").await;
                 }
@@ -204,19 +191,19 @@ mod tests {
     async fn resolve(resolver: &GuardedResolver) -> Result<Vec<SocketAddr>, Option<UrlRejection>> {
         match resolver.resolve("files.example".parse().expect("a name")).await {
             Ok(addresses) => Ok(addresses.collect()),
-            Err(error) => Err(refusal_in(&*error)),
+            Err(error) => Err(rejection_in(&*error)),
         }
     }
 
     #[tokio::test]
-    async fn localhost_is_refused_and_the_request_carries_the_refusal() {
+    async fn localhost_is_rejected_and_the_request_s_error_carries_the_rejection() {
         let origin = Origin::start().await;
         let client = client(GuardedResolver::new(production()));
         // Over https a TLS connector stands between the client and the error.
         for url in [origin.url("localhost"), origin.url("localhost").replace("http:", "https:")] {
-            let error = client.get(url).send().await.expect_err("refused");
-            assert_eq!(refusal_in(&error), Some(UrlRejection::PrivateAddress(NonPublic::Loopback)));
-            assert_eq!(refusal_in(&error.without_url()).map(UrlRejection::code), Some("private_address"));
+            let error = client.get(url).send().await.expect_err("rejected");
+            assert_eq!(rejection_in(&error), Some(UrlRejection::PrivateAddress(NonPublic::Loopback)));
+            assert_eq!(rejection_in(&error.without_url()).map(UrlRejection::code), Some("private_address"));
         }
         assert_eq!(origin.connections(), 0);
     }
@@ -231,21 +218,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_address_in_the_url_is_never_put_to_the_resolver() {
+    async fn an_address_in_the_url_never_reaches_the_resolver() {
         let origin = Origin::start().await;
         let names = Script::new(&[]);
         let response =
             client(GuardedResolver::over(production(), names.clone())).get(origin.url("127.0.0.1")).send().await;
-        // What `Guard::judge_url` is needed for: without it, this is reached.
+        // This is why `Guard::judge_url` exists: without it, this address is reached.
         assert_eq!(response.expect("reached").status(), 200);
         assert_eq!(names.lookups.load(Ordering::SeqCst), 0);
     }
 
     #[tokio::test]
-    async fn the_address_that_was_judged_is_the_one_that_is_dialled() {
+    async fn the_address_that_was_checked_is_the_one_that_is_dialed() {
         let origin = Origin::start().await;
-        // The second answer would be refused, and a name that no DNS knows is reached only by the answer that was
-        // judged.
+        // The second answer would be rejected. DNS does not know the name, so it is reached only by the first answer.
         let names = Script::new(&[&["127.0.0.1"], &["169.254.169.254"]]);
         let client = client(GuardedResolver::over(development(), names.clone()));
         let response = client.get(origin.url("files.example")).send().await.expect("reached");
@@ -253,13 +239,13 @@ mod tests {
         assert_eq!(names.lookups.load(Ordering::SeqCst), 1);
 
         let error =
-            client.get(origin.url("files.example")).send().await.expect_err("judged again for a new connection");
-        assert_eq!(refusal_in(&error), Some(UrlRejection::PrivateAddress(NonPublic::CloudMetadata)));
+            client.get(origin.url("files.example")).send().await.expect_err("checked again for a new connection");
+        assert_eq!(rejection_in(&error), Some(UrlRejection::PrivateAddress(NonPublic::CloudMetadata)));
         assert_eq!(origin.connections(), 1);
     }
 
     #[tokio::test]
-    async fn a_name_with_one_refused_address_is_refused_wherever_it_stands() {
+    async fn a_name_with_one_rejected_address_is_rejected_in_any_order() {
         for answer in [&["8.8.8.8", "10.0.0.1"], &["10.0.0.1", "8.8.8.8"], &["2606:4700:4700::1111", "::ffff:10.0.0.1"]]
         {
             let resolver = GuardedResolver::over(production(), Script::new(&[answer]));
@@ -272,48 +258,47 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refused_address_keeps_an_allowed_one_from_being_dialled() {
+    async fn a_rejected_address_keeps_an_admitted_one_from_being_dialed() {
         let origin = Origin::start().await;
         let names = Script::new(&[&["127.0.0.1", "169.254.169.254"]]);
         let error = client(GuardedResolver::over(development(), names)).get(origin.url("files.example")).send().await;
         assert_eq!(
-            refusal_in(&error.expect_err("refused")),
+            rejection_in(&error.expect_err("rejected")),
             Some(UrlRejection::PrivateAddress(NonPublic::CloudMetadata))
         );
         assert_eq!(origin.connections(), 0);
     }
 
     #[tokio::test]
-    async fn public_addresses_are_handed_on_as_they_are_and_in_their_order() {
+    async fn public_addresses_are_passed_on_unchanged_and_in_order() {
         let answer = ["8.8.8.8", "2606:4700:4700::1111", "1.1.1.1"];
         let resolver = GuardedResolver::over(production(), Script::new(&[&answer]));
         assert_eq!(resolve(&resolver).await, Ok(answer.map(ip).to_vec()));
     }
 
     #[tokio::test]
-    async fn a_name_that_does_not_resolve_is_no_refusal() {
-        // A label longer than DNS allows fails on this machine, without a question to any network.
+    async fn a_name_that_does_not_resolve_is_not_a_rejection() {
+        // A label longer than DNS allows fails on this machine, without a request to the network.
         let url = format!("http://{}.invalid/output.mp4", "a".repeat(64));
         let error = client(GuardedResolver::new(production())).get(url).send().await.expect_err("no such name");
-        assert_eq!(refusal_in(&error), None);
+        assert_eq!(rejection_in(&error), None);
         assert!(error.is_connect() && error.is_dns(), "{error:?}");
     }
 
     #[tokio::test]
-    async fn a_failed_look_up_and_a_name_without_addresses_are_no_refusals() {
+    async fn a_failed_lookup_and_a_name_without_addresses_are_not_rejections() {
         for answers in [&[][..], &[&[][..]]] {
             let names = Script::new(answers);
             let error = client(GuardedResolver::over(production(), names)).get("http://files.example/").send().await;
             let error = error.expect_err("no address");
-            assert_eq!(refusal_in(&error), None);
+            assert_eq!(rejection_in(&error), None);
             assert!(error.is_connect() && error.is_dns(), "{error:?}");
         }
     }
 
     #[tokio::test]
-    async fn a_connection_that_is_not_accepted_is_no_refusal() {
-        // Bound for as long as the test runs, so that the port is nobody else's, and not listening, so that nobody
-        // answers there.
+    async fn a_connection_that_is_not_accepted_is_not_a_rejection() {
+        // Bound while the test runs, so that no other program takes the port, but not listening.
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a free port");
         let port = socket.local_addr().expect("a bound address").port();
@@ -323,27 +308,27 @@ mod tests {
             .send()
             .await;
         let error = error.expect_err("nobody listens");
-        assert_eq!(refusal_in(&error), None);
+        assert_eq!(rejection_in(&error), None);
         assert!(error.is_connect() && !error.is_dns(), "{error:?}");
     }
 
     #[test]
-    fn a_refusal_is_found_bare_and_inside_io_errors() {
-        let refusal = UrlRejection::PrivateAddress(NonPublic::Loopback);
-        assert_eq!(refusal_in(&refusal), Some(refusal));
-        assert_eq!(refusal_in(&io::Error::other(refusal)), Some(refusal));
-        assert_eq!(refusal_in(&io::Error::other(io::Error::other(refusal))), Some(refusal));
-        assert_eq!(refusal_in(&io::Error::other("anything else")), None);
-        assert_eq!(refusal_in(&io::Error::from_raw_os_error(111)), None);
+    fn a_rejection_is_found_by_itself_and_inside_io_errors() {
+        let rejection = UrlRejection::PrivateAddress(NonPublic::Loopback);
+        assert_eq!(rejection_in(&rejection), Some(rejection));
+        assert_eq!(rejection_in(&io::Error::other(rejection)), Some(rejection));
+        assert_eq!(rejection_in(&io::Error::other(io::Error::other(rejection))), Some(rejection));
+        assert_eq!(rejection_in(&io::Error::other("anything else")), None);
+        assert_eq!(rejection_in(&io::Error::from_raw_os_error(111)), None);
     }
 
     #[test]
-    fn a_literal_address_given_to_the_resolver_is_judged_all_the_same() {
+    fn a_literal_address_that_reaches_the_resolver_is_checked_too() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let answer = runtime.block_on(GuardedResolver::new(production()).resolve("127.0.0.1".parse().expect("a name")));
         let error = answer
             .map(|addresses| addresses.map(|address| address.ip()).collect::<Vec<IpAddr>>())
-            .expect_err("refused");
-        assert_eq!(refusal_in(&*error), Some(UrlRejection::PrivateAddress(NonPublic::Loopback)));
+            .expect_err("rejected");
+        assert_eq!(rejection_in(&*error), Some(UrlRejection::PrivateAddress(NonPublic::Loopback)));
     }
 }

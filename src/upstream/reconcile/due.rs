@@ -8,6 +8,7 @@ use sqlx::PgPool;
 
 use super::schedule::{Next, Schedule, Standing, Waits};
 use crate::domain::{Kind, RenderId};
+use crate::runtime::file_counts;
 use crate::upstream::throttle;
 
 /// How long a question may take before another process asks it again.
@@ -203,6 +204,10 @@ pub(super) async fn settle(
         Schedule::is_stalled(&standing, now),
         taken.wanted,
     );
-    // OK that no file may wait.
-    settled.execute(pool).await.map(drop)
+    let mut transaction = pool.begin().await?;
+    // Locked by a statement of its own: the next one then sees a file whose attempt was settled meanwhile.
+    file_counts::lock(&mut transaction, &[taken.id.as_str()]).await?;
+    // OK if no file waits.
+    settled.execute(&mut *transaction).await?;
+    transaction.commit().await
 }

@@ -100,7 +100,7 @@ impl Reconciler {
                 let (reconciler, stop) = (self.clone(), shutdown.deadline().clone());
                 shutdown.tasks().spawn(async move {
                     // What is not answered before the end is asked for again when the claim runs out.
-                    stop.run_until_cancelled(reconciler.ask(&taken, now)).await;
+                    stop.run_until_cancelled(Box::pin(reconciler.ask(&taken, now))).await;
                     drop(place);
                 });
                 Look::Asked

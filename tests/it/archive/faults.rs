@@ -1,4 +1,4 @@
-//! What a server of files can do wrong, and what must be true after.
+//! What the server of a file can do wrong, and what must be true afterwards.
 
 use std::net::Ipv4Addr;
 
@@ -6,8 +6,9 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use renderhook::archive::Fetcher;
 use renderhook::archive::Guard;
-use renderhook::archive::Selection;
+use renderhook::archive::RetryFilter;
 use renderhook::archive::retry;
+use renderhook::runtime::Clock;
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
 use tempfile::TempDir;
@@ -27,6 +28,8 @@ async fn every_way_to_fail_leaves_no_object_and_the_next_attempt_stores_the_whol
         ("silent", Step::hold(0), "stalled"),
         ("short", Step { length: Length::More(10), ..Step::default() }, "broken_off"),
         ("cut", Step::cut(0), "broken_off"),
+        ("not-modified", Step::status(304), "http_304"),
+        ("choices", Step::status(300), "http_300"),
         ("packed", Step::default().with("content-encoding", "gzip"), "encoded"),
         ("ranged", Step::status(206), "http_206"),
         ("empty", Step::status(204), "http_204"),
@@ -74,7 +77,7 @@ async fn a_server_that_falls_silent_is_cut_and_a_slow_one_is_not(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn a_server_that_does_not_answer_is_asked_again(pool: PgPool) {
+async fn a_server_that_does_not_answer_is_tried_again(pool: PgPool) {
     let file = noise(1000, 11);
     let bench = Bench::folder(&pool);
     let origin = Origin::start(file.clone()).await;
@@ -87,7 +90,7 @@ async fn a_server_that_does_not_answer_is_asked_again(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn a_server_that_is_not_there_is_asked_again(pool: PgPool) {
+async fn a_server_that_is_not_there_is_tried_again(pool: PgPool) {
     let bench = Bench::folder(&pool);
     let closed = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap().local_addr().unwrap();
     for (id, url) in [("closed", format!("http://{closed}/a.mp4")), ("nameless", "http://nobody.invalid/a.mp4".into())]
@@ -100,7 +103,7 @@ async fn a_server_that_is_not_there_is_asked_again(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn a_name_that_leads_to_a_private_address_is_refused(pool: PgPool) {
+async fn a_name_that_resolves_to_a_private_address_is_not_fetched_and_is_tried_again(pool: PgPool) {
     let origin = Origin::start(noise(1000, 12)).await;
     let bench = Bench::folder(&pool).with(|downloader| {
         downloader.fetcher = Fetcher::new(Guard::new(Vec::new(), false), 1 << 30).unwrap();
@@ -109,13 +112,13 @@ async fn a_name_that_leads_to_a_private_address_is_refused(pool: PgPool) {
     url.set_host(Some("localhost")).unwrap();
     bench.queue("name", url).await;
     let row = bench.attempt("name").await;
-    assert_eq!((row.outcome(), row.attempts), (("failed", Some("private_address")), 1), "{:?}", row.error_message);
+    assert_eq!((row.outcome(), row.attempts), (("pending", Some("private_address")), 1), "{:?}", row.error_message);
     assert_eq!(origin.asked().len(), 0);
     bench.assert_nothing("name").await;
 }
 
 #[sqlx::test]
-async fn a_proxy_of_the_environment_is_not_used(pool: PgPool) {
+async fn a_proxy_from_the_environment_is_not_used(pool: PgPool) {
     let file = noise(1000, 13);
     let origin = Origin::start(file.clone()).await;
     let nobody = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap().local_addr().unwrap();
@@ -135,7 +138,7 @@ async fn a_proxy_of_the_environment_is_not_used(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn a_file_of_no_bytes_is_a_file(pool: PgPool) {
+async fn an_empty_file_is_stored(pool: PgPool) {
     for (bench, id) in Bench::both(&pool).await.iter().zip(["folder", "bucket"]) {
         let origin = Origin::start(Vec::new()).await;
         bench.queue(id, origin.url("a.mp4")).await;
@@ -146,7 +149,7 @@ async fn a_file_of_no_bytes_is_a_file(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn what_comes_after_the_announced_end_is_not_the_files(pool: PgPool) {
+async fn bytes_after_the_announced_end_are_not_stored(pool: PgPool) {
     let file = noise(50_000, 3);
     let bench = Bench::folder(&pool);
     let origin = Origin::start(file.clone()).await;
@@ -157,14 +160,14 @@ async fn what_comes_after_the_announced_end_is_not_the_files(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn the_right_hashes_pass_also_where_the_rest_came_later(pool: PgPool) {
+async fn hashes_are_compared_across_a_resumed_transfer(pool: PgPool) {
     let file = noise(2 * PART, 4);
     let bench = Bench::folder(&pool);
     let origin = Origin::start(file.clone()).await;
     let digest = format!("sha-256=:{}:", BASE64_STANDARD.encode(Sha256::digest(&file)));
     let crc = BASE64_STANDARD.encode(crc32c::crc32c(&file).to_be_bytes());
     let hashed = Step::default().with("repr-digest", digest).with("x-goog-hash", format!("crc32c={crc}"));
-    // MD5 is told only when it is too late to make it.
+    // MD5 is announced only when it is too late to compute it.
     let late = hashed.clone().with("x-goog-hash", format!("crc32c={crc},md5={}", BASE64_STANDARD.encode([1; 16])));
     origin.next([Step { cut: Some(PART + 1), ..hashed }, Step::status(503), late]);
     bench.queue("hashed", origin.url("a.mp4")).await;
@@ -175,7 +178,7 @@ async fn the_right_hashes_pass_also_where_the_rest_came_later(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn after_the_last_attempt_the_row_tells_the_whole_story_and_both_hashes(pool: PgPool) {
+async fn after_the_last_attempt_the_error_has_the_whole_story_and_both_hashes(pool: PgPool) {
     let bench = Bench::folder(&pool).with(|downloader| downloader.max_attempts = 2);
     let origin = Origin::start(noise(1000, 5)).await;
     origin.always(Step::default().with("x-goog-hash", "crc32c=AAAAAA=="));
@@ -192,28 +195,29 @@ async fn after_the_last_attempt_the_row_tells_the_whole_story_and_both_hashes(po
 }
 
 #[sqlx::test]
-async fn a_server_that_asks_for_patience_gets_it(pool: PgPool) {
+async fn retry_after_is_honored(pool: PgPool) {
     let bench = Bench::folder(&pool);
     let origin = Origin::start(noise(10, 6)).await;
     origin.next([Step::status(503).with("retry-after", "1800")]);
-    bench.queue("patience", origin.url("a.mp4")).await;
-    let due_at = bench.attempt("patience").await.due_at.unwrap();
-    let minutes = (due_at - renderhook::runtime::clock::Clock::system().now()).num_minutes();
+    bench.queue("later", origin.url("a.mp4")).await;
+    let due_at = bench.attempt("later").await.due_at.unwrap();
+    let minutes = (due_at - Clock::system().now()).num_minutes();
     assert!((28..=30).contains(&minutes), "{minutes}");
 }
 
 #[sqlx::test]
-async fn redirects_are_followed_as_far_as_the_guard_goes(pool: PgPool) {
+async fn redirects_are_followed_as_far_as_the_guard_allows_and_others_are_tried_again(pool: PgPool) {
     let file = noise(1000, 7);
     let bench = Bench::folder(&pool);
     let to = |place: &str| Step::status(302).with("location", place);
     let table = [
         ("three", vec![to("/b"), to("/c"), to("/d")], ("stored", None)),
-        ("four", vec![to("/b"), to("/c"), to("/d"), to("/e")], ("failed", Some("too_many_redirects"))),
-        ("scheme", vec![to("ftp://127.0.0.1/a")], ("failed", Some("not_https"))),
-        ("userinfo", vec![to("https://a:b@example.com/a")], ("failed", Some("userinfo_in_url"))),
-        ("metadata", vec![to("http://169.254.169.254/latest")], ("failed", Some("private_address"))),
-        ("nowhere", vec![to("")], ("failed", Some("invalid_redirect"))),
+        ("four", vec![to("/b"), to("/c"), to("/d"), to("/e")], ("pending", Some("too_many_redirects"))),
+        ("scheme", vec![to("ftp://127.0.0.1/a")], ("pending", Some("not_https"))),
+        ("userinfo", vec![to("https://a:b@example.com/a")], ("pending", Some("userinfo_in_url"))),
+        ("metadata", vec![to("http://169.254.169.254/latest")], ("pending", Some("private_address"))),
+        ("nowhere", vec![to("")], ("pending", Some("invalid_redirect"))),
+        ("missing", vec![Step::status(302)], ("pending", Some("invalid_redirect"))),
     ];
     for (id, steps, outcome) in table {
         let origin = Origin::start(file.clone()).await;
@@ -230,10 +234,10 @@ async fn redirects_are_followed_as_far_as_the_guard_goes(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn what_the_guard_refuses_fails_at_once_and_can_be_put_back(pool: PgPool) {
+async fn a_stored_url_that_the_guard_refuses_fails_at_once_and_can_be_retried(pool: PgPool) {
     let file = noise(1000, 8);
     let origin = Origin::start(file.clone()).await;
-    let strict = |downloader: &mut renderhook::archive::download::Downloader| {
+    let strict = |downloader: &mut renderhook::archive::Downloader| {
         let hosts = vec!["magichour.ai".parse().unwrap()];
         downloader.fetcher = Fetcher::new(Guard::new(hosts, false), 1 << 30).unwrap();
     };
@@ -255,10 +259,11 @@ async fn what_the_guard_refuses_fails_at_once_and_can_be_put_back(pool: PgPool) 
 
     // Once the settings are right.
     let bench = bench.with(|downloader| downloader.fetcher = fetcher(1 << 30));
-    let http = Selection::render("http".parse().unwrap());
-    assert_eq!(retry::which(&pool, &http).await.unwrap().len(), 1);
-    let back = retry::put_back(&pool, &http, renderhook::runtime::clock::Clock::system().now()).await.unwrap();
-    assert_eq!((back.len(), back[0].code.as_str()), (1, "not_https"));
+    let (database, http, now) =
+        (&bench.downloader.database, RetryFilter::render("http".parse().unwrap()), Clock::system().now());
+    assert_eq!(retry::preview(database, &http, now).await.unwrap().len(), 1);
+    let retried = retry::retry(database, &http, now).await.unwrap();
+    assert_eq!((retried.len(), retried[0].error.as_ref().unwrap().code.as_str()), (1, "not_https"));
     let row = bench.row("http").await;
     assert_eq!((row.state.as_str(), row.attempts), ("pending", 0));
     bench.attempt("http").await;
@@ -267,7 +272,7 @@ async fn what_the_guard_refuses_fails_at_once_and_can_be_put_back(pool: PgPool) 
 }
 
 #[sqlx::test]
-async fn a_file_that_is_too_large_fails_by_its_header_and_while_it_streams(pool: PgPool) {
+async fn a_file_that_is_too_large_fails_by_its_header_or_while_it_streams(pool: PgPool) {
     let file = noise(PART + 100_000, 9);
     for (bench, store) in Bench::both(&pool).await.into_iter().zip(["folder", "bucket"]) {
         let bench = bench.with(|downloader| downloader.fetcher = fetcher(PART as u64 + 50_000));
@@ -285,7 +290,7 @@ async fn a_file_that_is_too_large_fails_by_its_header_and_while_it_streams(pool:
 }
 
 #[sqlx::test]
-async fn without_a_key_the_error_says_what_is_missing(pool: PgPool) {
+async fn without_an_api_key_the_error_says_what_is_missing(pool: PgPool) {
     let bench = Bench::folder(&pool);
     let origin = Origin::start(noise(10, 10)).await;
     origin.next([Step::status(403)]);
@@ -294,4 +299,39 @@ async fn without_a_key_the_error_says_what_is_missing(pool: PgPool) {
     assert_eq!(row.outcome(), ("pending", Some("http_403")));
     let message = row.error_message.unwrap();
     assert!(message.contains("MAGIC_HOUR_API_KEY") && !message.contains("hush"), "{message}");
+}
+
+#[sqlx::test]
+async fn a_body_that_only_the_connection_ends_is_stored_when_two_reads_agree(pool: PgPool) {
+    let file = noise(200_000, 14);
+    for (bench, id) in Bench::both(&pool).await.iter().zip(["folder", "bucket"]) {
+        let origin = Origin::start(file.clone()).await;
+        let closing = Step { length: Length::Closing, ..Step::default() };
+        origin.always(closing.clone());
+        // The server dies halfway: a plain end of the connection.
+        origin.next([Step { cut: Some(100_000), ..closing }]);
+        bench.queue(id, origin.url("a.mp4")).await;
+        let row = bench.attempt(id).await;
+        assert_eq!(row.outcome(), ("pending", Some("unproven_end")), "{id}: {:?}", row.error_message);
+        bench.assert_nothing(id).await;
+        bench.attempt(id).await;
+        bench.assert_stored(id, &file).await;
+        assert_eq!(origin.offsets(), [0, 0, 0, 0], "{id}: each attempt reads twice");
+    }
+}
+
+#[sqlx::test]
+async fn a_body_that_only_the_connection_ends_is_read_once_if_a_hash_proves_it(pool: PgPool) {
+    let file = noise(200_000, 15);
+    let crc = BASE64_STANDARD.encode(crc32c::crc32c(&file).to_be_bytes());
+    let origin = Origin::start(file.clone()).await;
+    let hashed = Step { length: Length::Closing, ..Step::default() }.with("x-goog-hash", format!("crc32c={crc}"));
+    origin.always(hashed.clone());
+    origin.next([Step { cut: Some(100_000), ..hashed }]);
+    let bench = Bench::folder(&pool);
+    bench.queue("hashed", origin.url("a.mp4")).await;
+    assert_eq!(bench.attempt("hashed").await.outcome(), ("pending", Some("wrong_hash")));
+    bench.attempt("hashed").await;
+    bench.assert_stored("hashed", &file).await;
+    assert_eq!(origin.asked().len(), 2);
 }

@@ -1,4 +1,4 @@
-//! Two workers and one file: only the one that holds the lease says what became of it.
+//! Two workers and one file: only the one that holds the lease settles it.
 
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -8,12 +8,12 @@ use sha2::{Digest, Sha256};
 use sqlx::{ConnectOptions, PgPool};
 
 use crate::support::app::{SECRET, TOKEN, video};
-use crate::support::bench::{Bench, PART, noise, unfinished};
+use crate::support::bench::{Bench, PART, fetcher, noise, unfinished};
 use crate::support::s3::S3;
 use crate::support::scripted::{Origin, Step};
 use crate::support::{App, Options, until};
 
-/// Another process with the service, which dies with the test.
+/// The service as another process, which ends with the test.
 struct Process(Child);
 
 impl Process {
@@ -33,7 +33,7 @@ impl Process {
         Self(command.spawn().unwrap())
     }
 
-    /// As `kill -9` does.
+    /// Like `kill -9`.
     fn kill(&mut self) {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
@@ -42,29 +42,29 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // OK that it may be dead.
+        // OK if it has ended.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// Whether the first part of a file is in the store, and known. An upload that is ended while the store still takes a part
-/// may keep that part, also in S3 itself. While the S3 server takes it, it is a `.tmp.….part`.
+/// Whether the store has the first part of a file, and there is a checkpoint. An upload that is aborted while the store
+/// still receives a part may leave that part behind, in S3 too. While the S3 server receives it, it is a `.tmp.….part`.
 async fn first_part(bench: &Bench, id: &str) -> Option<usize> {
     let is_whole = |name: &String| matches!(name.rsplit('.').next(), Some("part" | "part-1"));
     let there = |name: &String| is_whole(name) && !name.starts_with(".tmp.");
-    bench.unfinished().iter().any(there).then_some(bench.kept(id).await?)
+    bench.unfinished().iter().any(there).then_some(bench.checkpoint(id).await?)
 }
 
-async fn kept(pool: &PgPool) -> Option<usize> {
-    let kept: Option<i64> = sqlx::query_scalar("SELECT max(bytes) FROM checkpoints").fetch_one(pool).await.unwrap();
-    kept.map(|bytes| bytes.try_into().unwrap())
+async fn checkpoint(pool: &PgPool) -> Option<usize> {
+    let bytes: Option<i64> = sqlx::query_scalar("SELECT max(bytes) FROM checkpoints").fetch_one(pool).await.unwrap();
+    bytes.map(|bytes| bytes.try_into().unwrap())
 }
 
 async fn one_is_killed_and_the_other_finishes(pool: &PgPool, storage: Option<(&str, &S3)>) {
     let file = noise(4 * PART + 100_000, 1);
     let origin = Origin::start(file.clone()).await;
-    // Comes in two goes with a silence between them that is longer than the time between two keepings.
+    // The server pauses for longer than the time between two checkpoints.
     origin.next([Step::hold(2 * PART + 10)]);
     let mut options = Options::flags(&["--download-lease=3s"]);
     if let Some((url, s3)) = storage {
@@ -80,13 +80,14 @@ async fn one_is_killed_and_the_other_finishes(pool: &PgPool, storage: Option<(&s
     project.downloads = vec![origin.url("a.mp4")];
     receiver.send("video.completed", &project).await;
     origin.was_asked(1).await;
-    until("the first part to be known", || async { kept(pool).await }).await;
-    // The next part comes after a keeping is due.
+    until("the first checkpoint", || async { checkpoint(pool).await }).await;
+    // The next part arrives after a checkpoint is due.
     let begun = Instant::now();
     until("a third of the lease to pass", || async { (begun.elapsed() > Duration::from_millis(1200)).then_some(()) })
         .await;
     origin.hold_again(3 * PART + 10);
-    until("two parts to be kept", || async { kept(pool).await.filter(|kept| *kept >= 3 * PART) }).await;
+    until("the checkpoint of three parts", || async { checkpoint(pool).await.filter(|bytes| *bytes >= 3 * PART) })
+        .await;
     first.kill();
     let _second = Process::start(pool, storage, s3);
     let render = receiver.archived("killed", "stored").await;
@@ -106,18 +107,18 @@ async fn one_is_killed_and_the_other_finishes(pool: &PgPool, storage: Option<(&s
 }
 
 #[sqlx::test]
-async fn a_process_is_killed_in_the_middle_and_another_goes_on_into_the_folder(pool: PgPool) {
+async fn a_process_is_killed_midway_and_another_resumes_into_the_folder(pool: PgPool) {
     one_is_killed_and_the_other_finishes(&pool, None).await;
 }
 
 #[sqlx::test]
-async fn a_process_is_killed_in_the_middle_and_another_goes_on_into_the_bucket(pool: PgPool) {
+async fn a_process_is_killed_midway_and_another_resumes_into_the_bucket(pool: PgPool) {
     let s3 = S3::start().await;
     one_is_killed_and_the_other_finishes(&pool, Some((&S3::url(), &s3))).await;
 }
 
 #[sqlx::test]
-async fn who_lost_the_lease_settles_nothing_and_leaves_the_successors_file_alone(pool: PgPool) {
+async fn a_worker_that_lost_its_lease_settles_nothing_and_leaves_the_successors_file_alone(pool: PgPool) {
     let file = noise(2 * PART + 100_000, 2);
     for (bench, store) in Bench::both(&pool).await.iter().zip(["folder", "bucket"]) {
         for (way, first) in [("whole", Step::hold(1000)), ("parts", Step::hold(PART + 10)), ("denied", Step::hold(10))]
@@ -131,10 +132,9 @@ async fn who_lost_the_lease_settles_nothing_and_leaves_the_successors_file_alone
             if way == "parts" {
                 until("the first part to be there", || first_part(bench, id)).await;
             }
-            // Its lease runs out, and the successor has the file now.
+            // Its lease expires, and a successor takes over.
             let successor = bench.claim_over(id).await;
-            let carried = bench.successor();
-            carried.carry(successor, &Shutdown::default()).await;
+            bench.successor().process(successor, &Shutdown::default()).await;
             bench.assert_stored(id, &file).await;
             let before = bench.row(id).await;
             origin.go_on();
@@ -146,20 +146,20 @@ async fn who_lost_the_lease_settles_nothing_and_leaves_the_successors_file_alone
 }
 
 #[sqlx::test]
-async fn who_lost_the_lease_and_fails_for_good_ends_nothing_of_the_successors(pool: PgPool) {
+async fn a_worker_that_lost_its_lease_and_fails_for_good_leaves_the_successors_upload_alone(pool: PgPool) {
     let file = noise(2 * PART + 100_000, 3);
     for (bench, id) in Bench::both(&pool).await.iter().zip(["folder", "bucket"]) {
         let origin = Origin::start(file.clone()).await;
-        // The loser's server thinks for long, then sends it where nobody may go.
-        let away = Step { hold_head: true, ..Step::status(302).with("location", "ftp://h/") };
-        origin.next([away, Step::hold(PART + 10)]);
+        // The loser's answer takes long, and then announces a file that is too large.
+        let large = Step { hold_head: true, ..Step::default() }.with("content-length", (2_u64 << 30).to_string());
+        origin.next([large, Step::hold(PART + 10)]);
         bench.queue(id, origin.url("a.mp4")).await;
         let (loser, _stop) = bench.begin(id).await;
         origin.was_asked(1).await;
         let successor = bench.claim_over(id).await;
-        let (carried, stop) = (bench.successor(), Shutdown::default());
-        let winner = tokio::spawn(async move { Box::pin(carried.carry(successor, &stop)).await });
-        until("the successor's first part", || async { bench.kept(id).await }).await;
+        let (downloader, stop) = (bench.successor(), Shutdown::default());
+        let winner = tokio::spawn(async move { Box::pin(downloader.process(successor, &stop)).await });
+        until("the successor's first checkpoint", || async { bench.checkpoint(id).await }).await;
         origin.let_heads_go();
         loser.await.unwrap();
         assert_eq!(bench.row(id).await.outcome(), ("downloading", None), "{id}");
@@ -168,6 +168,48 @@ async fn who_lost_the_lease_and_fails_for_good_ends_nothing_of_the_successors(po
         winner.await.unwrap();
         bench.assert_stored(id, &file).await;
     }
+}
+
+#[sqlx::test]
+async fn a_worker_that_lost_its_lease_does_not_abort_the_upload_that_its_successor_resumed(pool: PgPool) {
+    let (file, changed) = (noise(2 * PART + 100_000, 7), noise(2 * PART + 100_000, 8));
+    for (bench, id) in Bench::both(&pool).await.into_iter().zip(["folder", "bucket"]) {
+        // Nobody stalls by itself.
+        let patient = fetcher(1 << 30).with_timeout(Duration::from_mins(1));
+        let bench = bench.with(|downloader| downloader.fetcher = patient);
+        let origin = Origin::start(file.clone()).await;
+        origin.next([Step::cut(PART + 10), Step::status(503)]);
+        bench.queue(id, origin.url("a.mp4")).await;
+        assert_eq!(bench.attempt(id).await.outcome(), ("pending", Some("http_503")), "{id}");
+        // Two workers resume the same upload.
+        origin.next([Step { cut: Some(2000), hold: Some(1000), ..Step::default() }, Step::hold(3000)]);
+        let (loser, _stop) = bench.begin(id).await;
+        origin.was_asked(3).await;
+        until("the loser to have the upload", || holder_of_upload(&bench, id)).await;
+        let successor = bench.claim_over(id).await;
+        let (downloader, stop) = (bench.successor(), Shutdown::default());
+        let winner = tokio::spawn(async move { Box::pin(downloader.process(successor, &stop)).await });
+        origin.was_asked(4).await;
+        until("the successor to have the upload", || holder_of_upload(&bench, id)).await;
+        // The loser's transfer breaks, and the rest is of another version: its bytes are of no use.
+        origin.change(changed.clone());
+        origin.hold_again(2000);
+        loser.await.unwrap();
+        let part = PART as u64;
+        assert_eq!(origin.offsets(), [0, part + 10, part, part, part + 2000], "{id}");
+        assert_ne!(bench.unfinished(), Vec::<String>::new(), "{id}: the successor's upload is gone");
+        origin.go_on();
+        winner.await.unwrap();
+        bench.assert_stored(id, &file).await;
+        assert_eq!(origin.asked().len(), 5, "{id}: the successor did not start over");
+    }
+}
+
+/// The upload of a file once the worker that holds the lease has it: in a folder it then has the lease's name.
+async fn holder_of_upload(bench: &Bench, id: &str) -> Option<String> {
+    let upload = "SELECT upload FROM checkpoints JOIN downloads USING (render_id, index)
+                  WHERE render_id = $1 AND (upload LIKE '{%' OR upload LIKE '%' || replace(lease::text, '-', '') || '%')";
+    sqlx::query_scalar(upload).bind(id).fetch_optional(&bench.pool).await.unwrap()
 }
 
 #[sqlx::test]
@@ -185,7 +227,7 @@ async fn a_transfer_is_stopped_soon_after_its_lease_is_lost(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn a_service_that_is_told_to_stop_gives_its_file_back_with_what_it_has(pool: PgPool) {
+async fn a_stop_gives_the_file_back_with_its_checkpoint(pool: PgPool) {
     let file = noise(2 * PART, 5);
     let origin = Origin::start(file).await;
     origin.next([Step::hold(PART + 10)]);
@@ -193,7 +235,7 @@ async fn a_service_that_is_told_to_stop_gives_its_file_back_with_what_it_has(poo
     let mut project = video("back", "complete");
     project.downloads = vec![origin.url("a.mp4")];
     app.send("video.completed", &project).await;
-    until("the first part to be known", || async { kept(&pool).await }).await;
+    until("the first checkpoint", || async { checkpoint(&pool).await }).await;
     app.stop().await.unwrap();
     let row = sqlx::query_as("SELECT state, attempts, bytes FROM downloads JOIN checkpoints USING (render_id, index)");
     let row: (String, i32, i64) = row.fetch_one(&pool).await.unwrap();
@@ -201,7 +243,7 @@ async fn a_service_that_is_told_to_stop_gives_its_file_back_with_what_it_has(poo
 }
 
 #[sqlx::test]
-async fn a_file_that_takes_its_worker_with_it_each_time_is_given_up(pool: PgPool) {
+async fn a_file_whose_workers_all_die_is_given_up(pool: PgPool) {
     for (bench, id) in Bench::both(&pool).await.into_iter().zip(["folder", "bucket"]) {
         let bench = bench.with(|downloader| downloader.max_attempts = 2);
         let origin = Origin::start(noise(2 * PART, 6)).await;
@@ -213,14 +255,14 @@ async fn a_file_that_takes_its_worker_with_it_each_time_is_given_up(pool: PgPool
             if attempt == 2 {
                 until("the first part to be there", || first_part(&bench, id)).await;
             }
-            // As a process that is killed leaves it: no word to anyone.
+            // Like a killed process: nothing is settled.
             worker.abort();
             assert!(worker.await.unwrap_err().is_cancelled());
         }
         let row = bench.attempt(id).await;
         assert_eq!((row.outcome(), row.attempts), (("failed", Some("lease_ran_out")), 2), "{id}");
         assert!(row.error_message.unwrap().starts_with("gave up after 2 attempts since 20"));
-        assert_eq!(origin.asked().len(), 2, "{id}: it is not begun once more");
+        assert_eq!(origin.asked().len(), 2, "{id}: there is no third attempt");
         bench.assert_nothing(id).await;
     }
 }

@@ -22,7 +22,7 @@ async fn two_thousand_files_in_one_event_are_all_stored_and_never_too_many_at_on
     assert_eq!(app.send("video.completed", &project).await.status, 200);
     let mut before = 0;
     while before < 2000 {
-        // Patience is for each step, not for the whole.
+        // Each step has its own deadline.
         before = until(&format!("more than {before} files"), || async {
             Some(stored(&pool).await).filter(|now| *now == 2000 || *now >= before + 100)
         })
@@ -69,6 +69,6 @@ async fn a_slow_server_does_not_starve_another(pool: PgPool) {
     }
     app.send("video.completed", &project).await;
     app.archived("fast", "stored").await;
-    assert_eq!(slow.asked().len(), 2, "one place is for others");
+    assert_eq!(slow.asked().len(), 2, "one place is kept for other hosts");
     assert_eq!(stored(&pool).await, 20);
 }

@@ -1,11 +1,13 @@
-//! The queue of downloads: one lease at a time, and nothing for who lost it.
+//! The queue of downloads: one lease at a time, and a worker that lost its lease changes nothing.
 
 use std::collections::HashSet;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use renderhook::archive::StoredObject;
 use renderhook::archive::queue;
-use renderhook::archive::{Claimed, LeaseLost, Reason, Room, Stored};
+use renderhook::archive::{Attempt, Capacity, Claimed, Failure, LeaseError, Outcome, Reason, Settlement, Settler};
+use renderhook::runtime::Database;
 use serde_json::Value;
 use sqlx::PgPool;
 use tokio::task::JoinSet;
@@ -22,8 +24,40 @@ async fn fill(pool: &PgPool, renders: usize, files: usize) {
     record(pool, &words).await;
 }
 
+fn database(pool: &PgPool) -> Database {
+    Database::from_pool(pool.clone())
+}
+
 async fn claim(pool: &PgPool, now: DateTime<Utc>, limit: i64) -> Vec<Claimed> {
-    queue::claim(pool, now, LEASE, &Room { limit, per_host: limit, ..Room::default() }).await.unwrap()
+    let capacity = Capacity { limit, per_host: limit, ..Capacity::default() };
+    queue::claim(&database(pool), now, LEASE, &capacity).await.unwrap()
+}
+
+async fn renew(pool: &PgPool, claimed: &Claimed, until: DateTime<Utc>) -> Result<(), LeaseError> {
+    queue::renew(&database(pool), &claimed.lease, until).await
+}
+
+fn attempt(claimed: &Claimed, outcome: Outcome, ended_at: DateTime<Utc>) -> Attempt {
+    Attempt {
+        outcome,
+        number: claimed.attempt,
+        first_at: claimed.first_attempt_at,
+        url: claimed.url.as_ref().ok().cloned(),
+        max_attempts: 20,
+        renews: false,
+        deletes: false,
+        chance: 0.0,
+        ended_at,
+    }
+}
+
+async fn settle(
+    pool: &PgPool,
+    claimed: &Claimed,
+    outcome: Outcome,
+    ended_at: DateTime<Utc>,
+) -> Result<Settlement, LeaseError> {
+    Settler::default().settle(&database(pool), &claimed.lease, attempt(claimed, outcome, ended_at)).await
 }
 
 /// Claims the only download that is due.
@@ -45,8 +79,20 @@ fn reason() -> Reason {
     Reason { code: "http_503".to_owned(), message: "the server is busy".to_owned() }
 }
 
-fn object() -> Stored {
-    Stored { content_type: "video/mp4".to_owned(), size_bytes: 7, sha256: "ab".repeat(32) }
+fn busy(retry_after: Option<Duration>) -> Outcome {
+    Outcome::Failed(Failure::Transient { reason: reason(), retry_after })
+}
+
+fn refused() -> Outcome {
+    Outcome::Failed(Failure::Permanent { reason: reason() })
+}
+
+fn object() -> StoredObject {
+    StoredObject { content_type: "video/mp4".to_owned(), size_bytes: 7, sha256: "ab".repeat(32) }
+}
+
+fn stored() -> Outcome {
+    Outcome::Stored(object())
 }
 
 fn moment(value: &Value) -> DateTime<Utc> {
@@ -80,7 +126,7 @@ async fn eight_workers_claim_every_download_once(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn a_lease_that_ran_out_is_taken_over_and_who_lost_it_changes_nothing(pool: PgPool) {
+async fn an_expired_lease_is_taken_over_and_the_worker_that_lost_it_changes_nothing(pool: PgPool) {
     fill(&pool, 1, 1).await;
     let old = claim_one(&pool, now()).await;
     let end = now() + LEASE;
@@ -92,28 +138,27 @@ async fn a_lease_that_ran_out_is_taken_over_and_who_lost_it_changes_nothing(pool
 
     let before = row(&pool).await;
     let later = end + TimeDelta::seconds(1);
-    let lost = [
-        queue::renew(&pool, &old.lease, later).await.unwrap(),
-        queue::stored(&pool, &old.lease, &object(), false, later).await.unwrap(),
-        queue::retry(&pool, &old.lease, &reason(), later, later).await.unwrap(),
-        queue::failed(&pool, &old.lease, 1, &reason(), later).await.unwrap(),
-        queue::release(&pool, &old.lease, later).await.unwrap(),
-    ];
-    assert_eq!(lost, [Err(LeaseLost); 5]);
+    assert!(matches!(renew(&pool, &old, later).await, Err(LeaseError::Lost)));
+    for outcome in [stored(), busy(None), refused(), Outcome::Interrupted, Outcome::LeasesExpired] {
+        let settled = settle(&pool, &old, outcome, later).await;
+        assert!(matches!(settled, Err(LeaseError::Lost)), "{settled:?}");
+    }
     assert_eq!(row(&pool).await, before);
-    assert_eq!(queue::stored(&pool, &new.lease, &object(), false, later).await.unwrap(), Ok(()));
+    assert_eq!(settle(&pool, &new, stored(), later).await.unwrap(), Settlement::Stored(object()));
 }
 
 #[sqlx::test]
-async fn a_lease_ends_with_what_settles_it(pool: PgPool) {
+async fn a_lease_ends_when_its_download_is_settled(pool: PgPool) {
     fill(&pool, 1, 1).await;
-    let first = claim_one(&pool, now()).await.lease;
-    assert_eq!(queue::stored(&pool, &first, &object(), false, now()).await.unwrap(), Ok(()));
-    let stored = row(&pool).await;
-    assert_eq!((&stored["state"], &stored["lease"], &stored["due_at"]), (&"stored".into(), &Value::Null, &Value::Null));
-    assert_eq!(queue::failed(&pool, &first, 1, &reason(), now()).await.unwrap(), Err(LeaseLost));
-    assert_eq!(queue::stored(&pool, &first, &object(), false, now()).await.unwrap(), Err(LeaseLost));
-    assert_eq!(row(&pool).await, stored);
+    let claimed = claim_one(&pool, now()).await;
+    settle(&pool, &claimed, stored(), now()).await.unwrap();
+    let settled = row(&pool).await;
+    let columns = (&settled["state"], &settled["lease"], &settled["due_at"]);
+    assert_eq!(columns, (&"stored".into(), &Value::Null, &Value::Null));
+    for outcome in [refused(), stored()] {
+        assert!(matches!(settle(&pool, &claimed, outcome, now()).await, Err(LeaseError::Lost)));
+    }
+    assert_eq!(row(&pool).await, settled);
     assert_eq!(claim(&pool, at(1_000_000), 10).await.len(), 0);
 }
 
@@ -122,16 +167,16 @@ async fn a_renewed_lease_is_not_taken_over_before_its_new_end(pool: PgPool) {
     fill(&pool, 1, 1).await;
     let claimed = claim_one(&pool, now()).await;
     let until = now() + 2 * LEASE;
-    assert_eq!(queue::renew(&pool, &claimed.lease, until).await.unwrap(), Ok(()));
+    renew(&pool, &claimed, until).await.unwrap();
     assert_eq!(claim(&pool, until - TimeDelta::microseconds(1), 10).await.len(), 0);
     assert!(claim_one(&pool, until).await.taken_over);
 }
 
 #[sqlx::test]
-async fn a_release_gives_the_attempt_back_and_the_download_to_the_next(pool: PgPool) {
+async fn a_release_gives_the_attempt_back_and_the_download_to_the_next_worker(pool: PgPool) {
     fill(&pool, 1, 1).await;
     let claimed = claim_one(&pool, now()).await;
-    assert_eq!(queue::release(&pool, &claimed.lease, now()).await.unwrap(), Ok(()));
+    assert_eq!(settle(&pool, &claimed, Outcome::Interrupted, now()).await.unwrap(), Settlement::Release);
     let released = row(&pool).await;
     assert_eq!((&released["state"], &released["attempts"]), (&"pending".into(), &0.into()));
     let next = claim_one(&pool, now()).await;
@@ -139,12 +184,12 @@ async fn a_release_gives_the_attempt_back_and_the_download_to_the_next(pool: PgP
 }
 
 #[sqlx::test]
-async fn a_retry_is_due_when_it_says_and_tells_why(pool: PgPool) {
+async fn a_retry_is_due_at_its_time_and_keeps_the_error(pool: PgPool) {
     fill(&pool, 1, 1).await;
     let claimed = claim_one(&pool, now()).await;
     let due = now() + TimeDelta::seconds(600);
-    assert_eq!(queue::retry(&pool, &claimed.lease, &reason(), due, now()).await.unwrap(), Ok(()));
-    assert_eq!(queue::next_due(&pool, &[]).await.unwrap(), Some(due));
+    settle(&pool, &claimed, busy(Some(Duration::from_mins(10))), now()).await.unwrap();
+    assert_eq!(queue::next_due(&database(&pool), &[]).await.unwrap(), Some(due));
     let row = row(&pool).await;
     assert_eq!((&row["state"], &row["error_code"]), (&"pending".into(), &"http_503".into()));
     assert_eq!(moment(&row["due_at"]), due);
@@ -153,19 +198,102 @@ async fn a_retry_is_due_when_it_says_and_tells_why(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn what_has_failed_is_not_claimed_again(pool: PgPool) {
+async fn a_failed_download_is_not_claimed_again(pool: PgPool) {
     fill(&pool, 1, 1).await;
     let claimed = claim_one(&pool, now()).await;
-    assert_eq!(queue::failed(&pool, &claimed.lease, 1, &reason(), now()).await.unwrap(), Ok(()));
+    settle(&pool, &claimed, refused(), now()).await.unwrap();
     assert_eq!(row(&pool).await["state"], "failed");
-    assert_eq!(queue::next_due(&pool, &[]).await.unwrap(), None);
+    assert_eq!(queue::next_due(&database(&pool), &[]).await.unwrap(), None);
     assert_eq!(claim(&pool, at(1_000_000), 10).await.len(), 0);
+}
+
+#[sqlx::test]
+async fn attempts_that_end_together_settle_together_and_each_gets_its_own_answer(pool: PgPool) {
+    fill(&pool, 10, 10).await;
+    let claimed = claim(&pool, now(), 100).await;
+    assert_eq!(claimed.len(), 100);
+    // One lost its lease, and one is not accepted by the database.
+    let later = now() + TimeDelta::seconds(1);
+    sqlx::query("UPDATE downloads SET lease = gen_random_uuid() WHERE render_id = 'r3' AND index = 3")
+        .execute(&pool)
+        .await
+        .unwrap();
+    let (settler, database) = (Settler::default(), database(&pool));
+    let settled = claimed.iter().map(|claimed| {
+        let place = (claimed.lease.render_id().to_string(), claimed.lease.index());
+        let outcome = match place.1 {
+            _ if place == ("r5".to_owned(), 5) => {
+                Outcome::Stored(StoredObject { sha256: "not hex".to_owned(), ..object() })
+            }
+            0 => refused(),
+            1 => busy(None),
+            _ => stored(),
+        };
+        let settled = settler.settle(&database, &claimed.lease, attempt(claimed, outcome, later));
+        async move { (place, settled.await) }
+    });
+    for ((render, index), settled) in futures::future::join_all(settled).await {
+        match (render.as_str(), index, settled) {
+            ("r3", 3, Err(LeaseError::Lost))
+            | ("r5", 5, Err(LeaseError::Database(_)))
+            | (_, 0, Ok(Settlement::GiveUp { .. }))
+            | (_, 1, Ok(Settlement::Retry { .. }))
+            | (_, 2.., Ok(Settlement::Stored(_))) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    let states = "SELECT state, count(*) FROM downloads GROUP BY state ORDER BY state";
+    let states: Vec<(String, i64)> = sqlx::query_as(states).fetch_all(&pool).await.unwrap();
+    let expected = [("downloading", 2), ("failed", 10), ("pending", 10), ("stored", 78)];
+    assert_eq!(states, expected.map(|(state, count)| (state.to_owned(), count)));
+    // What is stored with the renders follows.
+    let counts = "SELECT id, files_total, files_stored, files_failed, archive FROM renders ORDER BY id";
+    let counts: Vec<(String, i32, i32, i32, String)> = sqlx::query_as(counts).fetch_all(&pool).await.unwrap();
+    for (id, total, stored, failed, archive) in counts {
+        let missing = i32::from(id == "r3" || id == "r5");
+        assert_eq!((total, stored, failed, archive.as_str()), (10, 8 - missing, 1, "partial"), "{id}");
+    }
+}
+
+#[sqlx::test]
+async fn two_processes_settle_the_files_of_the_same_renders_without_deadlock(pool: PgPool) {
+    fill(&pool, 5, 40).await;
+    let mut workers = JoinSet::new();
+    for claimed in [claim(&pool, now(), 100).await, claim(&pool, now(), 100).await] {
+        let database = database(&connections(&pool, 3));
+        workers.spawn(async move {
+            let settler = Settler::default();
+            // Backward in one process, as the claims come in the other.
+            let settled = claimed
+                .iter()
+                .rev()
+                .map(|claimed| settler.settle(&database, &claimed.lease, attempt(claimed, stored(), now())));
+            futures::future::join_all(settled).await.into_iter().all(|settled| settled.is_ok())
+        });
+    }
+    assert_eq!(workers.join_all().await, [true, true]);
+    let archives = "SELECT DISTINCT archive, files_stored FROM renders";
+    let archives: Vec<(String, i32)> = sqlx::query_as(archives).fetch_all(&pool).await.unwrap();
+    assert_eq!(archives, [("stored".to_owned(), 40)]);
+}
+
+#[sqlx::test]
+async fn times_that_a_fast_clock_recorded_do_not_strand_a_download(pool: PgPool) {
+    fill(&pool, 1, 1).await;
+    let day = TimeDelta::days(1);
+    // The clock was a day ahead while an attempt failed.
+    let claimed = claim_one(&pool, now() + day).await;
+    settle(&pool, &claimed, busy(None), now() + day).await.unwrap();
+    // It is right again: the next attempt would be a day away. A worker claims it, and the clock jumps again.
+    let claimed = claim_one(&pool, now()).await;
+    renew(&pool, &claimed, now() + day).await.unwrap();
+    assert!(claim_one(&pool, now()).await.taken_over);
 }
 
 #[sqlx::test]
 async fn what_expires_soonest_is_claimed_first(pool: PgPool) {
     let url = ["https://files.example/a.mp4"];
-    let expiries = [("later", Some(at(50_000))), ("never told", None), ("soonest", Some(at(20_000)))];
+    let expiries = [("later", Some(at(50_000))), ("unknown", None), ("soonest", Some(at(20_000)))];
     for (id, expires_at) in expiries {
         record(&pool, &[completed(id, &url, expires_at, at(1))]).await;
     }
@@ -173,24 +301,24 @@ async fn what_expires_soonest_is_claimed_first(pool: PgPool) {
     while let Some(claimed) = claim(&pool, now(), 1).await.pop() {
         order.push(claimed.lease.render_id().to_string());
     }
-    assert_eq!(order, ["soonest", "later", "never told"]);
+    assert_eq!(order, ["soonest", "later", "unknown"]);
 }
 
 #[sqlx::test]
-async fn a_fresh_url_reaches_who_claims_next_and_leaves_the_lease_alone(pool: PgPool) {
+async fn a_fresh_url_reaches_the_next_worker_and_leaves_the_lease_alone(pool: PgPool) {
     record(&pool, &[completed("r0", &["https://files.example/old.mp4"], Some(at(20_000)), at(1))]).await;
     let first = claim_one(&pool, now()).await;
     record(&pool, &[completed("r0", &["https://files.example/new.mp4"], Some(at(30_000)), at(2))]).await;
-    assert_eq!(queue::renew(&pool, &first.lease, now() + LEASE).await.unwrap(), Ok(()));
+    renew(&pool, &first, now() + LEASE).await.unwrap();
     assert_eq!(claim(&pool, now(), 10).await.len(), 0);
     let next = claim_one(&pool, now() + LEASE).await;
     assert_eq!(next.url.unwrap().expose().as_str(), "https://files.example/new.mp4");
-    // Somebody may have begun to write there: the object stays where it was to go.
+    // A worker may have begun to write there, so the key stays.
     assert_eq!((first.key.as_str(), &next.key), ("video/r0/0-old.mp4", &first.key));
 }
 
 #[sqlx::test]
-async fn a_file_whose_url_comes_later_is_named_by_it(pool: PgPool) {
+async fn a_file_whose_url_arrives_later_is_named_after_it(pool: PgPool) {
     record(&pool, &[completed("r0", &["no url"], None, at(1))]).await;
     assert_eq!(row(&pool).await["error_code"], "no_url");
     record(&pool, &[completed("r0", &["https://files.example/output.mp4"], None, at(2))]).await;
@@ -219,13 +347,13 @@ async fn a_claim_among_many_settled_downloads_reads_the_index_and_not_the_table(
     sqlx::query("ANALYZE downloads").execute(&one).await.unwrap();
     let before = scans(&one).await;
     assert_eq!(claim(&one, now(), 8).await.len(), 8);
-    assert!(queue::next_due(&one, &[]).await.unwrap().is_some());
+    assert!(queue::next_due(&database(&one), &[]).await.unwrap().is_some());
     let after = scans(&one).await;
     assert_eq!(after.0, before.0, "the table was read from end to end");
     assert!(after.1 >= before.1 + 2, "{before:?} {after:?}");
 }
 
-/// How often this session and others have read the whole table, and its index of what is due.
+/// How often any session has read the whole table, and its index of what is due.
 async fn scans(one: &PgPool) -> (i64, i64) {
     sqlx::query("SELECT pg_stat_force_next_flush()").execute(one).await.unwrap();
     sqlx::query_as(

@@ -1,4 +1,4 @@
-//! Fresh URLs for dead ones, asked for once a render.
+//! Fresh URLs for expired ones, with one call a render.
 
 use std::time::Duration;
 
@@ -9,50 +9,52 @@ use reqwest::Method;
 use sqlx::PgPool;
 use tokio::time::Instant;
 
+use renderhook::intake::record;
+
 use crate::support::app::video;
-use crate::support::bench::{PART, noise};
+use crate::support::bench::{Bench, PART, fetcher, noise};
 use crate::support::scripted::{Origin, Step};
+use crate::support::words::completed;
 use crate::support::{App, Options, standin, until};
 
 async fn start(pool: &PgPool, details: &StandIn) -> App {
     App::start_with(pool, Options { flags: details.serve_flags(), ..Options::default() }).await
 }
 
-/// A render with so many files, whose URLs carry this query.
+/// A render with `count` files, whose URLs have this query.
 fn files(id: &str, origin: &Origin, count: usize, query: &str) -> Project {
     let mut project = video(id, "complete");
     project.downloads = (0..count).map(|file| origin.url(&format!("{file}.mp4?{query}"))).collect();
     project
 }
 
-/// The same, with URLs that live longer.
+/// The same, with URLs that expire later.
 fn fresher(mut project: Project) -> Project {
     project.expires_at += TimeDelta::hours(1);
     project
 }
 
 #[sqlx::test]
-async fn four_dead_urls_and_two_services_make_one_details_call(pool: PgPool) {
+async fn four_expired_urls_and_two_services_make_one_details_call(pool: PgPool) {
     let (details, origin) = (standin().await, Origin::start(noise(1000, 1)).await);
     let (one, _two) = (start(&pool, &details).await, start(&pool, &details).await);
     origin.only("sig=2");
     details.put_project(fresher(files("four", &origin, 4, "sig=2")));
     one.send("video.completed", &files("four", &origin, 4, "sig=1")).await;
-    // In the folder of whichever service took it.
     let render = one.archived("four", "stored").await;
     assert_eq!(details.call_count(&Method::GET, "four"), 1);
     for download in render["downloads"].as_array().unwrap() {
-        assert_eq!(download["attempts"], 1, "what a dead URL costs is no attempt");
+        assert_eq!(download["attempts"], 1, "an expired URL costs no attempt");
         assert_eq!(download["error"], serde_json::Value::Null);
     }
 }
 
 #[sqlx::test]
-async fn a_url_that_is_about_to_die_is_renewed_before_anything_is_fetched(pool: PgPool) {
+async fn a_url_that_is_about_to_expire_is_renewed_before_anything_is_fetched(pool: PgPool) {
     let (details, origin) = (standin().await, Origin::start(noise(1000, 2)).await);
     let app = start(&pool, &details).await;
     let now = Clock::system().now();
-    for (id, left, asked) in [("dead", -60, 1), ("dying", 14, 1), ("alive", 16, 0)] {
+    for (id, left, asked) in [("expired", -60, 1), ("expiring", 14, 1), ("alive", 16, 0)] {
         let mut old = files(id, &origin, 2, "sig=1");
         old.expires_at = now + TimeDelta::minutes(left);
         details.put_project(fresher(files(id, &origin, 2, "sig=2")));
@@ -65,17 +67,17 @@ async fn a_url_that_is_about_to_die_is_renewed_before_anything_is_fetched(pool: 
 }
 
 #[sqlx::test]
-async fn a_transfer_goes_on_with_the_renewed_url(pool: PgPool) {
+async fn a_transfer_resumes_with_the_renewed_url(pool: PgPool) {
     let file = noise(PART + 100_000, 3);
     let (details, origin) = (standin().await, Origin::start(file.clone()).await);
     let app = start(&pool, &details).await;
     origin.next([Step::cut(PART + 10), Step::status(403)]);
-    details.put_project(fresher(files("goes-on", &origin, 1, "sig=2")));
-    app.send("video.completed", &files("goes-on", &origin, 1, "sig=1")).await;
-    app.archived("goes-on", "stored").await;
-    assert_eq!(std::fs::read(app.folder.path().join("video/goes-on/0-0.mp4")).unwrap(), file);
+    details.put_project(fresher(files("resumed", &origin, 1, "sig=2")));
+    app.send("video.completed", &files("resumed", &origin, 1, "sig=1")).await;
+    app.archived("resumed", "stored").await;
+    assert_eq!(std::fs::read(app.folder.path().join("video/resumed/0-0.mp4")).unwrap(), file);
     assert_eq!(origin.offsets(), [0, PART as u64 + 10, PART as u64]);
-    assert_eq!(details.call_count(&Method::GET, "goes-on"), 1);
+    assert_eq!(details.call_count(&Method::GET, "resumed"), 1);
 }
 
 #[sqlx::test]
@@ -93,7 +95,7 @@ async fn a_render_that_completes_without_downloads_waits_and_gets_them(pool: PgP
 }
 
 #[sqlx::test]
-async fn trouble_of_the_account_pauses_and_fails_nothing(pool: PgPool) {
+async fn an_account_in_trouble_pauses_and_fails_nothing(pool: PgPool) {
     let (details, origin) = (standin().await, Origin::start(noise(1000, 5)).await);
     origin.only("sig=2");
     details.fail_next([(429, Some(2)), (402, None)]);
@@ -105,13 +107,13 @@ async fn trouble_of_the_account_pauses_and_fails_nothing(pool: PgPool) {
     let waits = app.render("trouble").await;
     assert_eq!((&waits["archive"], &waits["downloads"][0]["attempts"]), (&"pending".into(), &0.into()));
     until("the second call", || async { (details.total_calls() == 2).then_some(()) }).await;
-    assert!(asked.elapsed() > Duration::from_secs(1), "it was asked again although it wanted to be left alone");
+    assert!(asked.elapsed() > Duration::from_secs(1), "it was called again before its Retry-After");
     let render = app.archived("trouble", "stored").await;
     assert_eq!(render["downloads"][0]["attempts"], 1);
 }
 
 #[sqlx::test]
-async fn a_render_that_magic_hour_does_not_know_is_tried_with_what_there_is_and_each_try_counts(pool: PgPool) {
+async fn a_render_that_magic_hour_does_not_know_is_tried_with_its_old_urls_and_each_attempt_counts(pool: PgPool) {
     let (details, origin) = (standin().await, Origin::start(noise(1000, 6)).await);
     origin.only("sig=2");
     let flags = [details.serve_flags(), vec!["--download-max-attempts=1".to_owned()]].concat();
@@ -120,5 +122,44 @@ async fn a_render_that_magic_hour_does_not_know_is_tried_with_what_there_is_and_
     let render = app.archived("unknown", "failed").await;
     assert_eq!(details.call_count(&Method::GET, "unknown"), 1);
     let error = render["downloads"][0]["error"].to_string();
-    assert!(error.contains("gave up after 1 attempts") && error.contains("403"), "{error}");
+    assert!(error.contains("gave up after 1 attempt since") && error.contains("403"), "{error}");
+}
+
+/// Records a fresh URL of a render's file, as an event would.
+async fn tell_fresh_url(pool: &PgPool, id: &str, url: url::Url) {
+    let now = Clock::system().now();
+    let payload = completed(id, &[url.as_str()], Some(now + TimeDelta::days(2)), now);
+    record::record(pool, now, &[payload]).await.unwrap();
+}
+
+#[sqlx::test]
+async fn a_url_that_arrives_during_an_attempt_that_fails_is_tried_at_once_with_all_attempts(pool: PgPool) {
+    let file = noise(1000, 7);
+    let large = Step::default().with("content-length", "1001");
+    let later = Step::status(503).with("retry-after", "3600");
+    let table = [
+        ("last", 1, Step::status(500)),
+        ("last-expired", 1, Step::status(403)),
+        ("permanent", 20, large),
+        ("backoff", 20, later),
+    ];
+    for (id, max_attempts, step) in table {
+        let bench = Bench::folder(&pool).with(|downloader| {
+            downloader.max_attempts = max_attempts;
+            downloader.fetcher = fetcher(1000);
+        });
+        let (old, new) = (Origin::start(file.clone()).await, Origin::start(file.clone()).await);
+        old.next([Step { hold_head: true, ..step }]);
+        bench.queue(id, old.url("a.mp4?sig=1")).await;
+        let (attempt, _stop) = bench.begin(id).await;
+        old.was_asked(1).await;
+        tell_fresh_url(&pool, id, new.url("a.mp4?sig=2")).await;
+        old.let_heads_go();
+        attempt.await.unwrap();
+        let row = bench.row(id).await;
+        assert_eq!((row.state.as_str(), row.attempts), ("pending", 0), "{id}: {:?}", row.error_message);
+        assert!(row.due_at.unwrap() <= Clock::system().now(), "{id}: {:?}", row.due_at);
+        bench.attempt(id).await;
+        bench.assert_stored(id, &file).await;
+    }
 }

@@ -1,4 +1,4 @@
-//! A transfer that breaks goes on where it was, or starts over cleanly.
+//! A transfer that breaks off resumes where it was, or starts over cleanly.
 
 use sqlx::PgPool;
 
@@ -8,7 +8,7 @@ use crate::support::scripted::{Length, Origin, Step};
 const LENGTH: usize = 2 * PART + 100_000;
 
 #[sqlx::test]
-async fn a_transfer_that_is_cut_goes_on_within_the_attempt(pool: PgPool) {
+async fn a_transfer_that_breaks_off_resumes_within_the_attempt(pool: PgPool) {
     let file = noise(LENGTH, 1);
     for (bench, id) in Bench::both(&pool).await.iter().zip(["folder", "bucket"]) {
         let origin = Origin::start(file.clone()).await;
@@ -24,14 +24,14 @@ async fn a_transfer_that_is_cut_goes_on_within_the_attempt(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn a_transfer_that_breaks_goes_on_in_the_next_attempt(pool: PgPool) {
+async fn a_transfer_that_cannot_resume_at_once_resumes_in_the_next_attempt(pool: PgPool) {
     let file = noise(LENGTH, 2);
     for (bench, id) in Bench::both(&pool).await.iter().zip(["folder", "bucket"]) {
         let origin = Origin::start(file.clone()).await;
         origin.next([Step::cut(PART + 1_000_000), Step::status(503)]);
         bench.queue(id, origin.url("a.mp4")).await;
         assert_eq!(bench.attempt(id).await.outcome(), ("pending", Some("http_503")), "{id}");
-        assert_eq!(bench.kept(id).await, Some(PART), "{id}");
+        assert_eq!(bench.checkpoint(id).await, Some(PART), "{id}");
         assert!(bench.object(id).is_none(), "{id}");
         bench.attempt(id).await;
         bench.assert_stored(id, &file).await;
@@ -40,7 +40,7 @@ async fn a_transfer_that_breaks_goes_on_in_the_next_attempt(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn a_fresh_url_of_the_same_file_goes_on_and_one_of_another_path_does_not(pool: PgPool) {
+async fn a_fresh_url_of_the_same_path_resumes_and_one_of_another_path_does_not(pool: PgPool) {
     let file = noise(LENGTH, 3);
     for (bench, id) in Bench::both(&pool).await.iter().zip(["folder", "bucket"]) {
         for (second, path, offset) in [("same", "a.mp4?sig=2", PART as u64), ("other", "b.mp4?sig=2", 0)] {
@@ -50,9 +50,9 @@ async fn a_fresh_url_of_the_same_file_goes_on_and_one_of_another_path_does_not(p
             bench.queue(id, origin.url("a.mp4?sig=1")).await;
             assert_eq!(bench.attempt(id).await.outcome(), ("pending", Some("http_403")), "{id}");
             origin.only("sig=2");
-            let told = "UPDATE downloads SET url = $2 WHERE render_id = $1";
+            let update = "UPDATE downloads SET url = $2 WHERE render_id = $1";
             let fresh = origin.url(path).to_string();
-            sqlx::query(told).bind(id).bind(fresh).execute(&pool).await.unwrap();
+            sqlx::query(update).bind(id).bind(fresh).execute(&pool).await.unwrap();
             bench.attempt(id).await;
             bench.assert_stored(id, &file).await;
             assert_eq!(origin.offsets()[2..], [offset], "{id}");
@@ -61,19 +61,19 @@ async fn a_fresh_url_of_the_same_file_goes_on_and_one_of_another_path_does_not(p
 }
 
 #[sqlx::test]
-async fn another_worker_goes_on_where_a_stopped_one_was(pool: PgPool) {
+async fn another_worker_resumes_where_a_stopped_one_was(pool: PgPool) {
     let file = noise(LENGTH, 4);
     for (bench, id) in Bench::both(&pool).await.iter().zip(["folder", "bucket"]) {
         let origin = Origin::start(file.clone()).await;
         origin.next([Step::hold(PART + 10)]);
         bench.queue(id, origin.url("a.mp4")).await;
         let (attempt, stop) = bench.begin(id).await;
-        crate::support::until("the first part to be known", || async { bench.kept(id).await }).await;
+        crate::support::until("the first checkpoint", || async { bench.checkpoint(id).await }).await;
         stop.stop();
         attempt.await.unwrap();
         let row = bench.row(id).await;
         assert_eq!((row.outcome(), row.attempts), (("pending", None), 0), "{id}");
-        assert_eq!(bench.kept(id).await, Some(PART), "{id}");
+        assert_eq!(bench.checkpoint(id).await, Some(PART), "{id}");
         bench.attempt(id).await;
         bench.assert_stored(id, &file).await;
         assert_eq!(origin.offsets(), [0, PART as u64], "{id}");
@@ -81,7 +81,7 @@ async fn another_worker_goes_on_where_a_stopped_one_was(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn a_worker_that_goes_on_and_dies_at_once_has_lost_nothing(pool: PgPool) {
+async fn a_worker_that_resumes_and_dies_at_once_loses_nothing(pool: PgPool) {
     let file = noise(LENGTH, 5);
     for (bench, id) in Bench::both(&pool).await.iter().zip(["folder", "bucket"]) {
         let origin = Origin::start(file.clone()).await;
@@ -97,7 +97,7 @@ async fn a_worker_that_goes_on_and_dies_at_once_has_lost_nothing(pool: PgPool) {
             sqlx::query_scalar::<_, String>(sql).bind(id).fetch_optional(&pool).await.unwrap()
         };
         crate::support::until("the part to be taken over", taken).await;
-        // As a killed process leaves it: no word to anyone.
+        // Like a killed process: nothing is settled.
         attempt.abort();
         assert!(attempt.await.unwrap_err().is_cancelled());
         bench.attempt(id).await;
@@ -107,7 +107,7 @@ async fn a_worker_that_goes_on_and_dies_at_once_has_lost_nothing(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn a_file_that_changes_between_attempts_is_fetched_anew(pool: PgPool) {
+async fn a_file_that_changes_between_attempts_is_fetched_again(pool: PgPool) {
     let (before, after) = (noise(LENGTH, 6), noise(LENGTH, 7));
     for (bench, id) in Bench::both(&pool).await.iter().zip(["folder", "bucket"]) {
         let origin = Origin::start(before.clone()).await;
@@ -121,7 +121,7 @@ async fn a_file_that_changes_between_attempts_is_fetched_anew(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn a_file_that_changes_within_an_attempt_is_never_put_together(pool: PgPool) {
+async fn two_versions_of_a_file_are_never_put_together(pool: PgPool) {
     let (before, after) = (noise(LENGTH, 8), noise(LENGTH, 9));
     for (bench, id) in Bench::both(&pool).await.iter().zip(["folder", "bucket"]) {
         let origin = Origin::start(before.clone()).await;
@@ -140,11 +140,11 @@ async fn a_file_that_changes_within_an_attempt_is_never_put_together(pool: PgPoo
 }
 
 #[sqlx::test]
-async fn an_answer_that_lies_about_its_range_is_not_used(pool: PgPool) {
+async fn an_answer_with_a_wrong_range_is_not_used(pool: PgPool) {
     let file = noise(LENGTH, 10);
     let bench = Bench::folder(&pool);
     let last = LENGTH - 1;
-    let lies = [
+    let wrong = [
         ("content-range", format!("bytes 0-{last}/{LENGTH}")),
         ("content-range", format!("bytes {}-{last}/{LENGTH}", PART + 1)),
         ("content-range", format!("bytes {PART}-{last}/{}", LENGTH + 1)),
@@ -153,21 +153,21 @@ async fn an_answer_that_lies_about_its_range_is_not_used(pool: PgPool) {
         ("content-range", String::new()),
         ("etag", "\"another\"".to_owned()),
     ];
-    for (number, (name, value)) in lies.into_iter().enumerate() {
-        let id = &format!("lie{number}");
+    for (number, (name, value)) in wrong.into_iter().enumerate() {
+        let id = &format!("wrong{number}");
         let origin = Origin::start(file.clone()).await;
         origin.next([Step::cut(PART + 10), Step::status(503), Step::default().with(name, value)]);
         bench.queue(id, origin.url("a.mp4")).await;
         bench.attempt(id).await;
-        assert_eq!(bench.kept(id).await, Some(PART));
+        assert_eq!(bench.checkpoint(id).await, Some(PART));
         bench.attempt(id).await;
         bench.assert_stored(id, &file).await;
-        assert_eq!(origin.offsets()[2..], [PART as u64, 0], "{id}: asked for the rest, then for the whole");
+        assert_eq!(origin.offsets()[2..], [PART as u64, 0], "{id}: the rest was requested, then the whole");
     }
 }
 
 #[sqlx::test]
-async fn without_a_sure_name_of_the_version_it_starts_over(pool: PgPool) {
+async fn without_a_strong_validator_it_starts_over(pool: PgPool) {
     let file = noise(LENGTH, 11);
     let bench = Bench::folder(&pool);
     for (id, etag) in [("none", ""), ("weak", "W/\"v1\"")] {

@@ -1,8 +1,7 @@
-//! What has failed goes back in the queue when a person says so.
+//! Downloads are retried when a person says so.
 
 use chrono::TimeDelta;
-use renderhook::archive::Selection;
-use renderhook::archive::retry;
+use renderhook::archive::{RetriedDownload, RetryFilter, RetryState, retry};
 use renderhook::runtime::Clock;
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -14,7 +13,7 @@ use crate::support::scripted::{Origin, Step};
 use crate::support::{App, Options};
 
 #[sqlx::test]
-async fn a_failed_file_is_tried_again_on_request_with_all_its_attempts_before_it(pool: PgPool) {
+async fn a_failed_file_is_retried_on_request_with_all_its_attempts(pool: PgPool) {
     let origin = Origin::start(noise(1000, 1)).await;
     origin.next([Step::default(), Step::status(500)]);
     let app = App::start_with(&pool, Options::flags(&["--download-max-attempts=1", "--download-concurrency=1"])).await;
@@ -33,7 +32,7 @@ async fn a_failed_file_is_tried_again_on_request_with_all_its_attempts_before_it
     let render = app.archived("again", "stored").await;
     assert_eq!(render["downloads"][1]["attempts"], 1);
     assert_eq!(render["downloads"][1]["error"], Value::Null);
-    // Nothing has failed any more: nothing is fetched again.
+    // Nothing has failed any more, so nothing is fetched again.
     assert_eq!(ask().await.unwrap().json::<Value>().await.unwrap()["downloads"], json!([]));
     assert_eq!(origin.asked().len(), 3);
     let unknown = app.client.post(app.at("/renders/nobody/retry")).bearer_auth(TOKEN).send().await.unwrap();
@@ -43,7 +42,7 @@ async fn a_failed_file_is_tried_again_on_request_with_all_its_attempts_before_it
 }
 
 #[sqlx::test]
-async fn only_what_is_selected_goes_back(pool: PgPool) {
+async fn only_what_the_filter_selects_is_retried(pool: PgPool) {
     let bench = Bench::folder(&pool).with(|downloader| downloader.max_attempts = 1);
     let origin = Origin::start(noise(1000, 2)).await;
     origin.always(Step::status(500));
@@ -54,20 +53,46 @@ async fn only_what_is_selected_goes_back(pool: PgPool) {
         let aged = "UPDATE downloads SET updated_at = $2 WHERE render_id = $1";
         sqlx::query(aged).bind(id).bind(now - TimeDelta::hours(age)).execute(&pool).await.unwrap();
     }
-    let lately = Selection { render: None, since: Some(now - TimeDelta::hours(24)) };
-    let ids = |files: Vec<retry::Failed>| files.into_iter().map(|file| file.render_id).collect::<Vec<_>>();
-    assert_eq!(ids(retry::which(&pool, &lately).await.unwrap()), ["new"]);
-    assert_eq!(bench.row("new").await.state, "failed", "asking which changes nothing");
-    assert_eq!(ids(retry::put_back(&pool, &lately, now).await.unwrap()), ["new"]);
-    assert_eq!(ids(retry::put_back(&pool, &Selection::default(), now).await.unwrap()), ["old"]);
+    let lately = RetryFilter { since: Some(now - TimeDelta::hours(24)), ..RetryFilter::default() };
+    let database = &bench.downloader.database;
+    assert_eq!(ids(retry::preview(database, &lately, now).await.unwrap()), ["new"]);
+    assert_eq!(bench.row("new").await.state, "failed", "a preview changes nothing");
+    assert_eq!(ids(retry::retry(database, &lately, now).await.unwrap()), ["new"]);
+    assert_eq!(ids(retry::retry(database, &RetryFilter::default(), now).await.unwrap()), ["old"]);
     for id in ["old", "new"] {
         let row = bench.row(id).await;
         assert_eq!((row.state.as_str(), row.attempts), ("pending", 0), "{id}");
     }
 }
 
+fn ids(downloads: Vec<RetriedDownload>) -> Vec<String> {
+    downloads.into_iter().map(|download| download.render_id).collect()
+}
+
 #[sqlx::test]
-async fn the_command_says_which_and_puts_back_only_without_its_dry_run(pool: PgPool) {
+async fn a_waiting_file_is_made_due_at_once_and_keeps_its_attempts(pool: PgPool) {
+    let bench = Bench::folder(&pool);
+    let origin = Origin::start(noise(1000, 4)).await;
+    origin.next([Step::status(503).with("retry-after", "3600"), Step::status(503).with("retry-after", "3600")]);
+    for id in ["waiting", "other"] {
+        bench.queue(id, origin.url("a.mp4")).await;
+        assert_eq!(bench.attempt(id).await.outcome(), ("pending", Some("http_503")));
+    }
+    bench.queue("due", origin.url("a.mp4")).await;
+    let (database, now) = (&bench.downloader.database, Clock::system().now());
+    let pending = RetryFilter { state: RetryState::Pending, ..RetryFilter::default() };
+    let one = RetryFilter { render: Some("waiting".parse().unwrap()), ..pending.clone() };
+    assert_eq!(ids(retry::preview(database, &pending, now).await.unwrap()), ["other", "waiting"]);
+    assert_eq!(ids(retry::retry(database, &one, now).await.unwrap()), ["waiting"]);
+    let row = bench.row("waiting").await;
+    assert_eq!((row.outcome(), row.attempts), (("pending", Some("http_503")), 1));
+    assert!(row.due_at.unwrap() <= now);
+    assert_eq!(ids(retry::retry(database, &pending, now).await.unwrap()), ["other"]);
+    assert_eq!(ids(retry::retry(database, &pending, now).await.unwrap()), Vec::<String>::new());
+}
+
+#[sqlx::test]
+async fn the_command_lists_downloads_and_changes_them_only_without_dry_run(pool: PgPool) {
     let bench = Bench::folder(&pool).with(|downloader| downloader.max_attempts = 1);
     let origin = Origin::start(noise(1000, 3)).await;
     origin.always(Step::status(500));

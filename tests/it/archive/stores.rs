@@ -30,7 +30,7 @@ async fn wherever_the_bucket_fails_no_object_and_no_upload_is_left(pool: PgPool)
     ];
     for (name, length, call) in table {
         for fault in [Fault::Error, Fault::Reset] {
-            let id = &format!("{name}-{fault:?}").to_lowercase();
+            let id = &format!("{name}-{fault:?}");
             let file = noise(length, 1);
             let origin = Origin::start(file.clone()).await;
             proxy.fail(call, fault);
@@ -120,7 +120,7 @@ async fn a_stop_while_the_store_is_slow_loses_no_part_of_the_file(pool: PgPool) 
     stop.stop();
     proxy.heal();
     attempt.await.unwrap();
-    let kept = bench.kept("slow").await.unwrap();
+    let kept = bench.checkpoint("slow").await.unwrap();
     assert!(kept >= 2 * PART, "{kept}");
     bench.attempt("slow").await;
     bench.assert_stored("slow", &file).await;

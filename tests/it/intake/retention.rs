@@ -123,17 +123,17 @@ async fn a_file_is_endangered_when_it_has_little_time_left_and_nothing_works(poo
     let later = Some(now + TimeDelta::hours(20));
     record(&pool, &[completed("later", &["https://files.example/b.mp4"], later, now)]).await;
     sqlx::query("UPDATE downloads SET due_at = $1").bind(now).execute(&pool).await.unwrap();
-    let look = backlog::look(&pool, now).await.unwrap();
+    let look = backlog::read(&pool, now).await.unwrap();
     assert_eq!((look.pending, look.endangered, look.most_urgent), (2, 0, None));
     assert_eq!(look.first_expires_at.map(|at| at.timestamp()), soon.map(|at| at.timestamp()));
 
     // Nobody takes it up.
-    let look = backlog::look(&pool, now + TimeDelta::minutes(6)).await.unwrap();
+    let look = backlog::read(&pool, now + TimeDelta::minutes(6)).await.unwrap();
     assert_eq!((look.endangered, look.most_urgent.as_deref()), (1, Some("soon")));
 
     // It fails.
     sqlx::query("UPDATE downloads SET error_code = 'http_500', error_message = 'm'").execute(&pool).await.unwrap();
-    let look = backlog::look(&pool, now).await.unwrap();
+    let look = backlog::read(&pool, now).await.unwrap();
     assert_eq!((look.endangered, look.most_urgent.as_deref()), (1, Some("soon")));
 }
 

@@ -11,7 +11,7 @@ use renderhook::archive::Fetcher;
 use renderhook::archive::Guard;
 use renderhook::archive::Store;
 use renderhook::archive::queue;
-use renderhook::archive::{Claimed, Room};
+use renderhook::archive::{Capacity, Claimed, Settler};
 use renderhook::domain::Kind;
 use renderhook::domain::event;
 use renderhook::intake::record::{self, Observation};
@@ -33,7 +33,7 @@ use super::wait::settled;
 pub(crate) const PART: usize = 8 << 20;
 
 /// How long a server may be silent here.
-pub(crate) const SILENCE: Duration = Duration::from_secs(1);
+pub(crate) const SILENCE: Duration = Duration::from_secs(3);
 
 /// What stands in the row of a download.
 #[derive(Debug, Clone, sqlx::FromRow)]
@@ -113,9 +113,10 @@ impl Bench {
         self
     }
 
-    /// The same rows and the same store in the hands of another worker.
+    /// Another worker on the same rows and the same store.
     pub(crate) fn successor(&self) -> Arc<Downloader> {
-        Arc::new(downloader(&self.pool, self.downloader.store.clone()))
+        let fetcher = self.downloader.fetcher.clone();
+        Arc::new(Downloader { fetcher, ..downloader(&self.pool, self.downloader.store.clone()) })
     }
 
     /// Puts a render's file up.
@@ -139,25 +140,26 @@ impl Bench {
         let now = Clock::system().now();
         let due = "UPDATE downloads SET due_at = $2 WHERE render_id = $1 AND due_at IS NOT NULL";
         sqlx::query(due).bind(id).bind(now - TimeDelta::days(1)).execute(&self.pool).await.unwrap();
-        let room = Room { limit: 1, per_host: 1, under_way: Vec::new() };
+        let capacity = Capacity { limit: 1, per_host: 1, in_progress: Vec::new() };
         // Before anything else is due.
         let then = now - TimeDelta::hours(12);
-        let mut claimed = queue::claim(&self.pool, then, Duration::from_hours(13), &room).await.unwrap();
+        let database = &self.downloader.database;
+        let mut claimed = queue::claim(database, then, Duration::from_hours(13), &capacity).await.unwrap();
         claimed.pop().expect("the file is in the queue")
     }
 
     /// One attempt at the file of a render, to its end.
     pub(crate) async fn attempt(&self, id: &str) -> Row {
         let claimed = self.claim(id).await;
-        self.downloader.carry(claimed, &Shutdown::default()).await;
+        self.downloader.process(claimed, &Shutdown::default()).await;
         self.row(id).await
     }
 
     /// An attempt beside the test, which can be stopped.
     pub(crate) async fn begin(&self, id: &str) -> (JoinHandle<()>, Shutdown) {
         let (claimed, downloader, stop) = (self.claim(id).await, self.downloader.clone(), Shutdown::default());
-        let told = stop.clone();
-        (tokio::spawn(async move { Box::pin(downloader.carry(claimed, &told)).await }), stop)
+        let shutdown = stop.clone();
+        (tokio::spawn(async move { Box::pin(downloader.process(claimed, &shutdown)).await }), stop)
     }
 
     /// The row of a render's file.
@@ -166,11 +168,11 @@ impl Bench {
         sqlx::query_as(row).bind(id).fetch_one(&self.pool).await.unwrap()
     }
 
-    /// How many bytes of a render's file are kept for the next attempt.
-    pub(crate) async fn kept(&self, id: &str) -> Option<usize> {
-        let kept = "SELECT bytes FROM checkpoints WHERE render_id = $1";
-        let kept: Option<i64> = sqlx::query_scalar(kept).bind(id).fetch_optional(&self.pool).await.unwrap();
-        kept.map(|bytes| bytes.try_into().unwrap())
+    /// How many bytes of a render's file the checkpoint has for the next attempt.
+    pub(crate) async fn checkpoint(&self, id: &str) -> Option<usize> {
+        let bytes = "SELECT bytes FROM checkpoints WHERE render_id = $1";
+        let bytes: Option<i64> = sqlx::query_scalar(bytes).bind(id).fetch_optional(&self.pool).await.unwrap();
+        bytes.map(|bytes| bytes.try_into().unwrap())
     }
 
     /// The object of a render's file, if there is one.
@@ -197,20 +199,21 @@ impl Bench {
         assert_eq!(row.size_bytes, Some(i64::try_from(file.len()).unwrap()));
         assert_eq!(row.sha256, Some(hex::encode(Sha256::digest(file))));
         self.assert_clean().await;
-        assert_eq!(self.kept(id).await, None);
+        assert_eq!(self.checkpoint(id).await, None);
     }
 
     /// Asserts that nothing of the file is anywhere.
     pub(crate) async fn assert_nothing(&self, id: &str) {
         assert!(self.object(id).is_none(), "there is an object");
         self.assert_clean().await;
-        assert_eq!(self.kept(id).await, None);
+        assert_eq!(self.checkpoint(id).await, None);
     }
 }
 
 fn downloader(pool: &PgPool, store: Store) -> Downloader {
     Downloader {
         database: Database::from_pool(pool.clone()),
+        settler: Settler::default(),
         store,
         fetcher: fetcher(1 << 30),
         clock: Clock::system(),
@@ -221,9 +224,9 @@ fn downloader(pool: &PgPool, store: Store) -> Downloader {
     }
 }
 
-/// Fetches from this machine, and is soon out of patience.
+/// Fetches from this machine, with short timeouts.
 pub(crate) fn fetcher(max_bytes: u64) -> Fetcher {
-    Fetcher::new(Guard::new(Vec::new(), true), max_bytes).unwrap().with_patience(SILENCE)
+    Fetcher::new(Guard::new(Vec::new(), true), max_bytes).unwrap().with_timeout(SILENCE)
 }
 
 /// What is below `root` beside objects: parts that are being written or were left.

@@ -1,0 +1,55 @@
+//! Keeping the lease of a download for as long as its transfer lives.
+
+use std::sync::{Mutex, PoisonError};
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::Downloader;
+use crate::archive::queue::{self, Lease, LeaseError};
+
+/// Renews a lease, and remembers when it was last known to be held.
+#[derive(Debug)]
+pub(super) struct LeaseKeeper<'a> {
+    downloader: &'a Downloader,
+    lease: &'a Lease,
+    confirmed_at: Mutex<Instant>,
+}
+
+impl<'a> LeaseKeeper<'a> {
+    /// Of a lease that was claimed a moment ago.
+    pub(super) fn new(downloader: &'a Downloader, lease: &'a Lease) -> Self {
+        Self { downloader, lease, confirmed_at: Mutex::new(Instant::now()) }
+    }
+
+    /// Renews the lease until `done`, or until it is lost, which cancels `stop`. Returns whether it is still held.
+    pub(super) async fn keep(&self, stop: &CancellationToken, done: &CancellationToken) -> bool {
+        let third = self.downloader.lease / 3;
+        while done.run_until_cancelled(tokio::time::sleep(third)).await.is_some() {
+            if matches!(self.renew().await, Err(LeaseError::Lost)) {
+                stop.cancel();
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Whether the lease is held, as far as is known: looks it up unless that was done a moment ago. A database that is
+    /// away renews nothing, and lets nobody take over through it either.
+    pub(super) async fn is_not_lost(&self) -> bool {
+        let confirmed_at = *self.confirmed_at.lock().unwrap_or_else(PoisonError::into_inner);
+        confirmed_at.elapsed() < self.downloader.lease / 3 || !matches!(self.renew().await, Err(LeaseError::Lost))
+    }
+
+    /// Renews the lease for its whole length, and returns whether it is certainly held for that time.
+    pub(super) async fn confirm(&self) -> bool {
+        self.renew().await.is_ok()
+    }
+
+    async fn renew(&self) -> Result<(), LeaseError> {
+        let until = self.downloader.clock.now() + self.downloader.lease;
+        queue::renew(&self.downloader.database, self.lease, until).await?;
+        *self.confirmed_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        Ok(())
+    }
+}

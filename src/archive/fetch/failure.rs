@@ -1,0 +1,148 @@
+//! Why a file did not arrive, and what follows from it.
+
+use std::error::Error;
+use std::io;
+use std::time::Duration;
+
+use super::guard::UrlRejection;
+use super::resolve::rejection_in;
+use crate::archive::queue::Reason;
+
+/// Why a file did not arrive. Each kind is followed by something else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// Another attempt may succeed.
+    Transient {
+        /// What happened.
+        reason: Reason,
+        /// How long the server asks to be left alone.
+        retry_after: Option<Duration>,
+    },
+    /// The URL does not work any more; a fresh one may.
+    Expired {
+        /// What the server answered.
+        reason: Reason,
+    },
+    /// No attempt can succeed before a person changes something.
+    Permanent {
+        /// What has to change.
+        reason: Reason,
+    },
+    /// This process lacked a resource, such as file descriptors. It says nothing about the file.
+    Local {
+        /// What was missing.
+        reason: Reason,
+    },
+}
+
+impl Failure {
+    /// What happened.
+    #[must_use]
+    pub fn reason(&self) -> &Reason {
+        match self {
+            Self::Transient { reason, .. }
+            | Self::Expired { reason }
+            | Self::Permanent { reason }
+            | Self::Local { reason } => reason,
+        }
+    }
+
+    pub(crate) fn transient(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Transient { reason: Reason { code: code.into(), message: message.into() }, retry_after: None }
+    }
+
+    pub(crate) fn permanent(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Permanent { reason: Reason { code: code.into(), message: message.into() } }
+    }
+
+    /// The failure that `error` is if this process lacks a resource.
+    pub(crate) fn local(error: &(dyn Error + 'static)) -> Option<Self> {
+        let code = missing_resource(error)?;
+        let message = format!("renderhook itself lacks a resource, and the attempt does not count: {}", causes(error));
+        Some(Self::Local { reason: Reason { code: code.to_owned(), message } })
+    }
+
+    /// The stored URL is refused: only a person, or another URL, can change that.
+    pub(super) fn stored_url(rejection: UrlRejection) -> Self {
+        Self::permanent(rejection.code(), rejection.to_string())
+    }
+
+    /// The network led to something that is refused: a redirect or a DNS answer. The next one may be right.
+    pub(super) fn network(rejection: UrlRejection) -> Self {
+        Self::transient(rejection.code(), rejection.to_string())
+    }
+
+    /// A request that failed, without the URL that the error carries.
+    pub(super) fn transport(error: reqwest::Error) -> Self {
+        let error = error.without_url();
+        if let Some(rejection) = rejection_in(&error) {
+            return Self::network(rejection);
+        }
+        if let Some(local) = Self::local(&error) {
+            return local;
+        }
+        let code = if error.is_connect() {
+            "connect_failed"
+        } else if error.is_timeout() {
+            "timed_out"
+        } else {
+            "broken_off"
+        };
+        Self::transient(code, causes(&error))
+    }
+}
+
+/// An error and its causes, from the outermost to the innermost. [`io::Error`]s do not show the error that they wrap
+/// as their source; it is listed all the same.
+pub(super) fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(wrapped) => Some(wrapped as &(dyn Error + 'static)),
+        None => error.source(),
+    })
+}
+
+/// An error and its causes on one line.
+fn causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text = format!("{text}: {cause}");
+        next = cause.source();
+    }
+    text
+}
+
+/// The code for the resource of this process that was missing, if that is what `error` reports.
+#[cfg(unix)]
+fn missing_resource(error: &(dyn Error + 'static)) -> Option<&'static str> {
+    use rustix::io::Errno;
+
+    let mut os_errors = chain(error).filter_map(|cause| Errno::from_io_error(cause.downcast_ref::<io::Error>()?));
+    os_errors.find_map(|errno| match errno {
+        Errno::MFILE | Errno::NFILE => Some("too_many_open_files"),
+        Errno::NOMEM | Errno::NOBUFS => Some("out_of_memory"),
+        _ => None,
+    })
+}
+
+#[cfg(not(unix))]
+fn missing_resource(_: &(dyn Error + 'static)) -> Option<&'static str> {
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_resource_is_found_anywhere_in_the_chain() {
+        let too_many = || io::Error::from(rustix::io::Errno::MFILE);
+        for error in [too_many(), io::Error::other(too_many()), io::Error::other(io::Error::other(too_many()))] {
+            let Some(Failure::Local { reason }) = Failure::local(&error) else { panic!("{error:?}") };
+            assert_eq!(reason.code, "too_many_open_files");
+            assert!(reason.message.contains("Too many open files"), "{}", reason.message);
+        }
+        assert_eq!(Failure::local(&io::Error::from(io::ErrorKind::ConnectionRefused)), None);
+        assert_eq!(Failure::local(&io::Error::from(rustix::io::Errno::NOSPC)), None);
+    }
+}

@@ -1,0 +1,103 @@
+//! The render rows of a transaction that changes downloads: locked first, and written with their new file counts.
+//!
+//! Guaranteed: the rows are locked in the order of their ids, as everywhere, so that two transactions never wait for
+//! each other; what is stored with a render (file counts, archive state) and the totals change in the same transaction
+//! as its downloads.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use crate::domain::{ArchiveState, FileCounts, Status};
+use crate::runtime::Tallies;
+
+/// A locked render.
+#[derive(Debug)]
+pub(super) struct LockedRender {
+    status: Option<Status>,
+    before: FileCounts,
+    /// Its files, to be changed as its downloads change.
+    pub(super) files: FileCounts,
+    /// Whether it is to be polled already.
+    pub(super) poll_wanted: bool,
+    /// When it was last polled.
+    pub(super) polled_at: Option<DateTime<Utc>>,
+    /// Whether it is to be polled because of this transaction.
+    pub(super) request_poll: bool,
+}
+
+/// The locked renders of a transaction, by id.
+#[derive(Debug)]
+pub(super) struct LockedRenders(BTreeMap<String, LockedRender>);
+
+impl LockedRenders {
+    /// Locks the renders with these ids, in any order and with repetitions.
+    pub(super) async fn lock(transaction: &mut PgConnection, ids: &[&str]) -> sqlx::Result<Self> {
+        let rows = sqlx::query!(
+            "SELECT id, status, files_total, files_stored, files_failed, poll_wanted, polled_at
+               FROM renders WHERE id = ANY ($1::text[]) ORDER BY id FOR UPDATE",
+            ids as _,
+        );
+        let rows = rows.fetch_all(transaction).await?.into_iter().map(|row| {
+            let files = FileCounts { total: row.files_total, stored: row.files_stored, failed: row.files_failed };
+            let render = LockedRender {
+                status: row.status.and_then(|status| status.parse().ok()),
+                before: files,
+                files,
+                poll_wanted: row.poll_wanted,
+                polled_at: row.polled_at,
+                request_poll: false,
+            };
+            (row.id, render)
+        });
+        Ok(Self(rows.collect()))
+    }
+
+    pub(super) fn get_mut(&mut self, id: &str) -> Option<&mut LockedRender> {
+        self.0.get_mut(id)
+    }
+
+    /// Writes what has changed. Call it last: the totals are shared with other transactions.
+    pub(super) async fn write(self, transaction: &mut PgConnection, now: DateTime<Utc>) -> sqlx::Result<()> {
+        self.request_polls(transaction, now).await?;
+        let changed: Vec<_> = self.0.iter().filter(|(_, render)| render.files != render.before).collect();
+        if changed.is_empty() {
+            return Ok(());
+        }
+        let mut tallies = Tallies::default();
+        for (_, render) in &changed {
+            tallies.add_files(render.before, render.files);
+        }
+        let column = |value: fn(&LockedRender) -> i32| changed.iter().map(|(_, it)| value(it)).collect::<Vec<_>>();
+        let ids: Vec<_> = changed.iter().map(|(id, _)| id.as_str()).collect();
+        let archive: Vec<_> = changed.iter().map(|(_, it)| ArchiveState::of(it.status, it.files).as_str()).collect();
+        let written = sqlx::query!(
+            "UPDATE renders AS r
+             SET files_stored = n.stored, files_failed = n.failed, archive = n.archive
+             FROM unnest($1::text[], $2::int4[], $3::int4[], $4::text[]) AS n (id, stored, failed, archive)
+             WHERE r.id = n.id",
+            &ids as _,
+            &column(|render| render.files.stored),
+            &column(|render| render.files.failed),
+            &archive as _,
+        );
+        written.execute(&mut *transaction).await?;
+        tallies.write(transaction).await
+    }
+
+    async fn request_polls(&self, transaction: &mut PgConnection, now: DateTime<Utc>) -> sqlx::Result<()> {
+        let wanted = self.0.iter().filter(|(_, render)| render.request_poll && !render.poll_wanted);
+        let ids: Vec<_> = wanted.map(|(id, _)| id.as_str()).collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let requested = sqlx::query!(
+            "UPDATE renders SET poll_wanted = true, poll_due_at = least(poll_due_at, $2), poll_attempts = 0
+             WHERE id = ANY ($1::text[])",
+            &ids as _,
+            now,
+        );
+        requested.execute(transaction).await.map(drop)
+    }
+}

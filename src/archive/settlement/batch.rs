@@ -1,0 +1,99 @@
+//! Group commit: attempts that end while a transaction commits settle together in the next one.
+//!
+//! There is no task behind this. Whoever comes first becomes the leader: it settles everything that is queued, its own
+//! attempt included, and passes each of the others its answer. An attempt that ends when nothing is in progress is
+//! settled at once, alone.
+
+use std::sync::{Mutex, PoisonError};
+
+use tokio::sync::{Mutex as AsyncMutex, oneshot};
+
+use super::decide::{Attempt, Settlement};
+use super::rows::{self, Entry};
+use crate::archive::queue::{Lease, LeaseError};
+use crate::runtime::{BACKGROUND, Database, DatabaseError};
+
+/// How many attempts one transaction settles at most.
+const MAX_BATCH: usize = 256;
+
+/// What became of one attempt.
+type Answer = Result<Settlement, LeaseError>;
+
+/// Settles attempts, in batches.
+#[derive(Debug, Default)]
+pub struct Settler {
+    queue: Mutex<Vec<Queued>>,
+    /// Held by the leader.
+    leader: AsyncMutex<()>,
+}
+
+#[derive(Debug)]
+struct Queued {
+    entry: Entry,
+    answer: oneshot::Sender<Answer>,
+}
+
+impl Settler {
+    /// Settles an attempt under its lease. After a database error, nothing is known about it, and trying again is safe.
+    pub async fn settle(&self, database: &Database, lease: &Lease, attempt: Attempt) -> Answer {
+        let (answer, mut answered) = oneshot::channel();
+        self.lock().push(Queued { entry: Entry::new(lease, attempt), answer });
+        loop {
+            tokio::select! {
+                biased;
+                // No answer: the leader was dropped in the middle, or its transaction failed.
+                answer = &mut answered => return answer.unwrap_or(Err(DatabaseError::TimedOut.into())),
+                _leader = self.leader.lock() => {
+                    let batch = self.next_batch();
+                    if !batch.is_empty() {
+                        settle_batch(database, batch).await;
+                    }
+                }
+            }
+        }
+    }
+
+    fn next_batch(&self) -> Vec<Queued> {
+        let mut queue = self.lock();
+        let count = queue.len().min(MAX_BATCH);
+        queue.drain(..count).collect()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Queued>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Settles a batch, and tells each of its attempts what became of it.
+async fn settle_batch(database: &Database, batch: Vec<Queued>) {
+    let (entries, senders): (Vec<_>, Vec<_>) = batch.into_iter().map(|queued| (queued.entry, queued.answer)).unzip();
+    let answers = match transaction(database, &entries).await {
+        // One entry that the database does not accept must not fail the others.
+        Err(DatabaseError::Refused(_)) if entries.len() > 1 => one_by_one(database, &entries).await,
+        Ok(settlements) => settlements.into_iter().map(|settled| settled.ok_or(LeaseError::Lost)).collect(),
+        // To all: nothing is known about any of them.
+        Err(error) => vec![Err(error.into())],
+    };
+    // A sender that is dropped here says that nothing is known.
+    for (sender, answer) in senders.into_iter().zip(answers) {
+        // OK if nobody waits any more.
+        let _ = sender.send(answer);
+    }
+}
+
+async fn one_by_one(database: &Database, entries: &[Entry]) -> Vec<Answer> {
+    let mut answers = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let settled = transaction(database, std::slice::from_ref(entry)).await;
+        answers.push(match settled {
+            Ok(settlements) => settlements.into_iter().next().flatten().ok_or(LeaseError::Lost),
+            Err(error) => Err(error.into()),
+        });
+    }
+    answers
+}
+
+/// One transaction, and again after a conflict with another one. `None` for an entry that lost its lease.
+async fn transaction(database: &Database, entries: &[Entry]) -> Result<Vec<Option<Settlement>>, DatabaseError> {
+    database.within_retrying(BACKGROUND, || rows::settle(database.pool(), entries)).await
+}

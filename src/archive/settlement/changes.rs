@@ -1,0 +1,168 @@
+//! What a batch writes: the new state of each download, and the wake-up calls.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use super::decide::Settlement;
+use super::rows::Entry;
+use crate::archive::locked_renders::LockedRender;
+use crate::archive::queue::{Reason, StoredObject};
+use crate::runtime::Wakeups;
+
+/// The rows of a batch as they are to be.
+#[derive(Debug, Default)]
+pub(super) struct Changes<'a> {
+    rows: Vec<Row<'a>>,
+    /// Channels and payloads.
+    notifications: Vec<(&'static str, &'a str)>,
+}
+
+/// The state of a settled download.
+#[derive(Debug)]
+struct Row<'a> {
+    render_id: &'a str,
+    index: i32,
+    state: &'static str,
+    due_at: Option<DateTime<Utc>>,
+    attempts: u32,
+    error: Option<Reason>,
+    object: Option<StoredObject>,
+    delete_wanted: bool,
+    at: DateTime<Utc>,
+}
+
+impl<'a> Changes<'a> {
+    /// Adds what follows from a settlement, to the download's row and to its render's.
+    pub(super) fn add(
+        &mut self,
+        entry: &'a Entry,
+        last_error: Option<Reason>,
+        render: &mut LockedRender,
+        settlement: &Settlement,
+    ) {
+        let (number, at) = (entry.attempt.number, entry.attempt.ended_at);
+        let row = Row {
+            render_id: &entry.render_id,
+            index: entry.index,
+            state: "pending",
+            due_at: Some(at),
+            attempts: number,
+            error: None,
+            object: None,
+            delete_wanted: false,
+            at,
+        };
+        let row = match settlement.clone() {
+            Settlement::GoAhead => return,
+            Settlement::Stored(object) => {
+                render.files.stored += 1;
+                self.notify(Wakeups::RENDERS, &entry.render_id);
+                let (object, delete_wanted) = (Some(object), entry.attempt.deletes);
+                Row { state: "stored", due_at: None, object, delete_wanted, ..row }
+            }
+            Settlement::GiveUp { attempts, reason } => {
+                render.files.failed += 1;
+                self.notify(Wakeups::RENDERS, &entry.render_id);
+                Row { state: "failed", due_at: None, attempts, error: Some(reason), ..row }
+            }
+            Settlement::AwaitUrl { reason, due_at } => {
+                render.request_poll = true;
+                self.notify(Wakeups::POLLS, "");
+                Row { due_at: Some(due_at), attempts: number - 1, error: Some(reason), ..row }
+            }
+            Settlement::TryNewUrl { reason } => {
+                self.notify(Wakeups::DOWNLOADS, "");
+                Row { attempts: 0, error: Some(reason), ..row }
+            }
+            Settlement::Retry { reason, due_at } => Row { due_at: Some(due_at), error: Some(reason), ..row },
+            Settlement::Postpone { reason, due_at } => {
+                Row { due_at: Some(due_at), attempts: number - 1, error: Some(reason), ..row }
+            }
+            Settlement::Release => {
+                self.notify(Wakeups::DOWNLOADS, "");
+                Row { attempts: number - 1, error: last_error, ..row }
+            }
+        };
+        self.rows.push(row);
+    }
+
+    fn notify(&mut self, channel: &'static str, payload: &'a str) {
+        let notification = (channel, payload);
+        if !self.notifications.contains(&notification) {
+            self.notifications.push(notification);
+        }
+    }
+
+    /// Writes the rows and ends their leases, and sends the wake-up calls.
+    pub(super) async fn write(&self, transaction: &mut PgConnection) -> sqlx::Result<()> {
+        if self.rows.is_empty() {
+            return Ok(());
+        }
+        self.update_downloads(transaction).await?;
+        self.delete_checkpoints(transaction).await?;
+        self.send_notifications(transaction).await
+    }
+
+    fn column<'s, T>(&'s self, value: impl Fn(&'s Row<'a>) -> T) -> Vec<T> {
+        self.rows.iter().map(value).collect()
+    }
+
+    async fn update_downloads(&self, transaction: &mut PgConnection) -> sqlx::Result<()> {
+        let updated = sqlx::query!(
+            "UPDATE downloads AS d
+             SET state = n.state, lease = NULL, due_at = n.due_at, attempts = n.attempts, error_code = n.error_code,
+                 error_message = n.error_message, content_type = n.content_type, size_bytes = n.size_bytes,
+                 sha256 = n.sha256, stored_at = n.stored_at, delete_wanted = n.delete_wanted, updated_at = n.updated_at
+             FROM unnest(
+                 $1::text[], $2::int4[], $3::text[], $4::timestamptz[], $5::int4[], $6::text[], $7::text[], $8::text[],
+                 $9::int8[], $10::text[], $11::timestamptz[], $12::bool[], $13::timestamptz[]
+             ) AS n (
+                 render_id, index, state, due_at, attempts, error_code, error_message, content_type, size_bytes, sha256,
+                 stored_at, delete_wanted, updated_at
+             )
+             WHERE d.render_id = n.render_id AND d.index = n.index",
+            &self.column(|row| row.render_id) as _,
+            &self.column(|row| row.index),
+            &self.column(|row| row.state) as _,
+            &self.column(|row| row.due_at) as _,
+            &self.column(|row| row.attempts.cast_signed()),
+            &self.column(|row| row.error.as_ref().map(|error| error.code.as_str())) as _,
+            &self.column(|row| row.error.as_ref().map(|error| error.message.as_str())) as _,
+            &self.column(|row| row.object.as_ref().map(|object| object.content_type.as_str())) as _,
+            &self.column(|row| row.object.as_ref().map(|object| object.size_bytes.cast_signed())) as _,
+            &self.column(|row| row.object.as_ref().map(|object| object.sha256.as_str())) as _,
+            &self.column(|row| row.object.as_ref().map(|_| row.at)) as _,
+            &self.column(|row| row.delete_wanted),
+            &self.column(|row| row.at),
+        );
+        updated.execute(transaction).await.map(drop)
+    }
+
+    /// A stored file has no partial upload any more.
+    async fn delete_checkpoints(&self, transaction: &mut PgConnection) -> sqlx::Result<()> {
+        let stored: Vec<_> = self.rows.iter().filter(|row| row.object.is_some()).collect();
+        if stored.is_empty() {
+            return Ok(());
+        }
+        let deleted = sqlx::query!(
+            "DELETE FROM checkpoints AS c USING unnest($1::text[], $2::int4[]) AS stored (render_id, index)
+             WHERE c.render_id = stored.render_id AND c.index = stored.index",
+            &stored.iter().map(|row| row.render_id).collect::<Vec<_>>() as _,
+            &stored.iter().map(|row| row.index).collect::<Vec<_>>(),
+        );
+        deleted.execute(transaction).await.map(drop)
+    }
+
+    async fn send_notifications(&self, transaction: &mut PgConnection) -> sqlx::Result<()> {
+        if self.notifications.is_empty() {
+            return Ok(());
+        }
+        let (channels, payloads): (Vec<_>, Vec<_>) = self.notifications.iter().copied().unzip();
+        let sent = sqlx::query!(
+            "SELECT pg_notify(channel, payload) FROM unnest($1::text[], $2::text[]) AS n (channel, payload)",
+            &channels as _,
+            &payloads as _,
+        );
+        sent.execute(transaction).await.map(drop)
+    }
+}

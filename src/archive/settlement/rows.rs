@@ -1,0 +1,98 @@
+//! The transaction that settles a batch: lock the rows, decide, write.
+//!
+//! Render rows are locked before download rows, and each kind in the order of its key, as everywhere: two transactions
+//! never wait for each other.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
+
+use super::changes::Changes;
+use super::decide::{Attempt, Current, Settlement, decide};
+use crate::archive::locked_renders::LockedRenders;
+use crate::archive::queue::{Lease, Reason};
+use crate::domain::SignedUrl;
+
+/// An attempt, and the lease that it was made under.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) render_id: String,
+    pub(super) index: i32,
+    token: Uuid,
+    pub(super) attempt: Attempt,
+}
+
+impl Entry {
+    pub(super) fn new(lease: &Lease, attempt: Attempt) -> Self {
+        Self { render_id: lease.render_id().to_string(), index: lease.index(), token: lease.token(), attempt }
+    }
+}
+
+/// Settles a batch. `None` for an entry that lost its lease.
+pub(super) async fn settle(pool: &PgPool, entries: &[Entry]) -> sqlx::Result<Vec<Option<Settlement>>> {
+    let mut transaction = pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
+    let ids: Vec<_> = entries.iter().map(|entry| entry.render_id.as_str()).collect();
+    let mut renders = LockedRenders::lock(&mut transaction, &ids).await?;
+    let mut downloads = lock_downloads(&mut transaction, entries).await?;
+    let mut changes = Changes::default();
+    let settlements = entries.iter().map(|entry| {
+        // Taken out, so that an entry that comes twice is settled once.
+        let row = downloads.remove(&(entry.render_id.clone(), entry.index))?;
+        let render = renders.get_mut(&entry.render_id)?;
+        let current = Current {
+            url: row.url,
+            url_observed_at: row.url_observed_at,
+            poll_wanted: render.poll_wanted,
+            polled_at: render.polled_at,
+        };
+        let settlement = decide(&entry.attempt, &current);
+        changes.add(entry, row.last_error, render, &settlement);
+        Some(settlement)
+    });
+    let settlements = settlements.collect();
+    changes.write(&mut transaction).await?;
+    // OK because the entries of a batch ended at nearly the same time.
+    let now = entries.iter().map(|entry| entry.attempt.ended_at).max().unwrap_or_default();
+    renders.write(&mut transaction, now).await?;
+    transaction.commit().await?;
+    Ok(settlements)
+}
+
+/// A download that is locked and still leased by its entry.
+struct LockedDownload {
+    url: Option<SignedUrl>,
+    url_observed_at: DateTime<Utc>,
+    last_error: Option<Reason>,
+}
+
+async fn lock_downloads(
+    transaction: &mut PgConnection,
+    entries: &[Entry],
+) -> sqlx::Result<HashMap<(String, i32), LockedDownload>> {
+    let ids: Vec<_> = entries.iter().map(|entry| entry.render_id.as_str()).collect();
+    let indexes: Vec<_> = entries.iter().map(|entry| entry.index).collect();
+    let tokens: Vec<_> = entries.iter().map(|entry| entry.token).collect();
+    let rows = sqlx::query!(
+        r#"SELECT d.render_id, d.index, d.url, d.url_observed_at, d.error_code, d.error_message
+           FROM unnest($1::text[], $2::int4[], $3::uuid[]) AS held (render_id, index, lease)
+           JOIN downloads AS d
+               ON d.render_id = held.render_id AND d.index = held.index AND d.lease = held.lease
+           ORDER BY d.render_id, d.index
+           FOR UPDATE OF d"#,
+        &ids as _,
+        &indexes,
+        &tokens,
+    );
+    let rows = rows.fetch_all(transaction).await?.into_iter().map(|row| {
+        let last_error = row.error_code.zip(row.error_message).map(|(code, message)| Reason { code, message });
+        let download = LockedDownload {
+            url: row.url.and_then(|url| SignedUrl::parse(&url).ok()),
+            url_observed_at: row.url_observed_at,
+            last_error,
+        };
+        ((row.render_id, row.index), download)
+    });
+    Ok(rows.collect())
+}
