@@ -39,6 +39,5 @@ _find_pgbouncer() {
 }
 
 _install_pgbouncer() {
-  local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -y -q --no-install-recommends install pgbouncer)
-  _as_root "${apt[@]}" || { _as_root apt-get -q update && _as_root "${apt[@]}"; }
+  _apt_install pgbouncer || { _as_root apt-get -q update && _apt_install pgbouncer; }
 }

@@ -112,6 +112,8 @@ _as_root() {
   fi
 }
 
+_apt_install() { _as_root env DEBIAN_FRONTEND=noninteractive apt-get -y -q --no-install-recommends install "$@"; }
+
 _install_postgres() {
   case $1 in
   apt-get) _install_postgres_by_apt ;;
@@ -125,10 +127,9 @@ _install_postgres() {
 # is taken back afterwards: it is ours to make for this installation, not for the machine.
 _install_postgres_by_apt() {
   local settings=/etc/postgresql-common/createcluster.d/renderhook.conf installed=0
-  local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -y -q --no-install-recommends install postgresql)
   _as_root mkdir -p "${settings%/*}"
   _as_root sh -c "echo 'create_main_cluster = false' >'$settings'"
-  _as_root ${apt[@]+"${apt[@]}"} || { _as_root apt-get -q update && _as_root ${apt[@]+"${apt[@]}"}; } || installed=$?
+  _apt_install postgresql || { _as_root apt-get -q update && _apt_install postgresql; } || installed=$?
   _as_root rm -f "$settings"
   return "$installed"
 }
