@@ -1,10 +1,10 @@
-//! Why a cluster does not run, in words for the person who started it: what is wrong, then what to do.
+//! Why a cluster does not run: each message says what is wrong and what to do.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
-/// Why there is no running server.
+/// Why a server does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Neither `PG_BIN_DIR` nor `PATH` has the server's programs.
@@ -19,65 +19,65 @@ pub enum Error {
         /// The value of `PG_BIN_DIR`.
         folder: PathBuf,
     },
-    /// This process is root and there is no user to run the server as.
+    /// This process is root, and there is no other user to run the server as.
     #[error(
         "Postgres does not run as root, and /etc/passwd has no user `postgres` or `nobody` to run it as: start this as an ordinary user"
     )]
-    NoAccount,
-    /// Another server has this folder.
+    NoUser,
+    /// Another server uses this folder.
     #[error("{} is in use by a running Postgres{}: stop that first", folder.display(), pid.map(|pid| format!(" (process {pid})")).unwrap_or_default())]
     InUse {
         /// The cluster's folder.
         folder: PathBuf,
-        /// The server's process, if it has written it down.
+        /// The server's process id, if its pid file has it.
         pid: Option<i32>,
     },
-    /// The data in the folder was written by another major version, which cannot be read.
+    /// Another major version created the data.
     #[error(
-        "{} was made by Postgres {data}, and the server found is {server}: remove the folder, or name version {data}'s programs in PG_BIN_DIR",
+        "{} was created by Postgres {data}, and the server found is {server}: delete the folder, or set PG_BIN_DIR to the programs of version {data}",
         folder.display()
     )]
     OtherVersion {
-        /// The data's folder.
+        /// The folder of the data.
         folder: PathBuf,
-        /// The major version that made the data.
+        /// The major version that created the data.
         data: String,
         /// The version of the programs found.
         server: String,
     },
-    /// A program of the server ended where it should not have.
+    /// A program of the server ended unexpectedly.
     #[error("{program} ended ({status}); the end of {}:\n{tail}", log.display())]
     Ended {
         /// `initdb` or `postgres`.
         program: &'static str,
         /// How it ended.
         status: ExitStatus,
-        /// The file with all that it said.
+        /// The log file.
         log: PathBuf,
-        /// The last lines of that file.
+        /// The last lines of the log.
         tail: String,
     },
-    /// The server lives, but takes no connections yet.
-    #[error("Postgres was not ready within {} s; the end of {}:\n{tail}", super::START_WITHIN.as_secs(), log.display())]
+    /// The server runs, but does not accept connections yet.
+    #[error("Postgres was not ready within {} s; the end of {}:\n{tail}", super::START_TIMEOUT.as_secs(), log.display())]
     NotReady {
-        /// The file with all that it said.
+        /// The log file.
         log: PathBuf,
-        /// The last lines of that file.
+        /// The last lines of the log.
         tail: String,
     },
-    /// The operating system refused something.
+    /// The operating system returned an error.
     #[error("cannot {doing} {}", path.display())]
     Io {
-        /// What was tried, as a verb.
+        /// The operation.
         doing: &'static str,
-        /// What it was tried on.
+        /// Its object.
         path: PathBuf,
-        /// Why it was refused.
+        /// The error.
         source: io::Error,
     },
 }
 
-/// Says what was tried, where it was tried.
+/// Adds the operation and its object to an error.
 pub(super) trait IoAt<T> {
     fn at(self, doing: &'static str, path: &Path) -> Result<T, Error>;
 }

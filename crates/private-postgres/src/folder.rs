@@ -1,4 +1,4 @@
-//! What stands in a cluster's folder, and how it is kept right over crashes: `server.log`, `data/`, `data.new/`, `socket/`.
+//! The files of a cluster's folder (`server.log`, `data/`, `data.new/`, `socket/`), and how they survive crashes.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io;
@@ -13,30 +13,30 @@ use tokio::time::{interval, timeout};
 
 use super::binaries::Binaries;
 use super::launch::{Launcher, Running};
-use super::{Durability, Error, IoAt as _, LOOK_EVERY, PORT};
+use super::{Durability, Error, IoAt as _, POLL_INTERVAL, PORT};
 
-/// The longest socket path that every system takes (macOS: 104 bytes with the final zero; Linux: 108).
+/// The longest socket path that every system accepts (104 bytes with the final zero on macOS, 108 on Linux).
 const LONGEST_SOCKET_PATH: usize = 103;
-/// How long a start waits for the end of a server whose program was killed.
-const FREE_WITHIN: Duration = Duration::from_secs(3);
+/// How long a start waits for an old server to end.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(3);
 const LOG_LINES_IN_ERROR: usize = 12;
 
-/// The server's log, which is its lock as well. The server's processes have it open as their standard error, so that the lock is
-/// held for as long as any of them lives, and is free when none does, whatever a pid file says.
+/// The server's log, which is also its lock. It is the standard error of the server's processes, so the lock is held as
+/// long as any of them runs, whatever a pid file says.
 pub(super) struct Log {
     pub(super) file: File,
     pub(super) path: PathBuf,
 }
 
 impl Log {
-    /// Waits a moment for a server that is just ending; empties the log.
+    /// Waits a moment for an ending server, then empties the log.
     pub(super) async fn lock(folder: &Path, data: &Path) -> Result<Self, Error> {
         let path = folder.join("server.log");
         let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path).at("open", &path)?;
-        let mut look = interval(LOOK_EVERY);
+        let mut poll = interval(POLL_INTERVAL);
         let locked = async {
             loop {
-                look.tick().await;
+                poll.tick().await;
                 match file.try_lock() {
                     Err(TryLockError::WouldBlock) => {}
                     Err(TryLockError::Error(error)) => return Err(error),
@@ -44,9 +44,9 @@ impl Log {
                 }
             }
         };
-        match timeout(FREE_WITHIN, locked).await {
+        match timeout(LOCK_TIMEOUT, locked).await {
             Ok(locked) => locked.at("lock", &path)?,
-            Err(_) => return Err(Error::InUse { folder: folder.to_path_buf(), pid: written_pid(data) }),
+            Err(_) => return Err(Error::InUse { folder: folder.to_path_buf(), pid: read_pid(data) }),
         }
         file.set_len(0).at("empty", &path)?;
         Ok(Self { file, path })
@@ -73,15 +73,15 @@ pub(super) async fn initdb(
 ) -> Result<(), Error> {
     let new = folder.join("data.new");
     remove_folder(&new)?;
-    DirBuilder::new().mode(0o700).create(&new).at("make the folder", &new)?;
-    launcher.give(&new)?;
+    DirBuilder::new().mode(0o700).create(&new).at("create the folder", &new)?;
+    launcher.chown(&new)?;
     let mut command = launcher.command(&binaries.initdb(), &log.file)?;
     command.arg("-D").arg(launcher.inside("data.new"));
     command.args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C"]);
-    if durability == Durability::Thrown {
+    if durability == Durability::Temporary {
         command.arg("--no-sync");
     }
-    // SIGKILL, because what it has done so far is thrown away.
+    // SIGKILL, because an incomplete result is deleted anyway.
     let mut running = Running::spawn(command, &binaries.initdb(), Signal::KILL)?;
     let status = running.wait().await.at("wait for", &binaries.initdb())?;
     if !status.success() {
@@ -90,8 +90,8 @@ pub(super) async fn initdb(
     fs::rename(&new, folder.join("data")).at("rename", &new)
 }
 
-/// The socket's folder, and its name for the server, which works in `data/`: a relative one, which needs neither the way to the
-/// folder nor quotes in the server's list of folders.
+/// Creates the socket's folder. Returns its path for the server, too: relative to `data/`, where the server runs, so that
+/// it need not reach the parents, and the server's list of folders needs no quotes.
 pub(super) fn make_socket_folder(folder: &Path) -> Result<(TempDir, PathBuf), Error> {
     let socket = folder.join("socket");
     remove_folder(&socket)?;
@@ -99,13 +99,13 @@ pub(super) fn make_socket_folder(folder: &Path) -> Result<(TempDir, PathBuf), Er
     let mut builder = tempfile::Builder::new();
     builder.permissions(Permissions::from_mode(0o700));
     if length <= LONGEST_SOCKET_PATH {
-        let made = builder.prefix("socket").rand_bytes(0).tempdir_in(folder).at("make the folder", &socket)?;
-        return Ok((made, PathBuf::from("../socket")));
+        let created = builder.prefix("socket").rand_bytes(0).tempdir_in(folder).at("create the folder", &socket)?;
+        return Ok((created, PathBuf::from("../socket")));
     }
-    // Not the system's temporary folder, which can be as long (macOS).
-    let made = builder.prefix("renderhook-").tempdir_in("/tmp").at("make a folder in", Path::new("/tmp"))?;
-    let path = made.path().to_path_buf();
-    Ok((made, path))
+    // Not the system's temporary folder, whose path can be as long (macOS).
+    let created = builder.prefix("renderhook-").tempdir_in("/tmp").at("create a folder in", Path::new("/tmp"))?;
+    let path = created.path().to_path_buf();
+    Ok((created, path))
 }
 
 fn remove_folder(folder: &Path) -> Result<(), Error> {
@@ -127,17 +127,17 @@ pub(super) fn check_version(data: &Path, server: &str) -> Result<(), Error> {
     Err(Error::OtherVersion { folder: data.to_path_buf(), data: data_version.to_owned(), server: server.to_owned() })
 }
 
-fn written_pid(data: &Path) -> Option<i32> {
+fn read_pid(data: &Path) -> Option<i32> {
     fs::read_to_string(data.join("postmaster.pid")).ok()?.lines().next()?.trim().parse().ok()
 }
 
-/// Takes the number out of a crashed server's pid file if it belongs to a process that is no Postgres.
+/// Replaces the number in a crashed server's pid file if another program has it now.
 ///
-/// Postgres clears a stale file by itself, unless some process of the same user has the number again, which is likely in a
-/// container, where numbers start low. The rest of the file stays, because Postgres reads in it which shared memory to look at
-/// and to free; every other case is left to its judgement. Called under the lock.
+/// Postgres removes a stale file by itself unless a process of the same user has the number, which is likely in a
+/// container, where numbers start low. The rest of the file stays, because it names the shared memory that Postgres must
+/// free. The caller holds the lock.
 pub(super) fn forget_reused_pid(data: &Path) -> Result<(), Error> {
-    /// Higher than any system gives.
+    /// Higher than any process id.
     const NO_PROCESS: i32 = i32::MAX;
     let file = data.join("postmaster.pid");
     let text = fs::read_to_string(&file).unwrap_or_default();
@@ -156,7 +156,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn a_pid_file_loses_the_number_of_a_process_that_is_no_postgres_and_keeps_the_rest() {
+    fn the_pid_of_another_program_is_replaced_and_the_rest_of_the_file_stays() {
         let data = tempfile::tempdir().unwrap();
         let file = data.path().join("postmaster.pid");
         let after = |pid: u32| {
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn data_is_read_by_its_own_major_version_alone() {
+    fn data_is_accepted_by_its_own_major_version_only() {
         let data = tempfile::tempdir().unwrap();
         let readable = |made_by: &str, server: &str| {
             fs::write(data.path().join("PG_VERSION"), format!("{made_by}\n")).unwrap();

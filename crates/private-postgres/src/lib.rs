@@ -1,22 +1,22 @@
-//! A private Postgres, run from the system's own programs: for the demo, and for tests.
+//! A private Postgres server, run from the system's own programs.
 //!
-//! A caller names a folder and gets a running server and its URL; nothing is set up beforehand and nothing is downloaded.
+//! A caller names a folder, and gets a running server and its URL. Nothing is set up beforehand or downloaded.
 //!
-//! # What is guaranteed
-//! - **Private.** The server listens on no network address, only on a socket in a folder of mode 0700. Trust authentication is
-//!   sound because that folder is the door.
-//! - **In the folder.** Data (`data/`), socket (`socket/`) and log (`server.log`) stay in the caller's folder. Only if that path is
-//!   too long for a socket's address (about 100 bytes) does the socket move to a folder of its own in `/tmp`, which goes with it.
-//! - **One server a folder.** The server holds a lock on its log for as long as any of its processes lives. A second start says so;
-//!   a start after a crash waits a moment for the old server's end, then recovers.
-//! - **Whole or not at all.** `initdb` works in `data.new/`, which is renamed when it is done: an interrupted first start leaves
-//!   nothing that the next one would take for a cluster.
-//! - **Nothing stays behind.** [`Cluster::stop`] ends the server in order. A dropped `Cluster` ends it at once. On Linux a killed
-//!   program takes its server along (see [`Cluster::start`] for the one condition); elsewhere the next start names the server
-//!   that was left.
+//! - **Private.** The server listens on no network address, only on a socket in a folder of mode 0700. Only that folder's
+//!   owner can connect, so trust authentication is safe.
+//! - **In the folder.** Data (`data/`), socket (`socket/`) and log (`server.log`) are in the caller's folder. Only if the
+//!   path is too long for a socket (about 100 bytes) is the socket in a folder of its own in `/tmp`, which is deleted with
+//!   it.
+//! - **One server per folder.** The server holds a lock on its log as long as any of its processes runs. A second start
+//!   fails. A start after a crash waits a moment for the old server to end, then recovers.
+//! - **All or nothing.** `initdb` works in `data.new/`, which is renamed at the end: an interrupted first start leaves no
+//!   incomplete data.
+//! - **Nothing is left running.** [`Cluster::stop`] shuts the server down. Dropping a `Cluster` ends it immediately. On
+//!   Linux it also ends with a killed program (see [`Cluster::start`] for a condition); elsewhere the next start reports
+//!   the server that is still running.
 //!
-//! As root the server runs as `postgres` or `nobody`, and the cluster's folder is given to that user. It need not be able to enter
-//! the folder's parents (`launch` says how), so the data is where the caller wants it even below `/root`.
+//! As root, the server runs as `postgres` or `nobody`, who becomes the owner of the cluster's folder. That user need not
+//! be able to enter the folder's parents; `launch` explains how.
 
 mod binaries;
 mod error;
@@ -42,26 +42,26 @@ use self::error::IoAt;
 use self::folder::Log;
 use self::launch::{Launcher, Running};
 
-/// Names the socket's file; no network port is opened. Written into the URL, because clients would otherwise take `PGPORT`.
+/// Part of the socket's file name; no network port is opened. The URL has it, because clients would use `PGPORT` otherwise.
 const PORT: u16 = 5432;
-/// Crash recovery is part of a start.
-const START_WITHIN: Duration = Duration::from_mins(1);
-/// A fast shutdown of a kept cluster writes a checkpoint.
-const STOP_FAST_WITHIN: Duration = Duration::from_secs(20);
-const STOP_AT_ONCE_WITHIN: Duration = Duration::from_secs(5);
-const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// A start may include crash recovery.
+const START_TIMEOUT: Duration = Duration::from_mins(1);
+/// A fast shutdown writes a checkpoint.
+const FAST_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(20);
+const IMMEDIATE_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Whether what is committed survives a crash of the machine.
+/// Whether commits survive a crash of the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
-    /// As in production: everything is flushed. The cluster stays in its folder between starts.
-    Kept,
-    /// For tests: nothing is flushed, and 200 connections are allowed. The caller removes the folder.
-    Thrown,
+    /// They do, as in production.
+    Durable,
+    /// They do not: faster, for data that is deleted after use. Allows 200 connections, for tests.
+    Temporary,
 }
 
-/// A running server. Stop it with [`stop`](Self::stop); dropping it ends the server too, but without a checkpoint (nothing that was
-/// committed is lost: the next start recovers) and blocks the thread for up to two seconds.
+/// A running server. Stop it with [`stop`](Self::stop). Dropping it also ends the server, but without a checkpoint, so the
+/// next start has to recover, and blocks the thread for up to two seconds.
 #[derive(Debug)]
 pub struct Cluster {
     server: Running,
@@ -70,22 +70,23 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts the server of the cluster in `folder`, and makes folder and cluster if there are none. On return it takes connections.
+    /// Starts the server of the cluster in `folder`, after creating the folder and the cluster if they do not exist. On return
+    /// the server accepts connections.
     ///
-    /// **Await this on the main thread** (in `#[tokio::main]` itself: neither in a spawned task nor in `spawn_blocking`). On Linux
-    /// the server ends with the thread that started it: that is what lets nothing survive a `kill -9` of the program, and the
-    /// main thread is the one that lives as long as the program.
+    /// **Await this on the main thread**: in `#[tokio::main]` itself, not in a spawned task or `spawn_blocking`. On Linux the
+    /// server ends with the thread that started it, so that it ends even if the program is killed with `kill -9`. Only the
+    /// main thread is sure to live as long as the program.
     ///
-    /// Cancel safe: what was started is ended.
+    /// Cancel safe: canceling ends what was started.
     pub async fn start(folder: &Path, durability: Durability) -> Result<Self, Error> {
         let binaries = Binaries::find()?;
-        fs::create_dir_all(folder).at("make the folder", folder)?;
+        fs::create_dir_all(folder).at("create the folder", folder)?;
         let folder = fs::canonicalize(folder).at("find", folder)?;
         let data = folder.join("data");
         let launcher = Launcher::new(folder.clone(), &data)?;
 
         let log = Log::lock(&folder, &data).await?;
-        launcher.give(&log.path)?;
+        launcher.chown(&log.path)?;
         let version = version(&binaries).await?;
         if data.exists() {
             folder::check_version(&data, &version)?;
@@ -94,19 +95,19 @@ impl Cluster {
         }
         folder::forget_reused_pid(&data)?;
         let (socket, server_socket) = folder::make_socket_folder(&folder)?;
-        launcher.give(socket.path())?;
+        launcher.chown(socket.path())?;
 
         let mut command = launcher.command(&binaries.postgres(), &log.file)?;
         command.arg("-D").arg(launcher.inside("data")).args(settings(durability));
         command.arg("-c").arg(setting("unix_socket_directories", &server_socket));
-        // SIGQUIT, because a killed server leaves its shared memory behind.
+        // SIGQUIT, because a server killed with SIGKILL leaves its shared memory behind.
         let server = Running::spawn(command, &binaries.postgres(), Signal::QUIT)?;
         let mut cluster = Self { server, socket, version };
         cluster.wait_until_ready(&data, &log).await?;
         Ok(cluster)
     }
 
-    /// The URL of a database: its superuser, without a password. The cluster begins with the database `postgres`.
+    /// The URL of a database, for the superuser and without a password. A new cluster has the database `postgres`.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
         let database = utf8_percent_encode(database, NON_ALPHANUMERIC);
@@ -114,19 +115,19 @@ impl Cluster {
         format!("postgres://postgres@localhost:{PORT}/{database}?host={socket}")
     }
 
-    /// The server's version, e.g. `15.18`.
+    /// The server's version, such as `15.18`.
     #[must_use]
     pub fn version(&self) -> &str {
         &self.version
     }
 
-    /// Ends the server: connections are closed and a checkpoint is written (SIGINT). A server that takes longer than 20 s is told
-    /// to leave at once (SIGQUIT), and 5 s later is killed; even then nothing that was committed is lost, it is recovered at the
-    /// next start. On return no process and no socket is left.
+    /// Shuts the server down: it closes its connections and writes a checkpoint (SIGINT). A server that takes longer than
+    /// 20 s is shut down immediately (SIGQUIT), and killed 5 s later; the next start then recovers all commits. On return
+    /// no process and no socket is left.
     pub async fn stop(mut self) -> Result<(), Error> {
-        for (signal, patience) in [(Signal::INT, STOP_FAST_WITHIN), (Signal::QUIT, STOP_AT_ONCE_WITHIN)] {
+        for (signal, limit) in [(Signal::INT, FAST_SHUTDOWN_TIMEOUT), (Signal::QUIT, IMMEDIATE_SHUTDOWN_TIMEOUT)] {
             self.server.signal(signal);
-            if let Ok(ended) = timeout(patience, self.server.wait()).await {
+            if let Ok(ended) = timeout(limit, self.server.wait()).await {
                 return ended.map(drop).at("wait for the server of", self.socket.path());
             }
         }
@@ -134,14 +135,14 @@ impl Cluster {
         self.server.wait().await.map(drop).at("wait for the server of", self.socket.path())
     }
 
-    /// The server writes its state into `postmaster.pid`: the same sign that `pg_ctl` waits for. A connection would not do, since
-    /// the socket answers before recovery is done.
+    /// Waits until `postmaster.pid` says that the server is ready, as `pg_ctl` does. Connecting would not prove it: the socket
+    /// answers before recovery has ended.
     async fn wait_until_ready(&mut self, data: &Path, log: &Log) -> Result<(), Error> {
         let pid = self.server.pid().map(|pid| pid.as_raw_nonzero().to_string());
-        let mut look = interval(LOOK_EVERY);
+        let mut poll = interval(POLL_INTERVAL);
         let ready = async {
             loop {
-                look.tick().await;
+                poll.tick().await;
                 if let Some(status) = self.server.try_wait().at("wait for the server of", data)? {
                     return Err(log.ended("postgres", status));
                 }
@@ -153,18 +154,18 @@ impl Cluster {
                 }
             }
         };
-        timeout(START_WITHIN, ready)
+        timeout(START_TIMEOUT, ready)
             .await
             .unwrap_or_else(|_| Err(Error::NotReady { log: log.path.clone(), tail: log.tail() }))
     }
 }
 
-/// Settings given at the start, over those in the folder: a folder can be started either way.
+/// Settings on the command line, which override those in the folder.
 fn settings(durability: Durability) -> Vec<OsString> {
     let common = ["listen_addresses=".to_owned(), format!("port={PORT}"), "unix_socket_permissions=0700".to_owned()];
-    let thrown = ["fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=200"];
-    let thrown = thrown.into_iter().filter(|_| durability == Durability::Thrown).map(str::to_owned);
-    common.into_iter().chain(thrown).flat_map(|pair| ["-c".into(), pair.into()]).collect()
+    let temporary = ["fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=200"];
+    let temporary = temporary.into_iter().filter(|_| durability == Durability::Temporary).map(str::to_owned);
+    common.into_iter().chain(temporary).flat_map(|pair| ["-c".into(), pair.into()]).collect()
 }
 
 fn setting(name: &str, value: &Path) -> OsString {
@@ -196,14 +197,14 @@ mod tests {
 
     use super::*;
 
-    /// A folder for a cluster whose parent only this user may enter.
-    fn place() -> (TempDir, PathBuf) {
+    /// A folder for a cluster whose parent only this user can enter.
+    fn new_folder() -> (TempDir, PathBuf) {
         let parent = tempfile::tempdir().unwrap();
         let folder = parent.path().join("cluster");
         (parent, folder)
     }
 
-    async fn ask(cluster: &Cluster, statement: &str) -> String {
+    async fn query(cluster: &Cluster, statement: &str) -> String {
         let beside = Binaries::find().unwrap().postgres().with_file_name("psql");
         let psql = if beside.exists() { beside } else { PathBuf::from("psql") };
         let mut command = Command::new(psql);
@@ -229,89 +230,89 @@ mod tests {
     }
 
     async fn until(mut holds: impl FnMut() -> bool) {
-        let mut look = interval(LOOK_EVERY);
+        let mut poll = interval(POLL_INTERVAL);
         let wait = async {
             while !holds() {
-                look.tick().await;
+                poll.tick().await;
             }
         };
         timeout(Duration::from_secs(20), wait).await.expect("the condition holds in time");
     }
 
     #[tokio::test]
-    async fn a_started_server_answers_on_its_socket_alone_and_stop_leaves_nothing() {
-        let (_parent, folder) = place();
-        let cluster = Cluster::start(&folder, Durability::Thrown).await.unwrap();
+    async fn a_started_server_answers_only_on_its_socket_and_a_stop_leaves_nothing() {
+        let (_parent, folder) = new_folder();
+        let cluster = Cluster::start(&folder, Durability::Temporary).await.unwrap();
         let (server, socket) = (pid(&cluster), cluster.socket.path().to_path_buf());
         UnixStream::connect(socket.join(".s.PGSQL.5432")).unwrap();
         assert_eq!(fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o700);
         let settings = "SELECT concat_ws(' ', current_setting('listen_addresses') = '', current_setting('fsync'), \
                         current_setting('max_connections'), current_setting('server_encoding'), current_setting('lc_messages'), \
                         split_part(current_setting('server_version'), ' ', 1))";
-        assert_eq!(ask(&cluster, settings).await, format!("t off 200 UTF8 C {}", cluster.version()));
+        assert_eq!(query(&cluster, settings).await, format!("t off 200 UTF8 C {}", cluster.version()));
         cluster.stop().await.unwrap();
         assert!(test_kill_process(server).is_err());
         assert!(!socket.exists());
     }
 
     #[tokio::test]
-    async fn a_kept_cluster_has_its_data_at_the_next_start() {
-        let (_parent, folder) = place();
-        let cluster = Cluster::start(&folder, Durability::Kept).await.unwrap();
-        assert_eq!(ask(&cluster, "CREATE TABLE kept AS SELECT 7 AS n; SHOW fsync").await, "on");
+    async fn a_durable_cluster_has_its_data_after_a_restart() {
+        let (_parent, folder) = new_folder();
+        let cluster = Cluster::start(&folder, Durability::Durable).await.unwrap();
+        assert_eq!(query(&cluster, "CREATE TABLE saved AS SELECT 7 AS n; SHOW fsync").await, "on");
         cluster.stop().await.unwrap();
-        let cluster = Cluster::start(&folder, Durability::Kept).await.unwrap();
-        assert_eq!(ask(&cluster, "SELECT n FROM kept").await, "7");
+        let cluster = Cluster::start(&folder, Durability::Durable).await.unwrap();
+        assert_eq!(query(&cluster, "SELECT n FROM saved").await, "7");
         cluster.stop().await.unwrap();
     }
 
     #[tokio::test]
-    async fn a_second_start_on_a_running_folder_is_refused_and_does_no_harm() {
-        let (_parent, folder) = place();
-        let cluster = Cluster::start(&folder, Durability::Thrown).await.unwrap();
-        let error = Cluster::start(&folder, Durability::Thrown).await.unwrap_err();
+    async fn a_second_start_on_a_running_folder_fails_and_does_no_harm() {
+        let (_parent, folder) = new_folder();
+        let cluster = Cluster::start(&folder, Durability::Temporary).await.unwrap();
+        let error = Cluster::start(&folder, Durability::Temporary).await.unwrap_err();
         assert!(
             matches!(&error, Error::InUse { pid: Some(number), .. } if *number == pid(&cluster).as_raw_nonzero().get()),
             "{error}"
         );
-        assert_eq!(ask(&cluster, "SELECT 1").await, "1");
+        assert_eq!(query(&cluster, "SELECT 1").await, "1");
         cluster.stop().await.unwrap();
     }
 
     #[tokio::test]
-    async fn the_pid_file_of_a_killed_server_is_survived_even_if_another_process_has_the_number() {
-        let (_parent, folder) = place();
+    async fn a_server_starts_after_a_kill_even_if_another_process_has_its_pid() {
+        let (_parent, folder) = new_folder();
         let pid_file = folder.join("data/postmaster.pid");
-        let cluster = Cluster::start(&folder, Durability::Kept).await.unwrap();
-        ask(&cluster, "CREATE TABLE kept AS SELECT 7 AS n").await;
+        let cluster = Cluster::start(&folder, Durability::Durable).await.unwrap();
+        query(&cluster, "CREATE TABLE saved AS SELECT 7 AS n").await;
         kill_process(pid(&cluster), Signal::KILL).unwrap();
         drop(cluster);
         let left = fs::read_to_string(&pid_file).unwrap();
 
-        let cluster = Cluster::start(&folder, Durability::Kept).await.unwrap();
-        assert_eq!(ask(&cluster, "SELECT n FROM kept").await, "7");
+        let cluster = Cluster::start(&folder, Durability::Durable).await.unwrap();
+        assert_eq!(query(&cluster, "SELECT n FROM saved").await, "7");
         cluster.stop().await.unwrap();
 
-        // No ancestor of the server, because Postgres takes those numbers for stale by itself.
+        // Not an ancestor of the server: Postgres treats the numbers of its ancestors as stale by itself.
         let other = Command::new("cat").stdin(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
         let (_, rest) = left.split_once('\n').unwrap();
         fs::write(&pid_file, format!("{}\n{rest}", other.id().unwrap())).unwrap();
-        Cluster::start(&folder, Durability::Kept).await.unwrap().stop().await.unwrap();
+        Cluster::start(&folder, Durability::Durable).await.unwrap().stop().await.unwrap();
     }
 
     #[tokio::test]
-    async fn an_interrupted_first_start_is_begun_again() {
-        let (_parent, folder) = place();
+    async fn an_interrupted_first_start_is_repeated() {
+        let (_parent, folder) = new_folder();
         fs::create_dir_all(folder.join("data.new/base")).unwrap();
         fs::write(folder.join("data.new/PG_VERSION"), "").unwrap();
-        Cluster::start(&folder, Durability::Thrown).await.unwrap().stop().await.unwrap();
+        Cluster::start(&folder, Durability::Temporary).await.unwrap().stop().await.unwrap();
         assert!(!folder.join("data.new").exists());
     }
 
     #[tokio::test]
-    async fn a_cancelled_start_leaves_nothing_that_writes_into_the_folder() {
-        let (parent, folder) = place();
-        let mut start = Box::pin(Cluster::start(&folder, Durability::Kept));
+    async fn a_canceled_start_leaves_nothing_that_writes_into_the_folder() {
+        let (parent, folder) = new_folder();
+        let mut start = Box::pin(Cluster::start(&folder, Durability::Durable));
         tokio::select! {
             _ = &mut start => panic!("initdb is at work first"),
             () = until(|| folder.join("data.new/base").exists()) => {}
@@ -321,21 +322,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_folder_with_a_long_and_odd_path_has_its_socket_in_a_short_one_that_goes_with_it() {
-        let (parent, _) = place();
+    async fn a_folder_with_a_long_and_odd_path_has_its_socket_in_a_temporary_folder() {
+        let (parent, _) = new_folder();
         let folder = parent.path().join(format!("a, \"b\" 'c' %d é {}", "x".repeat(90)));
-        let cluster = Cluster::start(&folder, Durability::Thrown).await.unwrap();
+        let cluster = Cluster::start(&folder, Durability::Temporary).await.unwrap();
         let socket = cluster.socket.path().to_path_buf();
         assert!(!socket.starts_with(&folder));
-        assert_eq!(ask(&cluster, "SELECT 1").await, "1");
+        assert_eq!(query(&cluster, "SELECT 1").await, "1");
         cluster.stop().await.unwrap();
         assert!(!socket.exists());
     }
 
     #[tokio::test]
     async fn a_dropped_cluster_leaves_no_process_and_no_socket() {
-        let (_parent, folder) = place();
-        let cluster = Cluster::start(&folder, Durability::Thrown).await.unwrap();
+        let (_parent, folder) = new_folder();
+        let cluster = Cluster::start(&folder, Durability::Temporary).await.unwrap();
         let (server, socket) = (pid(&cluster), cluster.socket.path().to_path_buf());
         drop(cluster);
         assert!(test_kill_process(server).is_err());
@@ -345,10 +346,10 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn a_server_ends_with_the_thread_that_started_it() {
-        let (_parent, folder) = place();
+        let (_parent, folder) = new_folder();
         let start = move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            let cluster = runtime.block_on(Cluster::start(&folder, Durability::Thrown)).unwrap();
+            let cluster = runtime.block_on(Cluster::start(&folder, Durability::Temporary)).unwrap();
             assert!(test_kill_process(pid(&cluster)).is_ok());
             cluster
         };
@@ -358,20 +359,20 @@ mod tests {
 
     #[tokio::test]
     async fn a_failed_start_shows_the_end_of_the_log() {
-        let (_parent, folder) = place();
-        Cluster::start(&folder, Durability::Thrown).await.unwrap().stop().await.unwrap();
+        let (_parent, folder) = new_folder();
+        Cluster::start(&folder, Durability::Temporary).await.unwrap().stop().await.unwrap();
         fs::write(folder.join("data/postgresql.auto.conf"), "no_such_setting = 1\n").unwrap();
         fs::set_permissions(folder.join("data/postgresql.auto.conf"), Permissions::from_mode(0o644)).unwrap();
-        let error = Cluster::start(&folder, Durability::Thrown).await.unwrap_err().to_string();
+        let error = Cluster::start(&folder, Durability::Temporary).await.unwrap_err().to_string();
         assert!(error.contains("no_such_setting") && error.contains("server.log"), "{error}");
     }
 
     #[tokio::test]
-    async fn data_of_another_major_version_is_told_with_both_versions() {
-        let (_parent, folder) = place();
-        Cluster::start(&folder, Durability::Thrown).await.unwrap().stop().await.unwrap();
+    async fn data_of_another_major_version_is_an_error_with_both_versions() {
+        let (_parent, folder) = new_folder();
+        Cluster::start(&folder, Durability::Temporary).await.unwrap().stop().await.unwrap();
         fs::write(folder.join("data/PG_VERSION"), "1\n").unwrap();
-        let error = Cluster::start(&folder, Durability::Thrown).await.unwrap_err();
+        let error = Cluster::start(&folder, Durability::Temporary).await.unwrap_err();
         assert!(matches!(&error, Error::OtherVersion { data, .. } if data == "1"), "{error}");
     }
 }

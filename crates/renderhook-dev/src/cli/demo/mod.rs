@@ -54,7 +54,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
 
 async fn start_postgres(folder: &Path) -> anyhow::Result<Cluster> {
     let folder = folder.join("postgres");
-    Ok(Cluster::start(&folder, Durability::Kept).await?)
+    Ok(Cluster::start(&folder, Durability::Durable).await?)
 }
 
 async fn with_postgres(
