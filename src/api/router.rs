@@ -53,7 +53,7 @@ pub fn router(
         .merge(files);
     let (routes, _documented) = routes.split_for_parts();
     routes
-        .fallback(|| async { HttpError::not_found("there is nothing here: the README lists the addresses") })
+        .fallback(|| async { HttpError::not_found("there is nothing here: GET /openapi.json lists the routes") })
         .method_not_allowed_fallback(|| async {
             HttpError::new(StatusCode::METHOD_NOT_ALLOWED, "this address does not take this method")
         })

@@ -43,9 +43,9 @@ async fn the_command_prints_what_the_service_tells_to_anyone(pool: PgPool) {
 }
 
 #[test]
-fn the_readme_has_a_section_for_every_operation_and_for_no_other() {
-    let readme = include_str!("../../../README.md");
-    let titles = readme.lines().filter_map(|line| line.strip_prefix("### `"));
+fn the_docs_have_a_section_for_every_operation_and_for_no_other() {
+    let page = include_str!("../../../docs/http-api.md");
+    let titles = page.lines().filter_map(|line| line.strip_prefix("## `"));
     let titles = titles.flat_map(|title| title.split('`').filter(|words| words.contains(" /")));
     assert_eq!(titles.map(str::to_owned).collect::<BTreeSet<_>>(), operations(&document()));
 }

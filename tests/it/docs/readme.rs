@@ -1,39 +1,71 @@
-//! The README promises what the program has, and nothing else.
+//! The README and the pages under `docs/` match the program.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::tables::first_column;
 
-const README: &str = include_str!("../../../README.md");
+const CONFIGURATION: &str = include_str!("../../../docs/configuration.md");
+const COMMANDS: &str = include_str!("../../../docs/commands.md");
 
 #[test]
-fn every_setting_stands_in_the_readme_and_no_other() {
+fn the_docs_have_every_setting_and_no_other() {
     let command = renderhook::cli::command();
     let serve = command.find_subcommand("serve").unwrap();
     let names = serve.get_arguments().filter_map(|flag| flag.get_env()?.to_str());
     let settings: BTreeSet<&str> = names.filter(|name| !name.ends_with("_FILE")).collect();
-    assert_eq!(first_column(README, "| name | default | meaning |"), settings);
+    assert_eq!(first_column(CONFIGURATION, "| name | default | meaning |"), settings);
 }
 
 #[test]
-fn every_command_stands_in_the_readme() {
+fn the_docs_have_the_default_of_every_setting_that_has_one() {
     let command = renderhook::cli::command();
-    let written = first_column(README, "| command | does |");
-    for name in command.get_subcommands().map(clap::Command::get_name) {
-        let told = |word: &&str| word.split(' ').nth(1) == Some(name);
-        assert!(written.iter().any(told), "{name} is missing");
+    let serve = command.find_subcommand("serve").unwrap();
+    for flag in serve.get_arguments() {
+        let (Some(name), Some(default)) = (flag.get_env(), flag.get_default_values().first()) else { continue };
+        let row = format!("| `{}` | `{}` |", name.to_string_lossy(), default.to_string_lossy());
+        assert!(CONFIGURATION.contains(&row), "no row begins with {row}");
     }
 }
 
 #[test]
-fn every_page_that_is_linked_to_is_there() {
+fn the_docs_have_every_command_and_no_other() {
+    let command = renderhook::cli::command();
+    let names: BTreeSet<_> = command.get_subcommands().map(clap::Command::get_name).collect();
+    let written = first_column(COMMANDS, "| command | does |");
+    let written: BTreeSet<_> = written.iter().filter_map(|words| words.split(' ').nth(1)).collect();
+    assert_eq!(written, names);
+}
+
+/// The README and every page under `docs/`.
+fn pages() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let pages = README.split("](").skip(1).filter_map(|rest| rest.split(')').next());
-    let pages: Vec<_> = pages.filter(|link| !link.contains("://") && !link.starts_with('#')).collect();
-    assert!(!pages.is_empty());
-    for page in pages {
-        let path = page.split('#').next().unwrap_or(page);
-        assert!(root.join(path).exists(), "{page} is linked to and is not there");
+    let docs = std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let docs = docs.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
+    docs.chain(["README.md", "CONTRIBUTING.md", "SECURITY.md"].map(|name| root.join(name))).collect()
+}
+
+/// A heading as the name by which links lead to it.
+fn anchor(heading: &str) -> String {
+    let kept = heading.chars().filter(|letter| letter.is_alphanumeric() || matches!(letter, ' ' | '-' | '_'));
+    kept.collect::<String>().to_lowercase().replace(' ', "-")
+}
+
+#[test]
+fn every_link_leads_to_a_file_and_a_heading_that_exist() {
+    for page in pages() {
+        let text = std::fs::read_to_string(&page).unwrap();
+        let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for link in links.filter(|link| !link.contains("://") && !link.contains(' ')) {
+            let (path, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = if path.is_empty() { page.clone() } else { page.parent().unwrap().join(path) };
+            assert!(target.exists(), "{} links to {link}, which does not exist", page.display());
+            if !heading.is_empty() {
+                let text = std::fs::read_to_string(&target).unwrap();
+                let mut headings = text.lines().filter(|line| line.starts_with('#'));
+                let found = headings.any(|line| anchor(line.trim_start_matches('#').trim()) == heading);
+                assert!(found, "{} links to {link}, and no heading is called so", page.display());
+            }
+        }
     }
 }
