@@ -81,16 +81,19 @@ type FileName = Result<Path<(String, String)>, PathRejection>;
     operation_id = "get_file",
     tag = "renders",
     params(
-        ("id" = String, Path, description = "Magic Hour's id of the render."),
+        ("id" = String, Path, min_length = 1, max_length = 255, description = "Magic Hour's id of the render.", example = "clx123"),
         ("index" = i32, Path, minimum = 0, description = "The download's `index`."),
         ("expires" = Option<i64>, Query, nullable = false, description = "From a link: when it expires, in Unix seconds."),
         ("signature" = Option<String>, Query, nullable = false, description = "From a link."),
-        ("Range" = Option<String>, Header, nullable = false, description = "The bytes that are wanted."),
+        ("Range" = Option<String>, Header, nullable = false, description = "The bytes that are wanted.", example = "bytes=0-1023"),
+        ("If-None-Match" = Option<String>, Header, nullable = false, description = "The `ETag` of a copy that the caller has."),
     ),
     security(("token" = []), ()),
     responses(
-        (status = 200, description = "The whole file.", body = String, content_type = "*/*"),
-        (status = 206, description = "The requested bytes.", body = String, content_type = "*/*"),
+        (status = 200, description = "The whole file, with its own content type.", body = Vec<u8>, content_type = "application/octet-stream",
+            headers(("ETag" = String, description = "The SHA-256 in quotes."), ("Accept-Ranges" = String, description = "`bytes`."))),
+        (status = 206, description = "The requested bytes.", body = Vec<u8>, content_type = "application/octet-stream",
+            headers(("ETag" = String, description = "The SHA-256 in quotes."), ("Content-Range" = String, description = "Which bytes of how many."))),
         (status = 304, description = "The caller has the file."),
         (status = 307, description = "`Location` is a presigned URL of the file.",
             headers(("Location" = String, description = "Works for an hour."))),
@@ -136,7 +139,7 @@ pub(super) struct Link {
     operation_id = "get_file_link",
     tag = "renders",
     params(
-        ("id" = String, Path, description = "Magic Hour's id of the render."),
+        ("id" = String, Path, min_length = 1, max_length = 255, description = "Magic Hour's id of the render.", example = "clx123"),
         ("index" = i32, Path, minimum = 0, description = "The download's `index`."),
     ),
     responses(

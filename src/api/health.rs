@@ -29,9 +29,12 @@ pub struct Health {
     get,
     path = "/livez",
     operation_id = "live",
-    tag = "health",
+    tag = "operations",
     security(()),
-    responses((status = 200, description = "The process runs.", body = Message)),
+    responses(
+        (status = 200, description = "The process runs.", body = Message),
+        (status = 400, description = "The request is malformed.", body = Message),
+    ),
 )]
 pub(super) async fn livez() -> Json<Message> {
     Json(Message { message: "alive".to_owned() })
@@ -44,10 +47,11 @@ pub(super) async fn livez() -> Json<Message> {
     get,
     path = "/readyz",
     operation_id = "ready",
-    tag = "health",
+    tag = "operations",
     security(()),
     responses(
         (status = 200, description = "The service is ready.", body = Message),
+        (status = 400, description = "The request is malformed.", body = Message),
         (status = 503, description = "The service is not ready; the message says why.", body = Message),
     ),
 )]

@@ -33,7 +33,7 @@ pub struct Metrics {
     get,
     path = "/metrics",
     operation_id = "metrics",
-    tag = "health",
+    tag = "operations",
     responses(
         (status = 200, description = "Gauges in Prometheus' text format.", body = String, content_type = "text/plain"),
         Guarded,

@@ -1,7 +1,7 @@
-//! `GET /openapi.json`: what the addresses take and answer, for programs.
+//! `GET /openapi.json`: what the routes take and answer, for programs.
 //!
-//! Guaranteed: it describes every address that there is and no other, since the routes are made of the handlers'
-//! own descriptions (`api::document`).
+//! Guaranteed: it describes every route and no other, since the routes are made of the handlers' own descriptions
+//! (`router::document`).
 
 use std::sync::Arc;
 
@@ -9,10 +9,14 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
 use bytes::Bytes;
+use utoipa::openapi::info::{ContactBuilder, LicenseBuilder};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
-use utoipa::openapi::{Components, ComponentsBuilder, InfoBuilder, OpenApi, OpenApiBuilder};
+use utoipa::openapi::tag::TagBuilder;
+use utoipa::openapi::{Components, ComponentsBuilder, InfoBuilder, OpenApi, OpenApiBuilder, Server};
 
-/// The name of the tokens' scheme in the document.
+use crate::http::Message;
+
+/// The name of the security scheme in the document.
 const TOKEN: &str = "token";
 
 /// The document as it is sent.
@@ -27,27 +31,32 @@ impl Document {
     }
 }
 
-/// The document as text, for people to read as well.
+/// The document as indented text.
 #[must_use]
 pub fn text(document: &OpenApi) -> String {
-    // OK because a document is maps with texts as keys, which JSON can always hold.
+    // Never fails: a document is maps with text keys, which JSON can always hold.
     document.to_pretty_json().unwrap_or_default()
 }
 
 /// This document
+///
+/// For programs that generate clients or tests.
 #[utoipa::path(
     get,
     path = "/openapi.json",
     operation_id = "openapi",
-    tag = "health",
+    tag = "operations",
     security(()),
-    responses((status = 200, description = "OpenAPI 3.1.", body = utoipa::openapi::Object)),
+    responses(
+        (status = 200, description = "OpenAPI 3.1.", body = std::collections::HashMap<String, serde_json::Value>),
+        (status = 400, description = "The request is malformed.", body = Message),
+    ),
 )]
 pub async fn get(State(document): State<Arc<Document>>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/json")], document.0.clone())
 }
 
-/// What the document says of the service as a whole.
+/// What the document says about the service as a whole.
 #[must_use]
 pub fn about() -> OpenApi {
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("One of `API_TOKENS`."));
@@ -56,9 +65,19 @@ pub fn about() -> OpenApi {
     let info = InfoBuilder::new()
         .title("renderhook")
         .version(env!("CARGO_PKG_VERSION"))
-        .description(Some(env!("CARGO_PKG_DESCRIPTION")));
+        .description(Some(env!("CARGO_PKG_DESCRIPTION")))
+        .contact(Some(ContactBuilder::new().name(Some("The renderhook developers")).build()))
+        .license(Some(LicenseBuilder::new().name("MIT OR Apache-2.0").identifier(Some("MIT OR Apache-2.0")).build()));
+    let tags = [
+        ("webhook", "What Magic Hour calls."),
+        ("renders", "What applications call."),
+        ("operations", "What operators and platforms call."),
+    ];
+    let tags = tags.map(|(name, text)| TagBuilder::new().name(name).description(Some(text)).build());
     OpenApiBuilder::new()
         .info(info)
+        .servers(Some([Server::new("/")]))
+        .tags(Some(tags))
         .components(Some(components))
         .security(Some([SecurityRequirement::new(TOKEN, [""; 0])]))
         .build()

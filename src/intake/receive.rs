@@ -53,6 +53,29 @@ pub struct Receiver {
     pub advised: Advised,
 }
 
+/// An event, for the OpenAPI document. What is read of it is up to [`event::read`].
+#[derive(utoipa::ToSchema)]
+#[schema(as = Event)]
+#[expect(dead_code, reason = "it only describes the body")]
+struct EventBody {
+    /// The event's type.
+    #[schema(example = "video.completed")]
+    r#type: String,
+    payload: PayloadBody,
+}
+
+/// The project that an event is about: the same object that Magic Hour's details API returns.
+#[derive(utoipa::ToSchema)]
+#[schema(as = Payload)]
+#[expect(dead_code, reason = "it only describes the body")]
+struct PayloadBody {
+    /// The render's id.
+    #[schema(min_length = 1, max_length = 255, example = "clx123")]
+    id: String,
+    #[schema(required = false, example = "complete")]
+    status: Option<String>,
+}
+
 /// Takes a delivery of a webhook
 ///
 /// The address to register in Magic Hour's Developer Hub.
@@ -66,7 +89,11 @@ pub struct Receiver {
         ("magic-hour-event-signature" = String, Header, description = "HMAC-SHA256 in hex."),
         ("magic-hour-event-timestamp" = String, Header, description = "When it was signed, in Unix seconds."),
     ),
-    request_body(content = serde_json::Value, description = "An event: `type`, and `payload` with an `id`."),
+    request_body(
+        content = EventBody,
+        description = "An event. Fields that are not described here are kept, too.",
+        example = json!({"type": "video.completed", "payload": {"id": "clx123", "status": "complete"}}),
+    ),
     responses(
         (status = 200, description = "It is committed; a duplicate, a late and an unknown one as well.", body = Message),
         (status = 400, description = "It is authentic and no event, and is kept; or it was not whole.", body = Message),

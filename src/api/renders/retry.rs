@@ -24,6 +24,8 @@ pub(crate) struct Retried {
 }
 
 /// Put the failed downloads of a render back in the queue
+///
+/// They are due at once, with all their attempts. A download without a URL is skipped.
 #[utoipa::path(
     post,
     path = "/renders/{id}/retry",
