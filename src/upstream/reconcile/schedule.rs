@@ -152,7 +152,7 @@ mod tests {
         }
     }
 
-    /// What docs/reconciliation.md says of the calls that a render costs.
+    /// What docs/polling.md says of the calls that a render costs.
     #[test]
     fn a_day_of_silence_costs_some_thirty_calls_and_a_life_of_silence_two_hundred() {
         let (mut now, mut standing, mut calls) = (start() + TimeDelta::minutes(5), standing(0, true), Vec::new());

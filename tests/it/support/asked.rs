@@ -105,7 +105,7 @@ pub(crate) async fn breaches(pool: &PgPool, schedule: &Schedule, starts: &[DateT
 }
 
 /// When a render is asked for next at the earliest that was asked for at `at`, and `tries` times in a row without news: as
-/// docs/reconciliation.md has it, not as the program computes it.
+/// docs/polling.md has it, not as the program computes it.
 fn earliest(schedule: &Schedule, tries: u32, at: DateTime<Utc>) -> DateTime<Utc> {
     let gap = schedule.after * 2_u32.saturating_pow(tries);
     at + gap.min(schedule.longest).mul_f64(0.8)
