@@ -10,18 +10,6 @@ CREATE TABLE renders (
     status text
         CONSTRAINT renders_status_known
             CHECK (status IN ('draft', 'queued', 'rendering', 'error', 'canceled', 'complete')),
-    -- How far along the status is; a render moves only to a higher rank.
-    rank smallint NOT NULL DEFAULT -1
-        CONSTRAINT renders_rank_matches_status
-            CHECK (rank = CASE status
-                WHEN 'draft' THEN 0
-                WHEN 'queued' THEN 1
-                WHEN 'rendering' THEN 2
-                WHEN 'error' THEN 3
-                WHEN 'canceled' THEN 3
-                WHEN 'complete' THEN 4
-                ELSE -1
-            END),
     -- Whether the status is an end. What asks only about unfinished renders reads this and knows no list of statuses.
     finished boolean NOT NULL GENERATED ALWAYS AS (coalesce(status IN ('error', 'canceled', 'complete'), false)) STORED,
     -- Whether the details API has confirmed which of `error` and `canceled` it is: that is taken from it once.
@@ -39,10 +27,9 @@ CREATE TABLE renders (
     deleted boolean NOT NULL DEFAULT false,
     -- When the project was created at Magic Hour.
     created_at timestamptz,
-    -- field -> [rank of the status that came with it, when it was observed in microseconds since the epoch, value].
-    -- The greater array of each field stays, so that observations may arrive in any order and any number of times.
-    fields jsonb NOT NULL DEFAULT '{}'
-        CONSTRAINT renders_fields_is_a_map CHECK (jsonb_typeof(fields) = 'object'),
+    -- How new each of them is: field -> [rank of the status that came with it, when it was observed in microseconds
+    -- since the epoch]. A field that is not here was never observed.
+    field_versions jsonb NOT NULL DEFAULT '{}',
 
     -- How much of it is in the store. Computed from the status and the counts below, in the transaction that changes
     -- any of them (`domain::ArchiveState`).
@@ -88,9 +75,6 @@ CREATE TABLE renders (
         CONSTRAINT renders_deletion_known CHECK (deletion IN ('deleted', 'refused', 'unproven')),
     -- When the deletion may be tried again, and the claim of the process that tries.
     deletion_due_at timestamptz,
-
-    -- The row before the last observation, for the statement that records.
-    before jsonb,
 
     CONSTRAINT renders_wanted_is_due CHECK (NOT poll_wanted OR poll_due_at IS NOT NULL),
     CONSTRAINT renders_files_counted

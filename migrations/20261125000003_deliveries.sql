@@ -30,6 +30,8 @@ ALTER SEQUENCE deliveries_id OWNED BY deliveries.id;
 CREATE INDEX deliveries_of_render ON deliveries (render_id) WHERE render_id IS NOT NULL;
 -- What `replay` reads, and what an operator looks at first.
 CREATE INDEX deliveries_unresolved ON deliveries (id) WHERE outcome IN ('unknown', 'unreadable', 'stale');
+-- How many times a request is kept that belongs to no render: a captured one can be repeated as it is.
+CREATE INDEX deliveries_repeated ON deliveries (sent_at) WHERE outcome IN ('unknown', 'unreadable', 'stale');
 
 -- Days that nobody has created: a clock that is off, or a role that may not create tables.
 CREATE TABLE deliveries_default PARTITION OF deliveries DEFAULT;

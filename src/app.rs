@@ -21,6 +21,7 @@ use crate::archive::backlog;
 use crate::archive::worker;
 use crate::config::Config;
 use crate::http::{self, BodyReader};
+use crate::intake::record::Recorder;
 use crate::intake::retention;
 use crate::intake::{Advised, Receiver};
 use crate::runtime::Clock;
@@ -72,10 +73,12 @@ pub async fn run(
     let own_descriptors = 128 + 8 * u64::try_from(config.downloads.concurrency).unwrap_or(u64::MAX);
     let limits = config.http_limits.fit_into(descriptors::raise_limit(), own_descriptors);
     let bodies = BodyReader::new(&limits);
+    let recorder = Recorder::start(database.clone(), clock.clone());
     let router = router::router(
         Arc::new(Receiver {
             verifier: config.verifier,
             database: database.clone(),
+            recorder: recorder.clone(),
             clock: clock.clone(),
             bodies: bodies.clone(),
             max_body_bytes: config.max_body_bytes,
@@ -118,6 +121,7 @@ pub async fn run(
     if let Some(magic_hour) = config.upstream.magic_hour {
         let reconciler = Arc::new(Reconciler {
             database: database.clone(),
+            recorder: recorder.clone(),
             magic_hour: magic_hour.clone(),
             clock: clock.clone(),
             schedule: config.upstream.schedule,

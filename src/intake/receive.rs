@@ -20,7 +20,7 @@ use crate::domain::event;
 use crate::domain::Kind;
 use crate::domain::{Event, EventType};
 use crate::http::{BodyReader, HttpError, Message};
-use crate::intake::record::{self, Observation, Outcome, Recorded, kept};
+use crate::intake::record::{self, Observation, Outcome, Recorded, Recorder, kept};
 use crate::intake::signature::{
     Delivery, Rejection, SIGNATURE_HEADER, SignatureHeaders, Stale, TIMESTAMP_HEADER, Verdict, Verified, Verifier,
 };
@@ -41,8 +41,10 @@ const ADVICE: TimeDelta = TimeDelta::hours(1);
 pub struct Receiver {
     /// Who is believed.
     pub verifier: Verifier,
-    /// Where it is recorded.
+    /// Where deliveries are kept that are not recorded.
     pub database: Database,
+    /// What records the others.
+    pub recorder: Recorder,
     /// What time it is.
     pub clock: Clock,
     /// Reads the bodies, within the memory that all of them share.
@@ -118,8 +120,8 @@ impl Receiver {
         let seal = seal(&head.headers).map_err(rejected)?;
         let body = self.bodies.read(body, self.max_body_bytes, || self.too_large()).await?;
         match self.verifier.verify(&seal, body.clone(), self.clock.now()).map_err(rejected)? {
-            Verdict::Fresh(verified) => self.believe(verified).await,
-            Verdict::Stale(stale) => self.doubt(stale).await,
+            Verdict::Fresh(verified) => self.record_event(verified).await,
+            Verdict::Stale(stale) => self.quarantine_stale(stale).await,
         }
     }
 
@@ -129,20 +131,17 @@ impl Receiver {
         HttpError::new(StatusCode::PAYLOAD_TOO_LARGE, message)
     }
 
-    async fn believe(&self, verified: Verified) -> Result<&'static str, HttpError> {
-        let pool = self.database.pool();
-        let word = match Observation::webhook(&verified) {
-            Ok(word) => [word],
+    async fn record_event(&self, verified: Verified) -> Result<&'static str, HttpError> {
+        let observation = match Observation::webhook(&verified) {
+            Ok(observation) => observation,
             Err(why) => {
-                self.database.within(REQUEST, kept::unreadable(pool, &verified, why)).await?;
+                self.database.within(REQUEST, kept::unreadable(self.database.pool(), &verified, why)).await?;
                 error!(event = %LogEvent::WebhookUnreadable, error = %why, "kept an authentic delivery that is no event");
                 return Err(HttpError::bad_request(format!("{why}; the body is kept")));
             }
         };
-        let record = || record::record(pool, verified.delivery().received_at, &word);
-        let recorded = self.database.within_retrying(REQUEST, record).await?;
-        let recorded = recorded.into_iter().next().ok_or_else(HttpError::unavailable)?;
-        say_recorded(&verified, &word[0], &recorded);
+        let (observation, recorded) = self.recorder.record(observation).await?;
+        log_delivery(&verified, &observation, &recorded);
         Ok(match recorded.outcome {
             Outcome::Recorded => "recorded",
             Outcome::Duplicate => "a duplicate: this event was recorded before",
@@ -151,7 +150,7 @@ impl Receiver {
         })
     }
 
-    async fn doubt(&self, stale: Stale) -> Result<&'static str, HttpError> {
+    async fn quarantine_stale(&self, stale: Stale) -> Result<&'static str, HttpError> {
         let delivery = stale.delivery();
         let event = event::read(&delivery.body).ok();
         let kept = kept::stale(self.database.pool(), &stale, event.as_ref());
@@ -216,7 +215,7 @@ fn rejected(why: Rejection) -> HttpError {
     HttpError::unauthorized(CHALLENGE, why.to_string())
 }
 
-fn say_recorded(verified: &Verified, word: &Observation, recorded: &Recorded) {
+fn log_delivery(verified: &Verified, observation: &Observation, recorded: &Recorded) {
     let log_event = match recorded.outcome {
         Outcome::Recorded => LogEvent::WebhookRecorded,
         Outcome::Duplicate => LogEvent::WebhookDuplicate,
@@ -225,12 +224,12 @@ fn say_recorded(verified: &Verified, word: &Observation, recorded: &Recorded) {
     };
     info!(
         event = %log_event,
-        webhook.r#type = word.event_type().map(EventType::as_str),
-        render.id = %word.render_id(),
-        render.kind = word.kind().map(Kind::as_str),
+        webhook.r#type = observation.event_type().map(EventType::as_str),
+        render.id = %observation.render_id(),
+        render.kind = observation.kind().map(Kind::as_str),
         lag_ms = verified.delivery().lag_ms(),
         downloads.queued = recorded.queued,
         "recorded a delivery"
     );
-    record::say(word, recorded);
+    record::log_recorded(observation, recorded);
 }

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 
 use crate::domain::{EventType, Unreadable};
 use crate::intake::record::kept::{self, Kept};
-use crate::intake::record::{self, Observation, Outcome, Recorded};
+use crate::intake::record::{self, Observation, Outcome, Recorded, Recorder};
 use crate::runtime::Clock;
 use crate::runtime::{BACKGROUND, Database, DatabaseError};
 
@@ -58,6 +58,7 @@ pub async fn run(
     dry_run: bool,
     mut each: impl FnMut(&Kept, &Reread),
 ) -> Result<(), DatabaseError> {
+    let recorder = Recorder::start(database.clone(), clock.clone());
     let mut after = 0;
     loop {
         let found = database.within(BACKGROUND, kept::find(database.pool(), since, after, BATCH)).await?;
@@ -67,20 +68,15 @@ pub async fn run(
             let reread = match Observation::reread(kept) {
                 Err(why) => Reread::Unreadable(why),
                 Ok(word) if dry_run => Reread::Readable(Box::new(word)),
-                Ok(word) => record(database, clock, word).await?,
+                Ok(word) => record(&recorder, word).await?,
             };
             each(kept, &reread);
         }
     }
 }
 
-async fn record(database: &Database, clock: &Clock, word: Observation) -> Result<Reread, DatabaseError> {
-    let words = [word];
-    let recorded = database.within(BACKGROUND, record::record(database.pool(), clock.now(), &words)).await?;
-    let [word] = words;
-    // OK because the statement answers with a row a word.
-    let recorded =
-        recorded.into_iter().next().ok_or_else(|| DatabaseError::Refused("it recorded nothing".to_owned()))?;
-    record::say(&word, &recorded);
-    Ok(Reread::Recorded(Box::new(word), recorded))
+async fn record(recorder: &Recorder, observation: Observation) -> Result<Reread, DatabaseError> {
+    let (observation, result) = recorder.record(observation).await?;
+    record::log_recorded(&observation, &result);
+    Ok(Reread::Recorded(Box::new(observation), result))
 }

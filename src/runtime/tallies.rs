@@ -60,10 +60,19 @@ impl Tallies {
         self.add(Tally::FilesFailed, to.failed - from.failed);
     }
 
+    /// The names and the differences as a statement takes them, without those that change nothing.
+    pub(crate) fn into_rows(self) -> (Vec<String>, Vec<String>) {
+        self.0.into_iter().filter(|(_, by)| *by != 0).map(|(name, by)| (name, by.to_string())).unzip()
+    }
+
+    /// The shard that a transaction writes.
+    pub(crate) fn shard() -> i16 {
+        rand::random_range(0..SHARDS)
+    }
+
     /// Writes the differences. Call it last: other transactions that drew the same shard wait until the commit.
     pub async fn write(self, transaction: &mut PgConnection) -> sqlx::Result<()> {
-        let (names, differences): (Vec<_>, Vec<_>) =
-            self.0.into_iter().filter(|(_, by)| *by != 0).map(|(name, by)| (name, by.to_string())).unzip();
+        let (names, differences) = self.into_rows();
         if names.is_empty() {
             return Ok(());
         }
@@ -73,7 +82,7 @@ impl Tallies {
              ON CONFLICT (name, shard) DO UPDATE SET value = t.value + excluded.value",
             &names,
             &differences,
-            rand::random_range(0..SHARDS),
+            Self::shard(),
         );
         written.execute(transaction).await.map(drop)
     }

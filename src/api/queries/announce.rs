@@ -125,7 +125,7 @@ async fn update(
 ) -> sqlx::Result<Announced> {
     let row = sqlx::query!(
         r#"SELECT kind, status, external_id, metadata::text AS "metadata!",
-               seen_event_types <> '{}' OR status IS NOT NULL OR fields <> '{}' AS "is_reported!"
+               seen_event_types <> '{}' OR status IS NOT NULL OR field_versions <> '{}' AS "is_reported!"
            FROM renders WHERE id = $1 FOR UPDATE"#,
         id.as_str(),
     );

@@ -130,9 +130,13 @@ pub enum Unreadable {
     /// `type` is missing or no string.
     #[error("the body has no `type` that is a string")]
     NoType,
-    /// `payload.id` is missing, no string, or no id.
-    #[error("the body has no `payload.id` that is a string of 1 to 255 bytes")]
+    /// `payload.id` is missing, no string, or no id; or it holds what is not text (U+0000, bytes that are not UTF-8, half a
+    /// surrogate pair), so that another id could be taken for it.
+    #[error("the body has no `payload.id` that is a string of 1 to 255 bytes of text")]
     NoId,
+    /// `downloads` is longer than any that can be stored.
+    #[error("`downloads` has more than {} entries", payload::MAX_DOWNLOADS)]
+    TooManyDownloads,
 }
 
 /// Reads a webhook's body.
@@ -140,14 +144,16 @@ pub fn read(body: &[u8]) -> Result<Event, Unreadable> {
     let text = json::mend(body);
     let event = json::object(&text).ok_or(Unreadable::NotAnObject)?;
     let event_type = event.get("type").and_then(|raw| json::text(raw)).ok_or(Unreadable::NoType)?;
-    let payload = event.get("payload").and_then(|raw| payload::read(raw.get())).ok_or(Unreadable::NoId)?;
+    let payload = event.get("payload").ok_or(Unreadable::NoId)?;
+    let payload = payload::read(payload.get(), text.as_bytes() != body)?;
     Ok(Event { event_type: EventType::told(event_type), payload })
 }
 
 /// Reads the answer of a details call: the same object that an event carries as its payload.
 #[must_use]
 pub fn details(body: &[u8]) -> Option<Payload> {
-    payload::read(&json::mend(body))
+    let text = json::mend(body);
+    payload::read(&text, text.as_bytes() != body).ok()
 }
 
 #[cfg(test)]
@@ -228,6 +234,16 @@ mod tests {
         for (body, expected) in table {
             assert_eq!(read(body), Err(expected), "{}", String::from_utf8_lossy(body));
         }
+        let broken: [&[u8]; 3] = [
+            br#"{"type":"video.started","payload":{"id":"a\u0000b"}}"#,
+            br#"{"type":"video.started","payload":{"id":"a\ud800b"}}"#,
+            b"{\"type\":\"video.started\",\"payload\":{\"id\":\"a\xffb\"}}",
+        ];
+        for body in broken {
+            assert_eq!(read(body), Err(Unreadable::NoId), "distinct ids would become one");
+        }
+        let replacement = "{\"type\":\"video.started\",\"payload\":{\"id\":\"a\u{fffd}b\"}}";
+        assert_eq!(read(replacement.as_bytes()).unwrap().payload.id.as_str(), "a\u{fffd}b", "this is text");
         let long = format!(r#"{{"type":"video.started","payload":{{"id":"{}"}}}}"#, "x".repeat(256));
         assert_eq!(read(long.as_bytes()), Err(Unreadable::NoId));
     }

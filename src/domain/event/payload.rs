@@ -3,12 +3,14 @@
 use std::fmt;
 
 use chrono::{DateTime, Datelike, Utc};
-use serde::Serialize;
 use serde_json::value::RawValue;
 use url::Url;
 
-use super::json;
+use super::{Unreadable, json};
 use crate::domain::render::{RenderId, Status};
+
+/// How many entries of `downloads` are stored at most: each becomes a row, in one transaction.
+pub(super) const MAX_DOWNLOADS: usize = 10_000;
 
 /// A project as Magic Hour described it, as far as this service needs it.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,31 +28,24 @@ pub struct Payload {
 }
 
 /// What was said of a render beside its status. `None` is "not mentioned": the older word stays.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Facts {
     /// Its name.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<Nullable<String>>,
     /// The type of project, such as `FACE_SWAP`. Magic Hour adds types, so it is kept as it comes.
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub project_type: Option<String>,
     /// Why it failed, or that it did not.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<Nullable<RenderError>>,
     /// Credits: an estimate until the end, and lower after a refund.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub credits_charged: Option<i64>,
     /// Whether the project was deleted (`enabled: false`).
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub deleted: Option<bool>,
     /// When the project was created at Magic Hour.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub created_at: Option<DateTime<Utc>>,
 }
 
 /// What a field says that may be `null`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(untagged)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Nullable<T> {
     /// A value.
     Value(T),
@@ -59,7 +54,7 @@ pub enum Nullable<T> {
 }
 
 /// Why a render failed, as Magic Hour put it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RenderError {
     /// A word such as `no_source_face`.
     pub code: Option<String>,
@@ -111,11 +106,15 @@ impl fmt::Debug for SignedUrl {
     }
 }
 
-/// Reads a project, or `None` if it is no object with an id.
-pub(super) fn read(text: &str) -> Option<Payload> {
-    let pieces = json::object(text)?;
+/// Reads a project. `mended` says that something in the document was not text and was replaced.
+pub(super) fn read(text: &str, mended: bool) -> Result<Payload, Unreadable> {
+    let pieces = json::object(text).ok_or(Unreadable::NoId)?;
     let piece = |name: &str| pieces.get(name).copied();
-    let id = piece("id").and_then(json::text)?.parse().ok()?;
+    let id: String = piece("id").and_then(|raw| serde_json::from_str(raw.get()).ok()).ok_or(Unreadable::NoId)?;
+    if mended && id.contains(char::REPLACEMENT_CHARACTER) {
+        return Err(Unreadable::NoId);
+    }
+    let id = id.parse().map_err(|_| Unreadable::NoId)?;
     let told_status = piece("status").and_then(json::text);
     let status = told_status.as_deref().and_then(|word| word.parse().ok());
     let facts = Facts {
@@ -127,11 +126,15 @@ pub(super) fn read(text: &str) -> Option<Payload> {
         created_at: piece("created_at").and_then(time),
     };
     // Older payloads carry a single `download` in the place of the list.
-    let downloads = match piece("downloads").and_then(json::list) {
+    let list = piece("downloads").and_then(json::list);
+    if list.as_ref().is_some_and(|list| list.len() > MAX_DOWNLOADS) {
+        return Err(Unreadable::TooManyDownloads);
+    }
+    let downloads = match list {
         Some(list) if !list.is_empty() => list.into_iter().map(entry).collect(),
         _ => piece("download").map(entry).filter(|entry| entry.url.is_some()).into_iter().collect(),
     };
-    Some(Payload { id, status, has_other_status: told_status.is_some() && status.is_none(), facts, downloads })
+    Ok(Payload { id, status, has_other_status: told_status.is_some() && status.is_none(), facts, downloads })
 }
 
 /// What a nullable field says; `None` for what `read` cannot read.
@@ -145,7 +148,8 @@ fn error(raw: &RawValue) -> Option<RenderError> {
     }
     let pieces = json::object(raw.get())?;
     let piece = |name: &str| pieces.get(name).and_then(|raw| json::text(raw));
-    Some(RenderError { code: piece("code"), message: piece("message") })
+    let (code, message) = (piece("code"), piece("message"));
+    (code.is_some() || message.is_some()).then_some(RenderError { code, message })
 }
 
 /// An integer, also one that is written `450.0`.
@@ -159,9 +163,10 @@ fn whole_number(raw: &RawValue) -> Option<i64> {
 }
 
 /// RFC 3339, in the years that it and Postgres both write: there is no year 0000 for Postgres, and an offset can lead
-/// out of either end.
+/// out of either end. To the microsecond, as Postgres keeps it.
 fn time(raw: &RawValue) -> Option<DateTime<Utc>> {
     let time = DateTime::parse_from_rfc3339(&json::text(raw)?).ok()?.to_utc();
+    let time = DateTime::from_timestamp_micros(time.timestamp_micros())?;
     (1..=9999).contains(&time.year()).then_some(time)
 }
 
@@ -183,7 +188,7 @@ mod tests {
     use super::*;
 
     fn payload(rest: &str) -> Payload {
-        read(&format!(r#"{{"id":"x"{rest}}}"#)).unwrap()
+        read(&format!(r#"{{"id":"x"{rest}}}"#), false).unwrap()
     }
 
     #[test]
@@ -247,6 +252,13 @@ mod tests {
     }
 
     #[test]
+    fn a_list_of_downloads_that_is_too_long_makes_the_payload_unreadable() {
+        let with = |count: usize| format!(r#"{{"id":"x","downloads":[{}]}}"#, vec!["0"; count].join(","));
+        assert_eq!(read(&with(MAX_DOWNLOADS), false).map(|it| it.downloads.len()), Ok(MAX_DOWNLOADS));
+        assert_eq!(read(&with(MAX_DOWNLOADS + 1), false), Err(Unreadable::TooManyDownloads));
+    }
+
+    #[test]
     fn the_single_download_of_older_payloads_counts_where_there_is_no_list() {
         let older = payload(r#","downloads":[],"download":{"url":"https://h/old"}"#);
         assert_eq!(older.downloads.len(), 1);
@@ -260,7 +272,7 @@ mod tests {
             Some(Nullable::Value(RenderError { code: code.map(Into::into), message: message.map(Into::into) }))
         };
         assert_eq!(error(r#"{"code":"no_source_face","message":"m"}"#), told(Some("no_source_face"), Some("m")));
-        assert_eq!(error(r#"{"code":7}"#), told(None, None));
+        assert_eq!(error(r#"{"code":7}"#), None, "an error that says nothing is not said");
         assert_eq!(error(r#""boom""#), told(None, Some("boom")));
     }
 

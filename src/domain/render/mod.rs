@@ -19,10 +19,10 @@ pub struct Unknown;
 macro_rules! known_words {
     ($name:ty) => {
         impl std::str::FromStr for $name {
-            type Err = super::Unknown;
+            type Err = crate::domain::render::Unknown;
 
-            fn from_str(word: &str) -> Result<Self, super::Unknown> {
-                Self::ALL.into_iter().find(|known| known.as_str() == word).ok_or(super::Unknown)
+            fn from_str(word: &str) -> Result<Self, crate::domain::render::Unknown> {
+                Self::ALL.into_iter().find(|known| known.as_str() == word).ok_or(crate::domain::render::Unknown)
             }
         }
 
@@ -33,7 +33,7 @@ macro_rules! known_words {
         }
     };
 }
-use known_words;
+pub(in crate::domain) use known_words;
 
 #[cfg(test)]
 mod tests {

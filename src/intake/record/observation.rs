@@ -1,21 +1,20 @@
-//! A word: one thing that was said of a render, by a webhook or by the details call.
+//! An observation: what one event or one poll says about a render.
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use serde_json::{Map, Value, json};
 
 use super::kept::Kept;
+use super::rule::Fields;
 use crate::domain::event;
-use crate::domain::{Entry, Event, EventType, Facts, Nullable, Payload, Unreadable};
-use crate::domain::{Kind, RenderId, Status, rank_of};
+use crate::domain::{Entry, Event, EventType, Facts, Kind, Payload, RenderId, Status, Unreadable};
 use crate::intake::signature::Verified;
 
-/// Who said it.
+/// What told us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
     /// A webhook.
     Webhook,
-    /// The details call.
+    /// The details API.
     Poll,
 }
 
@@ -30,7 +29,7 @@ impl Source {
     }
 }
 
-/// One thing that was said of a render.
+/// What one event or one poll says about a render.
 #[derive(Debug, Clone)]
 pub struct Observation {
     pub(super) source: Source,
@@ -41,31 +40,32 @@ pub struct Observation {
     pub(super) known: bool,
     pub(super) facts: Facts,
     pub(super) downloads: Vec<Entry>,
-    pub(super) said_at: DateTime<Utc>,
+    pub(super) observed_at: DateTime<Utc>,
     pub(super) lag_ms: Option<i64>,
     pub(super) body: Option<Bytes>,
-    /// The delivery that was kept before, of which this is read again.
+    /// The delivery that was stored before, of which this is read again.
     pub(super) kept: Option<i64>,
 }
 
 impl Observation {
-    /// What a verified delivery says. Reading its body here, and nowhere else, ties what is recorded to what was signed.
+    /// What a verified delivery says. Its body is read here and nowhere else, which ties what is recorded to what was
+    /// signed.
     pub fn webhook(verified: &Verified) -> Result<Self, Unreadable> {
         let delivery = verified.delivery();
-        // OK because a delivery without a time is never verified; were it so, now is the later bound.
-        let said_at = delivery.sent_at.unwrap_or(delivery.received_at);
+        // OK because a delivery without a time is never verified; if it were, now is the later bound.
+        let observed_at = delivery.sent_at.unwrap_or(delivery.received_at);
         let event = event::read(&delivery.body)?;
-        Ok(Self { lag_ms: delivery.lag_ms(), body: Some(delivery.body.clone()), ..Self::event(event, said_at) })
+        Ok(Self { lag_ms: delivery.lag_ms(), body: Some(delivery.body.clone()), ..Self::event(event, observed_at) })
     }
 
-    /// What a delivery says that was verified and kept when it came, read as this version reads it.
+    /// What a delivery says that was verified and stored when it came, read as this version reads it.
     pub fn reread(kept: &Kept) -> Result<Self, Unreadable> {
         let event = event::read(&kept.body)?;
-        let said_at = kept.sent_at.unwrap_or(kept.received_at);
-        Ok(Self { lag_ms: kept.lag_ms, kept: Some(kept.id), ..Self::event(event, said_at) })
+        let observed_at = kept.sent_at.unwrap_or(kept.received_at);
+        Ok(Self { lag_ms: kept.lag_ms, kept: Some(kept.id), ..Self::event(event, observed_at) })
     }
 
-    fn event(event: Event, said_at: DateTime<Utc>) -> Self {
+    pub(super) fn event(event: Event, observed_at: DateTime<Utc>) -> Self {
         Self {
             source: Source::Webhook,
             kind: event.event_type.kind(),
@@ -75,14 +75,14 @@ impl Observation {
             facts: event.payload.facts,
             downloads: event.payload.downloads,
             event_type: Some(event.event_type),
-            said_at,
+            observed_at,
             lag_ms: None,
             body: None,
             kept: None,
         }
     }
 
-    /// What the details call answered to a question of `asked_at`.
+    /// What the details API answered to a call of `asked_at`.
     #[must_use]
     pub fn poll(kind: Kind, payload: Payload, asked_at: DateTime<Utc>) -> Self {
         Self {
@@ -94,7 +94,7 @@ impl Observation {
             render_id: payload.id,
             facts: payload.facts,
             downloads: payload.downloads,
-            said_at: asked_at,
+            observed_at: asked_at,
             lag_ms: None,
             body: None,
             kept: None,
@@ -113,7 +113,7 @@ impl Observation {
         self.kind
     }
 
-    /// The status that it tells, if this version knows it.
+    /// The status that it says, if this version knows it.
     #[must_use]
     pub fn status(&self) -> Option<Status> {
         self.status
@@ -125,32 +125,31 @@ impl Observation {
         self.known
     }
 
-    /// Who said it.
+    /// What told us.
     #[must_use]
     pub fn source(&self) -> Source {
         self.source
     }
 
-    /// The event's type, if an event said it.
+    /// The event's type, if it was an event.
     #[must_use]
     pub fn event_type(&self) -> Option<&EventType> {
         self.event_type.as_ref()
     }
 
-    /// Each field with the rank and the time that decide which word about it is the newest. A render that is complete
-    /// has not failed, whatever was said of it on the way.
-    pub(super) fn told(&self) -> Value {
-        let mut facts = self.facts.clone();
-        if self.status == Some(Status::Complete) {
-            facts.error = Some(Nullable::Null);
-        }
-        let Ok(Value::Object(facts)) = serde_json::to_value(facts) else { return json!({}) };
-        let (rank, said_at) = (self.rank(), self.said_at.timestamp_micros());
-        facts.into_iter().map(|(field, value)| (field, json!([rank, said_at, value]))).collect::<Map<_, _>>().into()
+    /// How many bytes of memory its body takes.
+    pub(super) fn body_bytes(&self) -> usize {
+        self.body.as_ref().map_or(0, Bytes::len)
     }
 
-    pub(super) fn rank(&self) -> i16 {
-        rank_of(self.status)
+    /// What it says of the render's other fields.
+    pub(super) fn fields(&self) -> Fields {
+        Fields::observed(&self.facts, self.status, self.observed_at)
+    }
+
+    /// Whether it says for good which of `error` and `canceled` a render has come to.
+    pub(super) fn confirms_failure(&self) -> bool {
+        self.source == Source::Poll && self.status.is_some_and(Status::is_failure)
     }
 
     /// The files to copy: they are there once the render is complete, and not before.

@@ -69,7 +69,7 @@ struct Examined {
 }
 
 /// Why a statement gave nothing.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum DatabaseError {
     /// The database cannot be reached.
     #[error("the database cannot be reached")]
@@ -271,12 +271,8 @@ impl Database {
                 self.0.mark_lost(&error.to_string());
                 DatabaseError::Unreachable
             }
-            Failure::NoConnection => {
+            Failure::NoConnection | Failure::TimedOut => {
                 self.examine();
-                DatabaseError::TimedOut
-            }
-            Failure::TimedOut => {
-                self.0.slow_statements.fetch_add(1, Ordering::Relaxed);
                 DatabaseError::TimedOut
             }
             Failure::Conflict => DatabaseError::Conflict,

@@ -19,7 +19,7 @@ use tracing::{debug, info, warn};
 
 use self::due::{Answered, Taken};
 use self::schedule::Schedule;
-use crate::intake::record::{self, Observation};
+use crate::intake::record::{self, Observation, Recorder};
 use crate::runtime::Clock;
 use crate::runtime::LogEvent;
 use crate::runtime::Shutdown;
@@ -39,6 +39,8 @@ const MOST_AT_ONCE: usize = 16;
 pub struct Reconciler {
     /// Where it stands what is due.
     pub database: Database,
+    /// What records the answers.
+    pub recorder: Recorder,
     /// Who is asked.
     pub magic_hour: MagicHour,
     /// What time it is.
@@ -146,11 +148,8 @@ impl Reconciler {
     }
 
     /// Records what the details call told, and says whether the render moved; `None` where the database took it not.
-    async fn record(&self, taken: &Taken, word: Observation) -> Option<bool> {
-        let words = [word];
-        let recorded = record::record(self.database.pool(), self.clock.now(), &words);
-        let recorded = self.database.within(BACKGROUND, recorded).await.ok()?.pop()?;
-        let [word] = &words;
+    async fn record(&self, taken: &Taken, observation: Observation) -> Option<bool> {
+        let (observation, recorded) = self.recorder.record(observation).await.ok()?;
         if recorded.news {
             info!(
                 event = %LogEvent::PollAnswered, render.id = %taken.id, render.kind = %taken.kind,
@@ -159,7 +158,7 @@ impl Reconciler {
         } else {
             debug!(event = %LogEvent::PollAnswered, render.id = %taken.id, render.kind = %taken.kind, "Magic Hour told no news of a render");
         }
-        record::say(word, &recorded);
+        record::log_recorded(&observation, &recorded);
         if taken.wanted && recorded.queued > 0 {
             info!(event = %LogEvent::DownloadRenewed, render.id = %taken.id, downloads.queued = recorded.queued, "fresh URLs came");
         }

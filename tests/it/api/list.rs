@@ -31,12 +31,11 @@ fn ids(list: &Value) -> Vec<&str> {
 /// A render that was first heard of at a given time.
 async fn heard(pool: &PgPool, id: &str, kind: &str, status: Option<Status>, at: DateTime<Utc>) {
     sqlx::query(
-        "INSERT INTO renders (id, kind, status, rank, first_seen_at, last_seen_at, updated_at) VALUES ($1, $2, $3, $4, $5, $5, $5)",
+        "INSERT INTO renders (id, kind, status, first_seen_at, last_seen_at, updated_at) VALUES ($1, $2, $3, $4, $4, $4)",
     )
     .bind(id)
     .bind(kind)
     .bind(status.map(Status::as_str))
-    .bind(status.map_or(-1, Status::rank))
     .bind(at)
     .execute(pool)
     .await

@@ -1,6 +1,6 @@
 //! However words are ordered, repeated or spread over calls and connections, the renders end in the same state.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,6 +12,7 @@ use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, TestError, TestRng, TestRunner};
 use renderhook::domain::Status;
 use renderhook::intake::record::{self, Observation, Recorded};
+use renderhook::runtime::tallies;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio::runtime::Handle;
@@ -134,7 +135,7 @@ async fn state(pool: &PgPool, prefix: &str) -> String {
     // What is to be asked is no state of the render: it may have been wanted before the word that answers it.
     let rows: Vec<(String, Value)> = sqlx::query_as(
         "SELECT r.id, jsonb_build_object(
-             'render', to_jsonb(r) - '{before,updated_at,first_seen_at,last_seen_at,poll_wanted,poll_due_at}'::text[],
+             'render', to_jsonb(r) - '{updated_at,first_seen_at,last_seen_at,poll_wanted,poll_due_at}'::text[],
              'downloads', (
                  SELECT jsonb_agg(
                      to_jsonb(d) - '{updated_at}'::text[] - CASE WHEN url IS NULL THEN 'url_observed_at' ELSE '' END
@@ -219,6 +220,32 @@ async fn check(pool: &PgPool, pools: &[PgPool], number: usize, case: &Case) {
     assert_eq!(usize::try_from(kept).unwrap(), case.again.len());
 }
 
+/// The totals for /metrics are what counting the rows would give.
+async fn check_tallies(pool: &PgPool) {
+    let rows: Vec<(String, f64)> = sqlx::query_as(
+        "SELECT 'renders.' || kind || '.' || coalesce(status, 'unknown'), count(*)::float8 FROM renders GROUP BY 1
+         UNION ALL SELECT 'credits.' || kind, sum(coalesce(credits_charged, 0))::float8 FROM renders GROUP BY 1
+         UNION ALL SELECT 'files.unsettled', count(*)::float8 FROM downloads WHERE due_at IS NOT NULL
+         UNION ALL SELECT 'files.failed', count(*)::float8 FROM downloads WHERE state = 'failed'",
+    )
+    .fetch_all(pool)
+    .await
+    .unwrap();
+    let counted: BTreeMap<_, _> = rows.into_iter().filter(|(_, count)| *count != 0.0).collect();
+    let mut tallies = tallies::read(pool).await.unwrap();
+    tallies.retain(|_, count| *count != 0.0);
+    assert_eq!(tallies, counted);
+    let archives: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM renders AS r
+         WHERE (files_total, files_failed) <> (SELECT count(*), count(*) FILTER (WHERE state = 'failed')
+                                               FROM downloads WHERE render_id = r.id)",
+    )
+    .fetch_one(pool)
+    .await
+    .unwrap();
+    assert_eq!(archives, 0, "renders whose counts of files are wrong");
+}
+
 #[sqlx::test]
 async fn any_order_of_any_words_ends_in_the_same_state(pool: PgPool) {
     let pools = [connections(&pool, 3), connections(&pool, 3)];
@@ -227,6 +254,7 @@ async fn any_order_of_any_words_ends_in_the_same_state(pool: PgPool) {
         config.cases = CASES;
     }
     let number = Arc::new(AtomicUsize::new(0));
+    let counted = pool.clone();
     let here = Handle::current();
     // On a thread of its own, because proptest does not wait for futures.
     let tried = tokio::task::spawn_blocking(move || {
@@ -237,7 +265,7 @@ async fn any_order_of_any_words_ends_in_the_same_state(pool: PgPool) {
         })
     });
     match tried.await.unwrap() {
-        Ok(()) => {}
+        Ok(()) => check_tallies(&counted).await,
         Err(TestError::Fail(why, case)) => panic!("{why}\n{case:#?}"),
         Err(TestError::Abort(why)) => panic!("{why}"),
     }

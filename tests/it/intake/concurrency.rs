@@ -1,4 +1,4 @@
-//! Recording under concurrency, and what one call is: one round trip, whole or not at all.
+//! Recording under concurrency, and what one batch is: one transaction, whole or not at all.
 
 use std::collections::HashMap;
 
@@ -116,19 +116,20 @@ async fn a_slice_is_recorded_whole_or_not_at_all(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn a_call_is_one_round_trip_whatever_it_holds(pool: PgPool) {
+async fn a_batch_takes_six_round_trips_whatever_it_holds(pool: PgPool) {
     let proxy = Proxy::start(&pool.connect_options());
     let counted =
         PgPoolOptions::new().max_connections(1).connect_with(proxy.options(&pool.connect_options())).await.unwrap();
-    // The first use of a connection prepares the statement.
-    record(&counted, &[telling("first", Some(Rendering), at(1))]).await;
+    // The first use of a connection prepares the statements.
+    record(&counted, &[completed("first", &["https://files.example/a.mp4"], None, at(1))]).await;
     for count in [1, 2, 50] {
         let words: Vec<_> = (0..count)
             .map(|n| completed(&format!("{count}-{n}"), &["https://files.example/a.mp4"], None, at(1)))
             .collect();
         let before = proxy.round_trips();
         record(&counted, &words).await;
-        assert_eq!(proxy.round_trips() - before, 1, "{count} words");
+        // BEGIN, lock and read, renders, downloads, history, COMMIT.
+        assert_eq!(proxy.round_trips() - before, 6, "{count} events");
     }
     // That the proxy counts is not taken for granted: this one is prepared, then executed.
     let before = proxy.round_trips();

@@ -123,6 +123,18 @@ async fn odd_lists_of_downloads_keep_their_places(pool: PgPool) {
 }
 
 #[sqlx::test]
+async fn more_than_ten_thousand_downloads_are_refused_and_the_body_is_kept(pool: PgPool) {
+    let app = start(&pool).await;
+    let with = |id: usize, count: usize| event(id, &format!(r#","downloads":[{}]"#, vec!["null"; count].join(",")));
+    let render = believed(&app, with(1, 10_000)).await;
+    assert_eq!((render["downloads"].as_array().unwrap().len(), &render["archive"]), (10_000, &json!("failed")));
+    let (status, row) = deliver(&app, with(2, 10_001).as_bytes()).await;
+    assert_eq!((status, row.outcome.as_str()), (400, "unreadable"));
+    assert_eq!(app.get("/renders").await.status(), 200, "the list does not fail because of one render");
+    app.stop().await.unwrap();
+}
+
+#[sqlx::test]
 async fn long_names_and_large_bodies_are_kept_whole(pool: PgPool) {
     let app = start(&pool).await;
     let name = "ы".repeat(512 << 10);
@@ -193,18 +205,26 @@ async fn every_id_that_is_kept_can_be_asked_for(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn bytes_that_are_no_text_are_mended_where_they_stand(pool: PgPool) {
+async fn bytes_that_are_not_text_are_mended_where_they_stand_but_in_an_id(pool: PgPool) {
     let app = start(&pool).await;
-    let table: [(&[u8], &str); 6] = [
-        (br#"{"type":"video.started","payload":{"id":"a\u0000b"}}"#, "a\u{fffd}b"),
-        (br#"{"type":"video.started","payload":{"id":"c\ud800d"}}"#, "c\u{fffd}d"),
-        (b"{\"type\":\"video.started\",\"payload\":{\"id\":\"e\xfff\"}}", "e\u{fffd}f"),
+    let table: [(&[u8], &str); 4] = [
         (br#"{"\u0000":1,"type":"video.started","\ud800":2,"payload":{"id":"g","\u0000":"\u0000"}}"#, "g"),
         (br#"{"type":"image.started","type":"video.started","payload":{"id":"h"},"payload":{"id":"i","id":"j"}}"#, "j"),
         (b" \n{\"type\" :\t\"video.started\", \"payload\": {\"id\":\"k\"}}\r\n ", "k"),
+        ("{\"type\":\"video.started\",\"payload\":{\"id\":\"l\u{fffd}\"}}".as_bytes(), "l\u{fffd}"),
     ];
     for (body, id) in table {
         assert_eq!(believed(&app, body).await["id"], id);
+    }
+    // Mended, distinct ids would become one.
+    let broken: [&[u8]; 3] = [
+        br#"{"type":"video.started","payload":{"id":"a\u0000b"}}"#,
+        br#"{"type":"video.started","payload":{"id":"c\ud800d"}}"#,
+        b"{\"type\":\"video.started\",\"payload\":{\"id\":\"e\xfff\"}}",
+    ];
+    for body in broken {
+        let (status, row) = deliver(&app, body).await;
+        assert_eq!((status, row.outcome.as_str()), (400, "unreadable"), "{}", String::from_utf8_lossy(body));
     }
     // A type with what Postgres does not hold is a type that is not known.
     for body in [r#"{"type":"\u0000","payload":{"id":"x"}}"#, r#"{"type":"video.\ud800\u0000","payload":{"id":"x"}}"#] {

@@ -23,6 +23,8 @@ pub(crate) enum Way {
     Refused,
     /// The connection that sends these bytes is reset before Postgres has seen them.
     CutBefore(Vec<u8>),
+    /// The connection that records is reset after so many messages of its transaction.
+    CutWhileRecording(usize),
     /// Postgres commits the transaction that holds these bytes; then the connection is reset, and its answer is lost.
     CutAfter(Vec<u8>),
     /// Postgres commits the transaction that holds these bytes; its answer is lost, and the connection stays up.
@@ -102,7 +104,7 @@ async fn carry(mut client: TcpStream, server: Server, mut way: watch::Receiver<W
     client.set_zero_linger()?;
     let (mut answers, mut questions) = server.connect().await?;
     let (mut from_client, mut from_server) = (vec![0; 64 << 10], vec![0; 64 << 10]);
-    let (mut is_seen, mut mute) = (false, false);
+    let (mut is_seen, mut mute, mut messages) = (false, false, None);
     let is_new = *way.borrow() == Way::Frozen;
     loop {
         let now = way.borrow_and_update().clone();
@@ -120,6 +122,15 @@ async fn carry(mut client: TcpStream, server: Server, mut way: watch::Receiver<W
                 match &now {
                     _ if bytes.is_empty() => return Ok(()),
                     Way::CutBefore(word) if holds(word) => return Ok(()),
+                    Way::CutWhileRecording(after) => {
+                        if holds(b"SET LOCAL lock_timeout = '2s'") {
+                            messages = Some(0);
+                        }
+                        if messages == Some(*after) {
+                            return Ok(());
+                        }
+                        messages = messages.map(|messages| messages + 1);
+                    }
                     Way::CutAfter(word) | Way::MuteAfter(word) => {
                         is_seen |= holds(word);
                         mute |= is_seen && holds(b"COMMIT");

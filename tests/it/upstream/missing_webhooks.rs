@@ -12,17 +12,15 @@ use crate::support::{App, standin, until};
 
 /// A render of which `source` told `status` at `at`.
 pub(crate) async fn ended(pool: &PgPool, id: &str, status: &str, source: &str, at: DateTime<Utc>) {
-    let rank = status.parse::<renderhook::domain::render::Status>().unwrap().rank();
     sqlx::query(
         "WITH render AS (
-             INSERT INTO renders (id, kind, status, rank, first_seen_at, last_seen_at, updated_at)
-             VALUES ($1, 'video', $2, $3, $5, $5, $5) RETURNING id
+             INSERT INTO renders (id, kind, status, first_seen_at, last_seen_at, updated_at)
+             VALUES ($1, 'video', $2, $4, $4, $4) RETURNING id
          )
-         INSERT INTO transitions (render_id, to_status, source, at) SELECT id, $2, $4, $5 FROM render",
+         INSERT INTO transitions (render_id, to_status, source, at) SELECT id, $2, $3, $4 FROM render",
     )
     .bind(id)
     .bind(status)
-    .bind(rank)
     .bind(source)
     .bind(at)
     .execute(pool)

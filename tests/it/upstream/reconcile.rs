@@ -56,14 +56,12 @@ async fn settled(pool: &PgPool, id: &str, tries: i32) -> Row {
 /// A render of which an earlier version was told `status`, and nothing since `heard` ago.
 async fn heard(pool: &PgPool, id: &str, status: &str, ago: TimeDelta) {
     let at = Clock::system().now() - ago;
-    let rank = status.parse::<renderhook::domain::render::Status>().unwrap().rank();
     sqlx::query(
-        "INSERT INTO renders (id, kind, status, rank, seen_event_types, first_seen_at, last_seen_at, updated_at)
-         VALUES ($1, 'video', $2, $3, '{video.started}', $4, $4, $4)",
+        "INSERT INTO renders (id, kind, status, seen_event_types, first_seen_at, last_seen_at, updated_at)
+         VALUES ($1, 'video', $2, '{video.started}', $3, $3, $3)",
     )
     .bind(id)
     .bind(status)
-    .bind(rank)
     .bind(at)
     .execute(pool)
     .await

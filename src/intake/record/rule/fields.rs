@@ -1,0 +1,125 @@
+//! The fields of a render beside its status: of each, the newest observation stays.
+//!
+//! Every value carries the [`Version`] of its observation. Merging keeps the greater pair of version and value, which is
+//! a maximum: it does not depend on the order of the observations, nor on how often one is repeated.
+
+use std::cmp::Ordering;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{Facts, Nullable, RenderError, Status, rank_of};
+
+/// How new an observation is: the rank of the status that came with it, then when it was made, in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(in crate::intake::record) struct Version(i16, i64);
+
+impl Version {
+    /// The version of what was observed with this status at this time.
+    #[must_use]
+    pub(in crate::intake::record) fn new(status: Option<Status>, observed_at: DateTime<Utc>) -> Self {
+        Self(rank_of(status), observed_at.timestamp_micros())
+    }
+}
+
+/// A value and how new it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::intake::record) struct Versioned<T> {
+    pub(in crate::intake::record) version: Version,
+    pub(in crate::intake::record) value: T,
+}
+
+/// A field: `None` until an observation mentions it.
+pub(in crate::intake::record) type Field<T> = Option<Versioned<T>>;
+
+/// What a merge came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Merged {
+    /// What was there is at least as new.
+    Kept,
+    /// The same value, observed later.
+    Confirmed,
+    /// Another value, or the first.
+    Changed,
+}
+
+/// A render's fields, each with its version.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(in crate::intake::record) struct Fields {
+    pub(in crate::intake::record) name: Field<Nullable<String>>,
+    pub(in crate::intake::record) project_type: Field<String>,
+    pub(in crate::intake::record) error: Field<Nullable<RenderError>>,
+    pub(in crate::intake::record) credits_charged: Field<i64>,
+    pub(in crate::intake::record) deleted: Field<bool>,
+    pub(in crate::intake::record) created_at: Field<DateTime<Utc>>,
+}
+
+/// What merging an observation's fields did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FieldChanges {
+    /// Whether any value is another than before.
+    pub(super) any: bool,
+    /// What became of the error.
+    pub(super) error: Merged,
+    /// What became of the credits.
+    pub(super) credits: Merged,
+}
+
+impl Fields {
+    /// What an observation with this status says. A render that is complete has not failed, whatever was said before.
+    #[must_use]
+    pub(in crate::intake::record) fn observed(
+        facts: &Facts,
+        status: Option<Status>,
+        observed_at: DateTime<Utc>,
+    ) -> Self {
+        let version = Version::new(status, observed_at);
+        let error = if status == Some(Status::Complete) { Some(Nullable::Null) } else { facts.error.clone() };
+        Self {
+            name: facts.name.clone().map(|value| Versioned { version, value }),
+            project_type: facts.project_type.clone().map(|value| Versioned { version, value }),
+            error: error.map(|value| Versioned { version, value }),
+            credits_charged: facts.credits_charged.map(|value| Versioned { version, value }),
+            deleted: facts.deleted.map(|value| Versioned { version, value }),
+            created_at: facts.created_at.map(|value| Versioned { version, value }),
+        }
+    }
+
+    /// Takes over what `other` has that is newer.
+    pub(super) fn merge(&mut self, other: Self) -> FieldChanges {
+        let error = merge(&mut self.error, other.error);
+        let credits = merge(&mut self.credits_charged, other.credits_charged);
+        let merged = [
+            merge(&mut self.name, other.name),
+            merge(&mut self.project_type, other.project_type),
+            merge(&mut self.deleted, other.deleted),
+            merge(&mut self.created_at, other.created_at),
+            error,
+            credits,
+        ];
+        FieldChanges { any: merged.contains(&Merged::Changed), error, credits }
+    }
+
+    /// The error's code, if there is an error that has one.
+    pub(super) fn error_code(&self) -> Option<&str> {
+        match &self.error {
+            Some(Versioned { value: Nullable::Value(error), .. }) => error.code.as_deref(),
+            _ => None,
+        }
+    }
+}
+
+fn merge<T: Ord>(field: &mut Field<T>, other: Field<T>) -> Merged {
+    let Some(other) = other else { return Merged::Kept };
+    let Some(current) = field else {
+        *field = Some(other);
+        return Merged::Changed;
+    };
+    let order = other.version.cmp(&current.version).then_with(|| other.value.cmp(&current.value));
+    if order != Ordering::Greater {
+        return Merged::Kept;
+    }
+    let merged = if other.value == current.value { Merged::Confirmed } else { Merged::Changed };
+    *current = other;
+    merged
+}

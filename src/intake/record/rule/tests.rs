@@ -1,0 +1,259 @@
+//! The rule, without a database: whatever the order, the repetitions and the batches, the same state.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::domain::event;
+
+/// How many cases are tried at least.
+const CASES: u32 = 10_000;
+
+fn at(seconds: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(1_800_000_000 + seconds, 0).unwrap()
+}
+
+fn webhook(event_type: &str, payload: &Value, observed_at: DateTime<Utc>) -> Observation {
+    let body = json!({"type": event_type, "payload": payload}).to_string();
+    Observation::event(event::read(body.as_bytes()).unwrap(), observed_at)
+}
+
+fn poll(payload: &Value, asked_at: DateTime<Utc>) -> Observation {
+    Observation::poll(Kind::Video, event::details(payload.to_string().as_bytes()).unwrap(), asked_at)
+}
+
+/// Renders and downloads as they would be stored, and everything that recording said.
+#[derive(Debug, Clone, Default)]
+struct Store {
+    render: Option<StoredRender>,
+    downloads: BTreeMap<i32, Download>,
+    transitions: Vec<Transition>,
+    credits: Vec<CreditChange>,
+    recorded: Vec<Recorded>,
+}
+
+impl Store {
+    fn record(&mut self, batch: &[&Observation]) -> Decision {
+        let decision = decide(self.render.as_ref(), self.downloads.clone(), batch, at(1000));
+        self.render = Some(decision.render.clone());
+        self.downloads.extend(decision.downloads.clone());
+        self.transitions.extend(decision.transitions.clone());
+        self.credits.extend(decision.credits.clone());
+        self.recorded.extend(decision.recorded.clone());
+        decision
+    }
+
+    fn after(batches: &[Vec<&Observation>]) -> Self {
+        let mut store = Self::default();
+        for batch in batches.iter().filter(|batch| !batch.is_empty()) {
+            store.record(batch);
+        }
+        store
+    }
+
+    /// Everything that must not depend on the order.
+    fn state(&self) -> (StoredRender, BTreeMap<i32, Download>) {
+        let mut render = self.render.clone().unwrap();
+        // When to poll is decided by what a batch leaves open.
+        render.polling = Polling { wanted: false, due: PollDue::AfterSilence, attempts: 0, last_seen_at: at(0) };
+        let mut downloads = self.downloads.clone();
+        for download in downloads.values_mut().filter(|it| it.source.url.is_none()) {
+            download.source.observed_at = at(0);
+        }
+        (render, downloads)
+    }
+
+    /// Its transitions are a chain that only rises, each status once, and ends at the render's status.
+    fn check_history(&self) {
+        let mut current = None;
+        let mut entered = BTreeSet::new();
+        for Transition { moved, .. } in &self.transitions {
+            assert_eq!(moved.from, current);
+            assert_eq!(Status::after(current, moved.to), Some(moved.to));
+            assert!(entered.insert(moved.to.as_str()), "{} twice", moved.to);
+            current = Some(moved.to);
+        }
+        assert_eq!(self.render.as_ref().unwrap().status, current);
+        assert_eq!(self.recorded.iter().filter(|it| it.moved.is_some()).count(), self.transitions.len());
+        let counted = |state| i32::try_from(self.downloads.values().filter(|it| it.state == state).count()).unwrap();
+        let files = self.render.as_ref().unwrap().files;
+        assert_eq!(
+            (files.total, files.failed),
+            (i32::try_from(self.downloads.len()).unwrap(), counted(DownloadState::Failed),)
+        );
+        assert_eq!(
+            self.render.as_ref().unwrap().fields.credits_charged.as_ref().map(|it| it.value),
+            self.credits.last().map(|it| it.value),
+        );
+    }
+}
+
+fn field(values: impl Into<Vec<Value>>) -> impl Strategy<Value = Option<Value>> {
+    prop::option::of(select(values.into()))
+}
+
+/// An entry of `downloads`: often without a URL or without a time, and few of each, so that they meet.
+fn entry() -> impl Strategy<Value = Value> {
+    let url = prop::option::weighted(0.8, (select(vec!["a.mp4", "b.mp4"]), 0..3u8));
+    let expires_at = prop::option::weighted(0.6, 0..6i64);
+    (url, expires_at).prop_map(|(url, expires_at)| {
+        let url = url.map(|(name, signature)| format!("https://files.example/{name}?signature={signature}"));
+        json!({"url": url, "expires_at": expires_at.map(at)})
+    })
+}
+
+fn observation() -> impl Strategy<Value = Observation> {
+    let fields = (
+        field(["draft", "queued", "rendering", "error", "complete", "complete", "archived"].map(Value::from)),
+        field([json!("one"), json!("two"), json!("été"), Value::Null]),
+        field([json!(1), json!(5), json!(450), json!("many")]),
+        field([Value::Null, json!({"code": "x"}), json!({"code": "unknown_error", "message": "m"}), json!("boom")]),
+        field([json!(true), json!(false)]),
+        field([json!(at(-5)), json!("2024-10-19T07:16:19.027123999+02:00")]),
+        field([json!("FACE_SWAP"), json!("TEXT_TO_VIDEO")]),
+    );
+    let downloads = prop::option::of(prop::collection::vec(entry(), 0..3));
+    let actions = vec!["started", "completed", "completed", "errored", "upscaled", "poll"];
+    (select(actions), fields, downloads, 0..6i64).prop_map(|(action, fields, downloads, seconds)| {
+        let (status, name, credits, error, enabled, created_at, project_type) = fields;
+        let mut payload = json!({"id": "x"});
+        for (field, value) in [
+            ("status", status),
+            ("name", name),
+            ("credits_charged", credits),
+            ("error", error),
+            ("enabled", enabled),
+            ("created_at", created_at),
+            ("type", project_type),
+            ("downloads", downloads.map(Value::from)),
+        ] {
+            if let Some(value) = value {
+                payload[field] = value;
+            }
+        }
+        match action {
+            "poll" => poll(&payload, at(seconds)),
+            action => webhook(&format!("video.{action}"), &payload, at(seconds)),
+        }
+    })
+}
+
+/// Observations, another order of them in which some come again, and where that order is cut into batches.
+#[derive(Debug, Clone)]
+struct Case {
+    observations: Vec<Observation>,
+    again: Vec<Observation>,
+    cuts: Vec<usize>,
+}
+
+fn case() -> impl Strategy<Value = Case> {
+    (prop::collection::vec(observation(), 1..10), prop::collection::vec(any::<Index>(), 0..6)).prop_flat_map(
+        |(observations, more)| {
+            let repeated: Vec<_> = more.iter().map(|index| index.get(&observations).clone()).collect();
+            let again = [observations.clone(), repeated].concat();
+            let cuts = prop::collection::vec(1..5usize, again.len());
+            (Just(observations), Just(again).prop_shuffle(), cuts).prop_map(|(observations, again, cuts)| Case {
+                observations,
+                again,
+                cuts,
+            })
+        },
+    )
+}
+
+fn batches<'a>(observations: &'a [Observation], cuts: &[usize]) -> Vec<Vec<&'a Observation>> {
+    let mut rest: Vec<_> = observations.iter().collect();
+    let mut batches = Vec::new();
+    for &cut in cuts {
+        let tail = rest.split_off(cut.min(rest.len()));
+        batches.push(std::mem::replace(&mut rest, tail));
+    }
+    batches.push(rest);
+    batches
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: CASES, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_order_any_repetition_and_any_batches_end_in_the_same_state(case in case()) {
+        let in_order = Store::after(&batches(&case.observations, &vec![1; case.observations.len()]));
+        in_order.check_history();
+        let one_by_one = Store::after(&batches(&case.again, &vec![1; case.again.len()]));
+        one_by_one.check_history();
+        prop_assert_eq!(one_by_one.state(), in_order.state(), "in another order");
+        let batched = Store::after(&batches(&case.again, &case.cuts));
+        batched.check_history();
+        prop_assert_eq!(batched.state(), in_order.state(), "in batches");
+        let at_once = Store::after(&[case.again.iter().collect()]);
+        at_once.check_history();
+        prop_assert_eq!(at_once.state(), in_order.state(), "in one batch");
+    }
+
+    #[test]
+    fn what_is_known_already_changes_nothing(case in case()) {
+        let mut store = Store::after(&[case.observations.iter().collect()]);
+        let before = store.state();
+        let again: Vec<_> = case.observations.iter().collect();
+        let decision = store.record(&again);
+        prop_assert_eq!(store.state(), before);
+        prop_assert!(!decision.wakes_callers && !decision.wakes_workers);
+        prop_assert!(decision.transitions.is_empty() && decision.credits.is_empty() && decision.downloads.is_empty());
+        prop_assert!(decision.recorded.iter().all(|it| it.moved.is_none() && !it.news && !it.tells_unknown_error));
+    }
+}
+
+fn of(status: &str) -> Value {
+    json!({"id": "x", "status": status})
+}
+
+#[test]
+fn the_first_of_error_and_canceled_stands_until_a_poll_says_otherwise_once() {
+    let (errored, canceled) =
+        (webhook("video.errored", &of("error"), at(1)), webhook("video.off", &of("canceled"), at(2)));
+    for (first, second) in [(&errored, &canceled), (&canceled, &errored)] {
+        let mut store = Store::default();
+        store.record(&[first]);
+        let contradicted = store.record(&[second]);
+        assert_eq!((contradicted.recorded[0].moved, contradicted.recorded[0].stood), (None, first.status));
+        assert!(contradicted.wakes_reconciler && contradicted.render.polling.wanted);
+        let corrected = store.record(&[&poll(&of(second.status.unwrap().as_str()), at(3))]);
+        assert_eq!(corrected.recorded[0].moved, Some(Move { from: first.status, to: second.status.unwrap() }));
+        let again = store.record(&[&poll(&of(first.status.unwrap().as_str()), at(4))]);
+        assert_eq!((again.recorded[0].moved, again.render.status), (None, second.status), "once");
+    }
+}
+
+#[test]
+fn a_request_that_is_repeated_is_kept_only_so_often_and_news_always() {
+    for outcome in [Outcome::Duplicate, Outcome::Late, Outcome::Unknown] {
+        assert!(is_kept(outcome, KEPT_REPETITIONS - 1) && !is_kept(outcome, KEPT_REPETITIONS), "{outcome:?}");
+    }
+    assert!(is_kept(Outcome::Recorded, KEPT_REPETITIONS));
+}
+
+#[test]
+fn a_failed_file_starts_over_with_a_url_that_is_new_and_a_stored_one_is_left_alone() {
+    let completed =
+        |url: &str, seconds| webhook("video.completed", &json!({"id": "x", "downloads": [{"url": url}]}), at(seconds));
+    let mut store = Store::default();
+    store.record(&[&completed("https://files.example/a.mp4", 1)]);
+    for (state, next, due) in [
+        (DownloadState::Pending, DownloadState::Pending, true),
+        (DownloadState::Downloading, DownloadState::Downloading, false),
+        (DownloadState::Failed, DownloadState::Pending, true),
+    ] {
+        let mut store = store.clone();
+        let download = store.downloads.get_mut(&0).unwrap();
+        (download.state, download.attempts, download.first_attempt_at) = (state, 7, Some(at(5)));
+        (download.key, download.due_at) = ("fixed".to_owned(), None);
+        let fresh = &store.record(&[&completed("https://files.example/b.mp4", 2)]).downloads[&0];
+        assert_eq!((fresh.state, fresh.due_at.is_some(), fresh.key.as_str()), (next, due, "fixed"), "{state:?}");
+        assert_eq!(fresh.attempts == 0, state == DownloadState::Failed, "{state:?}");
+    }
+    store.downloads.get_mut(&0).unwrap().state = DownloadState::Stored;
+    assert!(store.record(&[&completed("https://files.example/b.mp4", 2)]).downloads.is_empty());
+}

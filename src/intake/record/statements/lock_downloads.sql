@@ -1,0 +1,9 @@
+-- Locks the downloads that are there, in the order of their keys, and reads what recording needs of them. The locks of
+-- their renders are held.
+SELECT
+    render_id, index, state, url, host, expires_at, url_observed_at, key, attempts, first_attempt_at, due_at, lease,
+    error_code, error_message, updated_at
+FROM downloads
+WHERE (render_id, index) IN (SELECT * FROM unnest($1::text[], $2::int4[]))
+ORDER BY render_id, index
+FOR UPDATE

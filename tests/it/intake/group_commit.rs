@@ -1,0 +1,94 @@
+//! Group commit: what arrives together is committed together, and each sender gets its own true answer.
+
+use futures::future::join_all;
+use renderhook::domain::Status::{Complete, Rendering};
+use renderhook::intake::record::{Outcome, Recorder};
+use renderhook::runtime::{Clock, Database};
+use sqlx::PgPool;
+
+use crate::support::words::{at, completed, connections, counts, history, now, telling};
+
+fn recorder(pool: &PgPool) -> Recorder {
+    Recorder::start(Database::from_pool(pool.clone()), Clock::from_fn(now))
+}
+
+#[sqlx::test]
+async fn what_arrives_while_a_batch_commits_is_committed_with_the_next(pool: PgPool) {
+    let recorder = recorder(&connections(&pool, 4));
+    let sent =
+        (0..300).map(|n| recorder.record(completed(&format!("r{n}"), &["https://files.example/a"], None, at(1))));
+    for recorded in join_all(sent).await {
+        let (_, recorded) = recorded.unwrap();
+        assert_eq!((recorded.outcome, recorded.moved.map(|it| it.to)), (Outcome::Recorded, Some(Complete)));
+    }
+    assert_eq!(counts(&pool).await, (300, 300, 300, 300));
+    let commits: i64 =
+        sqlx::query_scalar("SELECT count(DISTINCT xmin::text) FROM deliveries").fetch_one(&pool).await.unwrap();
+    assert!(commits < 30, "{commits} commits");
+}
+
+#[sqlx::test]
+async fn an_event_that_the_database_refuses_fails_alone(pool: PgPool) {
+    sqlx::query("ALTER TABLE renders ADD CONSTRAINT refused CHECK (id <> 'r7')").execute(&pool).await.unwrap();
+    let recorder = recorder(&connections(&pool, 4));
+    let sent = (0..40).map(|n| recorder.record(telling(&format!("r{n}"), Some(Rendering), at(1))));
+    for (n, recorded) in join_all(sent).await.into_iter().enumerate() {
+        assert_eq!(recorded.is_ok(), n != 7, "r{n}: {recorded:?}");
+    }
+    assert_eq!(counts(&pool).await, (39, 39, 39, 0));
+    // It does not poison what comes after it.
+    assert!(recorder.record(telling("r41", Some(Rendering), at(1))).await.is_ok());
+}
+
+#[sqlx::test]
+async fn the_same_render_in_many_batches_of_several_processes_moves_once(pool: PgPool) {
+    let recorders =
+        [recorder(&connections(&pool, 3)), recorder(&connections(&pool, 3)), recorder(&connections(&pool, 3))];
+    let sent = recorders.iter().cycle().take(600).enumerate().map(|(n, recorder)| {
+        let id = format!("r{}", n % 7);
+        let status = if n % 2 == 0 { Rendering } else { Complete };
+        recorder.record(telling(&id, Some(status), at(i64::try_from(n % 5).unwrap())))
+    });
+    let recorded: Vec<_> = join_all(sent).await.into_iter().map(|recorded| recorded.unwrap().1).collect();
+    let mut moves = 0;
+    for n in 0..7 {
+        let history = history(&pool, &format!("r{n}")).await;
+        assert_eq!(history.last().map(|(_, to)| *to), Some(Complete), "r{n}: {history:?}");
+        moves += history.len();
+    }
+    assert_eq!(recorded.iter().filter(|it| it.moved.is_some()).count(), moves);
+    let new = recorded.iter().filter(|it| it.outcome != Outcome::Duplicate).count();
+    assert_eq!(new, 7 * 2, "each event of each render is news once");
+}
+
+#[sqlx::test]
+async fn what_was_accepted_is_recorded_also_if_recording_stops(pool: PgPool) {
+    let recorder = recorder(&connections(&pool, 2));
+    let sent: Vec<_> = (0..50)
+        .map(|n| {
+            let (recorder, event) = (recorder.clone(), telling(&format!("r{n}"), Some(Rendering), at(1)));
+            tokio::spawn(async move { recorder.record(event).await })
+        })
+        .collect();
+    drop(recorder);
+    for recorded in join_all(sent).await {
+        assert!(recorded.unwrap().is_ok());
+    }
+    assert_eq!(counts(&pool).await, (50, 50, 50, 0));
+}
+
+#[sqlx::test]
+async fn a_batch_that_cannot_be_committed_in_time_fails_whole_and_its_repetition_is_harmless(pool: PgPool) {
+    let recorder = recorder(&connections(&pool, 4));
+    let mut lock = pool.begin().await.unwrap();
+    sqlx::query("LOCK TABLE renders").execute(&mut *lock).await.unwrap();
+    let events: Vec<_> = (0..20).map(|n| telling(&format!("r{n}"), Some(Rendering), at(1))).collect();
+    for recorded in join_all(events.iter().cloned().map(|event| recorder.record(event))).await {
+        assert!(recorded.is_err());
+    }
+    lock.rollback().await.unwrap();
+    for recorded in join_all(events.iter().cloned().map(|event| recorder.record(event))).await {
+        assert!(recorded.is_ok());
+    }
+    assert_eq!(counts(&pool).await, (20, 20, 20, 0));
+}
