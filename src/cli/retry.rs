@@ -1,26 +1,32 @@
 //! `renderhook retry`.
 
+use anyhow::bail;
+
 use super::output::Output;
 use super::rows;
-use crate::archive::RetryFilter;
+use crate::api::queries;
 use crate::archive::retry;
+use crate::archive::{RetryFilter, RetryState};
 use crate::config::DatabaseArgs;
 use crate::domain::RenderId;
-use crate::runtime::Clock;
+use crate::runtime::{BACKGROUND, Clock};
 
 /// Flags of `retry`.
 #[derive(Debug, clap::Args)]
-#[command(group(clap::ArgGroup::new("which").required(true).multiple(true).args(["render", "failed", "since"])))]
+#[command(group(clap::ArgGroup::new("which").required(true).multiple(true).args(["render", "failed", "since", "pending"])))]
 pub(super) struct Args {
     #[command(flatten)]
     database: DatabaseArgs,
     /// Only this render's
     #[arg(long, value_name = "ID")]
     render: Option<RenderId>,
-    /// Every failed download
+    /// Failed downloads, with all their attempts again (the default)
     #[arg(long)]
     failed: bool,
-    /// Only those that failed within this time, such as 24h
+    /// Downloads that wait for their next attempt, due now: for when the cause is fixed
+    #[arg(long, conflicts_with = "failed")]
+    pending: bool,
+    /// Only those whose last attempt ended within this time, such as 24h
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     since: Option<std::time::Duration>,
     /// Shows which, and changes nothing
@@ -30,9 +36,14 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let database = rows::connect(&args.database).await?;
+    if let Some(id) = &args.render
+        && !database.within(BACKGROUND, queries::exists(database.pool(), id)).await?
+    {
+        bail!("no render with the id {id} is known");
+    }
     let now = Clock::system().now();
-    let since = rows::ago(args.since, now);
-    let filter = RetryFilter { render: args.render, since, ..RetryFilter::default() };
+    let state = if args.pending { RetryState::Pending } else { RetryState::Failed };
+    let filter = RetryFilter { render: args.render, since: rows::ago(args.since, now), state };
     let downloads = if args.dry_run {
         retry::preview(&database, &filter, now).await?
     } else {
@@ -43,7 +54,16 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         let error = file.error.as_ref().map(|error| format!(" {}: {}", error.code, error.message));
         output.line(format_args!("{} {}{}", file.render_id, file.index, error.unwrap_or_default()))?;
     }
-    let done = if args.dry_run { "would go back in the queue" } else { "went back in the queue" };
-    output.line(format_args!("{} failed downloads {done}", downloads.len()))?;
+    output.line(summary(state, args.dry_run, downloads.len()))?;
     Ok(())
+}
+
+fn summary(state: RetryState, dry_run: bool, count: usize) -> String {
+    let noun = if count == 1 { "download" } else { "downloads" };
+    match (state, dry_run) {
+        (RetryState::Failed, false) => format!("{count} failed {noun} went back in the queue"),
+        (RetryState::Failed, true) => format!("{count} failed {noun} would go back in the queue"),
+        (RetryState::Pending, false) => format!("{count} waiting {noun} made due now"),
+        (RetryState::Pending, true) => format!("{count} waiting {noun} would be made due now"),
+    }
 }

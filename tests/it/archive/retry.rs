@@ -98,6 +98,8 @@ async fn the_command_lists_downloads_and_changes_them_only_without_dry_run(pool:
     origin.always(Step::status(500));
     bench.queue("told", origin.url("a.mp4?sig=hush")).await;
     assert_eq!(bench.attempt("told").await.state, "failed");
+    let due_at =
+        || sqlx::query_scalar::<_, chrono::DateTime<chrono::Utc>>("SELECT due_at FROM downloads").fetch_one(&pool);
     for (words, state) in [(&["retry", "--failed", "--dry-run"][..], "failed"), (&["retry", "--failed"], "pending")] {
         let output = renderhook(words).env("DATABASE_URL", database_url(&pool).as_str()).output().await.unwrap();
         let told = String::from_utf8(output.stdout).unwrap();
@@ -105,4 +107,17 @@ async fn the_command_lists_downloads_and_changes_them_only_without_dry_run(pool:
         assert!(told.contains("told") && told.contains("http_500") && !told.contains("hush"), "{told}");
         assert_eq!(bench.row("told").await.state, state, "{words:?}");
     }
+    // One that waits is made due now, by the command.
+    let later = Clock::system().now() + TimeDelta::hours(1);
+    sqlx::query("UPDATE downloads SET due_at = $1").bind(later).execute(&pool).await.unwrap();
+    let pending = ["retry", "--pending", "--render", "told"];
+    let output = renderhook(&pending).env("DATABASE_URL", database_url(&pool).as_str()).output().await.unwrap();
+    assert!(String::from_utf8_lossy(&output.stdout).ends_with("1 waiting download made due now\n"));
+    assert!(due_at().await.unwrap() <= Clock::system().now());
+    // A render that nobody knows is an error.
+    let unknown = ["retry", "--render", "nope"];
+    let output = renderhook(&unknown).env("DATABASE_URL", database_url(&pool).as_str()).output().await.unwrap();
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{complaint}");
+    assert!(complaint.contains("no render with the id nope is known"), "{complaint}");
 }
