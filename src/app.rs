@@ -32,6 +32,7 @@ use crate::runtime::Wakeups;
 use crate::runtime::descriptors;
 use crate::upstream::Deleter;
 use crate::upstream::Reconciler;
+use crate::upstream::Throttle;
 use crate::upstream::missing_webhooks;
 
 /// Connects to the database, for which it waits a while, and applies the migrations that are missing.
@@ -119,13 +120,14 @@ pub async fn run(
     let (stop, base, time) = (shutdown.clone(), database.clone(), clock.clone());
     parts.start(async move { backlog::watch(&base, &time, &stop).await });
     if let Some(magic_hour) = config.upstream.magic_hour {
+        let throttle = Throttle::new(database.clone(), clock.clone(), config.upstream.poll_interval);
         let reconciler = Arc::new(Reconciler {
             database: database.clone(),
             recorder: recorder.clone(),
             magic_hour: magic_hour.clone(),
+            throttle: throttle.clone(),
             clock: clock.clone(),
             schedule: config.upstream.schedule,
-            gap: config.upstream.poll_interval,
             wakeups,
         });
         let stop = shutdown.clone();
@@ -133,7 +135,7 @@ pub async fn run(
         let (stop, base, time) = (shutdown.clone(), database.clone(), clock.clone());
         parts.start(async move { missing_webhooks::watch(&base, &time, &stop).await });
         if config.upstream.delete_after_store {
-            let deleter = Deleter { database, magic_hour, store: config.store.clone(), clock };
+            let deleter = Deleter { database, magic_hour, throttle, store: config.store.clone(), clock };
             let stop = shutdown.clone();
             parts.start(async move { deleter.run(&stop).await });
         }

@@ -14,7 +14,7 @@ use crate::archive::Backlog;
 use crate::http::{Guarded, HttpError};
 use crate::runtime::Clock;
 use crate::runtime::{Database, REQUEST};
-use crate::upstream::Silence;
+use crate::upstream::MissingWebhooks;
 use crate::upstream::missing_webhooks;
 
 /// What the numbers come from.
@@ -42,13 +42,13 @@ pub struct Metrics {
 pub(super) async fn get(State(metrics): State<Arc<Metrics>>) -> Result<impl IntoResponse, HttpError> {
     let now = metrics.clock.now();
     let outlook = metrics.database.within(REQUEST, backlog::read(metrics.database.pool(), now)).await?;
-    let silence = metrics.database.within(REQUEST, missing_webhooks::look(metrics.database.pool(), now)).await?;
+    let webhooks = metrics.database.within(REQUEST, missing_webhooks::count(metrics.database.pool(), now)).await?;
     let left = outlook.first_expires_at.map(|expires_at| (expires_at - now).as_seconds_f64());
-    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], written(&outlook, left, silence)))
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], written(&outlook, left, webhooks)))
 }
 
 /// The numbers as Prometheus reads them.
-fn written(outlook: &Backlog, left: Option<f64>, silence: Silence) -> String {
+fn written(outlook: &Backlog, left: Option<f64>, webhooks: MissingWebhooks) -> String {
     // OK because no count of rows comes near 2^52.
     #[expect(clippy::cast_precision_loss, reason = "a count of rows")]
     let number = |count: i64| count as f64;
@@ -67,7 +67,7 @@ fn written(outlook: &Backlog, left: Option<f64>, silence: Silence) -> String {
             "renderhook_webhooks_missing",
             "Renders that ended in the last 24 hours and of which only polls told"
         );
-        gauge!("renderhook_webhooks_missing").set(number(silence.untold));
+        gauge!("renderhook_webhooks_missing").set(number(webhooks.missing));
         if let Some(left) = left {
             describe_gauge!(
                 "renderhook_download_time_left_seconds",
@@ -94,7 +94,7 @@ mod tests {
             most_urgent: None,
             most_urgent_expires_at: None,
         };
-        let text = written(&outlook, Some(-1.5), Silence { ended: 9, untold: 4 });
+        let text = written(&outlook, Some(-1.5), MissingWebhooks { ended: 9, missing: 4 });
         for line in [
             "# TYPE renderhook_downloads gauge",
             "renderhook_downloads{state=\"pending\"} 3",
@@ -105,6 +105,6 @@ mod tests {
         ] {
             assert!(text.lines().any(|there| there == line), "{line} is missing in\n{text}");
         }
-        assert!(!written(&outlook, None, Silence { ended: 0, untold: 0 }).contains("time_left"));
+        assert!(!written(&outlook, None, MissingWebhooks { ended: 0, missing: 0 }).contains("time_left"));
     }
 }

@@ -88,12 +88,28 @@ log_events! {
     DownloadRenewed = "download.renewed",
     /// The download of a worker that is gone was taken over.
     DownloadTakenOver = "download.taken_over",
-    /// Magic Hour was asked about a render.
+    /// A render is polled: Magic Hour's details API is called.
     PollAsked = "poll.asked",
-    /// Magic Hour told about a render.
+    /// Magic Hour answered a poll.
     PollAnswered = "poll.answered",
-    /// Magic Hour did not answer, or refused to.
-    PollRefused = "poll.refused",
+    /// Magic Hour does not know the render.
+    PollNotFound = "poll.not_found",
+    /// A poll brought no usable answer; this render is polled again.
+    PollFailed = "poll.failed",
+    /// The account or Magic Hour's API is in trouble: all calls pause.
+    UpstreamPaused = "upstream.paused",
+    /// Magic Hour's API answers again after a pause.
+    UpstreamResumed = "upstream.resumed",
+    /// Polls found out what webhooks should have said.
+    WebhooksMissing = "webhooks.missing",
+    /// A project was deleted at Magic Hour.
+    DeletionCompleted = "deletion.completed",
+    /// A project cannot be deleted yet; it is tried again.
+    DeletionPostponed = "deletion.postponed",
+    /// Magic Hour does not delete a project.
+    DeletionRefused = "deletion.refused",
+    /// A stored object is not what was stored, so its project is not deleted.
+    DeletionWithheld = "deletion.withheld",
     /// The store is there and can be written.
     StoreReady = "store.ready",
     /// The store refused or failed.

@@ -1,7 +1,6 @@
-//! Whether webhooks come at all: what polls find is what webhooks should have told.
+//! Whether webhooks arrive at all: what polls find out is what webhooks should have said.
 //!
-//! [`look`] counts the renders that a poll found to have ended and about which no webhook came within [`WITHIN`]: it is what
-//! `GET /metrics` and `renderhook check` tell. [`watch`] says it aloud once an hour, from one of all processes.
+//! [`count`] is what `GET /metrics` and `renderhook check` report. [`watch`] warns once an hour, from one of all processes.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,48 +9,48 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgPool;
 use tracing::warn;
 
-use crate::runtime::Clock;
-use crate::runtime::LogEvent;
-use crate::runtime::Shutdown;
-use crate::runtime::{BACKGROUND, Database};
+use crate::runtime::{BACKGROUND, Clock, Database, LogEvent, Shutdown};
 
-/// How late a webhook may be that still counts as having come.
-pub const WITHIN: TimeDelta = TimeDelta::minutes(10);
-/// How far back it is looked.
-pub const LATELY: TimeDelta = TimeDelta::hours(24);
-/// How often it is said.
-const SAID_EVERY: TimeDelta = TimeDelta::hours(1);
-/// How often it is looked at.
-const EVERY: Duration = Duration::from_mins(1);
+/// How late a webhook may be that still counts as having arrived.
+pub const GRACE: TimeDelta = TimeDelta::minutes(10);
+/// How far back renders are counted.
+pub const WINDOW: TimeDelta = TimeDelta::hours(24);
+/// How often the log says it.
+const WARN_INTERVAL: TimeDelta = TimeDelta::hours(1);
+/// How often a process counts.
+const COUNT_INTERVAL: Duration = Duration::from_mins(1);
 
-/// Of the renders that failed or became complete in the last 24 hours, and long enough ago for a webhook to have come.
+/// Of the renders that failed or became complete within [`WINDOW`], and at least [`GRACE`] ago.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Silence {
+pub struct MissingWebhooks {
     /// How many ended.
     pub ended: i64,
-    /// Of how many a poll found that out, and no webhook told.
-    pub untold: i64,
+    /// Of how many only a poll brought the end, and no webhook came.
+    pub missing: i64,
 }
 
-impl Silence {
-    /// Whether webhooks are missing.
+impl MissingWebhooks {
+    /// Whether any is missing.
     #[must_use]
-    pub fn is_told(&self) -> bool {
-        self.untold > 0
+    pub fn any(&self) -> bool {
+        self.missing > 0
     }
 }
 
-impl fmt::Display for Silence {
+impl fmt::Display for MissingWebhooks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { ended, untold } = self;
-        if *untold == 0 {
-            return write!(f, "none is missing: of {ended} renders that ended in the last 24 hours every webhook came");
+        let Self { ended, missing } = self;
+        if !self.any() {
+            return write!(
+                f,
+                "none is missing: a webhook came for each of the {ended} renders that ended in the last 24 hours"
+            );
         }
         write!(
             f,
-            "of {untold} of the {ended} renders that ended in the last 24 hours only polls told, and no webhook came: "
+            "no webhook came for {missing} of the {ended} renders that ended in the last 24 hours, only polls found out: "
         )?;
-        f.write_str(if untold * 2 >= *ended {
+        f.write_str(if missing * 2 >= *ended {
             "the endpoint is probably mistyped or disabled in Developer Hub"
         } else {
             "is every event ticked in Developer Hub, and does every request get through to /webhook?"
@@ -59,55 +58,58 @@ impl fmt::Display for Silence {
     }
 }
 
-/// Counts. A cancelation is not among it, because no webhook tells it.
-pub async fn look(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<Silence> {
+/// Counts at `now`. Cancelations do not count, because no webhook brings them.
+pub async fn count(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<MissingWebhooks> {
     sqlx::query_as!(
-        Silence,
+        MissingWebhooks,
         r#"SELECT
                count(*) AS "ended!",
                count(*) FILTER (WHERE source = 'poll' AND NOT EXISTS (
-                   -- A stale delivery is one that came. What came before and was believed told something else.
+                   -- A stale delivery did arrive. One that was recorded before the end said something else.
                    SELECT FROM deliveries AS d
                    WHERE d.render_id = t.render_id
                        AND d.received_at >= t.at - make_interval(secs => CASE WHEN d.outcome = 'stale' THEN $3::float8 ELSE 0 END)
                        AND d.received_at <= t.at + make_interval(secs => $3)
-               )) AS "untold!"
+               )) AS "missing!"
            FROM transitions AS t
            WHERE to_status IN ('error', 'complete') AND at > $1 AND at <= $2"#,
-        now - LATELY,
-        now - WITHIN,
-        WITHIN.as_seconds_f64(),
+        now - WINDOW,
+        now - GRACE,
+        GRACE.as_seconds_f64(),
     )
     .fetch_one(pool)
     .await
 }
 
-/// Whether nobody has said it within the hour; from now on somebody has.
-async fn is_to_be_said(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<bool> {
-    let said = sqlx::query!(
-        "UPDATE upstream_throttle SET missing_webhooks_logged_at = $1 WHERE missing_webhooks_logged_at <= $2",
+/// Takes the turn to warn: `true` for one process an hour.
+async fn take_turn_to_warn(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<bool> {
+    // A time in the future was written by a clock that was wrong.
+    let taken = sqlx::query!(
+        "UPDATE upstream_throttle SET missing_webhooks_logged_at = $1
+         WHERE missing_webhooks_logged_at <= $2 OR missing_webhooks_logged_at > $3",
         now,
-        now - SAID_EVERY
+        now - WARN_INTERVAL,
+        now + WARN_INTERVAL,
     );
-    Ok(said.execute(pool).await?.rows_affected() > 0)
+    Ok(taken.execute(pool).await?.rows_affected() > 0)
 }
 
-/// Says it aloud, until it is time to stop.
+/// Warns while webhooks are missing, until the service stops.
 pub async fn watch(database: &Database, clock: &Clock, shutdown: &Shutdown) {
     while !shutdown.is_stopping() {
         let (pool, now) = (database.pool(), clock.now());
-        if let Ok(silence) = database.within(BACKGROUND, look(pool, now)).await
-            && silence.is_told()
-            && let Ok(true) = database.within(BACKGROUND, is_to_be_said(pool, now)).await
+        if let Ok(webhooks) = database.within(BACKGROUND, count(pool, now)).await
+            && webhooks.any()
+            && let Ok(true) = database.within(BACKGROUND, take_turn_to_warn(pool, now)).await
         {
             warn!(
-                event = %LogEvent::PollAnswered, error = "webhooks_missing",
-                renders.untold = silence.untold, renders.ended = silence.ended, "webhooks are missing: {silence}"
+                event = %LogEvent::WebhooksMissing, renders.missing = webhooks.missing, renders.ended = webhooks.ended,
+                "webhooks are missing: {webhooks}"
             );
         }
         tokio::select! {
             () = shutdown.stopping() => {}
-            () = tokio::time::sleep(EVERY) => {}
+            () = tokio::time::sleep(COUNT_INTERVAL) => {}
         }
     }
 }

@@ -55,9 +55,9 @@ async fn webhooks(dependencies: &Dependencies, urls: &DatabaseUrls, inspection: 
         return Finding::skip("without MAGIC_HOUR_API_KEY nothing notices missing webhooks");
     }
     let Ok(database) = Database::new(urls) else { return Finding::invalid("DATABASE_URL") };
-    match database.within(PATIENCE, missing_webhooks::look(database.pool(), clock.now())).await {
-        Ok(silence) if silence.is_told() => Finding::warn(silence.to_string()),
-        Ok(silence) => Finding::ok(silence.to_string()),
+    match database.within(PATIENCE, missing_webhooks::count(database.pool(), clock.now())).await {
+        Ok(webhooks) if webhooks.any() => Finding::warn(webhooks.to_string()),
+        Ok(webhooks) => Finding::ok(webhooks.to_string()),
         Err(_) => Finding::skip("not checked, because the database cannot be used"),
     }
 }

@@ -1,185 +1,131 @@
-//! The truth that no webhook tells: Magic Hour's details call is asked.
+//! Polling: Magic Hour's details API is asked for what no webhook brought.
 //!
-//! What is due stands in the rows of `renders`: unfinished renders about which nothing was heard for a while, and renders
-//! about which somebody wants to know something: a person has tracked one, a delivery was stale, two words contradict each
-//! other, a file has no URL that works. One [`Reconciler`] a process takes them, one after the other, and records the answers
-//! like any other word. Guaranteed: no render is asked for by two processes at once; all processes together keep to one
-//! rate; trouble of the account or the API pauses them all, is told once, and fails no render and no file; an answer moves
-//! a render by the same rules as a webhook, so that one that is behind moves nothing back.
+//! What is due stands in the rows of `renders`: unfinished renders that have been silent for a while, and renders about
+//! which something waits for an answer (an application announced one, a delivery was stale, two events contradict each
+//! other, a URL has expired). One [`Reconciler`] per process claims them one by one and records the answers like any other
+//! observation.
+//!
+//! Guaranteed:
+//! - No render is polled by two processes at once, and all processes together keep to one rate.
+//! - One render whose calls fail holds up no other: it is repeated at gaps of its own. Trouble of the account or the API
+//!   pauses all calls, is logged once, and fails no render and no file.
+//! - An answer moves a render by the same rules as a webhook, so one that lags behind moves nothing back.
 
 mod due;
+mod poll;
 pub(super) mod schedule;
+mod settlement;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tracing::{debug, info, warn};
 
-use self::due::{Answered, Taken};
 use self::schedule::Schedule;
-use crate::intake::record::{self, Observation, Recorder};
-use crate::runtime::Clock;
-use crate::runtime::LogEvent;
-use crate::runtime::Shutdown;
-use crate::runtime::Wakeups;
-use crate::runtime::{BACKGROUND, Database, DatabaseError};
-use crate::upstream::client::MagicHour;
-use crate::upstream::error::{Scope, UpstreamError};
-use crate::upstream::throttle;
+use super::client::MagicHour;
+use super::throttle::Throttle;
+use crate::intake::record::Recorder;
+use crate::runtime::{BACKGROUND, Clock, Database, DatabaseError, Shutdown, Wakeups};
 
-/// How often it is looked for what is due, unless somebody calls.
-const LOOK: Duration = Duration::from_secs(1);
-/// Questions at once in this process: a slow API holds the asking up rather than pile it up.
-const MOST_AT_ONCE: usize = 16;
+/// How often this process looks for due renders, unless a notification wakes it.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// How often it looks for renders that a wrong clock has stranded.
+const STRANDED_INTERVAL: Duration = Duration::from_mins(1);
+/// How many polls this process makes at once: a slow API slows polling down and does not pile polls up.
+const MAX_POLLS_AT_ONCE: usize = 16;
 
-/// Asks Magic Hour what no webhook told.
+/// Polls Magic Hour.
 #[derive(Debug)]
 pub struct Reconciler {
-    /// Where it stands what is due.
+    /// Has the renders, and when each is due.
     pub database: Database,
-    /// What records the answers.
+    /// Records the answers.
     pub recorder: Recorder,
-    /// Who is asked.
+    /// The API.
     pub magic_hour: MagicHour,
-    /// What time it is.
+    /// Says when the API may be called.
+    pub throttle: Throttle,
+    /// The time.
     pub clock: Clock,
-    /// When a render is asked for.
+    /// When a render is polled.
     pub schedule: Schedule,
-    /// The shortest time between two questions of all processes together.
-    pub gap: Duration,
-    /// What wakes it.
+    /// Wakes it when something waits for an answer.
     pub wakeups: Arc<Wakeups>,
+}
+
+/// What a process has done about polls that it may have missed.
+#[derive(Debug, Default)]
+struct CaughtUp {
+    /// How often the database had been lost when all unfinished renders were last made due; `None` before the first time.
+    losses: Option<u64>,
+    /// When stranded renders were last looked for, by the service's clock.
+    stranded_at: Option<DateTime<Utc>>,
 }
 
 /// What a look for work came to.
 enum Look {
-    Asked,
-    Nothing,
+    Polls,
+    NothingDue,
 }
 
 impl Reconciler {
-    /// Works until it is time to stop.
+    /// Polls until the service stops.
     pub async fn run(self: Arc<Self>, shutdown: &Shutdown) {
-        let places = Arc::new(Semaphore::new(MOST_AT_ONCE));
-        let mut caught_up = None;
+        let permits = Arc::new(Semaphore::new(MAX_POLLS_AT_ONCE));
+        let mut caught_up = CaughtUp::default();
         while !shutdown.is_stopping() {
             tokio::select! {
                 () = shutdown.stopping() => {}
-                Ok(place) = places.clone().acquire_owned() => match self.look(place, &mut caught_up, shutdown).await {
-                    Look::Asked => rest(self.gap, shutdown).await,
-                    Look::Nothing => tokio::select! {
+                Ok(permit) = permits.clone().acquire_owned() => match self.look(permit, &mut caught_up, shutdown).await {
+                    Ok(Look::Polls) => rest(self.throttle.gap(), shutdown).await,
+                    // The database logs its own trouble.
+                    Ok(Look::NothingDue) | Err(_) => tokio::select! {
                         () = self.wakeups.polls() => {}
-                        () = rest(LOOK, shutdown) => {}
+                        () = rest(LOOK_INTERVAL, shutdown) => {}
                     },
                 },
             }
         }
     }
 
-    /// Takes what is due first, if it is our turn, and asks beside this loop. `caught_up` is how often the database had been
-    /// lost when everything was last put up.
+    /// Claims the render that is due first, if it is our turn, and polls it beside this loop.
     async fn look(
         self: &Arc<Self>,
-        place: OwnedSemaphorePermit,
-        caught_up: &mut Option<u64>,
+        permit: OwnedSemaphorePermit,
+        caught_up: &mut CaughtUp,
         shutdown: &Shutdown,
-    ) -> Look {
-        let now = self.clock.now();
-        // While no process was there, or had no database, webhooks were refused: what is unfinished is asked for soon.
+    ) -> Result<Look, DatabaseError> {
+        self.catch_up(caught_up).await?;
+        let asked_at = self.clock.now();
+        let claim = due::claim(self.database.pool(), &self.throttle, &self.schedule, asked_at);
+        let Some(claim) = self.database.within(BACKGROUND, claim).await? else { return Ok(Look::NothingDue) };
+        let (reconciler, stop) = (self.clone(), shutdown.deadline().clone());
+        shutdown.tasks().spawn(async move {
+            // A poll that is cut off at the end of the process is repeated when its claim runs out.
+            stop.run_until_cancelled(Box::pin(reconciler.poll(&claim, asked_at))).await;
+            drop(permit);
+        });
+        Ok(Look::Polls)
+    }
+
+    /// While no process was running, or the database was lost, webhooks were refused: whatever is unfinished is due then.
+    async fn catch_up(&self, caught_up: &mut CaughtUp) -> Result<(), DatabaseError> {
+        let (pool, now) = (self.database.pool(), self.clock.now());
+        if caught_up.losses.is_none() {
+            self.throttle.record_start().await?;
+        }
         let losses = self.database.losses();
-        if *caught_up != Some(losses) {
-            if self.catch_up(now).await.is_err() {
-                return Look::Nothing;
-            }
-            *caught_up = Some(losses);
+        if caught_up.losses != Some(losses) {
+            self.database.within(BACKGROUND, due::make_all_due(pool, now)).await?;
+            caught_up.losses = Some(losses);
         }
-        let taken = due::take(self.database.pool(), now, &self.schedule, self.gap);
-        match self.database.within(BACKGROUND, taken).await {
-            Ok(None) | Err(_) => Look::Nothing,
-            Ok(Some(taken)) => {
-                let (reconciler, stop) = (self.clone(), shutdown.deadline().clone());
-                shutdown.tasks().spawn(async move {
-                    // What is not answered before the end is asked for again when the claim runs out.
-                    stop.run_until_cancelled(Box::pin(reconciler.ask(&taken, now))).await;
-                    drop(place);
-                });
-                Look::Asked
-            }
+        // At once if the clock was set back: what was written before may be stranded.
+        if caught_up.stranded_at.is_none_or(|at| now < at || now >= at + STRANDED_INTERVAL) {
+            self.database.within(BACKGROUND, due::make_stranded_due(pool, &self.schedule, now)).await?;
+            caught_up.stranded_at = Some(now);
         }
-    }
-
-    async fn catch_up(&self, now: DateTime<Utc>) -> Result<(), DatabaseError> {
-        let pool = self.database.pool();
-        self.database.within(BACKGROUND, due::catch_up(pool, now)).await?;
-        // The API may be well again, or the key another one.
-        self.database.within(BACKGROUND, throttle::resume(pool)).await.map(drop)
-    }
-
-    async fn ask(&self, taken: &Taken, asked_at: DateTime<Utc>) {
-        debug!(event = %LogEvent::PollAsked, render.id = %taken.id, render.kind = %taken.kind, "asking Magic Hour about a render");
-        let answered = match self.magic_hour.details(taken.kind, &taken.id).await {
-            Ok(payload) => {
-                let word = Observation::poll(taken.kind, payload, asked_at);
-                let Some(moved) = self.record(taken, word).await else { return };
-                self.well(taken).await;
-                Answered { moved, found: Some(true) }
-            }
-            Err(error) if error.scope() != Scope::Render => {
-                // What is not put back is asked for again when the claim runs out.
-                let _ = self.database.within(BACKGROUND, due::put_back(self.database.pool(), taken, asked_at)).await;
-                return throttle::pause(&self.database, asked_at, self.clock.now(), &error).await;
-            }
-            Err(UpstreamError::NotFound | UpstreamError::InvalidId) => {
-                self.well(taken).await;
-                say_not_found(taken);
-                Answered { moved: false, found: Some(false) }
-            }
-            Err(trouble) => {
-                warn!(event = %LogEvent::PollRefused, render.id = %taken.id, render.kind = %taken.kind, error = %trouble, "no answer about this render");
-                Answered { moved: false, found: None }
-            }
-        };
-        let settled =
-            due::settle(self.database.pool(), taken, answered, &self.schedule, rand::random(), self.clock.now());
-        // What cannot be settled now is asked for again when the claim runs out.
-        let _ = self.database.within(BACKGROUND, settled).await;
-    }
-
-    /// Records what the details call told, and says whether the render moved; `None` where the database took it not.
-    async fn record(&self, taken: &Taken, observation: Observation) -> Option<bool> {
-        let (observation, recorded) = self.recorder.record(observation).await.ok()?;
-        if recorded.news {
-            info!(
-                event = %LogEvent::PollAnswered, render.id = %taken.id, render.kind = %taken.kind,
-                downloads.queued = recorded.queued, "Magic Hour told news of a render"
-            );
-        } else {
-            debug!(event = %LogEvent::PollAnswered, render.id = %taken.id, render.kind = %taken.kind, "Magic Hour told no news of a render");
-        }
-        record::log_recorded(&observation, &recorded);
-        if taken.wanted && recorded.queued > 0 {
-            info!(event = %LogEvent::DownloadRenewed, render.id = %taken.id, downloads.queued = recorded.queued, "fresh URLs came");
-        }
-        Some(recorded.moved.is_some())
-    }
-
-    async fn well(&self, taken: &Taken) {
-        if taken.after_refusals {
-            throttle::well(&self.database).await;
-        }
-    }
-}
-
-fn say_not_found(taken: &Taken) {
-    if taken.known_as_not_found {
-        debug!(event = %LogEvent::PollRefused, render.id = %taken.id, error = "http_404", "Magic Hour still does not know the render");
-    } else {
-        warn!(
-            event = %LogEvent::PollRefused, render.id = %taken.id, render.kind = %taken.kind, error = "http_404",
-            "{}: it is asked for ever more rarely", UpstreamError::NotFound
-        );
+        Ok(())
     }
 }
 

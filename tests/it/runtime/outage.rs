@@ -8,7 +8,7 @@ use sqlx::PgPool;
 use tempfile::TempDir;
 use tokio::time::timeout;
 
-use crate::support::app::{signed, video};
+use crate::support::app::{signed, signed_at, video};
 use crate::support::cutter::{Proxy, Way};
 use crate::support::process::{Service, database_url, serve};
 use crate::support::rows::count;
@@ -255,5 +255,32 @@ async fn renders_that_changed_while_the_database_was_lost_are_polled_soon_after(
         (render["status"] == "error" && render["transitions"][1]["source"] == "poll").then_some(())
     })
     .await;
+    stage.service.stop().await;
+}
+
+#[sqlx::test]
+async fn a_pause_that_magic_hour_asked_for_outlasts_a_loss_of_the_database(pool: PgPool) {
+    let magic_hour = standin().await;
+    let stage = Stage::set_with(&pool, &magic_hour.serve_flags()).await;
+    magic_hour.fail_next([(429, Some(3600))]);
+    // A render that is polled at once: its delivery is stale.
+    assert_eq!(stage.post(&signed_at(0, &video("asked", "rendering").event("video.started"))).await, 401);
+    stage.until_logged("upstream.paused", 1).await;
+    let due = "UPDATE renders SET poll_due_at = now() + interval '1 hour'";
+    sqlx::query(due).execute(&pool).await.unwrap();
+    stage.proxy.set(Way::Refused);
+    stage.refused(&started("other")).await;
+    stage.proxy.set(Way::Open);
+    until("the polls to be made due again", || async {
+        let due = "SELECT poll_due_at <= now() FROM renders WHERE id = 'asked'";
+        sqlx::query_scalar::<_, bool>(due).fetch_one(&pool).await.unwrap().then_some(())
+    })
+    .await;
+    let left: f64 =
+        sqlx::query_scalar("SELECT extract(epoch FROM paused_until - now())::float8 FROM upstream_throttle")
+            .fetch_one(&pool)
+            .await
+            .unwrap();
+    assert!(left > 3000.0, "{left} s of the hour are left");
     stage.service.stop().await;
 }

@@ -10,7 +10,7 @@ use sqlx::migrate::Migrator;
 use crate::support::words::{at, completed, connections, counts, record};
 
 /// Statements that each break one constraint, by its name.
-const REFUSED: [(&str, &str); 36] = [
+const REFUSED: [(&str, &str); 41] = [
     (
         "renders_id_bounded",
         "INSERT INTO renders (id, kind, first_seen_at, last_seen_at, updated_at) VALUES ('', 'video', now(), now(), now())",
@@ -23,6 +23,7 @@ const REFUSED: [(&str, &str); 36] = [
     ("renders_files_counted", "UPDATE renders SET files_stored = files_total + 1"),
     ("renders_metadata_is_a_map", "UPDATE renders SET metadata = 'null'"),
     ("renders_poll_attempts_count", "UPDATE renders SET poll_attempts = -1"),
+    ("renders_deletion_attempts_count", "UPDATE renders SET deletion_attempts = -1"),
     ("renders_wanted_is_due", "UPDATE renders SET poll_wanted = true, poll_due_at = NULL"),
     ("renders_deletion_known", "UPDATE renders SET deletion = 'perhaps'"),
     ("transitions_source_known", "UPDATE transitions SET source = 'rumour'"),

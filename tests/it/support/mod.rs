@@ -1,10 +1,10 @@
 //! What the tests stand on: the service in this process, a sender that signs, and neighbours that can misbehave.
 
 pub(crate) mod app;
-pub(crate) mod asked;
 pub(crate) mod bench;
 pub(crate) mod cutter;
 pub(crate) mod origin;
+pub(crate) mod polls;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod proxy_tcp;

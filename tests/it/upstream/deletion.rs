@@ -1,9 +1,15 @@
-//! `DELETE_AFTER_STORE`: only what is proven to be stored is deleted, once.
+//! `DELETE_AFTER_STORE`: only a project whose files are all verified is deleted, once.
 
-use chrono::{DateTime, Utc};
-use renderhook_dev::standin::StandIn;
-use reqwest::Method;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use axum::Router;
+use chrono::{DateTime, TimeDelta, Utc};
+use renderhook::runtime::Clock;
+use renderhook_dev::standin::{Fault, Project, StandIn};
+use reqwest::{Method, StatusCode};
 use sqlx::PgPool;
+use tokio::net::TcpListener;
 
 use crate::support::app::video;
 use crate::support::bench::noise;
@@ -45,17 +51,103 @@ async fn a_project_is_deleted_once_after_its_last_file_is_stored(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn a_project_that_is_gone_counts_as_deleted_and_a_templates_is_left(pool: PgPool) {
+async fn a_project_that_is_gone_counts_as_deleted_and_a_template_is_left_alone(pool: PgPool) {
     let (details, origin) = (standin().await, Origin::start(noise(1000, 2)).await);
     let app = start(&pool, &details).await;
-    for (id, status, expected) in [("gone", 404, "deleted"), ("template", 422, "refused")] {
-        details.fail_next([(status, None)]);
+    details.faults.inject_for(Method::DELETE, "template", Fault::status(422));
+    for (id, is_known, expected, calls) in [("gone", false, "deleted", 0), ("template", true, "refused", 1)] {
         let mut project = video(id, "complete");
         project.downloads = vec![origin.url("a.mp4")];
+        if is_known {
+            details.put_project(project.clone());
+        }
         app.send("video.completed", &project).await;
         assert_eq!(deletion(&pool, id).await, expected);
-        assert_eq!(details.call_count(&Method::DELETE, id), 1);
+        assert_eq!((details.call_count(&Method::GET, id), details.call_count(&Method::DELETE, id)), (1, calls));
     }
+}
+
+/// A project with one file that the store has, whose deletion starts.
+async fn stored(app: &App, details: &StandIn, origin: &Origin, id: &str) -> Project {
+    let mut project = video(id, "complete");
+    project.downloads = vec![origin.url(&format!("{id}.mp4"))];
+    details.put_project(project.clone());
+    app.send("video.completed", &project).await;
+    app.archived(id, "stored").await;
+    project
+}
+
+#[sqlx::test]
+async fn a_project_that_has_a_file_which_no_event_named_is_deleted_only_after_that_is_stored_as_well(pool: PgPool) {
+    let (details, origin) = (standin().await, Origin::start(noise(1000, 6)).await);
+    let app = start(&pool, &details).await;
+    let mut project = video("two", "complete");
+    project.downloads = vec![origin.url("a.mp4")];
+    let told = project.clone();
+    project.downloads.push(origin.url("b.mp4"));
+    details.put_project(project);
+    app.send("video.completed", &told).await;
+    until("the other file to be stored", || async {
+        let files = app.render("two").await["downloads"].as_array().unwrap().clone();
+        (files.len() == 2 && files.iter().all(|file| file["state"] == "stored")).then_some(())
+    })
+    .await;
+    assert_eq!(details.call_count(&Method::DELETE, "two"), 0, "its deletion was postponed");
+    make_due(&pool, "two").await;
+    assert_eq!(deletion(&pool, "two").await, "deleted");
+}
+
+#[sqlx::test]
+async fn a_file_that_an_event_names_while_magic_hour_is_asked_keeps_the_project(pool: PgPool) {
+    let (details, origin) = (standin().await, Origin::start(noise(1000, 7)).await);
+    let app = start(&pool, &details).await;
+    // The answer about the files is on its way while an event names another one.
+    details.faults.inject_for(Method::GET, "grows", Fault::Delay(Duration::from_secs(2)));
+    let mut project = stored(&app, &details, &origin, "grows").await;
+    until("the question", || async { (details.call_count(&Method::GET, "grows") == 1).then_some(()) }).await;
+    // It cannot be fetched, so it is never stored.
+    origin.next([Step::status(503)]);
+    project.downloads.push(origin.url("b.mp4"));
+    app.send("video.completed", &project).await;
+    until("the deletion to be postponed", || async { postponed(&pool, "grows").await.then_some(()) }).await;
+    assert_eq!(details.call_count(&Method::DELETE, "grows"), 0);
+    app.stop().await.unwrap();
+}
+
+#[sqlx::test]
+async fn a_project_whose_deletion_always_fails_holds_up_no_other_and_no_poll(pool: PgPool) {
+    let (details, origin) = (standin().await, Origin::start(noise(1000, 8)).await);
+    let app = start(&pool, &details).await;
+    details.faults.inject_for(Method::DELETE, "poison", Fault::status(500));
+    stored(&app, &details, &origin, "poison").await;
+    until("the first attempt", || async { postponed(&pool, "poison").await.then_some(()) }).await;
+    stored(&app, &details, &origin, "healthy").await;
+    assert_eq!(deletion(&pool, "healthy").await, "deleted");
+    assert_eq!(details.call_count(&Method::DELETE, "poison"), 1, "it waits for its own turn");
+    assert!(!is_paused(&pool).await);
+    make_due(&pool, "poison").await;
+    until("the next attempt", || async { (details.call_count(&Method::DELETE, "poison") == 2).then_some(()) }).await;
+    app.stop().await.unwrap();
+}
+
+#[sqlx::test]
+async fn a_proxy_that_answers_404_deletes_nothing(pool: PgPool) {
+    let proxy = Router::new().fallback(|| async { (StatusCode::NOT_FOUND, "<html>Not Found</html>") });
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let flags = vec![
+        format!("--magic-hour-api-url=http://{}", listener.local_addr().unwrap()),
+        "--magic-hour-api-key=mhk_test".to_owned(),
+        "--delete-after-store=true".to_owned(),
+    ];
+    tokio::spawn(async move { axum::serve(listener, proxy).await });
+    let app = App::start_with(&pool, Options { flags, ..Options::default() }).await;
+    let (details, origin) = (standin().await, Origin::start(noise(1000, 9)).await);
+    stored(&app, &details, &origin, "kept").await;
+    until("the attempt", || async { postponed(&pool, "kept").await.then_some(()) }).await;
+    let (deletion, not_found): (Option<String>, bool) =
+        sqlx::query_as("SELECT deletion, not_found_at IS NOT NULL FROM renders").fetch_one(&pool).await.unwrap();
+    assert_eq!((deletion, not_found), (None, false));
+    app.stop().await.unwrap();
 }
 
 #[sqlx::test]
@@ -90,46 +182,68 @@ async fn a_file_that_cannot_be_read_puts_the_deletion_off(pool: PgPool) {
     let aside = object.with_extension("aside");
     std::fs::rename(&object, &aside).unwrap();
     origin.go_on();
-    until("the deletion to be tried", || async { due(&pool, "unread").await }).await;
-    // One is dealt with after the other: when this one is deleted, that one has been looked at.
+    until("the deletion to be postponed", || async { postponed(&pool, "unread").await.then_some(()) }).await;
     let mut next = video("after", "complete");
     next.downloads = vec![origin.url("c.mp4")];
+    details.put_project(next.clone());
+    details.put_project(project.clone());
     app.send("video.completed", &next).await;
     assert_eq!(deletion(&pool, "after").await, "deleted");
     let undecided = "SELECT deletion IS NULL FROM renders WHERE id = 'unread'";
     assert!(sqlx::query_scalar::<_, bool>(undecided).fetch_one(&pool).await.unwrap());
     assert_eq!(details.call_count(&Method::DELETE, "unread"), 0);
     std::fs::rename(&aside, &object).unwrap();
-    // As if half an hour had passed.
-    let now = "UPDATE renders SET deletion_due_at = now() - interval '1 hour' WHERE id = 'unread'";
-    sqlx::query(now).execute(&pool).await.unwrap();
+    make_due(&pool, "unread").await;
     assert_eq!(deletion(&pool, "unread").await, "deleted");
     assert_eq!(details.call_count(&Method::DELETE, "unread"), 1);
 }
 
 #[sqlx::test]
-async fn an_api_in_trouble_pauses_every_deletion_and_gets_them_all_in_the_end(pool: PgPool) {
+async fn trouble_of_the_account_pauses_every_deletion_and_all_are_done_in_the_end(pool: PgPool) {
     let (details, origin) = (standin().await, Origin::start(noise(1000, 5)).await);
-    details.fail_next([(503, None)]);
+    details.fail_next([(429, Some(600))]);
     let app = start(&pool, &details).await;
-    for id in ["one", "two"] {
-        let mut project = video(id, "complete");
-        project.downloads = vec![origin.url(&format!("{id}.mp4"))];
-        details.put_project(project.clone());
-        app.send("video.completed", &project).await;
-    }
-    let pause = "SELECT paused_until > now() FROM upstream_throttle";
-    until("the pause", || async { sqlx::query_scalar::<_, bool>(pause).fetch_one(&pool).await.unwrap().then_some(()) })
-        .await;
-    assert_eq!(details.total_calls(), 1, "one call meets the trouble, and no other is made");
-    for id in ["one", "two"] {
-        assert_eq!(deletion(&pool, id).await, "deleted");
-    }
-    assert_eq!(details.total_calls(), 3);
+    stored(&app, &details, &origin, "one").await;
+    until("the pause", || async { is_paused(&pool).await.then_some(()) }).await;
+    stored(&app, &details, &origin, "two").await;
+    assert_eq!(details.total_calls(), 1, "no call is made during the pause");
+    // As if the pause were over.
+    sqlx::query("UPDATE upstream_throttle SET paused_until = 'epoch'").execute(&pool).await.unwrap();
+    assert_eq!(deletion(&pool, "two").await, "deleted");
+    make_due(&pool, "one").await;
+    assert_eq!(deletion(&pool, "one").await, "deleted");
+    app.stop().await.unwrap();
 }
 
-/// When the deletion is tried again, once it has been tried.
-async fn due(pool: &PgPool, id: &str) -> Option<DateTime<Utc>> {
-    let due = "SELECT deletion_due_at FROM renders WHERE id = $1";
-    sqlx::query_scalar(due).bind(id).fetch_one(pool).await.unwrap()
+#[sqlx::test]
+async fn a_deletion_that_a_wrong_clock_put_off_too_far_is_due(pool: PgPool) {
+    let (details, origin) = (standin().await, Origin::start(noise(1000, 10)).await);
+    details.faults.inject_for(Method::DELETE, "stranded", Fault::status(500));
+    let app = start(&pool, &details).await;
+    stored(&app, &details, &origin, "stranded").await;
+    until("the first attempt", || async { postponed(&pool, "stranded").await.then_some(()) }).await;
+    details.faults.clear();
+    let ahead = "UPDATE renders SET deletion_due_at = now() + interval '2 days'";
+    sqlx::query(ahead).execute(&pool).await.unwrap();
+    assert_eq!(deletion(&pool, "stranded").await, "deleted");
+    app.stop().await.unwrap();
+}
+
+/// Whether a deletion was tried and is to be tried again later: not claimed any more, since a claim is shorter than this.
+async fn postponed(pool: &PgPool, id: &str) -> bool {
+    let state = "SELECT deletion_attempts, deletion_due_at FROM renders WHERE id = $1";
+    let (attempts, due_at): (i32, Option<DateTime<Utc>>) =
+        sqlx::query_as(state).bind(id).fetch_one(pool).await.unwrap();
+    // The first gap is a minute, and a claim holds for ten.
+    attempts == 1 && due_at.is_some_and(|due_at| due_at < Clock::system().now() + TimeDelta::minutes(5))
+}
+
+/// Makes a deletion due, as if its gap had passed.
+async fn make_due(pool: &PgPool, id: &str) {
+    let due = "UPDATE renders SET deletion_due_at = now() - interval '1 second' WHERE id = $1";
+    sqlx::query(due).bind(id).execute(pool).await.unwrap();
+}
+
+async fn is_paused(pool: &PgPool) -> bool {
+    sqlx::query_scalar("SELECT paused_until > now() FROM upstream_throttle").fetch_one(pool).await.unwrap()
 }

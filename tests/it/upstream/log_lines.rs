@@ -43,7 +43,7 @@ async fn trouble_of_the_account_pauses_everything_with_one_line_and_a_new_start_
         magic_hour.start_render(RenderPlan::new(Kind::Video, &id, Lifecycle::starting_in(Stage::Canceled))).unwrap();
         assert_eq!(post(&service, &signed_at(0, &video(&id, "rendering").event("video.started"))).await, 401);
     }
-    let refused = line(&service, "poll.refused", "error", "http_401").await;
+    let refused = line(&service, "upstream.paused", "error", "http_401").await;
     assert_eq!(refused["level"], "ERROR", "the key is a person's to see to");
     assert!(refused["message"].as_str().unwrap().contains("MAGIC_HOUR_API_KEY"), "{refused}");
     let until_then: chrono::DateTime<chrono::Utc> =
@@ -51,28 +51,38 @@ async fn trouble_of_the_account_pauses_everything_with_one_line_and_a_new_start_
     assert!(until_then > Clock::system().now(), "{until_then}");
     let asked = magic_hour.total_calls();
 
-    // The key is mended, and the service started anew: what waits is asked for, and no render has failed of it.
+    // The key is replaced, and the service started again: what waits is polled, and no render has failed because of it.
+    let log = service.log.clone();
+    service.stop().await;
     magic_hour.recover();
     let again = start(&pool, &magic_hour, &folder).await;
     for number in 0..8 {
         line(&again, "render.moved", "render.id", &format!("r{number}")).await;
     }
-    let refusals = service.log.telling("poll.refused");
+    let refusals = log.telling("upstream.paused");
     assert_eq!(refusals.len(), 1, "{refusals:?}");
     assert!(asked < 8, "{asked} questions were asked before the pause");
 }
 
 #[sqlx::test]
-async fn an_api_that_hangs_up_pauses_like_one_that_refuses(pool: PgPool) {
+async fn an_api_that_hangs_up_on_one_call_pauses_nothing_and_on_two_renders_pauses_everything(pool: PgPool) {
     let (magic_hour, folder) = (standin().await, TempDir::new().unwrap());
     magic_hour.faults.inject_next([Fault::CloseConnection]);
     let service = start(&pool, &magic_hour, &folder).await;
     magic_hour.start_render(RenderPlan::new(Kind::Video, "one", Lifecycle::starting_in(Stage::Canceled))).unwrap();
     post(&service, &signed_at(0, &video("one", "rendering").event("video.started"))).await;
-    let refused = line(&service, "poll.refused", "error", "connect_failed").await;
-    assert_eq!(refused["level"], "WARN");
+    let failed = line(&service, "poll.failed", "error", "connect_failed").await;
+    assert_eq!((&failed["level"], &failed["render.id"]), (&"WARN".into(), &"one".into()));
     line(&service, "render.moved", "render.id", "one").await;
     assert_eq!(magic_hour.call_count(&reqwest::Method::GET, "one"), 2);
+    assert!(service.log.telling("upstream.paused").is_empty());
+
+    magic_hour.faults.inject_always(Fault::CloseConnection);
+    for id in ["two", "three"] {
+        post(&service, &signed_at(0, &video(id, "rendering").event("video.started"))).await;
+    }
+    let paused = line(&service, "upstream.paused", "error", "connect_failed").await;
+    assert_eq!(paused["level"], "WARN");
 }
 
 #[sqlx::test]
@@ -82,7 +92,7 @@ async fn an_api_that_asks_for_patience_gets_it_and_is_asked_again(pool: PgPool) 
     let service = start(&pool, &magic_hour, &folder).await;
     magic_hour.start_render(RenderPlan::new(Kind::Video, "one", Lifecycle::starting_in(Stage::Canceled))).unwrap();
     post(&service, &signed_at(0, &video("one", "rendering").event("video.started"))).await;
-    let refused = line(&service, "poll.refused", "error", "http_429").await;
+    let refused = line(&service, "upstream.paused", "error", "http_429").await;
     assert_eq!(refused["level"], "WARN");
     let left: f64 =
         sqlx::query_scalar("SELECT extract(epoch FROM paused_until - now())::float8 FROM upstream_throttle")
@@ -91,11 +101,7 @@ async fn an_api_that_asks_for_patience_gets_it_and_is_asked_again(pool: PgPool) 
             .unwrap();
     assert!((5.0..=12.0).contains(&left), "{left}");
     line(&service, "render.moved", "render.id", "one").await;
-    until("the end of the pause to be told", || async {
-        let answered = service.log.telling("poll.answered");
-        answered.into_iter().find(|line| line["message"].as_str().unwrap().contains("answers again"))
-    })
-    .await;
+    until("the end of the pause to be told", || async { service.log.telling("upstream.resumed").pop() }).await;
 }
 
 #[sqlx::test]
@@ -159,6 +165,6 @@ async fn a_render_that_magic_hour_does_not_know_is_told_once(pool: PgPool) {
         })
         .await;
     }
-    let levels: Vec<_> = service.log.telling("poll.refused").into_iter().map(|line| line["level"].clone()).collect();
+    let levels: Vec<_> = service.log.telling("poll.not_found").into_iter().map(|line| line["level"].clone()).collect();
     assert_eq!(levels, ["WARN", "DEBUG"]);
 }

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use renderhook::runtime::Clock;
-use renderhook::upstream::Silence;
+use renderhook::upstream::MissingWebhooks;
 use renderhook::upstream::missing_webhooks;
 use sqlx::PgPool;
 use tempfile::TempDir;
@@ -46,7 +46,7 @@ async fn a_webhook_is_missing_where_a_poll_told_the_end_and_none_came_within_ten
     let now = Clock::system().now();
     let ago = |minutes| now - TimeDelta::minutes(minutes);
     let table = [
-        // id, status, source, minutes ago; a delivery: outcome, minutes ago; counted as ended, as untold.
+        // id, status, source, minutes ago; a delivery: outcome, minutes ago; counted as ended, as missing.
         ("told", "complete", "webhook", 60, Some(("recorded", 60)), true, false),
         ("silent", "complete", "poll", 60, None, true, true),
         ("failed", "error", "poll", 60, None, true, true),
@@ -58,22 +58,22 @@ async fn a_webhook_is_missing_where_a_poll_told_the_end_and_none_came_within_ten
         ("just now", "complete", "poll", 9, None, false, false),
         ("yesterday", "complete", "poll", 24 * 60 + 1, None, false, false),
     ];
-    let mut expected = Silence { ended: 0, untold: 0 };
-    for (id, status, source, minutes, delivery, is_ended, is_untold) in table {
+    let mut expected = MissingWebhooks { ended: 0, missing: 0 };
+    for (id, status, source, minutes, delivery, is_ended, is_missing) in table {
         ended(&pool, id, status, source, ago(minutes)).await;
         if let Some((outcome, minutes)) = delivery {
             came(&pool, id, outcome, ago(minutes)).await;
         }
         expected.ended += i64::from(is_ended);
-        expected.untold += i64::from(is_untold);
-        assert_eq!(missing_webhooks::look(&pool, now).await.unwrap(), expected, "{id}");
+        expected.missing += i64::from(is_missing);
+        assert_eq!(missing_webhooks::count(&pool, now).await.unwrap(), expected, "{id}");
     }
 }
 
 #[test]
 fn the_sentence_says_how_many_and_what_is_probably_wrong() {
-    let told = |ended, untold| Silence { ended, untold }.to_string();
-    assert!(told(7, 0).contains("of 7 renders"));
+    let told = |ended, missing| MissingWebhooks { ended, missing }.to_string();
+    assert!(told(7, 0).contains("the 7 renders"));
     assert!(told(7, 4).contains("4 of the 7 renders") && told(7, 4).contains("mistyped or disabled in Developer Hub"));
     assert!(told(7, 1).contains("is every event ticked"));
 }
@@ -90,14 +90,11 @@ async fn it_is_said_once_an_hour_by_one_of_all_services_and_told_by_the_metrics(
         }
         Service::start(command).await
     };
-    let warnings = |service: &Service| {
-        let lines = service.log.telling("poll.answered").into_iter();
-        lines.filter(|line| line["error"] == "webhooks_missing").collect::<Vec<_>>()
-    };
+    let warnings = |service: &Service| service.log.telling("webhooks.missing");
     let first = start().await;
     let line = until("the warning", || async { warnings(&first).pop() }).await;
     assert_eq!(
-        (&line["level"], &line["renders.untold"], &line["renders.ended"]),
+        (&line["level"], &line["renders.missing"], &line["renders.ended"]),
         (&"WARN".into(), &1.into(), &1.into())
     );
     assert!(line["message"].as_str().unwrap().contains("mistyped or disabled in Developer Hub"), "{line}");

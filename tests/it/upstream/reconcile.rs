@@ -1,6 +1,8 @@
-//! What no webhook tells is asked for: once, in time, in order, by however many services.
+//! Polling: once, in time and in order, by any number of services.
 
 use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use renderhook::domain::Kind;
@@ -13,7 +15,7 @@ use sqlx::PgPool;
 use crate::support::app::{TOKEN, signed, signed_at, video};
 use crate::support::{App, Options, standin, until};
 
-/// With Magic Hour as its neighbour, and these flags.
+/// A service that polls the stand-in, with these flags.
 async fn start(pool: &PgPool, magic_hour: &StandIn, flags: &[&str]) -> App {
     let flags = magic_hour.serve_flags().into_iter().chain(flags.iter().map(|&flag| flag.to_owned())).collect();
     App::start_with(pool, Options { flags, ..Options::default() }).await
@@ -24,7 +26,7 @@ fn stays(magic_hour: &StandIn, id: &str, stage: Stage) {
     magic_hour.start_render(RenderPlan::new(Kind::Video, id, Lifecycle::starting_in(stage))).unwrap();
 }
 
-/// What stands in a render's row about the asking.
+/// A render's row, as far as it is about polls.
 #[derive(Debug, sqlx::FromRow)]
 struct Row {
     status: Option<String>,
@@ -43,18 +45,18 @@ async fn row(pool: &PgPool, id: &str) -> Row {
     sqlx::query_as(row).bind(id).fetch_one(pool).await.unwrap()
 }
 
-/// Waits until a render was asked for and the answer is settled, the `tries`th in a row that moved nothing.
-async fn settled(pool: &PgPool, id: &str, tries: i32) -> Row {
+/// Waits until a poll of a render is settled, the `attempts`th in a row that brought no transition.
+async fn settled(pool: &PgPool, id: &str, attempts: i32) -> Row {
     until(&format!("the answer about {id} to be settled"), || async {
         let row = row(pool, id).await;
-        (row.polled_at.is_some() && row.poll_attempts == tries && row.poll_due_at > Some(Clock::system().now()))
+        (row.polled_at.is_some() && row.poll_attempts == attempts && row.poll_due_at > Some(Clock::system().now()))
             .then_some(row)
     })
     .await
 }
 
-/// A render of which an earlier version was told `status`, and nothing since `heard` ago.
-async fn heard(pool: &PgPool, id: &str, status: &str, ago: TimeDelta) {
+/// A render with `status` that was last seen `ago`.
+async fn seen(pool: &PgPool, id: &str, status: &str, ago: TimeDelta) {
     let at = Clock::system().now() - ago;
     sqlx::query(
         "INSERT INTO renders (id, kind, status, seen_event_types, first_seen_at, last_seen_at, updated_at)
@@ -78,7 +80,7 @@ async fn becomes(app: &App, id: &str, status: &str) -> Value {
 }
 
 #[sqlx::test]
-async fn a_cancelation_that_no_webhook_tells_is_found_and_then_nobody_asks_any_more(pool: PgPool) {
+async fn a_cancelation_is_found_by_polling_and_the_render_is_not_polled_again(pool: PgPool) {
     let magic_hour = standin().await;
     let app = start(&pool, &magic_hour, &["--reconcile-after=1s"]).await;
     stays(&magic_hour, "gone", Stage::Canceled);
@@ -89,7 +91,7 @@ async fn a_cancelation_that_no_webhook_tells_is_found_and_then_nobody_asks_any_m
     assert_eq!((&moves[1]["event"], &moves[1]["lag_ms"]), (&Value::Null, &Value::Null));
     until("the question to be settled", || async { row(&pool, "gone").await.poll_due_at.is_none().then_some(()) })
         .await;
-    assert!(!row(&pool, "gone").await.poll_wanted, "it has ended: it is not asked for again");
+    assert!(!row(&pool, "gone").await.poll_wanted, "it has ended: it is not polled again");
     app.stop().await.unwrap();
 }
 
@@ -106,9 +108,9 @@ async fn a_render_whose_webhooks_are_all_lost_is_followed_to_its_stored_file(poo
 }
 
 #[sqlx::test]
-async fn what_is_unfinished_at_a_start_is_asked_for_at_once_and_what_is_finished_is_not(pool: PgPool) {
+async fn a_start_polls_unfinished_renders_at_once_and_finished_ones_not_at_all(pool: PgPool) {
     let magic_hour = standin().await;
-    // A version without a key was told this a moment ago.
+    // A service without a key recorded this a moment ago.
     let before = App::start(&pool).await;
     let bytes = renderhook_dev::standin::media::image(1);
     let mut stored = video("stored", "complete");
@@ -130,12 +132,12 @@ async fn what_is_unfinished_at_a_start_is_asked_for_at_once_and_what_is_finished
 }
 
 #[sqlx::test]
-async fn several_services_share_the_work_at_one_rate_and_ask_nobody_twice(pool: PgPool) {
+async fn several_services_share_the_polls_at_one_rate_and_poll_no_render_twice(pool: PgPool) {
     let magic_hour = standin().await;
     for number in 0..40 {
         let id = format!("r{number}");
         stays(&magic_hour, &id, Stage::Rendering);
-        heard(&pool, &id, "rendering", TimeDelta::minutes(10)).await;
+        seen(&pool, &id, "rendering", TimeDelta::minutes(10)).await;
     }
     let flags = ["--reconcile-rate=20"];
     let apps = [
@@ -163,14 +165,14 @@ async fn several_services_share_the_work_at_one_rate_and_ask_nobody_twice(pool: 
 }
 
 #[sqlx::test]
-async fn who_was_not_heard_of_for_longest_comes_first_after_who_somebody_waits_for(pool: PgPool) {
+async fn wanted_renders_are_polled_first_and_then_the_most_silent_one(pool: PgPool) {
     let magic_hour = standin().await;
     for (id, minutes) in [("second", 30), ("third", 20), ("first", 40), ("fourth", 6)] {
         stays(&magic_hour, id, Stage::Rendering);
-        heard(&pool, id, "rendering", TimeDelta::minutes(minutes)).await;
+        seen(&pool, id, "rendering", TimeDelta::minutes(minutes)).await;
     }
     stays(&magic_hour, "wanted", Stage::Rendering);
-    heard(&pool, "wanted", "rendering", TimeDelta::minutes(1)).await;
+    seen(&pool, "wanted", "rendering", TimeDelta::minutes(1)).await;
     let wanted = "UPDATE renders SET poll_wanted = true, poll_due_at = last_seen_at WHERE id = 'wanted'";
     sqlx::query(wanted).execute(&pool).await.unwrap();
     let app = start(&pool, &magic_hour, &["--reconcile-rate=10"]).await;
@@ -182,7 +184,7 @@ async fn who_was_not_heard_of_for_longest_comes_first_after_who_somebody_waits_f
 }
 
 #[sqlx::test]
-async fn a_render_that_magic_hour_does_not_know_is_marked_and_asked_for_again_and_found_later(pool: PgPool) {
+async fn a_render_that_magic_hour_does_not_know_is_marked_and_polled_again_and_found_later(pool: PgPool) {
     let magic_hour = standin().await;
     let app = start(&pool, &magic_hour, &["--reconcile-after=1s"]).await;
     app.send("video.started", &video("strange", "rendering")).await;
@@ -197,11 +199,11 @@ async fn a_render_that_magic_hour_does_not_know_is_marked_and_asked_for_again_an
 }
 
 #[sqlx::test]
-async fn after_a_week_a_render_is_stalled_and_asked_for_daily_and_after_a_month_left_alone(pool: PgPool) {
+async fn after_a_week_a_render_is_stalled_and_polled_daily_and_after_a_month_abandoned(pool: PgPool) {
     let magic_hour = standin().await;
     for id in ["young", "stalled", "left", "cured"] {
         stays(&magic_hour, id, if id == "cured" { Stage::Canceled } else { Stage::Rendering });
-        heard(&pool, id, "rendering", TimeDelta::days(if id == "young" { 6 } else { 8 })).await;
+        seen(&pool, id, "rendering", TimeDelta::days(if id == "young" { 6 } else { 8 })).await;
     }
     let since = "UPDATE renders SET stalled_at = $1 WHERE id IN ('left', 'cured')";
     sqlx::query(since).bind(Clock::system().now() - TimeDelta::days(31)).execute(&pool).await.unwrap();
@@ -221,7 +223,7 @@ async fn after_a_week_a_render_is_stalled_and_asked_for_daily_and_after_a_month_
     becomes(&app, "cured", "canceled").await;
     assert_eq!(row(&pool, "cured").await.stalled_at, None);
 
-    // Whoever speaks of it takes it up again.
+    // An event about it takes it up again.
     app.send("video.started", &video("left", "rendering")).await;
     let due: bool =
         sqlx::query_scalar("SELECT poll_due_at IS NULL FROM renders WHERE id = 'left'").fetch_one(&pool).await.unwrap();
@@ -230,11 +232,11 @@ async fn after_a_week_a_render_is_stalled_and_asked_for_daily_and_after_a_month_
 }
 
 #[sqlx::test]
-async fn a_stale_delivery_is_not_believed_and_the_truth_is_asked_for_at_once(pool: PgPool) {
+async fn a_stale_delivery_is_not_recorded_and_its_render_is_polled_at_once(pool: PgPool) {
     let magic_hour = standin().await;
     let app = start(&pool, &magic_hour, &[]).await;
     let hour_ago = Clock::system().now().timestamp() - 3600;
-    // One that was never heard of, and one that was.
+    // One that is new, and one that is known.
     let file = OutputFile::image(2);
     magic_hour
         .start_render(RenderPlan::new(Kind::Image, "new", Lifecycle::starting_in(Stage::Complete)).with(file.clone()))
@@ -253,7 +255,7 @@ async fn a_stale_delivery_is_not_believed_and_the_truth_is_asked_for_at_once(poo
     let render = becomes(&app, "known", "error").await;
     assert_eq!(render["error"]["code"], "no_source_face");
 
-    // Of what is complete and stored nothing is left to ask.
+    // A render that is complete and stored is not polled.
     let asked = magic_hour.call_count(&Method::GET, "new");
     app.deliver(&signed_at(hour_ago, &lie.event("image.errored"))).await;
     assert!(!row(&pool, "new").await.poll_wanted);
@@ -262,7 +264,7 @@ async fn a_stale_delivery_is_not_believed_and_the_truth_is_asked_for_at_once(poo
 }
 
 #[sqlx::test]
-async fn of_two_ends_the_details_call_tells_which_it_is(pool: PgPool) {
+async fn a_poll_settles_which_of_two_ends_it_is(pool: PgPool) {
     let magic_hour = standin().await;
     let app = start(&pool, &magic_hour, &[]).await;
     stays(&magic_hour, "either", Stage::Canceled);
@@ -279,7 +281,7 @@ async fn of_two_ends_the_details_call_tells_which_it_is(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn an_answer_that_is_behind_decides_nothing_and_the_question_is_asked_again(pool: PgPool) {
+async fn an_answer_that_lags_behind_settles_nothing_and_the_render_is_polled_again(pool: PgPool) {
     let magic_hour = standin().await;
     let app = start(&pool, &magic_hour, &["--reconcile-after=1s"]).await;
     stays(&magic_hour, "behind", Stage::Rendering);
@@ -294,10 +296,10 @@ async fn an_answer_that_is_behind_decides_nothing_and_the_question_is_asked_agai
 }
 
 #[sqlx::test]
-async fn a_clock_that_was_ahead_holds_nobody_up(pool: PgPool) {
+async fn a_throttle_that_a_wrong_clock_wrote_holds_up_nothing(pool: PgPool) {
     let magic_hour = standin().await;
     stays(&magic_hour, "one", Stage::Rendering);
-    heard(&pool, "one", "rendering", TimeDelta::minutes(10)).await;
+    seen(&pool, "one", "rendering", TimeDelta::minutes(10)).await;
     let ahead = "UPDATE upstream_throttle SET next_call_at = $1, paused_until = $1";
     sqlx::query(ahead).bind(Clock::system().now() + TimeDelta::hours(2)).execute(&pool).await.unwrap();
     let app = start(&pool, &magic_hour, &[]).await;
@@ -310,7 +312,7 @@ async fn an_api_that_lags_or_dawdles_or_answers_oddly_moves_nothing_back_and_pau
     let magic_hour = standin().await;
     for id in ["lags", "odd", "good"] {
         stays(&magic_hour, id, Stage::Rendering);
-        heard(&pool, id, "rendering", TimeDelta::minutes(10)).await;
+        seen(&pool, id, "rendering", TimeDelta::minutes(10)).await;
     }
     // In the order of their silence, which is the same for all: by their ids.
     magic_hour.faults.inject_next([
@@ -329,10 +331,10 @@ async fn an_api_that_lags_or_dawdles_or_answers_oddly_moves_nothing_back_and_pau
 }
 
 #[sqlx::test]
-async fn what_was_heard_while_a_question_was_asked_is_not_undone_by_its_answer(pool: PgPool) {
+async fn an_event_that_arrives_during_a_poll_is_not_undone_by_the_answer(pool: PgPool) {
     let magic_hour = standin().await;
     stays(&magic_hour, "meanwhile", Stage::Rendering);
-    heard(&pool, "meanwhile", "rendering", TimeDelta::minutes(10)).await;
+    seen(&pool, "meanwhile", "rendering", TimeDelta::minutes(10)).await;
     magic_hour.faults.inject_next([Fault::Delay(std::time::Duration::from_secs(1))]);
     let app = start(&pool, &magic_hour, &[]).await;
     until("the question", || async { (magic_hour.total_calls() == 1).then_some(()) }).await;
@@ -350,7 +352,7 @@ async fn what_was_heard_while_a_question_was_asked_is_not_undone_by_its_answer(p
 }
 
 #[sqlx::test]
-async fn a_render_that_an_application_announces_is_asked_for_at_once_and_seen_in_the_queue(pool: PgPool) {
+async fn an_announced_render_is_polled_at_once_and_seen_in_the_queue(pool: PgPool) {
     let magic_hour = standin().await;
     let app = start(&pool, &magic_hour, &[]).await;
     stays(&magic_hour, "mine", Stage::Queued);
@@ -361,7 +363,7 @@ async fn a_render_that_an_application_announces_is_asked_for_at_once_and_seen_in
     assert_eq!((&render["external_id"], &render["metadata"]["user"]), (&"order-17".into(), &7.into()));
     assert_eq!(render["transitions"][0]["source"], "poll");
 
-    // What has ended is named, and not asked for.
+    // A finished render gets its name and is not polled.
     let ended = row(&pool, "mine").await;
     app.send("video.errored", &video("mine", "error")).await;
     assert_eq!(put().await.unwrap().status(), 200);
@@ -371,12 +373,124 @@ async fn a_render_that_an_application_announces_is_asked_for_at_once_and_seen_in
 }
 
 #[sqlx::test]
-async fn the_kind_that_magic_hour_tells_wins_over_the_one_that_a_person_told(pool: PgPool) {
+async fn the_kind_in_an_event_wins_over_the_announced_one(pool: PgPool) {
     let app = App::start(&pool).await;
     let announcement = serde_json::json!({"kind": "image"});
     let put = app.client.put(app.at("/renders/mistaken")).bearer_auth(TOKEN).json(&announcement).send();
     assert_eq!(put.await.unwrap().status(), 201);
     app.send("video.started", &video("mistaken", "rendering")).await;
     assert_eq!(app.render("mistaken").await["kind"], "video");
+    app.stop().await.unwrap();
+}
+
+#[sqlx::test]
+async fn a_render_whose_polls_always_fail_holds_up_no_other_and_pauses_nothing(pool: PgPool) {
+    let magic_hour = standin().await;
+    magic_hour.faults.inject_for(Method::GET, "poison", Fault::status(500));
+    stays(&magic_hour, "poison", Stage::Rendering);
+    // Silent for longest, so it is polled first.
+    seen(&pool, "poison", "rendering", TimeDelta::minutes(30)).await;
+    for number in 0..5 {
+        let id = format!("healthy-{number}");
+        stays(&magic_hour, &id, Stage::Canceled);
+        seen(&pool, &id, "rendering", TimeDelta::minutes(10)).await;
+    }
+    let app = start(&pool, &magic_hour, &["--reconcile-rate=20"]).await;
+    let failed = settled(&pool, "poison", 1).await;
+    for number in 0..5 {
+        becomes(&app, &format!("healthy-{number}"), "canceled").await;
+    }
+    let throttle: (i32, bool) =
+        sqlx::query_as("SELECT failures, paused_until > now() FROM upstream_throttle").fetch_one(&pool).await.unwrap();
+    assert_eq!(throttle, (0, false));
+    // It is polled again after a gap of its own, not after that of a render that does not move.
+    let gap = failed.poll_due_at.unwrap() - failed.polled_at.unwrap();
+    assert!((TimeDelta::seconds(8)..TimeDelta::seconds(60)).contains(&gap), "{gap}");
+    magic_hour.faults.clear();
+    assert!(magic_hour.move_render("poison", Stage::Canceled));
+    becomes(&app, "poison", "canceled").await;
+    app.stop().await.unwrap();
+}
+
+#[sqlx::test]
+async fn a_file_waits_for_a_fresh_url_through_a_failed_poll(pool: PgPool) {
+    let magic_hour = standin().await;
+    let app = start(&pool, &magic_hour, &[]).await;
+    let file = OutputFile::image(3);
+    magic_hour
+        .start_render(RenderPlan::new(Kind::Image, "renewed", Lifecycle::starting_in(Stage::Complete)).with(file))
+        .unwrap();
+    magic_hour.faults.inject_next([Fault::status(500)]);
+    let mut expired = Project::new(Kind::Image, "renewed", Clock::system().now());
+    expired.status = Some("complete".to_owned());
+    expired.expires_at = Clock::system().now() - TimeDelta::hours(1);
+    expired.downloads = vec![app.files.sign("renewed/gone.png", expired.expires_at).unwrap()];
+    app.send("image.completed", &expired).await;
+    let failed = until("the failed poll", || async {
+        let row = row(&pool, "renewed").await;
+        (row.poll_attempts == 1).then_some(row)
+    })
+    .await;
+    assert!(failed.poll_wanted, "the file goes on waiting");
+    app.archived("renewed", "stored").await;
+    let attempts: i32 = sqlx::query_scalar("SELECT attempts FROM downloads").fetch_one(&pool).await.unwrap();
+    assert_eq!(attempts, 1, "waiting costs no attempt");
+    app.stop().await.unwrap();
+}
+
+#[sqlx::test]
+async fn a_clock_that_jumps_ahead_and_back_strands_no_poll(pool: PgPool) {
+    let magic_hour = standin().await;
+    stays(&magic_hour, "one", Stage::Rendering);
+    seen(&pool, "one", "rendering", TimeDelta::minutes(10)).await;
+    let ahead = Arc::new(AtomicI64::new(2));
+    let days = ahead.clone();
+    let clock = Clock::from_fn(move || Clock::system().now() + TimeDelta::days(days.load(Ordering::Relaxed)));
+    let options = Options { flags: magic_hour.serve_flags(), clock: Some(clock), ..Options::default() };
+    let app = App::start_with(&pool, options).await;
+    let polled = until("the poll two days ahead", || async {
+        let row = row(&pool, "one").await;
+        (row.poll_attempts == 1).then_some(row)
+    })
+    .await;
+    assert!(polled.poll_due_at > Some(Clock::system().now() + TimeDelta::days(1)), "{polled:?}");
+    ahead.store(0, Ordering::Relaxed);
+    let again = settled(&pool, "one", 2).await;
+    assert!(again.poll_due_at < Some(Clock::system().now() + TimeDelta::hours(1)), "{again:?}");
+    app.stop().await.unwrap();
+}
+
+#[sqlx::test]
+async fn something_that_wants_an_answer_during_a_slow_poll_starts_no_second_one_beside_it(pool: PgPool) {
+    let magic_hour = standin().await;
+    stays(&magic_hour, "slow", Stage::Rendering);
+    seen(&pool, "slow", "rendering", TimeDelta::minutes(10)).await;
+    let slow = TimeDelta::seconds(3);
+    magic_hour.faults.inject_next([Fault::Delay(slow.to_std().unwrap())]);
+    let flags = ["--reconcile-after=1s"];
+    let apps = [start(&pool, &magic_hour, &flags).await, start(&pool, &magic_hour, &flags).await];
+    until("the slow poll", || async { (magic_hour.total_calls() == 1).then_some(()) }).await;
+    let wants = "UPDATE renders SET poll_wanted = true, poll_due_at = now() - interval '1 second'";
+    sqlx::query(wants).execute(&pool).await.unwrap();
+    until("the poll that was wanted", || async { (magic_hour.total_calls() == 2).then_some(()) }).await;
+    let calls = magic_hour.call_log.calls();
+    assert!(calls[1].at - calls[0].at >= slow, "{calls:?}");
+    for app in apps {
+        app.stop().await.unwrap();
+    }
+}
+
+#[sqlx::test]
+async fn a_start_waits_for_no_row_that_is_being_written(pool: PgPool) {
+    let magic_hour = standin().await;
+    for id in ["locked", "free"] {
+        stays(&magic_hour, id, Stage::Canceled);
+        seen(&pool, id, "rendering", TimeDelta::minutes(1)).await;
+    }
+    let mut writer = pool.begin().await.unwrap();
+    sqlx::query("SELECT FROM renders WHERE id = 'locked' FOR UPDATE").execute(&mut *writer).await.unwrap();
+    let app = start(&pool, &magic_hour, &[]).await;
+    becomes(&app, "free", "canceled").await;
+    writer.rollback().await.unwrap();
     app.stop().await.unwrap();
 }

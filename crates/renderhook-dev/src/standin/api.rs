@@ -68,7 +68,7 @@ async fn handle(
     headers: HeaderMap,
 ) -> Response {
     let now = api.clock.now();
-    let fault = if api.is_authorized(&headers) { api.faults.take() } else { Some(Fault::status(401)) };
+    let fault = if api.is_authorized(&headers) { api.faults.take(&method, &id) } else { Some(Fault::status(401)) };
     let mut call = ApiCall { at: now, method: method.clone(), id: id.clone(), status: None };
     let (answer, delay) = match fault {
         Some(Fault::CloseConnection) => {

@@ -1,9 +1,10 @@
 //! Faults of the API, on demand.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use axum::http::Method;
 use chrono::TimeDelta;
 
 /// What a call gets instead of a prompt and correct answer.
@@ -36,6 +37,7 @@ impl Fault {
 struct State {
     next: VecDeque<Fault>,
     always: Option<Fault>,
+    by_project: HashMap<(Method, String), Fault>,
 }
 
 /// The faults to come. Cheap to clone: clones share their state.
@@ -57,15 +59,21 @@ impl Faults {
         self.state().always = Some(fault);
     }
 
+    /// Every call with this method about this project gets this fault until [`Faults::clear`], before all others.
+    pub fn inject_for(&self, method: Method, id: &str, fault: Fault) {
+        self.state().by_project.insert((method, id.to_owned()), fault);
+    }
+
     /// Removes all faults.
     pub fn clear(&self) {
         *self.state() = State::default();
     }
 
-    /// The fault of the current call.
-    pub(super) fn take(&self) -> Option<Fault> {
+    /// The fault of the current call, with this method about this project.
+    pub(super) fn take(&self, method: &Method, id: &str) -> Option<Fault> {
         let mut state = self.state();
-        state.next.pop_front().or_else(|| state.always.clone())
+        let by_project = state.by_project.get(&(method.clone(), id.to_owned())).cloned();
+        by_project.or_else(|| state.next.pop_front()).or_else(|| state.always.clone())
     }
 }
 
@@ -76,14 +84,18 @@ mod tests {
     #[test]
     fn faults_for_the_next_calls_come_first_and_the_lasting_fault_stays_until_cleared() {
         let faults = Faults::default();
-        assert_eq!(faults.take(), None);
+        let take = || faults.take(&Method::GET, "x");
+        assert_eq!(take(), None);
         faults.inject_always(Fault::CloseConnection);
         faults.inject_next([Fault::status(402), Fault::Delay(Duration::from_secs(1))]);
-        assert_eq!(faults.take(), Some(Fault::status(402)));
-        assert_eq!(faults.take(), Some(Fault::Delay(Duration::from_secs(1))));
-        assert_eq!(faults.take(), Some(Fault::CloseConnection));
-        assert_eq!(faults.take(), Some(Fault::CloseConnection));
+        assert_eq!(take(), Some(Fault::status(402)));
+        assert_eq!(take(), Some(Fault::Delay(Duration::from_secs(1))));
+        assert_eq!(take(), Some(Fault::CloseConnection));
+        assert_eq!(take(), Some(Fault::CloseConnection));
+        faults.inject_for(Method::DELETE, "x", Fault::status(500));
+        assert_eq!(take(), Some(Fault::CloseConnection));
+        assert_eq!(faults.take(&Method::DELETE, "x"), Some(Fault::status(500)));
         faults.clear();
-        assert_eq!(faults.take(), None);
+        assert_eq!(take(), None);
     }
 }

@@ -1,0 +1,124 @@
+//! Every poll that the service decides on, by its own clock.
+//!
+//! What the stand-in counts arrives a moment later than it was decided, and the moment differs. A render's row has the very
+//! time that the rules go by, so a trigger keeps it.
+
+use std::collections::{BTreeMap, HashMap};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use renderhook::upstream::Schedule;
+use renderhook_dev::standin::ApiCall;
+use reqwest::StatusCode;
+use sqlx::PgPool;
+
+/// How long after its time an observation may be committed: until then, others go by the row as it was. Also how long a
+/// call may take to arrive.
+const COMMIT: TimeDelta = TimeDelta::seconds(4);
+
+const TRIGGER: &str = "
+    CREATE TABLE polls (render_id text, at timestamptz, wanted boolean);
+    CREATE FUNCTION keep_poll() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        INSERT INTO polls (render_id, at, wanted) VALUES (NEW.id, NEW.polled_at, OLD.poll_wanted);
+        RETURN NULL;
+    END $$;
+    CREATE TRIGGER keep_poll AFTER UPDATE ON renders FOR EACH ROW
+    WHEN (NEW.polled_at IS DISTINCT FROM OLD.polled_at) EXECUTE FUNCTION keep_poll();";
+
+/// A poll.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub(crate) struct Poll {
+    /// Of which render.
+    pub(crate) render_id: String,
+    /// When it was decided.
+    pub(crate) at: DateTime<Utc>,
+    /// Whether something waited for the answer.
+    pub(crate) wanted: bool,
+}
+
+impl Poll {
+    /// Whether its call is among those that failed.
+    pub(crate) fn failed(&self, calls: &[ApiCall]) -> bool {
+        calls.iter().any(|call| {
+            call.id == self.render_id
+                && (self.at..self.at + COMMIT).contains(&call.at)
+                && call.status != Some(StatusCode::OK)
+        })
+    }
+}
+
+/// Keeps every poll from now on.
+pub(crate) async fn keep(pool: &PgPool) {
+    sqlx::raw_sql(TRIGGER).execute(pool).await.unwrap();
+}
+
+/// Every poll that was kept, in order.
+pub(crate) async fn all(pool: &PgPool) -> Vec<Poll> {
+    sqlx::query_as("SELECT render_id, at, wanted FROM polls ORDER BY at").fetch_all(pool).await.unwrap()
+}
+
+/// Times, a list for each render.
+type Times = HashMap<String, Vec<DateTime<Utc>>>;
+
+async fn times(pool: &PgPool, statement: &'static str) -> Times {
+    let rows: Vec<(String, DateTime<Utc>)> = sqlx::query_as(statement).fetch_all(pool).await.unwrap();
+    let mut times = Times::new();
+    for (id, at) in rows {
+        times.entry(id).or_default().push(at);
+    }
+    times
+}
+
+/// Where a render was polled more often than the rules say, in words. At `starts` a process began: then all that is
+/// unfinished is polled soon. Polls whose `calls` failed have gaps of their own, and do not count.
+pub(crate) async fn breaches(
+    pool: &PgPool,
+    schedule: &Schedule,
+    starts: &[DateTime<Utc>],
+    calls: &[ApiCall],
+) -> Vec<String> {
+    let seen = times(pool, "SELECT render_id, received_at FROM deliveries").await;
+    let news = times(pool, "SELECT render_id, at FROM transitions WHERE source = 'poll'").await;
+    let ends =
+        times(pool, "SELECT render_id, at FROM transitions WHERE to_status IN ('error', 'canceled', 'complete')").await;
+    let mut by_render: BTreeMap<String, Vec<Poll>> = BTreeMap::new();
+    for poll in all(pool).await.into_iter().filter(|poll| !poll.failed(calls)) {
+        by_render.entry(poll.render_id.clone()).or_default().push(poll);
+    }
+    let none = Vec::new();
+    let mut breaches = Vec::new();
+    for (id, polls) in &by_render {
+        let of = |times: &'_ Times| times.get(id).unwrap_or(&none).clone();
+        let (seen, news) = (of(&seen), of(&news));
+        let mut attempts = 0;
+        for pair in polls.windows(2) {
+            let [one, other] = pair else { continue };
+            let moved = news.iter().any(|at| (one.at..other.at).contains(at));
+            attempts = if moved { 0 } else { attempts + 1 };
+            let gap = other.at - one.at;
+            if gap < TimeDelta::from_std(schedule.min_interval()).unwrap() {
+                breaches.push(format!("{id} was polled after {gap}, at {}", other.at));
+            }
+            let between = |at: &DateTime<Utc>| (one.at - COMMIT..other.at).contains(at);
+            if other.wanted || seen.iter().chain(starts).any(between) {
+                attempts = 0;
+            } else if other.at < earliest(schedule, attempts, one.at) {
+                breaches
+                    .push(format!("{id} was polled after {gap}, at {}, without news for {attempts} times", other.at));
+            }
+        }
+        let Some(end) = of(&ends).into_iter().min() else { continue };
+        let late: Vec<_> = polls.iter().filter(|poll| poll.at > end && !poll.wanted).map(|poll| poll.at).collect();
+        if late.len() > 1 || late.iter().any(|at| *at > end + COMMIT) {
+            breaches.push(format!("{id} has ended at {end} and was polled at {late:?}"));
+        }
+    }
+    breaches
+}
+
+/// When a render is polled next at the earliest that was polled at `at`, and `attempts` times in a row without news: as
+/// docs/polling.md has it, not as the program computes it.
+fn earliest(schedule: &Schedule, attempts: u32, at: DateTime<Utc>) -> DateTime<Utc> {
+    let gap = schedule.after * 2_u32.saturating_pow(attempts);
+    at + gap.min(schedule.longest).mul_f64(0.8)
+}
