@@ -135,7 +135,7 @@ pub async fn run(
         let (stop, base, time) = (shutdown.clone(), database.clone(), clock.clone());
         parts.start(async move { missing_webhooks::watch(&base, &time, &stop).await });
         if config.upstream.delete_after_store {
-            let deleter = Deleter { database, magic_hour, throttle, store: config.store.clone(), clock };
+            let deleter = Deleter { database, recorder, magic_hour, throttle, store: config.store.clone(), clock };
             let stop = shutdown.clone();
             parts.start(async move { deleter.run(&stop).await });
         }

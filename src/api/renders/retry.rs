@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{Renders, bad_query, id_in_path, unknown_render};
 use crate::api::queries;
-use crate::archive::{RetryFilter, retry};
+use crate::archive::{RetryFilter, RetryState, retry};
 use crate::http::{Guarded, HttpError, Message};
 use crate::runtime::REQUEST;
 

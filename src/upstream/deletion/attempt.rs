@@ -109,11 +109,8 @@ impl Deleter {
         if files::are_all(&claim.files, &project) {
             return Ok(());
         }
-        let observation = [Observation::poll(claim.kind, project, asked_at)];
-        let recorded = record::record(self.database.pool(), self.clock.now(), &observation);
-        for recorded in self.database.within(BACKGROUND, recorded).await? {
-            record::say(&observation[0], &recorded);
-        }
+        let (observation, recorded) = self.recorder.record(Observation::poll(claim.kind, project, asked_at)).await?;
+        record::log_recorded(&observation, &recorded);
         Err(Postponed::NotAllStored)
     }
 

@@ -17,6 +17,7 @@ pub use self::queue::DeletionOutcome;
 use super::client::MagicHour;
 use super::throttle::Throttle;
 use crate::archive::Store;
+use crate::intake::record::Recorder;
 use crate::runtime::{BACKGROUND, Clock, Database, Shutdown};
 
 /// How often this process looks for projects to delete.
@@ -27,6 +28,8 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 pub struct Deleter {
     /// Has the renders and their files.
     pub database: Database,
+    /// Records what the details API says.
+    pub recorder: Recorder,
     /// The API.
     pub magic_hour: MagicHour,
     /// Says when the API may be called.

@@ -8,7 +8,7 @@ use super::due::{self, Claim};
 use super::settlement::Outcome;
 use crate::intake::record::{self, Observation};
 use crate::runtime::{BACKGROUND, LogEvent};
-use crate::upstream::error::UpstreamError;
+use crate::upstream::error::{Scope, UpstreamError};
 use crate::upstream::throttle::Blame;
 
 impl Reconciler {
@@ -35,7 +35,10 @@ impl Reconciler {
             Err(error) => {
                 let blame = self.throttle.record_failure(&error, &claim.id, asked_at).await;
                 log_failure(claim, &error, blame);
-                Outcome::Failed { retry_after: error.retry_after() }
+                match error.scope() {
+                    Scope::Render => Outcome::Rejected,
+                    Scope::Account | Scope::Unclear => Outcome::Failed { retry_after: error.retry_after() },
+                }
             }
         };
         let (pool, now) = (self.database.pool(), self.clock.now());
@@ -86,7 +89,7 @@ fn log_failure(claim: &Claim, error: &UpstreamError, blame: Blame) {
     match blame {
         Blame::Render => warn!(
             event = %LogEvent::PollFailed, render.id = %claim.id, render.kind = %claim.kind, error = %code,
-            "{error}; this render is polled again with growing gaps"
+            "{error}: this render is polled again with growing gaps"
         ),
         Blame::Everyone { .. } => debug!(
             event = %LogEvent::PollFailed, render.id = %claim.id, render.kind = %claim.kind, error = %code, "{error}"

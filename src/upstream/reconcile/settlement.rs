@@ -20,6 +20,8 @@ pub(super) enum Outcome {
     Unmoved,
     /// Magic Hour does not know the render.
     NotFound,
+    /// Magic Hour answered, in its own words, that it does not say more about this render.
+    Rejected,
     /// There was no usable answer.
     Failed {
         /// How long Magic Hour asked to be left alone.
@@ -65,6 +67,9 @@ impl PolledRender {
             Outcome::NotFound => {
                 let not_found_at = self.not_found_at.unwrap_or(now);
                 self.answered(self.attempts.saturating_add(1), Some(not_found_at), schedule, now, chance)
+            }
+            Outcome::Rejected => {
+                self.answered(self.attempts.saturating_add(1), self.not_found_at, schedule, now, chance)
             }
             Outcome::Failed { retry_after } => self.failed(retry_after, schedule, now, chance),
         }
@@ -189,6 +194,8 @@ mod tests {
             (wanted(lacking), Outcome::Unmoved, Some(40), true, true),
             (lacking, Outcome::Moved, Some(10), true, false),
             (wanted(lacking), Outcome::NotFound, Some(40), true, true),
+            (wanted(complete), Outcome::Rejected, None, false, true),
+            (render(Some(Status::Queued)), Outcome::Rejected, Some(1200), false, false),
         ];
         for (render, outcome, expected_gap, wanted, releases_files) in table {
             let settlement = settle(render, outcome);
@@ -224,6 +231,7 @@ mod tests {
             (unknown, Outcome::NotFound, Some(hour_ago)),
             (unknown, Outcome::Unmoved, None),
             (unknown, FAILED, Some(hour_ago)),
+            (unknown, Outcome::Rejected, Some(hour_ago)),
             (known, FAILED, None),
         ] {
             assert_eq!(settle(render, outcome).not_found_at, expected, "{render:?} {outcome:?}");
