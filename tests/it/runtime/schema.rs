@@ -10,7 +10,7 @@ use sqlx::migrate::Migrator;
 use crate::support::words::{at, completed, connections, counts, record};
 
 /// Statements that each break one constraint, by its name.
-const REFUSED: [(&str, &str); 41] = [
+const REFUSED: [(&str, &str); 37] = [
     (
         "renders_id_bounded",
         "INSERT INTO renders (id, kind, first_seen_at, last_seen_at, updated_at) VALUES ('', 'video', now(), now(), now())",
