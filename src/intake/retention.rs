@@ -45,8 +45,10 @@ fn partition(day: NaiveDate) -> String {
 }
 
 /// The day of a partition, by its name.
-fn day_of(partition: &str) -> Option<NaiveDate> {
-    NaiveDate::parse_from_str(partition, "deliveries_%Y%m%d").ok()
+fn day_of(name: &str) -> Option<NaiveDate> {
+    // Parsing alone would take `deliveries_2026112` for November 2nd.
+    let day = NaiveDate::parse_from_str(name, "deliveries_%Y%m%d").ok();
+    day.filter(|day| partition(*day) == name)
 }
 
 /// Creates today's partition and those of the next days.
