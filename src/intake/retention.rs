@@ -1,7 +1,7 @@
 //! `EVENT_RETENTION`: old deliveries are removed, a day at a time.
 //!
 //! `deliveries` is partitioned by the day of arrival (UTC). [`run`] creates the days ahead and drops the old ones whole,
-//! which leaves no dead rows behind. Guaranteed: recording never waits for it longer than [`LOCK`], never needs it (a day
+//! which leaves no dead rows behind. Guaranteed: recording never waits for it longer than 100 ms, never needs it (a day
 //! that was not created has its rows in the default partition), and a clock that jumps ahead removes nothing, because the
 //! database's clock has to agree.
 //!

@@ -2,7 +2,7 @@
 //!
 //! Whoever changes what a total counts adds the difference to a [`Tallies`] and writes it as the last statement of the
 //! same transaction, so that the totals are exact after every commit and every rollback. Each total is the sum of
-//! [`SHARDS`] rows; a transaction writes one shard, in the order of the names, so that transactions neither queue for
+//! several rows; a transaction writes one shard, in the order of the names, so that transactions neither queue for
 //! one row nor deadlock.
 
 use std::collections::BTreeMap;

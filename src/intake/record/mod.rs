@@ -1,9 +1,9 @@
 //! Recording: what was observed of renders becomes rows, before anyone is answered.
 //!
-//! [`Recorder`] forms batches of what arrives, [`record`] is one batch in one transaction, all or nothing, and [`rule`]
+//! [`Recorder`] forms batches of what arrives, [`record`] is one batch in one transaction, all or nothing, and `rule`
 //! says what is written; SQL locks, reads and writes, and decides nothing. Guaranteed: however observations are ordered,
 //! repeated or spread over batches, connections and processes, the renders end in the same state, and each real change of
-//! a status is one transition; but for what [`rule`] names as a matter of order.
+//! a status is one transition; but for what `rule` names as a matter of order.
 //!
 //! [`kept`] has the authentic deliveries that say nothing, or are not believed, and [`log_recorded`] writes the log.
 
