@@ -30,7 +30,7 @@ async fn wherever_the_bucket_fails_no_object_and_no_upload_is_left(pool: PgPool)
     ];
     for (name, length, call) in table {
         for fault in [Fault::Error, Fault::Reset] {
-            let id = &format!("{name}-{fault:?}");
+            let id = &format!("{name}-{fault:?}").to_lowercase();
             let file = noise(length, 1);
             let origin = Origin::start(file.clone()).await;
             proxy.fail(call, fault);
