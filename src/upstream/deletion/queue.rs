@@ -1,6 +1,5 @@
 //! Which project is deleted next, and what became of it: the columns `deletion…` of `renders`.
 
-use std::fmt;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -40,12 +39,6 @@ impl DeletionOutcome {
             Self::Refused => "refused",
             Self::Unproven => "unproven",
         }
-    }
-}
-
-impl fmt::Display for DeletionOutcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use chrono::{DateTime, TimeDelta, Utc};
 use renderhook::runtime::Clock;
+use renderhook::upstream::DeletionOutcome;
 use renderhook_dev::standin::{Fault, Project, StandIn};
 use reqwest::{Method, StatusCode};
 use sqlx::PgPool;
@@ -46,8 +47,8 @@ async fn a_project_is_deleted_once_after_its_last_file_is_stored(pool: PgPool) {
     assert_eq!(details.total_calls(), 0, "a file is missing");
     origin.go_on();
     one.archived("done", "stored").await;
-    let told = deletion(&pool, "done").await;
-    assert_eq!((told.as_str(), details.call_count(&Method::DELETE, "done")), ("deleted", 1));
+    let outcome = deletion(&pool, "done").await;
+    assert_eq!((outcome.as_str(), details.call_count(&Method::DELETE, "done")), ("deleted", 1));
 }
 
 #[sqlx::test]
@@ -78,15 +79,15 @@ async fn stored(app: &App, details: &StandIn, origin: &Origin, id: &str) -> Proj
 }
 
 #[sqlx::test]
-async fn a_project_that_has_a_file_which_no_event_named_is_deleted_only_after_that_is_stored_as_well(pool: PgPool) {
+async fn a_file_that_only_magic_hour_lists_is_stored_before_the_project_is_deleted(pool: PgPool) {
     let (details, origin) = (standin().await, Origin::start(noise(1000, 6)).await);
     let app = start(&pool, &details).await;
     let mut project = video("two", "complete");
     project.downloads = vec![origin.url("a.mp4")];
-    let told = project.clone();
+    let announced = project.clone();
     project.downloads.push(origin.url("b.mp4"));
     details.put_project(project);
-    app.send("video.completed", &told).await;
+    app.send("video.completed", &announced).await;
     until("the other file to be stored", || async {
         let files = app.render("two").await["downloads"].as_array().unwrap().clone();
         (files.len() == 2 && files.iter().all(|file| file["state"] == "stored")).then_some(())
@@ -98,7 +99,7 @@ async fn a_project_that_has_a_file_which_no_event_named_is_deleted_only_after_th
 }
 
 #[sqlx::test]
-async fn a_file_that_an_event_names_while_magic_hour_is_asked_keeps_the_project(pool: PgPool) {
+async fn a_file_that_an_event_names_right_before_the_deletion_keeps_the_project(pool: PgPool) {
     let (details, origin) = (standin().await, Origin::start(noise(1000, 7)).await);
     let app = start(&pool, &details).await;
     // The answer about the files is on its way while an event names another one.
@@ -151,7 +152,7 @@ async fn a_proxy_that_answers_404_deletes_nothing(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn a_file_that_is_not_what_was_stored_keeps_its_project(pool: PgPool) {
+async fn an_object_that_is_not_what_was_stored_keeps_its_project(pool: PgPool) {
     let (details, origin) = (standin().await, Origin::start(noise(1000, 3)).await);
     let mut project = video("unproven", "complete");
     project.downloads = vec![origin.url("a.mp4"), origin.url("b.mp4")];
@@ -168,7 +169,7 @@ async fn a_file_that_is_not_what_was_stored_keeps_its_project(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn a_file_that_cannot_be_read_puts_the_deletion_off(pool: PgPool) {
+async fn an_object_that_cannot_be_read_postpones_the_deletion(pool: PgPool) {
     let details = standin().await;
     let app = start(&pool, &details).await;
     let origin = Origin::start(noise(1000, 4)).await;
@@ -199,7 +200,7 @@ async fn a_file_that_cannot_be_read_puts_the_deletion_off(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn trouble_of_the_account_pauses_every_deletion_and_all_are_done_in_the_end(pool: PgPool) {
+async fn trouble_of_the_account_pauses_every_deletion_and_loses_none(pool: PgPool) {
     let (details, origin) = (standin().await, Origin::start(noise(1000, 5)).await);
     details.fail_next([(429, Some(600))]);
     let app = start(&pool, &details).await;
@@ -216,7 +217,7 @@ async fn trouble_of_the_account_pauses_every_deletion_and_all_are_done_in_the_en
 }
 
 #[sqlx::test]
-async fn a_deletion_that_a_wrong_clock_put_off_too_far_is_due(pool: PgPool) {
+async fn a_deletion_that_a_wrong_clock_postponed_too_far_is_due(pool: PgPool) {
     let (details, origin) = (standin().await, Origin::start(noise(1000, 10)).await);
     details.faults.inject_for(Method::DELETE, "stranded", Fault::status(500));
     let app = start(&pool, &details).await;
@@ -246,4 +247,13 @@ async fn make_due(pool: &PgPool, id: &str) {
 
 async fn is_paused(pool: &PgPool) -> bool {
     sqlx::query_scalar("SELECT paused_until > now() FROM upstream_throttle").fetch_one(pool).await.unwrap()
+}
+
+#[sqlx::test]
+async fn every_outcome_can_be_stored(pool: PgPool) {
+    let render = "INSERT INTO renders (id, kind, first_seen_at, last_seen_at, updated_at, deletion)
+                  VALUES ($1, 'video', now(), now(), now(), $1)";
+    for outcome in DeletionOutcome::ALL {
+        sqlx::query(render).bind(outcome.as_str()).execute(&pool).await.unwrap();
+    }
 }

@@ -1,4 +1,4 @@
-//! What the log says of polls, conflicts and stale deliveries: once, and with what to do.
+//! The log lines about polls, conflicts and stale deliveries: once each, with what to do.
 
 use chrono::TimeDelta;
 use renderhook::domain::Kind;
@@ -34,7 +34,7 @@ async fn line(service: &Service, event: &str, field: &str, value: &str) -> Value
 }
 
 #[sqlx::test]
-async fn trouble_of_the_account_pauses_everything_with_one_line_and_a_new_start_asks_again(pool: PgPool) {
+async fn trouble_of_the_account_pauses_all_calls_with_one_line_and_a_start_resumes_them(pool: PgPool) {
     let (magic_hour, folder) = (standin().await, TempDir::new().unwrap());
     magic_hour.fail_all(401);
     let service = start(&pool, &magic_hour, &folder).await;
@@ -44,7 +44,7 @@ async fn trouble_of_the_account_pauses_everything_with_one_line_and_a_new_start_
         assert_eq!(post(&service, &signed_at(0, &video(&id, "rendering").event("video.started"))).await, 401);
     }
     let refused = line(&service, "upstream.paused", "error", "http_401").await;
-    assert_eq!(refused["level"], "ERROR", "the key is a person's to see to");
+    assert_eq!(refused["level"], "ERROR", "a person must replace the key");
     assert!(refused["message"].as_str().unwrap().contains("MAGIC_HOUR_API_KEY"), "{refused}");
     let until_then: chrono::DateTime<chrono::Utc> =
         sqlx::query_scalar("SELECT paused_until FROM upstream_throttle").fetch_one(&pool).await.unwrap();
@@ -65,7 +65,7 @@ async fn trouble_of_the_account_pauses_everything_with_one_line_and_a_new_start_
 }
 
 #[sqlx::test]
-async fn an_api_that_hangs_up_on_one_call_pauses_nothing_and_on_two_renders_pauses_everything(pool: PgPool) {
+async fn one_failed_render_pauses_nothing_and_a_second_one_pauses_all_calls(pool: PgPool) {
     let (magic_hour, folder) = (standin().await, TempDir::new().unwrap());
     magic_hour.faults.inject_next([Fault::CloseConnection]);
     let service = start(&pool, &magic_hour, &folder).await;
@@ -86,7 +86,7 @@ async fn an_api_that_hangs_up_on_one_call_pauses_nothing_and_on_two_renders_paus
 }
 
 #[sqlx::test]
-async fn an_api_that_asks_for_patience_gets_it_and_is_asked_again(pool: PgPool) {
+async fn retry_after_is_honored_and_calls_resume_afterwards(pool: PgPool) {
     let (magic_hour, folder) = (standin().await, TempDir::new().unwrap());
     magic_hour.fail_next([(429, Some(12))]);
     let service = start(&pool, &magic_hour, &folder).await;
@@ -101,11 +101,11 @@ async fn an_api_that_asks_for_patience_gets_it_and_is_asked_again(pool: PgPool) 
             .unwrap();
     assert!((5.0..=12.0).contains(&left), "{left}");
     line(&service, "render.moved", "render.id", "one").await;
-    until("the end of the pause to be told", || async { service.log.telling("upstream.resumed").pop() }).await;
+    until("the end of the pause", || async { service.log.telling("upstream.resumed").pop() }).await;
 }
 
 #[sqlx::test]
-async fn a_stale_delivery_tells_both_clocks_once_and_milliseconds_by_their_name(pool: PgPool) {
+async fn a_stale_delivery_logs_both_clocks_once_and_recognizes_milliseconds(pool: PgPool) {
     let (magic_hour, folder) = (standin().await, TempDir::new().unwrap());
     let service = start(&pool, &magic_hour, &folder).await;
     let now = Clock::system().now().timestamp();
@@ -128,7 +128,7 @@ async fn a_stale_delivery_tells_both_clocks_once_and_milliseconds_by_their_name(
 }
 
 #[sqlx::test]
-async fn an_unknown_error_is_for_someone_to_report_and_a_conflict_is_told(pool: PgPool) {
+async fn an_unknown_error_asks_for_a_report_and_a_conflict_is_logged(pool: PgPool) {
     let (magic_hour, folder) = (standin().await, TempDir::new().unwrap());
     let service = start(&pool, &magic_hour, &folder).await;
     let mut failed = video("failed", "error");
@@ -152,7 +152,7 @@ async fn an_unknown_error_is_for_someone_to_report_and_a_conflict_is_told(pool: 
 }
 
 #[sqlx::test]
-async fn a_render_that_magic_hour_does_not_know_is_told_once(pool: PgPool) {
+async fn a_render_that_magic_hour_does_not_know_is_warned_about_once(pool: PgPool) {
     let (magic_hour, folder) = (standin().await, TempDir::new().unwrap());
     let service = start(&pool, &magic_hour, &folder).await;
     post(&service, &signed(&video("strange", "rendering").event("video.started"))).await;

@@ -1,4 +1,4 @@
-//! Whether webhooks come at all: what polls found that webhooks should have told.
+//! Missing webhooks: what polls found out and webhooks should have said.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use renderhook::runtime::Clock;
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use crate::support::process::{Service, database_url, serve};
 use crate::support::{App, standin, until};
 
-/// A render of which `source` told `status` at `at`.
+/// A render that reached `status` at `at`, according to `source`.
 pub(crate) async fn ended(pool: &PgPool, id: &str, status: &str, source: &str, at: DateTime<Utc>) {
     sqlx::query(
         "WITH render AS (
@@ -28,8 +28,8 @@ pub(crate) async fn ended(pool: &PgPool, id: &str, status: &str, source: &str, a
     .unwrap();
 }
 
-/// A delivery about a render that came at `at`.
-async fn came(pool: &PgPool, id: &str, outcome: &str, at: DateTime<Utc>) {
+/// A delivery about a render that arrived at `at`.
+async fn delivered(pool: &PgPool, id: &str, outcome: &str, at: DateTime<Utc>) {
     let problem = (outcome == "stale").then_some("old");
     sqlx::query("INSERT INTO deliveries (received_at, render_id, outcome, problem) VALUES ($1, $2, $3, $4)")
         .bind(at)
@@ -42,7 +42,7 @@ async fn came(pool: &PgPool, id: &str, outcome: &str, at: DateTime<Utc>) {
 }
 
 #[sqlx::test]
-async fn a_webhook_is_missing_where_a_poll_told_the_end_and_none_came_within_ten_minutes(pool: PgPool) {
+async fn a_webhook_is_missing_if_a_poll_found_the_end_and_none_arrived_within_ten_minutes(pool: PgPool) {
     let now = Clock::system().now();
     let ago = |minutes| now - TimeDelta::minutes(minutes);
     let table = [
@@ -62,7 +62,7 @@ async fn a_webhook_is_missing_where_a_poll_told_the_end_and_none_came_within_ten
     for (id, status, source, minutes, delivery, is_ended, is_missing) in table {
         ended(&pool, id, status, source, ago(minutes)).await;
         if let Some((outcome, minutes)) = delivery {
-            came(&pool, id, outcome, ago(minutes)).await;
+            delivered(&pool, id, outcome, ago(minutes)).await;
         }
         expected.ended += i64::from(is_ended);
         expected.missing += i64::from(is_missing);
@@ -71,15 +71,15 @@ async fn a_webhook_is_missing_where_a_poll_told_the_end_and_none_came_within_ten
 }
 
 #[test]
-fn the_sentence_says_how_many_and_what_is_probably_wrong() {
-    let told = |ended, missing| MissingWebhooks { ended, missing }.to_string();
-    assert!(told(7, 0).contains("the 7 renders"));
-    assert!(told(7, 4).contains("4 of the 7 renders") && told(7, 4).contains("mistyped or disabled in Developer Hub"));
-    assert!(told(7, 1).contains("is every event ticked"));
+fn the_text_says_how_many_are_missing_and_what_is_probably_wrong() {
+    let text = |ended, missing| MissingWebhooks { ended, missing }.to_string();
+    assert!(text(7, 0).contains("the 7 renders"));
+    assert!(text(7, 4).contains("4 of the 7 renders") && text(7, 4).contains("mistyped or disabled in Developer Hub"));
+    assert!(text(7, 1).contains("is every event ticked"));
 }
 
 #[sqlx::test]
-async fn it_is_said_once_an_hour_by_one_of_all_services_and_told_by_the_metrics(pool: PgPool) {
+async fn one_of_all_services_warns_once_an_hour_and_the_metrics_count(pool: PgPool) {
     let magic_hour = standin().await;
     ended(&pool, "silent", "error", "poll", Clock::system().now() - TimeDelta::hours(1)).await;
     let folder = TempDir::new().unwrap();
@@ -99,7 +99,7 @@ async fn it_is_said_once_an_hour_by_one_of_all_services_and_told_by_the_metrics(
     );
     assert!(line["message"].as_str().unwrap().contains("mistyped or disabled in Developer Hub"), "{line}");
 
-    // Another one looks at its start as well, and says nothing: it has looked once the row could have been taken.
+    // A second one counts at its start as well, and does not warn: it could have taken the turn by now.
     let second = start().await;
     let app = App::start(&pool).await;
     let text = app.get("/metrics").await.text().await.unwrap();

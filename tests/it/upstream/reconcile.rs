@@ -288,7 +288,7 @@ async fn an_answer_that_lags_behind_settles_nothing_and_the_render_is_polled_aga
     app.send("video.errored", &video("behind", "error")).await;
     app.send("video.canceled", &video("behind", "canceled")).await;
     until("the first answer", || async { (row(&pool, "behind").await.poll_attempts >= 1).then_some(()) }).await;
-    assert!(row(&pool, "behind").await.poll_wanted, "it told neither end");
+    assert!(row(&pool, "behind").await.poll_wanted, "it says neither end");
     assert!(magic_hour.move_render("behind", Stage::Canceled));
     becomes(&app, "behind", "canceled").await;
     until("the question to be settled", || async { (!row(&pool, "behind").await.poll_wanted).then_some(()) }).await;
