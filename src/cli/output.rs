@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
 
 /// Standard output. Whoever reads it may close it early (`renderhook check | head -1`): then the rest is not printed, and
-/// the command goes on with its work.
+/// the command continues its work.
 #[derive(Debug, Default)]
 pub(super) struct Output {
     closed: bool,

@@ -1,4 +1,4 @@
-//! A stored file, for who asks for its bytes.
+//! A stored file: what a download of its bytes needs.
 
 use sqlx::PgPool;
 

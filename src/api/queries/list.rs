@@ -1,7 +1,7 @@
-//! Lists of renders, the newest first, a page at a time.
+//! Lists of renders, newest first, one page at a time.
 //!
-//! Guaranteed: who follows the cursors meets every render that was there at the first page exactly once, however many
-//! are added meanwhile, since a [`Cursor`] names the last render that was told and not a number of them.
+//! Guaranteed: following the cursors visits every render that existed at the first page exactly once, however many are
+//! added meanwhile, because a [`Cursor`] names the last render that was shown, not a number of renders.
 
 use std::fmt;
 use std::str::FromStr;

@@ -90,7 +90,7 @@ struct Writer {
 
 impl Writer {
     async fn write(self: Arc<Self>, batch: Vec<Job>, place: OwnedSemaphorePermit) {
-        // Who has given up waiting gets no answer; the event comes again.
+        // A sender that gave up waiting gets no answer; Magic Hour sends the event again.
         let (observations, answers): (Vec<_>, Vec<_>) =
             batch.into_iter().filter(|job| !job.answer.is_closed()).map(|job| (job.observation, job.answer)).unzip();
         let results = self.record(&observations).await;

@@ -71,7 +71,7 @@ pub(super) fn observe(current: Option<&Download>, source: FileSource, key: Strin
     let mut next = Download { source, key, updated_at: now, ..current.clone() };
     match current.state {
         DownloadState::Pending => next.due_at = Some(now),
-        // The transfer goes on with the old URL; the next attempt takes the new one.
+        // The transfer continues with the old URL; the next attempt takes the new one.
         DownloadState::Downloading => {}
         // It starts over, with all its attempts.
         DownloadState::Failed => {

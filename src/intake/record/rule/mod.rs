@@ -136,7 +136,7 @@ pub(super) fn is_kept(outcome: Outcome, repetitions: i32) -> bool {
     }
 }
 
-/// A render of which nothing was known.
+/// A render that was unknown.
 fn new_render(first: &Observation, polling: Polling, now: DateTime<Utc>) -> StoredRender {
     StoredRender {
         id: first.render_id.clone(),

@@ -81,7 +81,7 @@ impl Summary {
         }
     }
 
-    /// How a render is polled of which nothing was known.
+    /// How a render that was unknown is polled.
     pub(super) fn first(&self, now: DateTime<Utc>) -> Polling {
         let wanted = self.wants_from_unfinished();
         let due = if wanted { PollDue::At(now) } else { PollDue::AfterSilence };
