@@ -132,11 +132,12 @@ async fn earlier_of(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<DateTime<
 async fn change(pool: &PgPool, statements: &str) -> sqlx::Result<Change> {
     let mut transaction = pool.begin().await?;
     let changed = change_within(&mut transaction, statements).await;
-    match changed {
-        Ok(Change::Done) => transaction.commit().await.map(|()| Change::Done),
-        Ok(other) => Ok(other),
-        Err(error) => refused(error),
+    if matches!(changed, Ok(Change::Done)) {
+        return transaction.commit().await.map(|()| Change::Done);
     }
+    // Dropped, it would be rolled back at some later time, and hold its locks until then.
+    transaction.rollback().await?;
+    changed.or_else(refused)
 }
 
 async fn change_within(transaction: &mut PgConnection, statements: &str) -> sqlx::Result<Change> {

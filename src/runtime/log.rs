@@ -54,7 +54,7 @@ log_events! {
     WebhookLate = "webhook.late",
     /// A delivery whose type or status this version does not know; it is kept.
     WebhookUnknown = "webhook.unknown",
-    /// A request that nobody who knows a secret has signed.
+    /// A request without a valid signature.
     WebhookRejected = "webhook.rejected",
     /// An authentic delivery that is no event; its body is kept.
     WebhookUnreadable = "webhook.unreadable",

@@ -1,16 +1,16 @@
 //! Stopping in order.
 //!
-//! First everything is asked to stop: no new connection, no new claim. Transfers are cut off and given back at once, so
-//! that another process goes on with them; requests under way are answered. After [`DRAIN`] what still runs is told to
-//! break off. [`FORCE`] later the process ends whatever happens. All of it fits into the ten seconds that container
-//! engines give a process by default.
+//! First everything is asked to stop: no new connection, no new claim. Transfers are interrupted and handed back at once,
+//! so that another process can resume them; requests in progress are answered. After [`DRAIN`], what still runs is
+//! canceled. [`FORCE`] later the process ends in any case. All of it fits into the ten seconds that container engines
+//! give a process by default.
 
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// How long what is under way may go on after the stop was asked for.
+/// How long work in progress may continue after the stop was requested.
 pub(super) const DRAIN: Duration = Duration::from_secs(6);
 /// How long breaking off may take after that.
 pub(super) const FORCE: Duration = Duration::from_secs(3);

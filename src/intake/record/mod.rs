@@ -7,13 +7,15 @@
 //!
 //! [`kept`] has the authentic deliveries that say nothing, or are not believed, and [`log_recorded`] writes the log.
 
+mod field_versions;
 pub mod kept;
 mod log;
 mod observation;
+mod read;
 mod recorder;
-mod rows;
 mod rule;
 mod transaction;
+mod write;
 
 pub use self::log::log_recorded;
 pub use self::observation::{Observation, Source};

@@ -11,7 +11,7 @@ use sqlx::{PgConnection, PgPool};
 
 use super::observation::Observation;
 use super::rule::{self, Download, StoredRender};
-use super::{Recorded, rows};
+use super::{Recorded, read, write};
 use crate::domain::RenderId;
 
 /// What each transaction depends on, in one round trip. What a dead process holds is let go after these times.
@@ -52,7 +52,7 @@ async fn try_to_record(
         by_render.entry(&observation.render_id).or_default().push(place);
     }
     let mut transaction = pool.begin_with(BEGIN).await?;
-    let stored = rows::lock(&mut transaction, &by_render.keys().map(|id| id.as_str()).collect::<Vec<_>>()).await?;
+    let stored = read::lock(&mut transaction, &by_render.keys().map(|id| id.as_str()).collect::<Vec<_>>()).await?;
     let mut downloads = read_downloads(&mut transaction, &stored, observations).await?;
     let repetitions = read_repetitions(&mut transaction, &stored, observations, now).await?;
     let mut recorded = vec![Recorded::of_unknown_kind(); observations.len()];
@@ -69,12 +69,12 @@ async fn try_to_record(
     for (did, count) in recorded.iter_mut().zip(repetitions) {
         did.is_kept = rule::is_kept(did.outcome, count);
     }
-    if !rows::write_renders(&mut transaction, &decisions).await? {
+    if !write::renders(&mut transaction, &decisions).await? {
         transaction.rollback().await?;
         return Ok(None);
     }
-    rows::write_downloads(&mut transaction, &decisions).await?;
-    rows::write_history(&mut transaction, observations, &recorded, &decisions, now).await?;
+    write::downloads(&mut transaction, &decisions).await?;
+    write::history(&mut transaction, observations, &recorded, &decisions, now).await?;
     transaction.commit().await?;
     Ok(Some(recorded))
 }
@@ -98,7 +98,7 @@ async fn read_repetitions(
         return Ok(repetitions);
     }
     let requests: Vec<_> = places.iter().map(|&place| &observations[place]).collect();
-    let counts = rows::repetitions(transaction, &requests, now - REPETITIONS_WITHIN).await?;
+    let counts = read::repetitions(transaction, &requests, now - REPETITIONS_WITHIN).await?;
     for (place, count) in places.into_iter().zip(counts) {
         repetitions[place] = count;
     }
@@ -119,5 +119,5 @@ async fn read_downloads(
     if named.is_empty() {
         return Ok(HashMap::new());
     }
-    rows::lock_downloads(transaction, named).await
+    read::lock_downloads(transaction, named).await
 }

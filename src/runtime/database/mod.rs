@@ -8,6 +8,7 @@
 //! Counted on, whatever the server's defaults are: READ COMMITTED, UTF-8, and statements that end.
 
 mod connect;
+mod error;
 mod inspect;
 mod migrations;
 mod pool;
@@ -26,6 +27,8 @@ use tracing::{error, info, warn};
 
 use self::connect::Connector;
 pub use self::connect::{ConnectError, ConnectFailure, DatabaseUrls, DirectUrl};
+pub use self::error::DatabaseError;
+use self::error::{Failure, is_undefined_table};
 pub use self::inspect::{InspectError, Inspection, inspect};
 pub use self::migrations::{MIGRATIONS, MigrationError};
 use self::pool::Pools;
@@ -66,53 +69,6 @@ struct Inner {
 struct Examined {
     replaced_at: Option<Instant>,
     reported_at: Option<Instant>,
-}
-
-/// Why a statement gave nothing.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum DatabaseError {
-    /// The database cannot be reached.
-    #[error("the database cannot be reached")]
-    Unreachable,
-    /// The statement did not finish in time. Whether it had an effect is not known.
-    #[error("the database did not answer in time")]
-    TimedOut,
-    /// The statement lost against another one, and had no effect: it may be run again.
-    #[error("the statement met another one that changes the same rows")]
-    Conflict,
-    /// The database refused the statement, which had no effect. It says why.
-    #[error("the database refused a statement: {0}")]
-    Refused(String),
-}
-
-/// What an error of sqlx means.
-enum Failure {
-    Unreachable,
-    /// No connection was free, or none could be made: which of the two, an examination finds out.
-    NoConnection,
-    TimedOut,
-    Conflict,
-    Refused,
-}
-
-impl Failure {
-    fn of(error: &sqlx::Error) -> Self {
-        match error {
-            sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => {
-                Self::Unreachable
-            }
-            sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => Self::NoConnection,
-            sqlx::Error::Database(refusal) => match refusal.code().as_deref().unwrap_or_default() {
-                // Serialization failure, deadlock.
-                "40001" | "40P01" => Self::Conflict,
-                // Lock timeout, canceled by statement_timeout.
-                "55P03" | "57014" => Self::TimedOut,
-                code if connect::is_unavailable(code) => Self::Unreachable,
-                _ => Self::Refused,
-            },
-            _ => Self::Refused,
-        }
-    }
 }
 
 impl Database {
@@ -332,9 +288,4 @@ impl Inner {
 /// Whether something happened at least `length` ago, or never.
 fn is_over(happened: Option<Instant>, length: Duration) -> bool {
     happened.is_none_or(|happened| happened.elapsed() >= length)
-}
-
-/// Whether a statement named a table that is not there.
-fn is_undefined_table(error: &sqlx::Error) -> bool {
-    error.as_database_error().is_some_and(|refusal| refusal.code().as_deref() == Some("42P01"))
 }

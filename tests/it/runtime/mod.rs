@@ -1,5 +1,6 @@
 //! The process, the database and the schema.
 
+mod connections;
 mod log;
 mod outage;
 #[cfg(unix)]

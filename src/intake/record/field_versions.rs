@@ -1,0 +1,35 @@
+//! The versions of a render's fields, as one column holds them.
+
+use serde::{Deserialize, Serialize};
+
+use super::rule::{Fields, Version};
+
+/// The versions of a render's fields, as a column holds them.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct FieldVersions {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) name: Option<Version>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) project_type: Option<Version>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) error: Option<Version>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) credits_charged: Option<Version>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) deleted: Option<Version>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) created_at: Option<Version>,
+}
+
+impl FieldVersions {
+    pub(super) fn of(fields: &Fields) -> Self {
+        Self {
+            name: fields.name.as_ref().map(|it| it.version),
+            project_type: fields.project_type.as_ref().map(|it| it.version),
+            error: fields.error.as_ref().map(|it| it.version),
+            credits_charged: fields.credits_charged.as_ref().map(|it| it.version),
+            deleted: fields.deleted.as_ref().map(|it| it.version),
+            created_at: fields.created_at.as_ref().map(|it| it.version),
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Renders and downloads, locked and read. Nothing is decided here.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use sqlx::types::Json;
+
+use super::field_versions::FieldVersions;
+use super::observation::Observation;
+use super::rule::{
+    Download, Field, Fields, FileSource, KEPT_REPETITIONS, PollDue, Polling, StoredRender, Version, Versioned,
+};
+use crate::domain::{FileCounts, Nullable, RenderError};
+
+/// A field that may be null; `version` says whether it was observed at all.
+fn nullable<T>(version: Option<Version>, value: Option<T>) -> Field<Nullable<T>> {
+    version.map(|version| Versioned { version, value: value.map_or(Nullable::Null, Nullable::Value) })
+}
+
+fn field<T>(version: Option<Version>, value: Option<T>) -> Field<T> {
+    version.zip(value).map(|(version, value)| Versioned { version, value })
+}
+
+fn decode(error: impl std::error::Error + Send + Sync + 'static) -> sqlx::Error {
+    sqlx::Error::Decode(Box::new(error))
+}
+
+/// Locks and reads those of these renders that are there.
+pub(super) async fn lock(transaction: &mut PgConnection, ids: &[&str]) -> sqlx::Result<HashMap<String, StoredRender>> {
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows = sqlx::query_file!("src/intake/record/statements/lock_renders.sql", ids as _);
+    let mut renders = HashMap::new();
+    for row in rows.fetch_all(transaction).await? {
+        let versions = row.field_versions.0;
+        let has_error = row.error_code.is_some() || row.error_message.is_some();
+        let error = has_error.then_some(RenderError { code: row.error_code, message: row.error_message });
+        let fields = Fields {
+            name: nullable(versions.name, row.name),
+            project_type: field(versions.project_type, row.project_type),
+            error: nullable(versions.error, error),
+            credits_charged: field(versions.credits_charged, row.credits_charged),
+            deleted: field(versions.deleted, Some(row.deleted)),
+            created_at: field(versions.created_at, row.created_at),
+        };
+        let due = match (row.never_poll, row.poll_due_at) {
+            (Some(true), _) => PollDue::Never,
+            (_, Some(at)) => PollDue::At(at),
+            (_, None) => PollDue::AfterSilence,
+        };
+        let render = StoredRender {
+            id: row.id.parse().map_err(decode)?,
+            kind: row.kind.parse().map_err(decode)?,
+            status: row.status.map(|status| status.parse()).transpose().map_err(decode)?,
+            failure_confirmed: row.failure_confirmed,
+            seen_event_types: row.seen_event_types,
+            fields,
+            files: FileCounts { total: row.files_total, stored: row.files_stored, failed: row.files_failed },
+            polling: Polling {
+                wanted: row.poll_wanted,
+                due,
+                attempts: row.poll_attempts,
+                last_seen_at: row.last_seen_at,
+            },
+            first_seen_at: row.first_seen_at,
+            updated_at: row.updated_at,
+            not_found_at: row.not_found_at,
+            stalled_at: row.stalled_at,
+        };
+        renders.insert(row.id, render);
+    }
+    Ok(renders)
+}
+
+/// Locks and reads those of these downloads that are there, by render and index.
+pub(super) async fn lock_downloads(
+    transaction: &mut PgConnection,
+    named: HashSet<(&str, i32)>,
+) -> sqlx::Result<HashMap<String, BTreeMap<i32, Download>>> {
+    let (ids, indexes): (Vec<_>, Vec<_>) = named.into_iter().unzip();
+    let rows = sqlx::query_file!("src/intake/record/statements/lock_downloads.sql", ids as _, &indexes);
+    let mut downloads: HashMap<String, BTreeMap<i32, Download>> = HashMap::new();
+    for row in rows.fetch_all(transaction).await? {
+        let source =
+            FileSource { url: row.url, host: row.host, expires_at: row.expires_at, observed_at: row.url_observed_at };
+        let download = Download {
+            state: row.state.parse().map_err(decode)?,
+            source,
+            key: row.key,
+            attempts: row.attempts,
+            first_attempt_at: row.first_attempt_at,
+            due_at: row.due_at,
+            lease: row.lease,
+            error: row.error_code.zip(row.error_message),
+            updated_at: row.updated_at,
+        };
+        downloads.entry(row.render_id).or_default().insert(row.index, download);
+    }
+    Ok(downloads)
+}
+
+/// How many times each of these requests was kept with its render since `since`, up to [`KEPT_REPETITIONS`].
+pub(super) async fn repetitions(
+    transaction: &mut PgConnection,
+    requests: &[&Observation],
+    since: DateTime<Utc>,
+) -> sqlx::Result<Vec<i32>> {
+    let counts = sqlx::query_scalar!(
+        r#"SELECT kept.count::int AS "count!"
+           FROM unnest($1::text[], $2::timestamptz[], $3::bytea[]) WITH ORDINALITY AS request (render_id, sent_at, body, ord)
+           CROSS JOIN LATERAL (
+               SELECT count(*) FROM (
+                   SELECT FROM deliveries AS d
+                   WHERE d.render_id = request.render_id AND d.received_at >= $4
+                       AND d.sent_at = request.sent_at AND d.body = request.body
+                   LIMIT $5
+               ) AS same
+           ) AS kept
+           ORDER BY request.ord"#,
+        &requests.iter().map(|it| it.render_id.as_str()).collect::<Vec<_>>() as _,
+        &requests.iter().map(|it| it.observed_at).collect::<Vec<_>>(),
+        &requests.iter().map(|it| it.body.as_deref().unwrap_or_default()).collect::<Vec<_>>() as _,
+        since,
+        i64::from(KEPT_REPETITIONS),
+    );
+    counts.fetch_all(transaction).await
+}
