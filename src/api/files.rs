@@ -5,6 +5,7 @@
 //! are read as the caller takes them: neither a large file nor a slow caller fills the memory, and the only time limit
 //! is on the store's silence.
 
+use std::fmt::Display;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+use futures::TryStreamExt;
 use serde::Serialize;
 use tracing::error;
 use url::Url;
@@ -271,10 +273,14 @@ async fn body(store: &Store, file: &StoredFile, method: &Method, range: ByteRang
         return if size == file.size_bytes { Ok(Body::empty()) } else { Err(unreadable("it has another length")) };
     }
     let bytes = store.read(&file.key, Some(range.first..range.first + range.length)).await.map_err(unreadable)?;
-    Ok(Body::from_stream(bytes))
+    Ok(Body::from_stream(bytes.inspect_err(log_unreadable)))
 }
 
-fn unreadable(cause: impl std::fmt::Display) -> HttpError {
-    error!(event = %LogEvent::StoreFailed, error = %cause, "a stored file cannot be read");
+fn unreadable(cause: impl Display) -> HttpError {
+    log_unreadable(&cause);
     HttpError::unavailable()
+}
+
+fn log_unreadable(cause: &impl Display) {
+    error!(event = %LogEvent::StoreFailed, error = %cause, "a stored file cannot be read");
 }

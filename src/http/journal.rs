@@ -1,10 +1,13 @@
 //! What every request gets: an id, a span with it, and exactly one line `http.responded`.
 //!
+//! All that the request's task logs is logged in the span, also while the answer's body is sent, and so carries the id.
+//!
 //! The line is also written where a handler panicked and where the client left before the answer. Paths are logged as
 //! their route and unknown methods as `other`, so nothing that a stranger wrote gets into the log.
 
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
@@ -14,6 +17,7 @@ use tracing::{Instrument, Level, Span, debug, error, error_span, info};
 
 use super::errors::Failure;
 use super::request_id::{REQUEST_ID_HEADER, RequestId};
+use super::spanned_body::SpannedBody;
 use crate::runtime::LogEvent;
 
 /// How requests are logged.
@@ -29,14 +33,13 @@ pub(crate) async fn journal(State(journal): State<Journal>, request: Request, ne
     let mut response = next.run(request).instrument(entry.span.clone()).await;
     response.headers_mut().insert(REQUEST_ID_HEADER, entry.id.header_value());
     entry.end(response.status(), response.extensions().get::<Failure>().copied());
-    response
+    response.map(|body| Body::new(SpannedBody::new(body, entry.span.clone())))
 }
 
 /// Logs an answer that hyper gave by itself, before there was a request that could be routed.
 pub(super) fn log_refusal(id: &RequestId, status: StatusCode) {
-    let span = request_span(id);
-    let line = Line { id, method: OTHER, route: NO_ROUTE, status: Some(status), error: None, duration: Duration::ZERO };
-    span.in_scope(|| line.write(Level::INFO));
+    let line = Line { method: OTHER, route: NO_ROUTE, status: Some(status), error: None, duration: Duration::ZERO };
+    request_span(id).in_scope(|| line.write(Level::INFO));
 }
 
 /// A span of the highest level, so that no filter that lets a line pass takes its id away.
@@ -82,7 +85,7 @@ impl Entry {
 
     fn write(&self, level: Level, status: Option<StatusCode>, error: Option<&'static str>) {
         let duration = self.begun.elapsed();
-        let line = Line { id: &self.id, method: self.method, route: &self.route, status, error, duration };
+        let line = Line { method: self.method, route: &self.route, status, error, duration };
         self.span.in_scope(|| line.write(level));
     }
 }
@@ -97,7 +100,6 @@ impl Drop for Entry {
 
 /// The fields of the line.
 struct Line<'a> {
-    id: &'a RequestId,
     method: &'static str,
     route: &'a str,
     status: Option<StatusCode>,
@@ -111,7 +113,6 @@ impl Line<'_> {
             ($level:ident, $message:literal) => {
                 $level!(
                     event = %LogEvent::HttpResponded,
-                    request.id = %self.id,
                     http.method = self.method,
                     http.route = self.route,
                     http.status = self.status.map(|status| status.as_u16()),
@@ -151,14 +152,12 @@ fn method_name(method: &Method) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-    use std::sync::{Arc, Mutex};
+    use std::convert::Infallible;
 
-    use axum::body::Body;
     use axum::response::IntoResponse;
     use axum::routing::{any, get};
     use axum::{Router, middleware};
-    use futures::FutureExt;
+    use futures::{FutureExt, stream};
     use serde_json::Value;
     use tower::ServiceExt;
     use tower_http::catch_panic::CatchPanicLayer;
@@ -166,34 +165,11 @@ mod tests {
 
     use super::*;
     use crate::http::HttpError;
+    use crate::runtime::{CapturedLog, LogFormat};
 
-    /// The lines that this thread logs while the guard lives.
-    #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
-
-    impl Lines {
-        fn capture() -> (Self, DefaultGuard) {
-            let lines = Self::default();
-            let writer = lines.clone();
-            let format = tracing_subscriber::fmt().json().flatten_event(true).with_max_level(Level::TRACE);
-            let subscriber = format.with_writer(move || writer.clone()).finish();
-            (lines, tracing::subscriber::set_default(subscriber))
-        }
-
-        fn take(&self) -> Vec<Value> {
-            let text = std::mem::take(&mut *self.0.lock().unwrap());
-            text.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
-        }
-    }
-
-    impl io::Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
+    /// Captures every line of this program.
+    fn capture() -> (CapturedLog, DefaultGuard) {
+        CapturedLog::start(LogFormat::Json, false, "trace")
     }
 
     async fn panicking() -> StatusCode {
@@ -217,7 +193,7 @@ mod tests {
 
     #[tokio::test]
     async fn each_request_writes_one_line_and_nothing_that_a_stranger_wrote() {
-        let (lines, _guard) = Lines::capture();
+        let (lines, _guard) = capture();
         let long_method = "X".repeat(30_000);
         let table = [
             ("GET", "/any/secret?query=secret", 200, "INFO", "GET", "/any/{id}", Value::Null),
@@ -231,7 +207,7 @@ mod tests {
             let response = router().oneshot(request(method, path)).await.unwrap();
             assert_eq!(response.status().as_u16(), status, "{path}");
             assert_eq!(response.headers()["x-request-id"], "mine");
-            let written = lines.take();
+            let written = lines.take_lines();
             let [line] = &written[..] else { panic!("{} lines for {path}: {written:?}", written.len()) };
             assert_eq!((&line["event"], &line["level"]), (&"http.responded".into(), &level.into()), "{path}");
             assert_eq!((&line["http.method"], &line["http.route"]), (&method_logged.into(), &route.into()), "{path}");
@@ -243,23 +219,39 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_whose_client_leaves_writes_its_line_without_a_status() {
-        let (lines, _guard) = Lines::capture();
+        let (lines, _guard) = capture();
         assert!(router().oneshot(request("GET", "/never")).now_or_never().is_none());
-        let written = lines.take();
+        let written = lines.take_lines();
         let [line] = &written[..] else { panic!("{written:?}") };
         assert_eq!((&line["error"], &line["http.status"]), (&"client_disconnected".into(), &Value::Null));
     }
 
     #[tokio::test]
-    async fn a_line_within_a_request_is_in_its_span() {
-        let (lines, _guard) = Lines::capture();
-        let logs = || async { info!("from a handler") };
+    async fn all_that_a_request_logs_until_its_body_is_sent_carries_its_id() {
+        let (lines, _guard) = capture();
+        let logs = || async {
+            info!("from a handler");
+            Body::from_stream(stream::once(async {
+                info!("from a body");
+                Ok::<_, Infallible>("done")
+            }))
+        };
         let layer = middleware::from_fn_with_state(Journal { quiet_routes: &[] }, journal);
-        router()
-            .merge(Router::new().route("/logs", get(logs)).layer(layer))
-            .oneshot(request("GET", "/logs"))
-            .await
-            .unwrap();
-        assert_eq!(lines.take()[0]["span"]["request.id"], "mine");
+        let router = Router::new().route("/logs", get(logs)).layer(layer);
+        let response = router.oneshot(request("GET", "/logs")).await.unwrap();
+        axum::body::to_bytes(response.into_body(), 10).await.unwrap();
+        info!("after the request");
+        let written: Vec<_> =
+            lines.take_lines().iter().map(|line| (line["message"].clone(), line["request.id"].clone())).collect();
+        let mine = Value::from("mine");
+        assert_eq!(
+            written,
+            [
+                ("from a handler".into(), mine.clone()),
+                ("answered".into(), mine.clone()),
+                ("from a body".into(), mine),
+                ("after the request".into(), Value::Null)
+            ]
+        );
     }
 }

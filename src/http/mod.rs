@@ -13,6 +13,7 @@ mod request_checks;
 mod request_id;
 mod server;
 mod shown_url;
+mod spanned_body;
 mod timed_stream;
 
 pub use self::body::{BodyReader, HeldBody};

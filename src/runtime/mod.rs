@@ -1,9 +1,12 @@
 //! What every part builds on: clock, database, wakeups, shutdown, log.
 
+#[cfg(test)]
+mod captured_log;
 pub mod clock;
 pub mod database;
 pub mod descriptors;
 pub mod file_counts;
+mod json_line;
 mod log;
 mod log_queue;
 mod shutdown;
@@ -12,6 +15,8 @@ pub mod tallies;
 pub mod telemetry;
 mod wakeups;
 
+#[cfg(test)]
+pub(crate) use self::captured_log::CapturedLog;
 pub use self::clock::Clock;
 pub use self::database::{
     BACKGROUND, ConnectError, Database, DatabaseError, DatabaseUrls, DirectUrl, InspectError, Inspection, MIGRATIONS,

@@ -9,6 +9,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
+use super::json_line::JsonLine;
 use super::log::LogEvent;
 use super::log_queue::LogQueue;
 
@@ -51,13 +52,18 @@ fn level_filter() -> EnvFilter {
 /// Both are filters of the whole subscriber. A filter of one layer (`with_filter`) keeps its last decision until the
 /// next event: when a library only asks whether a line would be logged, as sqlx does for each notice from Postgres, the
 /// next line of this thread would be lost.
-fn subscriber<W>(format: LogFormat, colors: bool, writer: W, level: EnvFilter) -> impl Subscriber + Send + Sync
+pub(super) fn subscriber<W>(
+    format: LogFormat,
+    colors: bool,
+    writer: W,
+    level: EnvFilter,
+) -> impl Subscriber + Send + Sync
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let lines = tracing_subscriber::fmt::layer().with_ansi(colors).with_writer(writer);
     let lines = match format {
-        LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
+        LogFormat::Json => lines.json().map_event_format(JsonLine::new).boxed(),
         LogFormat::Pretty => lines.compact().boxed(),
     };
     tracing_subscriber::registry().with(level).with(FilterFn::new(is_allowed)).with(lines)
@@ -82,39 +88,15 @@ fn log_panics() {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-    use std::sync::{Arc, Mutex};
-
-    use tracing::{debug, info, warn};
+    use tracing::{debug, error_span, info, warn};
 
     use super::*;
-
-    /// What was written.
-    #[derive(Clone, Default)]
-    struct Written(Arc<Mutex<Vec<u8>>>);
-
-    impl Written {
-        fn text(&self) -> String {
-            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-        }
-    }
-
-    impl io::Write for Written {
-        fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(line)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
+    use crate::runtime::CapturedLog;
 
     fn logged(format: LogFormat, colors: bool, log: impl FnOnce()) -> String {
-        let written = Written::default();
-        let writer = written.clone();
-        let level = EnvFilter::new("info");
-        tracing::subscriber::with_default(subscriber(format, colors, move || writer.clone(), level), log);
-        written.text()
+        let (written, _guard) = CapturedLog::start(format, colors, "info");
+        log();
+        written.take()
     }
 
     #[test]
@@ -145,5 +127,29 @@ mod tests {
         let text = |colors| logged(LogFormat::Pretty, colors, || info!("a line"));
         assert!(!text(false).contains('\u{1b}'));
         assert!(text(true).contains('\u{1b}'));
+    }
+
+    #[test]
+    fn fields_of_spans_stand_beside_those_of_the_event() {
+        let log = || {
+            let outer = error_span!("outer", request.id = "a \"quoted\" id").entered();
+            let inner = error_span!("inner", render.id = 7).entered();
+            let bare = error_span!("bare").entered();
+            info!(size_bytes = 1, "a line");
+            drop((bare, inner, outer));
+            info!("another line");
+        };
+        let text = logged(LogFormat::Json, false, log);
+        let lines: Vec<serde_json::Map<_, _>> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let names: Vec<Vec<_>> = lines.iter().map(|line| line.keys().map(String::as_str).collect()).collect();
+        let always = ["timestamp", "level", "message"];
+        assert_eq!(names[0], [&always[..], &["size_bytes", "target", "request.id", "render.id"]].concat());
+        assert_eq!(names[1], [&always[..], &["target"]].concat());
+        assert_eq!((&lines[0]["request.id"], &lines[0]["render.id"]), (&"a \"quoted\" id".into(), &7.into()));
+
+        let text = logged(LogFormat::Pretty, false, log);
+        let lines: Vec<_> = text.lines().collect();
+        assert!(lines[0].contains("request.id=") && lines[0].contains("render.id=7"), "{text}");
+        assert!(!lines[1].contains("request.id"), "{text}");
     }
 }

@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use futures::Stream;
+use futures::{Stream, TryStreamExt, stream};
 use tokio::fs::{self, File};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
@@ -67,10 +67,22 @@ impl Folder {
         let size = file.metadata().await?.len();
         let range = range.unwrap_or(0..size);
         if range.end > size {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file is shorter than when it was stored"));
+            return Err(shorter());
         }
         file.seek(io::SeekFrom::Start(range.start)).await?;
-        Ok(ReaderStream::with_capacity(file.take(range.end.saturating_sub(range.start)), READ_BYTES))
+        let length = range.end.saturating_sub(range.start);
+        let reader = ReaderStream::with_capacity(file.take(length), READ_BYTES);
+        // The file may shrink while it is read.
+        Ok(stream::try_unfold((reader, length), |(mut reader, left)| async move {
+            match reader.try_next().await? {
+                Some(bytes) => {
+                    let left = left - bytes.len() as u64;
+                    Ok(Some((bytes, (reader, left))))
+                }
+                None if left == 0 => Ok(None),
+                None => Err(shorter()),
+            }
+        }))
     }
 
     pub(super) async fn begin(&self, key: &ObjectKey, token: Uuid) -> io::Result<FolderUpload> {
@@ -108,6 +120,10 @@ impl Folder {
         let Ok(part) = ObjectPath::new(&self.root, key).earlier_part(upload) else { return Ok(()) };
         fs::remove_file(part).await.or_else(ignore_gone)
     }
+}
+
+fn shorter() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "the file is shorter than when it was stored")
 }
 
 #[cfg(test)]
@@ -178,7 +194,12 @@ mod tests {
         let mut upload = folder.begin(&key(), Uuid::new_v4()).await.unwrap();
         upload.write(Bytes::from_static(b"half")).await.unwrap();
         upload.finish().await.unwrap();
-        assert!(folder.read(&key(), Some(2..4)).await.is_ok());
+        let read: Vec<_> = folder.read(&key(), Some(2..4)).await.unwrap().try_collect().await.unwrap();
+        assert_eq!(read, ["lf"]);
         assert!(folder.read(&key(), Some(2..5)).await.is_err());
+
+        let reading = folder.read(&key(), Some(2..4)).await.unwrap();
+        std::fs::write(folder.path(&key()), "hal").unwrap();
+        assert!(reading.try_collect::<Vec<_>>().await.is_err());
     }
 }

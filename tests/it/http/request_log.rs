@@ -1,10 +1,18 @@
-//! The line `http.responded`, as the real binary writes it.
+//! What requests log, as the real binary writes it.
 
+use std::collections::BTreeSet;
+use std::process::Stdio;
+
+use renderhook_dev::standin::Delivery;
+use rustix::process::{Pid, Signal, kill_process};
 use sqlx::PgPool;
 use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
 
+use crate::support::app::{TOKEN, signed, signed_at, video};
+use crate::support::origin::Origin;
 use crate::support::process::{Service, database_url, serve};
-use crate::support::raw::exchange;
+use crate::support::raw::{Wire, exchange};
 use crate::support::until;
 
 #[sqlx::test]
@@ -26,4 +34,103 @@ async fn a_method_of_30_kb_is_a_short_line_and_refusals_of_hypers_are_logged(poo
         assert!(line.to_string().len() < 1000, "{line}");
     }
     service.stop().await;
+}
+
+/// Posts `delivery` under an id of its own, and gives the status.
+async fn post(service: &Service, id: &str, delivery: &Delivery) -> u16 {
+    let request = service.client.post(service.at("webhook")).header("x-request-id", id);
+    let signed = request
+        .header("magic-hour-event-timestamp", &delivery.timestamp)
+        .header("magic-hour-event-signature", &delivery.signature);
+    signed.body(delivery.body.clone()).send().await.unwrap().status().as_u16()
+}
+
+#[sqlx::test]
+async fn every_line_of_a_request_carries_its_id_and_no_other_line_does(pool: PgPool) {
+    let (folder, origin) = (TempDir::new().unwrap(), Origin::start().await);
+    origin.release();
+    let service = Service::start(serve(&database_url(&pool), &folder)).await;
+    let mut project = video("clx", "complete");
+    project.downloads = vec![origin.url("slow.bin")];
+    let event = project.event("video.completed");
+    let mut forged = signed(&event);
+    forged.signature = "0".repeat(64);
+    for (id, delivery, status) in [
+        ("first", signed(&event), 200),
+        ("second", signed(&event), 200),
+        ("forged", forged, 401),
+        ("stale", signed_at(7, &event), 401),
+        ("unreadable", signed(b"no event"), 400),
+    ] {
+        assert_eq!(post(&service, id, &delivery).await, status, "{id}");
+    }
+    until("the file to be stored", || async { service.log.telling("download.stored").pop() }).await;
+
+    // A file that is gone before its answer begins, and one that shrinks while it is sent.
+    let stored = folder.path().join("video/clx/0-slow.bin");
+    std::fs::rename(&stored, folder.path().join("elsewhere")).unwrap();
+    let file = "/renders/clx/downloads/0";
+    let answer = service.client.get(service.at(file)).header("x-request-id", "gone").bearer_auth(TOKEN).send();
+    assert_eq!(answer.await.unwrap().status(), 503);
+    let large = 256 << 20;
+    std::fs::File::create(&stored).unwrap().set_len(large).unwrap();
+    sqlx::query("UPDATE downloads SET size_bytes = $1").bind(large.cast_signed()).execute(&pool).await.unwrap();
+    let mut wire = Wire::to(&service.base).await;
+    wire.say(format!(
+        "GET {file} HTTP/1.1\r\nhost: h\r\nx-request-id: shrunk\r\nauthorization: Bearer {TOKEN}\r\n\r\n"
+    ))
+    .await;
+    wire.byte().await.expect("the answer begins");
+    std::fs::File::options().write(true).open(&stored).unwrap().set_len(1 << 20).unwrap();
+    while wire.byte().await.is_some() {}
+
+    let lines = until("the last line", || async {
+        (service.log.telling("store.failed").len() == 2).then(|| service.log.all())
+    })
+    .await;
+    let lines: Vec<serde_json::Value> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |id: &str| -> Vec<_> {
+        lines.iter().filter(|line| line["request.id"] == id).map(|line| line["event"].as_str().unwrap()).collect()
+    };
+    assert_eq!(of("first"), ["webhook.recorded", "render.moved", "http.responded"]);
+    assert_eq!(of("second"), ["webhook.duplicate", "http.responded"]);
+    assert_eq!(of("forged"), ["webhook.rejected", "http.responded"]);
+    assert_eq!(of("stale"), ["webhook.stale", "http.responded"]);
+    assert_eq!(of("unreadable"), ["webhook.unreadable", "http.responded"]);
+    assert_eq!(of("gone"), ["store.failed", "http.responded"]);
+    assert_eq!(of("shrunk"), ["http.responded", "store.failed"]);
+    let others = lines.iter().filter(|line| line["request.id"].is_null());
+    let others: BTreeSet<_> = others.map(|line| line["event"].as_str().unwrap()).collect();
+    let background = ["database.migrated", "download.started", "download.stored", "service.started", "store.ready"];
+    assert!(others.is_subset(&BTreeSet::from(background)), "{others:?}");
+    for line in service.log.all() {
+        assert!(line.matches("request.id").count() <= 1 && !line.contains("\"span"), "{line}");
+    }
+    service.stop().await;
+}
+
+#[sqlx::test]
+async fn a_log_for_people_names_the_request_too(pool: PgPool) {
+    let folder = TempDir::new().unwrap();
+    let mut command = serve(&database_url(&pool), &folder);
+    let mut child = command.env("LOG_FORMAT", "pretty").stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut line_with = async |text: &str| loop {
+        let line = lines.next_line().await.unwrap().unwrap_or_else(|| panic!("the log ended without {text}"));
+        if line.contains(text) {
+            break line;
+        }
+    };
+    let started = line_with("service.started").await;
+    let address = started.split_once("address=").unwrap().1.split(' ').next().unwrap();
+    let base = url::Url::parse(&format!("http://{address}/")).unwrap();
+    exchange(&base, "POST /webhook HTTP/1.1\r\nhost: h\r\nx-request-id: mine\r\ncontent-length: 0\r\n\r\n")
+        .await
+        .unwrap();
+    for event in ["webhook.rejected", "http.responded"] {
+        let line = line_with(event).await;
+        assert_eq!(line.matches("request.id=mine").count(), 1, "{line}");
+    }
+    kill_process(Pid::from_raw(child.id().unwrap().cast_signed()).unwrap(), Signal::TERM).unwrap();
+    assert!(child.wait().await.unwrap().success());
 }

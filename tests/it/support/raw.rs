@@ -67,6 +67,11 @@ impl Wire {
         timeout(patience, self.read()).await.expect("an answer, or the connection's end")
     }
 
+    /// The next byte; `None` at the connection's end.
+    pub(crate) async fn byte(&mut self) -> Option<u8> {
+        timeout(PATIENCE, self.0.read_u8()).await.expect("a byte, or the connection's end").ok()
+    }
+
     async fn read(&mut self) -> Option<Reply> {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
