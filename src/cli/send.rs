@@ -94,7 +94,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
 
 /// Whether an event type is one of the documented ones.
 fn is_sent_by_magic_hour(event: &str) -> bool {
-    let event_type = EventType::told(event.to_owned());
+    let event_type = EventType::from_text(event.to_owned());
     event_type.kind().is_some() && event_type.action().is_some()
 }
 
@@ -115,7 +115,7 @@ impl Args {
 
     /// The project, with the fields that Magic Hour documents for its kind.
     fn payload(&self, now: DateTime<Utc>) -> Value {
-        let event_type = EventType::told(self.event.clone());
+        let event_type = EventType::from_text(self.event.clone());
         let kind = event_type.kind().unwrap_or(Kind::Video);
         let time = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Millis, true);
         let expires_at = time(self.expires_at.unwrap_or(now + URL_LIFETIME));

@@ -1,11 +1,9 @@
-//! How much of a render is in the store, in one word: a pure function of its status and of its files.
-
-use std::str::FromStr;
+//! How much of a render is in the store: a pure function of its status and its file counts.
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::domain::render::{Status, Unknown};
+use crate::domain::render::{Status, string_enum};
 
 /// How much of a render is in the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema, sqlx::Type)]
@@ -13,33 +11,33 @@ use crate::domain::render::{Status, Unknown};
 #[schema(as = Archive)]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
 pub enum ArchiveState {
-    /// The render is not complete: there is nothing to store.
+    /// The render is not complete, so there is nothing to store.
     None,
-    /// It is complete, and we do not know where its files are.
+    /// The render is complete, but we have no URLs for its files.
     AwaitingUrls,
     /// No file is stored yet.
     Pending,
-    /// Some files are stored, others are not, or not yet.
+    /// Some files are stored; the others are pending or failed.
     Partial,
     /// Every file is stored.
     Stored,
-    /// No file is stored, and none will be by itself.
+    /// Every file failed; none is retried automatically.
     Failed,
 }
 
-/// A render's files by how far they are; what is neither stored nor failed is pending or being downloaded.
+/// How many files a render has. Those neither stored nor failed are pending or being downloaded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct FileCounts {
-    /// All of them.
+    /// All files.
     pub total: i32,
-    /// In the store, whole.
+    /// Files that are entirely in the store.
     pub stored: i32,
-    /// Not in the store, and not tried again by themselves.
+    /// Files that failed for good and are not retried automatically.
     pub failed: i32,
 }
 
 impl FileCounts {
-    /// How many are neither stored nor failed.
+    /// Files that are neither stored nor failed.
     #[must_use]
     pub const fn unsettled(self) -> i32 {
         self.total - self.stored - self.failed
@@ -51,7 +49,7 @@ impl ArchiveState {
     pub const ALL: [Self; 6] =
         [Self::None, Self::AwaitingUrls, Self::Pending, Self::Partial, Self::Stored, Self::Failed];
 
-    /// The state of a render with this status and these files.
+    /// The archive state of a render with this status and these files.
     ///
     /// ```
     /// use renderhook::domain::{ArchiveState, FileCounts, Status};
@@ -70,7 +68,7 @@ impl ArchiveState {
         }
     }
 
-    /// The word of the answers and of the rows.
+    /// The string used in HTTP answers and database rows.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -84,22 +82,16 @@ impl ArchiveState {
     }
 }
 
-impl FromStr for ArchiveState {
-    type Err = Unknown;
-
-    fn from_str(word: &str) -> Result<Self, Unknown> {
-        Self::ALL.into_iter().find(|known| known.as_str() == word).ok_or(Unknown)
-    }
-}
+string_enum!(ArchiveState);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn every_sum_of_files_has_its_state() {
+    fn each_combination_of_status_and_file_counts_has_its_archive_state() {
         let complete = Some(Status::Complete);
-        // The status; how many files there are, are stored, and have failed.
+        // The status, then the number of files: total, stored, failed.
         let table = [
             (None, (0, 0, 0), ArchiveState::None),
             (Some(Status::Rendering), (0, 0, 0), ArchiveState::None),

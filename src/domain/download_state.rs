@@ -1,17 +1,17 @@
-//! How far the copying of one file is.
+//! The state of a download.
 
-use crate::domain::render::known_words;
+use crate::domain::render::string_enum;
 
 /// The state of a download.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DownloadState {
-    /// It waits for a worker.
+    /// Waiting for a worker.
     Pending,
-    /// A worker has it.
+    /// Claimed by a worker.
     Downloading,
-    /// The file is in the store, whole.
+    /// The whole file is in the store.
     Stored,
-    /// It is not tried again by itself.
+    /// Failed for good: not retried automatically.
     Failed,
 }
 
@@ -19,7 +19,7 @@ impl DownloadState {
     /// Every state.
     pub const ALL: [Self; 4] = [Self::Pending, Self::Downloading, Self::Stored, Self::Failed];
 
-    /// The word of the answers and of the rows.
+    /// The string used in HTTP answers and database rows.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -31,4 +31,4 @@ impl DownloadState {
     }
 }
 
-known_words!(DownloadState);
+string_enum!(DownloadState);

@@ -1,4 +1,4 @@
-//! The language of the service: renders, their statuses, events, object keys. Pure: no I/O, no clock.
+//! The domain: renders, their statuses, events, and object keys. Pure: no I/O and no clock.
 
 mod archive_state;
 mod download_state;
@@ -8,6 +8,8 @@ pub mod render;
 
 pub use self::archive_state::{ArchiveState, FileCounts};
 pub use self::download_state::DownloadState;
-pub use self::event::{Action, Entry, Event, EventType, Facts, Nullable, Payload, RenderError, SignedUrl, Unreadable};
+pub use self::event::{
+    Action, DownloadEntry, Event, EventType, Nullable, Payload, PayloadFields, RenderError, SignedUrl, UnreadableEvent,
+};
 pub use self::object_key::ObjectKey;
 pub use self::render::{ExternalId, Kind, RenderId, Status, rank_of};

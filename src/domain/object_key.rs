@@ -1,8 +1,8 @@
-//! Where an object is in the store: `{kind}/{render id}/{index}-{file name}`.
+//! The key of an object in the store: `{kind}/{render id}/{index}-{file name}`.
 //!
-//! The key depends on nothing but these four, so that downloading a file twice writes the same object. Every part is
-//! made safe for any file system and any bucket, and distinct inputs give distinct keys, also where upper and lower
-//! case are the same, as on the disks of macOS and Windows: special characters are escaped, never replaced.
+//! The key depends on nothing but these four values, so downloading a file twice writes the same object. Every part is
+//! valid on any file system and in any bucket. Special characters are escaped, never replaced, so different inputs give
+//! different keys, even on case-insensitive file systems such as those of macOS and Windows.
 
 use std::fmt;
 
@@ -12,30 +12,30 @@ use url::Url;
 
 use crate::domain::render::{Kind, RenderId};
 
-/// The longest part of a key, in bytes: below what every common file system takes as a name (255), with room for
+/// The maximum length of one key segment, in bytes. Common file systems allow names of 255 bytes; the rest is left for
 /// the suffix of a file that is still being written.
-const MAX_PART: usize = 160;
+const MAX_SEGMENT_BYTES: usize = 160;
 
-/// The length of the hash that marks an id with upper-case letters, in hex digits.
-const CASE_DIGITS: usize = 16;
+/// The length, in hex digits, of the hash that is appended to an id with uppercase letters.
+const CASE_HASH_DIGITS: usize = 16;
 
-/// An object's place, relative to `STORAGE_URL`: ASCII letters, digits, `.`, `_`, `-`, `=` and three separators.
+/// The key of an object, relative to `STORAGE_URL`. Contains only ASCII letters, digits, `.`, `_`, `-`, `=`, and `/`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ObjectKey(String);
 
 impl ObjectKey {
-    /// The key of the file at `url`, the `index`th of the downloads of render `id`.
+    /// The key for the file at `url`, which is entry `index` in the downloads of render `id`.
     #[must_use]
     pub fn new(kind: Kind, id: &RenderId, index: i32, url: Option<&Url>) -> Self {
         let name = url.map(file_name).unwrap_or_default();
-        let id = distinct_without_case(id.as_str().as_bytes());
-        // The index is part of the name's own bound: its digits and the dash come off it.
+        let id = escape_id(id.as_str().as_bytes());
+        // The index and its dash count toward the length of the segment.
         let index = format!("{index}-");
-        let name = safe(&name, MAX_PART - index.len());
+        let name = escape(&name, MAX_SEGMENT_BYTES - index.len());
         Self(format!("{kind}/{id}/{index}{name}"))
     }
 
-    /// A key as the database holds it.
+    /// A key read from the database.
     #[must_use]
     pub(crate) fn from_row(key: String) -> Self {
         Self(key)
@@ -47,7 +47,7 @@ impl ObjectKey {
         &self.0
     }
 
-    /// The file's own part of the key.
+    /// The last segment of the key.
     #[must_use]
     pub fn file_name(&self) -> &str {
         self.0.rsplit('/').next().unwrap_or_default()
@@ -60,29 +60,29 @@ impl fmt::Display for ObjectKey {
     }
 }
 
-/// The last segment of the URL's path, with its percent escapes undone: what the file is called.
+/// The last segment of the URL's path, percent-decoded: the name of the file.
 fn file_name(url: &Url) -> Vec<u8> {
     let last = url.path().rsplit('/').next().unwrap_or_default();
     percent_decode_str(last).collect()
 }
 
-/// An id as one path segment that differs from all others also where case does not count. An id with upper-case letters
-/// gets `==` and the start of its SHA-256 for that; the escapes are in lower case.
+/// Escapes an id as one path segment that stays unique when case is ignored. If the id has uppercase letters, `==` and the
+/// start of its SHA-256 are appended. (Escapes use lowercase hex digits.)
 ///
-/// File names need no such mark: the index sets those of one render apart.
-fn distinct_without_case(id: &[u8]) -> String {
+/// File names need no such hash, because the index makes them unique within a render.
+fn escape_id(id: &[u8]) -> String {
     if !id.iter().any(u8::is_ascii_uppercase) {
-        return safe(id, MAX_PART);
+        return escape(id, MAX_SEGMENT_BYTES);
     }
-    let part = safe(id, MAX_PART - CASE_DIGITS - 2);
+    let part = escape(id, MAX_SEGMENT_BYTES - CASE_HASH_DIGITS - 2);
     let hash = hex::encode(Sha256::digest(id));
-    format!("{part}=={}", &hash[..CASE_DIGITS])
+    format!("{part}=={}", &hash[..CASE_HASH_DIGITS])
 }
 
-/// `bytes` as one path segment: everything but ASCII letters, digits, `.`, `_` and `-` becomes `=` and two hex
-/// digits. Names of dots only are escaped whole, since they would name a folder. What is longer than `max` is cut
-/// and closed with `==` and its SHA-256: no escape reads `==`, so that no other input gives the same part.
-fn safe(bytes: &[u8], max: usize) -> String {
+/// Escapes `bytes` as one path segment: everything but ASCII letters, digits, `.`, `_`, and `-` becomes `=` and two hex
+/// digits. Names that consist of dots are fully escaped, because they would name a folder. A result longer than `max` is
+/// cut and ends in `==` and its SHA-256. No escape contains `==`, so no other input gives the same segment.
+fn escape(bytes: &[u8], max: usize) -> String {
     let dots_only = bytes.iter().all(|&byte| byte == b'.');
     let mut part = String::with_capacity(bytes.len());
     for &byte in bytes {
@@ -113,13 +113,13 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_name_stays_as_it_is_and_the_query_plays_no_part() {
+    fn a_plain_name_is_kept_and_the_query_is_ignored() {
         let url = "https://videos.magichour.ai/id/output.mp4?X-Goog-Signature=abc";
         assert_eq!(key("clx123", 0, url), "video/clx123/0-output.mp4");
     }
 
     #[test]
-    fn hostile_names_stay_inside_their_segment() {
+    fn hostile_names_cannot_leave_their_segment() {
         let table = [
             ("..", 0, "https://h/..%2f..%2fetc%2fpasswd", "video/=2e=2e/0-..=2f..=2fetc=2fpasswd"),
             (".", 1, "https://h/", "video/=2e/1-"),
@@ -136,32 +136,32 @@ mod tests {
     }
 
     #[test]
-    fn ids_that_differ_only_in_case_have_keys_that_differ_without_case() {
+    fn ids_that_differ_only_in_case_have_different_keys_when_case_is_ignored() {
         let folded = |id: &str| key(id, 0, "https://h/a.mp4").to_lowercase();
         let long = "x".repeat(200);
         for (one, other) in [("clx", "CLX"), ("aB", "Ab"), ("a/b", "A/b"), (&format!("{long}y"), &format!("{long}Y"))] {
             assert_ne!(folded(one), folded(other), "{one} {other}");
-            assert!(key(other, 0, "not a url").split('/').all(|part| part.len() <= MAX_PART));
+            assert!(key(other, 0, "not a url").split('/').all(|part| part.len() <= MAX_SEGMENT_BYTES));
         }
         assert_eq!(key("clX", 0, "https://h/A.mp4"), "video/clX==20b7ba9a71867217/0-A.mp4");
     }
 
     #[test]
-    fn long_names_are_cut_and_stay_distinct() {
+    fn long_names_are_cut_and_stay_unique() {
         let long = |tail: &str| key("id", 0, &format!("https://h/{}{tail}.mp4", "x".repeat(500)));
         assert_ne!(long("a"), long("b"));
         for part in long("a").split('/') {
-            assert!(part.len() <= MAX_PART, "{part}");
+            assert!(part.len() <= MAX_SEGMENT_BYTES, "{part}");
         }
     }
 
     proptest! {
         #[test]
-        fn distinct_ids_stay_distinct_without_case(ids in prop::collection::vec("[aAbB=/]{1,4}", 2..40)) {
+        fn different_ids_give_different_keys_when_case_is_ignored(ids in prop::collection::vec("[aAbB=/]{1,4}", 2..40)) {
             let mut seen = HashMap::new();
             for id in ids {
-                let made = distinct_without_case(id.as_bytes());
-                prop_assert!(made.len() <= MAX_PART);
+                let made = escape_id(id.as_bytes());
+                prop_assert!(made.len() <= MAX_SEGMENT_BYTES);
                 if let Some(other) = seen.insert(made.to_lowercase(), id.clone()) {
                     prop_assert_eq!(other, id, "both give {}", made);
                 }
@@ -169,11 +169,11 @@ mod tests {
         }
 
         #[test]
-        fn distinct_parts_stay_distinct_and_safe(parts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 2..40)) {
+        fn different_bytes_give_different_valid_segments(parts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 2..40)) {
             let mut seen = HashMap::new();
             for part in parts {
-                let made = safe(&part, MAX_PART);
-                prop_assert!(made.len() <= MAX_PART);
+                let made = escape(&part, MAX_SEGMENT_BYTES);
+                prop_assert!(made.len() <= MAX_SEGMENT_BYTES);
                 prop_assert!(made.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-=".contains(&b)));
                 prop_assert!(made != "." && made != "..");
                 if let Some(other) = seen.insert(made.clone(), part.clone()) {

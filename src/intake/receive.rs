@@ -55,7 +55,7 @@ pub struct Receiver {
     pub advised: Advised,
 }
 
-/// An event, for the OpenAPI document. What is read of it is up to [`event::read`].
+/// An event, for the OpenAPI document. What is read of it is up to [`event::parse`].
 #[derive(utoipa::ToSchema)]
 #[schema(as = Event)]
 #[expect(dead_code, reason = "it only describes the body")]
@@ -152,7 +152,7 @@ impl Receiver {
 
     async fn quarantine_stale(&self, stale: Stale) -> Result<&'static str, HttpError> {
         let delivery = stale.delivery();
-        let event = event::read(&delivery.body).ok();
+        let event = event::parse(&delivery.body).ok();
         let kept = kept::stale(self.database.pool(), &stale, event.as_ref());
         self.database.within(REQUEST, kept).await?;
         self.say_stale(delivery, event.as_ref());

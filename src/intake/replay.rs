@@ -6,7 +6,7 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::domain::{EventType, Unreadable};
+use crate::domain::{EventType, UnreadableEvent};
 use crate::intake::record::kept::{self, Kept};
 use crate::intake::record::{self, Observation, Outcome, Recorded, Recorder};
 use crate::runtime::Clock;
@@ -19,7 +19,7 @@ const BATCH: i64 = 100;
 #[derive(Debug)]
 pub enum Reread {
     /// It still cannot be read.
-    Unreadable(Unreadable),
+    Unreadable(UnreadableEvent),
     /// It can be read now, and would be recorded.
     Readable(Box<Observation>),
     /// It was recorded.

@@ -106,7 +106,7 @@ impl MagicHour {
             return Err(refusal(answer, self.max_body_bytes).await);
         }
         let body = read_body(answer, self.max_body_bytes).await?;
-        event::details(&body).filter(|payload| payload.id == *id).ok_or(UpstreamError::NotTheProject)
+        event::parse_details(&body).filter(|payload| payload.id == *id).ok_or(UpstreamError::NotTheProject)
     }
 
     /// Deletes a project for good. Only the documented 204 is a deletion.

@@ -1,10 +1,8 @@
-//! What Magic Hour says, read from bytes.
+//! Parses webhook events and the answers of Magic Hour's details API.
 //!
-//! [`read`] gives an [`Event`], or says why the body cannot be one. Guaranteed: a body that is JSON, has a `type` and a
-//! `payload.id`, is always an event, however strange the rest of it is. Each field is read by itself, and one that is
-//! missing or of another shape than documented counts as not said: what one field spoils is that field.
-//! New event types, statuses and fields appear without notice, so every word of Magic Hour's is known or other, and
-//! the other is kept.
+//! Guaranteed: a JSON body with a `type` and a `payload.id` always parses to an [`Event`], however odd the rest of it is.
+//! Each field is parsed by itself, and a field that is missing or malformed counts as absent. New event types, statuses,
+//! and fields may appear without notice, so unknown values are kept.
 
 mod json;
 mod payload;
@@ -13,9 +11,9 @@ use std::fmt;
 
 use crate::domain::render::{Kind, Status};
 
-pub use self::payload::{Entry, Facts, Nullable, Payload, RenderError, SignedUrl};
+pub use self::payload::{DownloadEntry, Nullable, Payload, PayloadFields, RenderError, SignedUrl};
 
-/// What an event's type says was done to a render: the part behind the dot.
+/// The part of an event type after the dot: what happened to the render.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// Rendering began.
@@ -30,7 +28,7 @@ impl Action {
     /// Every action.
     pub const ALL: [Self; 3] = [Self::Started, Self::Completed, Self::Errored];
 
-    /// The word of the webhook: `started`, `completed`, `errored`.
+    /// The string used in webhooks: `started`, `completed`, or `errored`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -40,7 +38,7 @@ impl Action {
         }
     }
 
-    /// The status that it says.
+    /// The status that the action implies.
     #[must_use]
     pub const fn status(self) -> Status {
         match self {
@@ -51,23 +49,23 @@ impl Action {
     }
 }
 
-/// The `type` of an event: `{kind}.{action}`, kept as it was sent, bounded.
+/// The `type` of an event, `{kind}.{action}`: kept as received, up to a maximum length.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct EventType(String);
 
 impl EventType {
-    /// The longest type that is kept, in bytes: it becomes part of the key that tells duplicates.
+    /// The maximum length, in bytes. The type is part of the key that identifies duplicates.
     const MAX_BYTES: usize = 200;
 
-    /// The type of `kind` and `action`.
+    /// The type for `kind` and `action`.
     #[must_use]
     pub fn new(kind: Kind, action: Action) -> Self {
         Self(format!("{kind}.{}", action.as_str()))
     }
 
-    /// A type as it was sent.
+    /// A type as received, cut to the maximum length.
     #[must_use]
-    pub fn told(mut text: String) -> Self {
+    pub fn from_text(mut text: String) -> Self {
         text.truncate(text.floor_char_boundary(Self::MAX_BYTES));
         Self(text)
     }
@@ -87,8 +85,8 @@ impl EventType {
     /// The action, if this version knows it.
     #[must_use]
     pub fn action(&self) -> Option<Action> {
-        let action = self.0.split_once('.')?.1;
-        Action::ALL.into_iter().find(|known| known.as_str() == action)
+        let text = self.0.split_once('.')?.1;
+        Action::ALL.into_iter().find(|action| action.as_str() == text)
     }
 }
 
@@ -98,7 +96,7 @@ impl fmt::Display for EventType {
     }
 }
 
-/// One event: its type, and the project as it was then.
+/// An event: its type, and the project at the time it was sent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
     /// What happened.
@@ -108,52 +106,52 @@ pub struct Event {
 }
 
 impl Event {
-    /// The status that it carries: the higher of what its type and its payload say.
+    /// The status that the event reports: the higher of those implied by its type and by its payload.
     #[must_use]
     pub fn status(&self) -> Option<Status> {
         Status::higher(self.event_type.action().map(Action::status), self.payload.status)
     }
 
-    /// Whether this version knows its type and its status: if not, a later one may read more of it.
+    /// Whether this version knows both its type and its status. If not, a later version may get more out of the event.
     #[must_use]
     pub fn is_known(&self) -> bool {
-        self.event_type.kind().is_some() && self.event_type.action().is_some() && !self.payload.has_other_status
+        self.event_type.kind().is_some() && self.event_type.action().is_some() && !self.payload.has_unknown_status
     }
 }
 
-/// Why an authentic body is no event. The sentence is for the sender and for the row that keeps the body.
+/// Why an authentic body is not an event. The message is sent to the sender and stored with the body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Unreadable {
+pub enum UnreadableEvent {
     /// Not a JSON object.
     #[error("the body is not a JSON object")]
     NotAnObject,
-    /// `type` is missing or no string.
+    /// `type` is missing or not a string.
     #[error("the body has no `type` that is a string")]
     NoType,
-    /// `payload.id` is missing, no string, or no id; or it holds what is not text (U+0000, bytes that are not UTF-8, half a
-    /// surrogate pair), so that another id could be taken for it.
+    /// `payload.id` is missing or not a valid id. Also if it contains something that is not text (U+0000, invalid UTF-8, a
+    /// lone surrogate): after replacement, it could equal another render's id.
     #[error("the body has no `payload.id` that is a string of 1 to 255 bytes of text")]
     NoId,
-    /// `downloads` is longer than any that can be stored.
+    /// `downloads` has more entries than can be stored.
     #[error("`downloads` has more than {} entries", payload::MAX_DOWNLOADS)]
     TooManyDownloads,
 }
 
-/// Reads a webhook's body.
-pub fn read(body: &[u8]) -> Result<Event, Unreadable> {
-    let text = json::mend(body);
-    let event = json::object(&text).ok_or(Unreadable::NotAnObject)?;
-    let event_type = event.get("type").and_then(|raw| json::text(raw)).ok_or(Unreadable::NoType)?;
-    let payload = event.get("payload").ok_or(Unreadable::NoId)?;
-    let payload = payload::read(payload.get(), text.as_bytes() != body)?;
-    Ok(Event { event_type: EventType::told(event_type), payload })
+/// Parses the body of a webhook.
+pub fn parse(body: &[u8]) -> Result<Event, UnreadableEvent> {
+    let text = json::replace_invalid_text(body);
+    let event = json::parse_object(&text).ok_or(UnreadableEvent::NotAnObject)?;
+    let event_type = event.get("type").and_then(|raw| json::parse_string(raw)).ok_or(UnreadableEvent::NoType)?;
+    let payload = event.get("payload").ok_or(UnreadableEvent::NoId)?;
+    let payload = payload::parse(payload.get(), text.as_bytes() != body)?;
+    Ok(Event { event_type: EventType::from_text(event_type), payload })
 }
 
-/// Reads the answer of a details call: the same object that an event carries as its payload.
+/// Parses an answer of the details API: the same object that an event has as its payload.
 #[must_use]
-pub fn details(body: &[u8]) -> Option<Payload> {
-    let text = json::mend(body);
-    payload::read(&text, text.as_bytes() != body).ok()
+pub fn parse_details(body: &[u8]) -> Option<Payload> {
+    let text = json::replace_invalid_text(body);
+    payload::parse(&text, text.as_bytes() != body).ok()
 }
 
 #[cfg(test)]
@@ -163,22 +161,22 @@ mod tests {
 
     fn status_of(event_type: &str, status: &str) -> Option<Status> {
         let body = format!(r#"{{"type":"{event_type}","payload":{{"id":"x","status":{status}}}}}"#);
-        read(body.as_bytes()).unwrap().status()
+        parse(body.as_bytes()).unwrap().status()
     }
 
     #[test]
-    fn the_nine_types_are_known() {
+    fn all_nine_event_types_are_known() {
         for kind in Kind::ALL {
             for action in Action::ALL {
-                let told = EventType::told(format!("{}.{}", kind.as_str(), action.as_str()));
-                assert_eq!((told.kind(), told.action()), (Some(kind), Some(action)));
-                assert_eq!(told, EventType::new(kind, action));
+                let event_type = EventType::from_text(format!("{}.{}", kind.as_str(), action.as_str()));
+                assert_eq!((event_type.kind(), event_type.action()), (Some(kind), Some(action)));
+                assert_eq!(event_type, EventType::new(kind, action));
             }
         }
     }
 
     #[test]
-    fn an_event_carries_the_higher_of_its_types_and_its_payloads_status() {
+    fn an_event_reports_the_higher_of_the_statuses_of_its_type_and_its_payload() {
         let table = [
             ("video.started", "null", Some(Rendering)),
             ("video.started", r#""rendering""#, Some(Rendering)),
@@ -197,10 +195,10 @@ mod tests {
     }
 
     #[test]
-    fn what_this_version_does_not_know_is_said_to_be_unknown() {
+    fn an_event_with_an_unknown_type_or_status_is_not_known() {
         let known = |event_type: &str, status: &str| {
             let body = format!(r#"{{"type":"{event_type}","payload":{{"id":"x","status":{status}}}}}"#);
-            read(body.as_bytes()).unwrap().is_known()
+            parse(body.as_bytes()).unwrap().is_known()
         };
         assert!(known("video.completed", r#""complete""#));
         assert!(known("video.completed", "null"));
@@ -212,27 +210,27 @@ mod tests {
     }
 
     #[test]
-    fn a_body_without_what_every_event_has_says_what_is_missing() {
-        let table: [(&[u8], Unreadable); 16] = [
-            (b"", Unreadable::NotAnObject),
-            (b"not json", Unreadable::NotAnObject),
-            (b"\xff\xfe\x00", Unreadable::NotAnObject),
-            (b"[]", Unreadable::NotAnObject),
-            (b"null", Unreadable::NotAnObject),
-            (br#"{"type":"video.started""#, Unreadable::NotAnObject),
-            (br#"{"type":"video.started","payload":{"id":"x"}} trailing"#, Unreadable::NotAnObject),
-            (b"{}", Unreadable::NoType),
-            (br#"{"type":7,"payload":{"id":"x"}}"#, Unreadable::NoType),
-            (br#"{"type":"video.started"}"#, Unreadable::NoId),
-            (br#"{"type":"video.started","payload":[]}"#, Unreadable::NoId),
-            (br#"{"type":"video.started","payload":{}}"#, Unreadable::NoId),
-            (br#"{"type":"video.started","payload":{"id":7}}"#, Unreadable::NoId),
-            (br#"{"type":"video.started","payload":{"id":""}}"#, Unreadable::NoId),
-            (br#"{"type":"video.started","payload":{"id":null}}"#, Unreadable::NoId),
-            (br#"{"type":"video.started","payload":"x"}"#, Unreadable::NoId),
+    fn a_body_without_a_required_part_is_rejected_with_the_reason() {
+        let table: [(&[u8], UnreadableEvent); 16] = [
+            (b"", UnreadableEvent::NotAnObject),
+            (b"not json", UnreadableEvent::NotAnObject),
+            (b"\xff\xfe\x00", UnreadableEvent::NotAnObject),
+            (b"[]", UnreadableEvent::NotAnObject),
+            (b"null", UnreadableEvent::NotAnObject),
+            (br#"{"type":"video.started""#, UnreadableEvent::NotAnObject),
+            (br#"{"type":"video.started","payload":{"id":"x"}} trailing"#, UnreadableEvent::NotAnObject),
+            (b"{}", UnreadableEvent::NoType),
+            (br#"{"type":7,"payload":{"id":"x"}}"#, UnreadableEvent::NoType),
+            (br#"{"type":"video.started"}"#, UnreadableEvent::NoId),
+            (br#"{"type":"video.started","payload":[]}"#, UnreadableEvent::NoId),
+            (br#"{"type":"video.started","payload":{}}"#, UnreadableEvent::NoId),
+            (br#"{"type":"video.started","payload":{"id":7}}"#, UnreadableEvent::NoId),
+            (br#"{"type":"video.started","payload":{"id":""}}"#, UnreadableEvent::NoId),
+            (br#"{"type":"video.started","payload":{"id":null}}"#, UnreadableEvent::NoId),
+            (br#"{"type":"video.started","payload":"x"}"#, UnreadableEvent::NoId),
         ];
         for (body, expected) in table {
-            assert_eq!(read(body), Err(expected), "{}", String::from_utf8_lossy(body));
+            assert_eq!(parse(body), Err(expected), "{}", String::from_utf8_lossy(body));
         }
         let broken: [&[u8]; 3] = [
             br#"{"type":"video.started","payload":{"id":"a\u0000b"}}"#,
@@ -240,17 +238,17 @@ mod tests {
             b"{\"type\":\"video.started\",\"payload\":{\"id\":\"a\xffb\"}}",
         ];
         for body in broken {
-            assert_eq!(read(body), Err(Unreadable::NoId), "distinct ids would become one");
+            assert_eq!(parse(body), Err(UnreadableEvent::NoId), "two different ids would become one");
         }
         let replacement = "{\"type\":\"video.started\",\"payload\":{\"id\":\"a\u{fffd}b\"}}";
-        assert_eq!(read(replacement.as_bytes()).unwrap().payload.id.as_str(), "a\u{fffd}b", "this is text");
+        assert_eq!(parse(replacement.as_bytes()).unwrap().payload.id.as_str(), "a\u{fffd}b", "U+FFFD itself is text");
         let long = format!(r#"{{"type":"video.started","payload":{{"id":"{}"}}}}"#, "x".repeat(256));
-        assert_eq!(read(long.as_bytes()), Err(Unreadable::NoId));
+        assert_eq!(parse(long.as_bytes()), Err(UnreadableEvent::NoId));
     }
 
     #[test]
-    fn a_long_type_is_bounded_at_a_character() {
-        let event_type = EventType::told(format!("video.{}", "я".repeat(500)));
+    fn a_long_type_is_cut_at_a_character_boundary() {
+        let event_type = EventType::from_text(format!("video.{}", "я".repeat(500)));
         assert!(event_type.as_str().len() <= 200);
         assert_eq!(event_type.kind(), Some(Kind::Video));
     }

@@ -1,25 +1,25 @@
-//! The application's own name for a render.
+//! The application's own id for a render.
 
 use std::str::FromStr;
 
 use serde::Serialize;
 
-/// The application's own name for a render: 1 to 255 bytes of text without U+0000. It need not be unique.
+/// The application's own id for a render: 1 to 255 bytes of text without U+0000. It need not be unique.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct ExternalId(String);
 
 impl ExternalId {
-    /// The longest that is kept, in bytes.
+    /// The maximum length, in bytes.
     pub const MAX_BYTES: usize = 255;
 
-    /// The name as text.
+    /// The id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// A text that is no [`ExternalId`].
+/// The error for text that is not an [`ExternalId`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be 1 to {} bytes of text without U+0000", ExternalId::MAX_BYTES)]
 pub struct InvalidExternalId;

@@ -1,11 +1,11 @@
-//! What is rendered.
+//! The kind of a render.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::known_words;
+use super::string_enum;
 
-/// What Magic Hour renders: each kind has its own details call and its own webhook events.
+/// The kind of a render. Each kind has its own details endpoint and its own webhook event types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -21,7 +21,7 @@ impl Kind {
     /// Every kind.
     pub const ALL: [Self; 3] = [Self::Video, Self::Image, Self::Audio];
 
-    /// The word of the API: `video`, `image`, `audio`.
+    /// The string used by Magic Hour's API: `video`, `image`, or `audio`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -32,4 +32,4 @@ impl Kind {
     }
 }
 
-known_words!(Kind);
+string_enum!(Kind);

@@ -1,4 +1,4 @@
-//! What a render is: its kind, its status, and the ids by which it goes.
+//! What identifies and describes a render: its ids, kind, and status.
 
 mod external_id;
 mod kind;
@@ -10,19 +10,22 @@ pub use self::kind::Kind;
 pub use self::render_id::{InvalidRenderId, RenderId};
 pub use self::status::{Status, rank_of};
 
-/// A word of a closed list that this version does not know.
+/// A string that matches no variant of the enum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a word that this version knows")]
-pub struct Unknown;
+#[error("this version of renderhook does not know this value")]
+pub struct UnknownVariant;
 
-/// Reads and writes an enum by its `ALL` and `as_str`.
-macro_rules! known_words {
+/// Implements `FromStr` and `Display` for an enum that has `ALL` and `as_str`.
+macro_rules! string_enum {
     ($name:ty) => {
         impl std::str::FromStr for $name {
-            type Err = crate::domain::render::Unknown;
+            type Err = crate::domain::render::UnknownVariant;
 
-            fn from_str(word: &str) -> Result<Self, crate::domain::render::Unknown> {
-                Self::ALL.into_iter().find(|known| known.as_str() == word).ok_or(crate::domain::render::Unknown)
+            fn from_str(text: &str) -> Result<Self, crate::domain::render::UnknownVariant> {
+                Self::ALL
+                    .into_iter()
+                    .find(|variant| variant.as_str() == text)
+                    .ok_or(crate::domain::render::UnknownVariant)
             }
         }
 
@@ -33,23 +36,23 @@ macro_rules! known_words {
         }
     };
 }
-pub(in crate::domain) use known_words;
+pub(in crate::domain) use string_enum;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn every_word_reads_back_as_itself_and_no_other_word_reads() {
+    fn each_variant_parses_from_its_own_string_and_no_other_string_parses() {
         for status in Status::ALL {
             assert_eq!(status.as_str().parse(), Ok(status));
         }
         for kind in Kind::ALL {
             assert_eq!(kind.as_str().parse(), Ok(kind));
         }
-        for word in ["", "Complete", "completed", " error", "archived"] {
-            assert_eq!(word.parse::<Status>(), Err(Unknown), "{word:?}");
-            assert_eq!(word.parse::<Kind>(), Err(Unknown), "{word:?}");
+        for text in ["", "Complete", "completed", " error", "archived"] {
+            assert_eq!(text.parse::<Status>(), Err(UnknownVariant), "{text:?}");
+            assert_eq!(text.parse::<Kind>(), Err(UnknownVariant), "{text:?}");
         }
     }
 }

@@ -5,12 +5,12 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
-/// Magic Hour's id of a render: 1 to 255 bytes of text without U+0000 (Postgres holds none).
+/// Magic Hour's id of a render: 1 to 255 bytes of text without U+0000, which Postgres cannot store.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct RenderId(String);
 
 impl RenderId {
-    /// The longest id that is kept, in bytes. Magic Hour's are about 25.
+    /// The maximum length, in bytes. Magic Hour's ids are about 25 bytes.
     pub const MAX_BYTES: usize = 255;
 
     /// The id as text.
@@ -20,17 +20,17 @@ impl RenderId {
     }
 }
 
-/// Why a text is no render's id.
+/// Why a text is not a render id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidRenderId {
     /// The text is empty.
     #[error("the id is empty")]
     Empty,
-    /// The text is longer than any id that Magic Hour makes.
+    /// The text exceeds [`RenderId::MAX_BYTES`].
     #[error("the id is longer than {} bytes", RenderId::MAX_BYTES)]
     TooLong,
-    /// The text holds U+0000.
-    #[error("the id holds U+0000")]
+    /// The text contains U+0000.
+    #[error("the id contains U+0000")]
     Nul,
 }
 
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_is_bounded_and_holds_no_nul() {
+    fn an_id_has_a_maximum_length_and_no_nul() {
         assert_eq!("".parse::<RenderId>(), Err(InvalidRenderId::Empty));
         assert_eq!("a\0b".parse::<RenderId>(), Err(InvalidRenderId::Nul));
         assert_eq!("x".repeat(256).parse::<RenderId>(), Err(InvalidRenderId::TooLong));

@@ -1,37 +1,38 @@
-//! The status of a render and the rule by which it moves.
+//! The status of a render, and the rule for changing it.
 //!
-//! A render moves only to a status of a higher rank, whichever source says so; of `error` and `canceled`, which share a
-//! rank, the first stands, unless the details API says otherwise, once. [`Status::after`] is that rule.
+//! A render only moves to a status of a higher rank, whichever source reports it. `error` and `canceled` share a rank: the
+//! first one stays, except that the details API may correct it once. [`Status::after_webhook`] and
+//! [`Status::after_poll`] are that rule.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::known_words;
+use super::string_enum;
 
-/// The state of a render as Magic Hour names it.
+/// The status of a render, with Magic Hour's names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// Created, not submitted. Magic Hour documents it as not used today.
+    /// Created but not submitted. Magic Hour documents it as currently unused.
     Draft,
-    /// Waiting for a server. No webhook tells it.
+    /// Waiting for a server. No webhook reports it.
     Queued,
     /// In progress: `{kind}.started`.
     Rendering,
     /// Failed: `{kind}.errored`.
     Error,
-    /// Canceled by a person. No webhook tells it.
+    /// Canceled by a person. No webhook reports it.
     Canceled,
     /// Finished: `{kind}.completed`.
     Complete,
 }
 
 impl Status {
-    /// Every status, by rank.
+    /// Every status, in order of rank.
     pub const ALL: [Self; 6] =
         [Self::Draft, Self::Queued, Self::Rendering, Self::Error, Self::Canceled, Self::Complete];
 
-    /// How far along it is: a render moves only to a higher rank.
+    /// The rank: a render only moves to a status of a higher rank.
     #[must_use]
     pub const fn rank(self) -> i16 {
         match self {
@@ -43,7 +44,7 @@ impl Status {
         }
     }
 
-    /// The word of the API.
+    /// The string used by Magic Hour's API.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -56,7 +57,7 @@ impl Status {
         }
     }
 
-    /// Whether nothing follows it but corrections.
+    /// Whether the render has ended. Only a correction can follow.
     #[must_use]
     pub const fn is_finished(self) -> bool {
         match self {
@@ -65,7 +66,7 @@ impl Status {
         }
     }
 
-    /// Whether it is one of the two ends without files, which share a rank.
+    /// Whether the render ended without files: `error` or `canceled`, which share a rank.
     #[must_use]
     pub const fn is_failure(self) -> bool {
         match self {
@@ -74,40 +75,41 @@ impl Status {
         }
     }
 
-    /// What a render with the status `current` moves to when a webhook says `said`, or `None` if it stays.
+    /// The new status of a render in status `current` when a webhook reports `observed`, or `None` if it stays the same.
     ///
     /// ```
     /// use renderhook::domain::Status;
-    /// assert_eq!(Status::after(Some(Status::Rendering), Status::Complete), Some(Status::Complete));
-    /// assert_eq!(Status::after(Some(Status::Complete), Status::Rendering), None);
+    /// assert_eq!(Status::after_webhook(Some(Status::Rendering), Status::Complete), Some(Status::Complete));
+    /// assert_eq!(Status::after_webhook(Some(Status::Complete), Status::Rendering), None);
     /// ```
     #[must_use]
-    pub fn after(current: Option<Self>, said: Self) -> Option<Self> {
-        (said.rank() > rank_of(current)).then_some(said)
+    pub fn after_webhook(current: Option<Self>, observed: Self) -> Option<Self> {
+        (observed.rank() > rank_of(current)).then_some(observed)
     }
 
-    /// What it moves to when the details API says `said`: as by a webhook, and it also corrects which of `error` and
-    /// `canceled` it is. That is taken from it once per render.
+    /// The new status when the details API reports `observed`. Follows the same rule as a webhook, and also corrects
+    /// `error` to `canceled` or the reverse. The caller allows that correction once per render.
     ///
     /// ```
     /// use renderhook::domain::Status;
-    /// assert_eq!(Status::confirmed(Some(Status::Error), Status::Canceled), Some(Status::Canceled));
-    /// assert_eq!(Status::confirmed(Some(Status::Complete), Status::Canceled), None);
+    /// assert_eq!(Status::after_poll(Some(Status::Error), Status::Canceled), Some(Status::Canceled));
+    /// assert_eq!(Status::after_poll(Some(Status::Complete), Status::Canceled), None);
     /// ```
     #[must_use]
-    pub fn confirmed(current: Option<Self>, said: Self) -> Option<Self> {
-        let corrects = said.is_failure() && current.is_some_and(|current| current.is_failure() && current != said);
-        if corrects { Some(said) } else { Self::after(current, said) }
+    pub fn after_poll(current: Option<Self>, observed: Self) -> Option<Self> {
+        let corrects =
+            observed.is_failure() && current.is_some_and(|current| current.is_failure() && current != observed);
+        if corrects { Some(observed) } else { Self::after_webhook(current, observed) }
     }
 
-    /// The higher of two statuses, either of which may be unknown; the first of equals.
+    /// The status of higher rank; the first one if the ranks are equal. `None` ranks lowest.
     #[must_use]
-    pub fn higher(one: Option<Self>, other: Option<Self>) -> Option<Self> {
-        if rank_of(other) > rank_of(one) { other } else { one }
+    pub fn higher(first: Option<Self>, second: Option<Self>) -> Option<Self> {
+        if rank_of(second) > rank_of(first) { second } else { first }
     }
 }
 
-/// The rank of a status that may be unknown, which is below every other.
+/// The rank of an optional status. `None` ranks below every status.
 #[must_use]
 pub const fn rank_of(status: Option<Status>) -> i16 {
     match status {
@@ -116,7 +118,7 @@ pub const fn rank_of(status: Option<Status>) -> i16 {
     }
 }
 
-known_words!(Status);
+string_enum!(Status);
 
 #[cfg(test)]
 mod tests {
@@ -124,8 +126,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_pair_of_statuses_moves_as_the_table_says() {
-        // Rows: the current status, from unknown to complete. Columns: what is said, in the order of `Status::ALL`.
+    fn each_pair_of_statuses_changes_as_in_the_table() {
+        // Rows: the current status. Columns: the observed status, in the order of `Status::ALL`.
         #[rustfmt::skip]
         let table = [
             //                 draft  queued rendering error  canceled complete
@@ -138,17 +140,21 @@ mod tests {
             (Some(Complete),  [false, false, false,    false, false,   false]),
         ];
         for (current, row) in table {
-            for (said, moves) in Status::ALL.into_iter().zip(row) {
-                assert_eq!(Status::after(current, said), moves.then_some(said), "{current:?} and {said}");
-                let corrects = matches!((current, said), (Some(Error), Canceled) | (Some(Canceled), Error));
-                let confirmed = (moves || corrects).then_some(said);
-                assert_eq!(Status::confirmed(current, said), confirmed, "{current:?} and {said}, polled");
+            for (observed, moves) in Status::ALL.into_iter().zip(row) {
+                assert_eq!(
+                    Status::after_webhook(current, observed),
+                    moves.then_some(observed),
+                    "{current:?} and {observed}"
+                );
+                let corrects = matches!((current, observed), (Some(Error), Canceled) | (Some(Canceled), Error));
+                let polled = (moves || corrects).then_some(observed);
+                assert_eq!(Status::after_poll(current, observed), polled, "{current:?} and {observed}, polled");
             }
         }
     }
 
     #[test]
-    fn the_higher_of_two_statuses_wins_and_the_first_of_equals() {
+    fn the_status_of_higher_rank_wins_and_the_first_wins_between_equal_ranks() {
         assert_eq!(Status::higher(Some(Rendering), Some(Complete)), Some(Complete));
         assert_eq!(Status::higher(Some(Complete), Some(Rendering)), Some(Complete));
         assert_eq!(Status::higher(Some(Error), Some(Canceled)), Some(Error));

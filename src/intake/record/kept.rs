@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgExecutor, PgPool};
 
 use super::rule::KEPT_REPETITIONS;
-use crate::domain::{Event, Kind, RenderId, Unreadable};
+use crate::domain::{Event, Kind, RenderId, UnreadableEvent};
 use crate::intake::signature::{Stale, Verified};
 use crate::runtime::{Tallies, Tally};
 
@@ -38,7 +38,7 @@ impl Kept {
 }
 
 /// Keeps an authentic delivery that is no event.
-pub async fn unreadable(pool: &PgPool, verified: &Verified, why: Unreadable) -> sqlx::Result<()> {
+pub async fn unreadable(pool: &PgPool, verified: &Verified, why: UnreadableEvent) -> sqlx::Result<()> {
     let delivery = verified.delivery();
     if repetitions(pool, &[delivery.sent_at], &[&delivery.body]).await? == [KEPT_REPETITIONS] {
         return Ok(());

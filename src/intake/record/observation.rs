@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use super::kept::Kept;
 use super::rule::Fields;
 use crate::domain::event;
-use crate::domain::{Entry, Event, EventType, Facts, Kind, Payload, RenderId, Status, Unreadable};
+use crate::domain::{DownloadEntry, Event, EventType, Kind, Payload, PayloadFields, RenderId, Status, UnreadableEvent};
 use crate::intake::signature::Verified;
 
 /// What told us.
@@ -38,8 +38,8 @@ pub struct Observation {
     pub(super) kind: Option<Kind>,
     pub(super) status: Option<Status>,
     pub(super) known: bool,
-    pub(super) facts: Facts,
-    pub(super) downloads: Vec<Entry>,
+    pub(super) payload_fields: PayloadFields,
+    pub(super) downloads: Vec<DownloadEntry>,
     pub(super) observed_at: DateTime<Utc>,
     pub(super) lag_ms: Option<i64>,
     pub(super) body: Option<Bytes>,
@@ -50,17 +50,17 @@ pub struct Observation {
 impl Observation {
     /// What a verified delivery says. Its body is read here and nowhere else, which ties what is recorded to what was
     /// signed.
-    pub fn webhook(verified: &Verified) -> Result<Self, Unreadable> {
+    pub fn webhook(verified: &Verified) -> Result<Self, UnreadableEvent> {
         let delivery = verified.delivery();
         // OK because a delivery without a time is never verified; if it were, now is the later bound.
         let observed_at = delivery.sent_at.unwrap_or(delivery.received_at);
-        let event = event::read(&delivery.body)?;
+        let event = event::parse(&delivery.body)?;
         Ok(Self { lag_ms: delivery.lag_ms(), body: Some(delivery.body.clone()), ..Self::event(event, observed_at) })
     }
 
     /// What a delivery says that was verified and stored when it came, read as this version reads it.
-    pub fn reread(kept: &Kept) -> Result<Self, Unreadable> {
-        let event = event::read(&kept.body)?;
+    pub fn reread(kept: &Kept) -> Result<Self, UnreadableEvent> {
+        let event = event::parse(&kept.body)?;
         let observed_at = kept.sent_at.unwrap_or(kept.received_at);
         Ok(Self { lag_ms: kept.lag_ms, kept: Some(kept.id), ..Self::event(event, observed_at) })
     }
@@ -72,7 +72,7 @@ impl Observation {
             status: event.status(),
             known: event.is_known(),
             render_id: event.payload.id,
-            facts: event.payload.facts,
+            payload_fields: event.payload.fields,
             downloads: event.payload.downloads,
             event_type: Some(event.event_type),
             observed_at,
@@ -90,9 +90,9 @@ impl Observation {
             event_type: None,
             kind: Some(kind),
             status: payload.status,
-            known: !payload.has_other_status,
+            known: !payload.has_unknown_status,
             render_id: payload.id,
-            facts: payload.facts,
+            payload_fields: payload.fields,
             downloads: payload.downloads,
             observed_at: asked_at,
             lag_ms: None,
@@ -144,7 +144,7 @@ impl Observation {
 
     /// What it says of the render's other fields.
     pub(super) fn fields(&self) -> Fields {
-        Fields::observed(&self.facts, self.status, self.observed_at)
+        Fields::observed(&self.payload_fields, self.status, self.observed_at)
     }
 
     /// Whether it says for good which of `error` and `canceled` a render has come to.
@@ -153,7 +153,7 @@ impl Observation {
     }
 
     /// The files to copy: they are there once the render is complete, and not before.
-    pub(super) fn files(&self) -> &[Entry] {
+    pub(super) fn files(&self) -> &[DownloadEntry] {
         if self.status == Some(Status::Complete) { &self.downloads } else { &[] }
     }
 }

@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 use url::Url;
 
 use crate::archive::{Store, StoreError};
-use crate::domain::{Entry, ObjectKey, Payload, SignedUrl, Status};
+use crate::domain::{DownloadEntry, ObjectKey, Payload, SignedUrl, Status};
 
 /// A file as its row says it was stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub(super) async fn are_intact(store: &Store, files: &[StoredFile]) -> Result<bo
 
 /// Whether the project is complete and has no file that is not among `files`, which are in the order of `downloads`.
 pub(super) fn are_all(files: &[StoredFile], project: &Payload) -> bool {
-    let is_stored = |(index, entry): (usize, &Entry)| {
+    let is_stored = |(index, entry): (usize, &DownloadEntry)| {
         let path = entry.url.as_ref().map(SignedUrl::expose).map(Url::path);
         files.get(index).is_some_and(|file| path == Some(&file.url_path))
     };
@@ -71,7 +71,7 @@ mod tests {
             ("rendering", r#"["https://h/x/a.mp4","https://h/x/b.mp4"]"#, false),
         ] {
             let project = format!(r#"{{"id":"x","status":"{status}","downloads":{downloads}}}"#);
-            let project = event::details(project.as_bytes()).unwrap();
+            let project = event::parse_details(project.as_bytes()).unwrap();
             assert_eq!(are_all(&files, &project), expected, "{status} {downloads}");
         }
         assert_eq!(StoredFile::url_path("https://h/x/a.mp4?sig=1"), "/x/a.mp4");

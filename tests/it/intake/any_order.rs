@@ -164,7 +164,7 @@ async fn check_history(pool: &PgPool, prefix: &str, recorded: &[Recorded]) {
         let mut current: Option<Status> = None;
         for &(from, to) in &history {
             assert_eq!(from, current, "{id}: {history:?}");
-            assert_eq!(Status::after(current, to), Some(to), "{id}: {history:?}");
+            assert_eq!(Status::after_webhook(current, to), Some(to), "{id}: {history:?}");
             current = Some(to);
         }
         let status: Option<Option<String>> = sqlx::query_scalar("SELECT status FROM renders WHERE id = $1")

@@ -34,7 +34,7 @@ async fn every_status_told_by_a_poll_after_every_other_moves_as_the_pure_rules_s
                 let words = [webhook(&id, before, 1), poll(&id, said, 2)];
                 let told =
                     if way == "in one slice" { record(&pool, &words).await } else { record_each(&pool, &words).await };
-                let to = Status::confirmed(Some(before), said);
+                let to = Status::after_poll(Some(before), said);
                 let expected = to.map(|to| Move { from: Some(before), to });
                 assert_eq!(told[1].moved, expected, "{id}");
                 let chain: Vec<_> = [(None, before)].into_iter().chain(to.map(|to| (Some(before), to))).collect();

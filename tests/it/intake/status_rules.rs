@@ -17,7 +17,7 @@ fn befores() -> impl Iterator<Item = Before> {
 /// What telling `said` after `before` comes to, by the rule as pure code.
 fn expected(before: Before, said: Status) -> (Outcome, Option<Move>) {
     let from = before.flatten();
-    let moves = Status::after(from, said).map(|to| Move { from, to });
+    let moves = Status::after_webhook(from, said).map(|to| Move { from, to });
     let is_known = matches!(said, Rendering | Error | Complete);
     let outcome = match from {
         _ if moves.is_some() => Outcome::Recorded,
@@ -53,7 +53,7 @@ async fn every_pair_of_statuses_moves_as_the_pure_rule_says(pool: PgPool) {
                 let from = before.flatten();
                 let stood = from.filter(|from| [Error, Canceled].contains(from));
                 assert_eq!(told, Some((outcome, moves, stood, 0)), "{case}");
-                let status = Status::after(from, said).or(from);
+                let status = Status::after_webhook(from, said).or(from);
                 let finished = status.is_some_and(Status::is_finished);
                 assert_eq!(status_and_end(&pool, &id).await, (status, finished), "{case}");
                 let first = from.map(|from| (None, from));

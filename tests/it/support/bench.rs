@@ -123,7 +123,7 @@ impl Bench {
     pub(crate) async fn queue(&self, id: &str, url: Url) {
         let mut project = video(id, "complete");
         project.downloads = vec![url];
-        let payload = event::details(project.payload().to_string().as_bytes()).unwrap();
+        let payload = event::parse_details(project.payload().to_string().as_bytes()).unwrap();
         let now = Clock::system().now();
         record::record(&self.pool, now, &[Observation::poll(Kind::Video, payload, now)]).await.unwrap();
     }

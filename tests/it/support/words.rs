@@ -110,5 +110,5 @@ pub(crate) async fn counts(pool: &PgPool) -> (i64, i64, i64, i64) {
 pub(crate) fn polled(id: &str, payload: &Value, asked_at: DateTime<Utc>) -> Observation {
     let mut payload = payload.clone();
     payload["id"] = json!(id);
-    Observation::poll(Kind::Video, event::details(payload.to_string().as_bytes()).unwrap(), asked_at)
+    Observation::poll(Kind::Video, event::parse_details(payload.to_string().as_bytes()).unwrap(), asked_at)
 }

@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{Facts, Nullable, RenderError, Status, rank_of};
+use crate::domain::{Nullable, PayloadFields, RenderError, Status, rank_of};
 
 /// How new an observation is: the rank of the status that came with it, then when it was made, in microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -69,19 +69,19 @@ impl Fields {
     /// What an observation with this status says. A render that is complete has not failed, whatever was said before.
     #[must_use]
     pub(in crate::intake::record) fn observed(
-        facts: &Facts,
+        payload_fields: &PayloadFields,
         status: Option<Status>,
         observed_at: DateTime<Utc>,
     ) -> Self {
         let version = Version::new(status, observed_at);
-        let error = if status == Some(Status::Complete) { Some(Nullable::Null) } else { facts.error.clone() };
+        let error = if status == Some(Status::Complete) { Some(Nullable::Null) } else { payload_fields.error.clone() };
         Self {
-            name: facts.name.clone().map(|value| Versioned { version, value }),
-            project_type: facts.project_type.clone().map(|value| Versioned { version, value }),
+            name: payload_fields.name.clone().map(|value| Versioned { version, value }),
+            project_type: payload_fields.project_type.clone().map(|value| Versioned { version, value }),
             error: error.map(|value| Versioned { version, value }),
-            credits_charged: facts.credits_charged.map(|value| Versioned { version, value }),
-            deleted: facts.deleted.map(|value| Versioned { version, value }),
-            created_at: facts.created_at.map(|value| Versioned { version, value }),
+            credits_charged: payload_fields.credits_charged.map(|value| Versioned { version, value }),
+            deleted: payload_fields.deleted.map(|value| Versioned { version, value }),
+            created_at: payload_fields.created_at.map(|value| Versioned { version, value }),
         }
     }
 

@@ -218,8 +218,8 @@ impl Course {
         let render = &mut self.render;
         let said = observation.status?;
         let to = match observation.source {
-            Source::Poll if !render.failure_confirmed => Status::confirmed(render.status, said),
-            Source::Poll | Source::Webhook => Status::after(render.status, said),
+            Source::Poll if !render.failure_confirmed => Status::after_poll(render.status, said),
+            Source::Poll | Source::Webhook => Status::after_webhook(render.status, said),
         };
         render.failure_confirmed |= observation.confirms_failure();
         let moved = Move { from: render.status, to: to? };

@@ -18,11 +18,11 @@ fn at(seconds: i64) -> DateTime<Utc> {
 
 fn webhook(event_type: &str, payload: &Value, observed_at: DateTime<Utc>) -> Observation {
     let body = json!({"type": event_type, "payload": payload}).to_string();
-    Observation::event(event::read(body.as_bytes()).unwrap(), observed_at)
+    Observation::event(event::parse(body.as_bytes()).unwrap(), observed_at)
 }
 
 fn poll(payload: &Value, asked_at: DateTime<Utc>) -> Observation {
-    Observation::poll(Kind::Video, event::details(payload.to_string().as_bytes()).unwrap(), asked_at)
+    Observation::poll(Kind::Video, event::parse_details(payload.to_string().as_bytes()).unwrap(), asked_at)
 }
 
 /// Renders and downloads as they would be stored, and everything that recording said.
@@ -72,7 +72,7 @@ impl Store {
         let mut entered = BTreeSet::new();
         for Transition { moved, .. } in &self.transitions {
             assert_eq!(moved.from, current);
-            assert_eq!(Status::after(current, moved.to), Some(moved.to));
+            assert_eq!(Status::after_webhook(current, moved.to), Some(moved.to));
             assert!(entered.insert(moved.to.as_str()), "{} twice", moved.to);
             current = Some(moved.to);
         }
