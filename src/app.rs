@@ -1,4 +1,4 @@
-//! Wiring: the one place where the parts meet.
+//! Wires the parts of the service together.
 
 use std::sync::Arc;
 
@@ -35,15 +35,15 @@ use crate::upstream::Reconciler;
 use crate::upstream::Throttle;
 use crate::upstream::missing_webhooks;
 
-/// Connects to the database, for which it waits a while, and applies the migrations that are missing.
+/// Connects to the database, waiting for it if necessary, and applies missing migrations.
 pub async fn prepare(database: &Database) -> anyhow::Result<()> {
     database.connect_at_start().await?;
-    database.find_pooler().await?;
+    database.detect_pooler().await?;
     database.migrate().await.context("cannot apply the migrations")?;
     Ok(())
 }
 
-/// Runs the service on `listener` until `shutdown`, then drains it. An error means that a part of it failed.
+/// Runs the service on `listener` until `shutdown` is requested, then drains it. Returns an error if a part failed.
 pub async fn run(
     config: Config,
     database: Database,
@@ -141,22 +141,22 @@ pub async fn run(
         }
     }
     shutdown.tasks().spawn(probe(config.store, shutdown.clone()));
-    parts.attend().await
+    parts.supervise().await
 }
 
-/// Says at start whether files can be kept. A store that is in trouble stops nothing: events are taken all the same, and
-/// the downloads are tried again.
+/// Logs at startup whether the store can be written. A failing store does not stop the service: events are still accepted,
+/// and downloads are retried.
 async fn probe(store: Store, shutdown: Shutdown) {
-    match shutdown.deadline().run_until_cancelled(store.probe()).await {
-        Some(Ok(())) => info!(event = %LogEvent::StoreReady, "the store takes files"),
+    match shutdown.forced().run_until_cancelled(store.probe()).await {
+        Some(Ok(())) => info!(event = %LogEvent::StoreReady, "the store can be written"),
         Some(Err(error)) => {
-            error!(event = %LogEvent::StoreFailed, error = %error, "the store takes no files: check STORAGE_URL and its credentials");
+            error!(event = %LogEvent::StoreFailed, error = %error, "the store cannot be written: check STORAGE_URL and its credentials");
         }
         None => {}
     }
 }
 
-/// The parts that run as long as the service does.
+/// The tasks that run as long as the service does.
 struct Parts {
     running: JoinSet<()>,
     shutdown: Shutdown,
@@ -164,24 +164,24 @@ struct Parts {
 
 impl Parts {
     fn start(&mut self, part: impl Future<Output = ()> + Send + 'static) {
-        // Tracked, so that the end waits for what a part still hands out on its way.
+        // Tracked, so that draining also waits for what a part finishes after it was stopped.
         self.running.spawn(self.shutdown.tasks().track_future(part));
     }
 
-    /// Waits until it is time to stop. A part that ends before is a defect: better no service than one that looks alive
-    /// and does half of its work.
-    async fn attend(mut self) -> anyhow::Result<()> {
+    /// Waits for the stop request, then drains. If a part ends earlier, which is a bug, the service stops: otherwise it would
+    /// look healthy while doing only part of its work.
+    async fn supervise(mut self) -> anyhow::Result<()> {
         let failed = tokio::select! {
-            () = self.shutdown.stopping() => None,
+            () = self.shutdown.wait_for_stop() => None,
             ended = self.running.join_next() => (!self.shutdown.is_stopping()).then_some(ended),
         };
         if let Some(ended) = &failed {
             error!(event = %LogEvent::ServiceStopping, error = ?ended, "a part of the service ended by itself: stopping");
         } else {
-            info!(event = %LogEvent::ServiceStopping, "stopping: requests are finished, downloads are handed back and go on at the next start");
+            info!(event = %LogEvent::ServiceStopping, "stopping: finishing requests, and returning downloads to the queue");
         }
         self.shutdown.stop();
-        let drained = self.shutdown.drained().await;
+        let drained = self.shutdown.drain().await;
         self.running.shutdown().await;
         info!(event = %LogEvent::ServiceStopped, drained, "stopped");
         if failed.is_some() {

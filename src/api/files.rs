@@ -30,7 +30,7 @@ use crate::api::renders::{Renders, render_id};
 use crate::archive::{LINK_LIFETIME, Store};
 use crate::domain::RenderId;
 use crate::http::{ByteRange, Guarded, HttpError, Message, RequestedRange};
-use crate::runtime::{LogEvent, REQUEST};
+use crate::runtime::{LogEvent, REQUEST_TIMEOUT};
 
 /// How the bytes of a file reach a caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -210,7 +210,7 @@ fn parse(name: FileName) -> Result<(RenderId, i32), HttpError> {
 
 async fn find(renders: &Renders, id: &RenderId, index: i32) -> Result<StoredFile, HttpError> {
     let found = queries::file(renders.database.pool(), id, index);
-    match renders.database.within(REQUEST, found).await? {
+    match renders.database.with_timeout(REQUEST_TIMEOUT, found).await? {
         Some(File::Stored(file)) => Ok(file),
         Some(File::NotStored) => Err(not_stored()),
         None => Err(no_such_file()),

@@ -14,7 +14,7 @@ use url::form_urlencoded;
 
 use crate::api::queries;
 use crate::domain::RenderId;
-use crate::runtime::{Database, DatabaseError, REQUEST};
+use crate::runtime::{Database, DatabaseError, REQUEST_TIMEOUT};
 
 /// The key, once it was needed.
 #[derive(Debug, Default)]
@@ -25,7 +25,7 @@ impl LinkKeyCell {
     pub(super) async fn get(&self, database: &Database, now: DateTime<Utc>) -> Result<&LinkKey, DatabaseError> {
         let read = async || {
             let key = queries::link_key(database.pool(), rand::random(), now);
-            database.within(REQUEST, key).await.map(LinkKey)
+            database.with_timeout(REQUEST_TIMEOUT, key).await.map(LinkKey)
         };
         self.0.get_or_try_init(read).await
     }

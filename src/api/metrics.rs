@@ -13,7 +13,7 @@ use crate::archive::backlog;
 use crate::archive::Backlog;
 use crate::http::{Guarded, HttpError};
 use crate::runtime::Clock;
-use crate::runtime::{Database, REQUEST};
+use crate::runtime::{Database, REQUEST_TIMEOUT};
 use crate::upstream::MissingWebhooks;
 use crate::upstream::missing_webhooks;
 
@@ -41,8 +41,9 @@ pub struct Metrics {
 )]
 pub(super) async fn get(State(metrics): State<Arc<Metrics>>) -> Result<impl IntoResponse, HttpError> {
     let now = metrics.clock.now();
-    let outlook = metrics.database.within(REQUEST, backlog::read(metrics.database.pool(), now)).await?;
-    let webhooks = metrics.database.within(REQUEST, missing_webhooks::count(metrics.database.pool(), now)).await?;
+    let outlook = metrics.database.with_timeout(REQUEST_TIMEOUT, backlog::read(metrics.database.pool(), now)).await?;
+    let webhooks =
+        metrics.database.with_timeout(REQUEST_TIMEOUT, missing_webhooks::count(metrics.database.pool(), now)).await?;
     let left = outlook.first_expires_at.map(|expires_at| (expires_at - now).as_seconds_f64());
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], written(&outlook, left, webhooks)))
 }

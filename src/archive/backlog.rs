@@ -12,7 +12,7 @@ use tracing::error;
 use crate::runtime::Clock;
 use crate::runtime::LogEvent;
 use crate::runtime::Shutdown;
-use crate::runtime::{BACKGROUND, Database};
+use crate::runtime::{BACKGROUND_TIMEOUT, Database};
 
 /// A file with less time left than this, whose attempts fail or which no worker has claimed, needs a person.
 pub const ALARM: Duration = Duration::from_hours(2);
@@ -71,7 +71,7 @@ pub async fn read(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<Backlog> {
 pub async fn watch(database: &Database, clock: &Clock, shutdown: &Shutdown) {
     while !shutdown.is_stopping() {
         let now = clock.now();
-        if let Ok(backlog) = database.within(BACKGROUND, read(database.pool(), now)).await
+        if let Ok(backlog) = database.with_timeout(BACKGROUND_TIMEOUT, read(database.pool(), now)).await
             && backlog.endangered > 0
         {
             error!(
@@ -84,7 +84,7 @@ pub async fn watch(database: &Database, clock: &Clock, shutdown: &Shutdown) {
             );
         }
         tokio::select! {
-            () = shutdown.stopping() => {}
+            () = shutdown.wait_for_stop() => {}
             () = tokio::time::sleep(INTERVAL) => {}
         }
     }

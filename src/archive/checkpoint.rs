@@ -6,7 +6,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::archive::queue::{Lease, LeaseError};
-use crate::runtime::{BACKGROUND, Database, DatabaseError};
+use crate::runtime::{BACKGROUND_TIMEOUT, Database, DatabaseError};
 
 /// The saved state of a partial upload.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub(super) async fn find(database: &Database, lease: &Lease) -> Result<Option<Ch
         lease.index(),
         lease.token(),
     );
-    let row = database.within(BACKGROUND, row.fetch_optional(database.pool())).await?;
+    let row = database.with_timeout(BACKGROUND_TIMEOUT, row.fetch_optional(database.pool())).await?;
     Ok(row.map(|row| Checkpoint {
         upload: row.upload,
         bytes: row.bytes.unsigned_abs(),
@@ -80,7 +80,7 @@ pub(super) async fn save(
         checkpoint.content_type,
         now,
     );
-    let saved = database.within(BACKGROUND, saved.execute(database.pool())).await?;
+    let saved = database.with_timeout(BACKGROUND_TIMEOUT, saved.execute(database.pool())).await?;
     LeaseError::unless(saved.rows_affected() == 1)
 }
 
@@ -94,5 +94,5 @@ pub(super) async fn delete(database: &Database, lease: &Lease) -> Result<(), Dat
         lease.token(),
     );
     // OK if there is none: none is left.
-    database.within(BACKGROUND, deleted.execute(database.pool())).await.map(drop)
+    database.with_timeout(BACKGROUND_TIMEOUT, deleted.execute(database.pool())).await.map(drop)
 }

@@ -14,7 +14,7 @@ use crate::archive::backoff::LONGEST_WAIT;
 use crate::domain::ObjectKey;
 use crate::domain::RenderId;
 use crate::domain::SignedUrl;
-use crate::runtime::{BACKGROUND, Database, DatabaseError};
+use crate::runtime::{BACKGROUND_TIMEOUT, Database, DatabaseError};
 
 /// A claim to one download. Only [`claim`] makes one, and settling needs it.
 #[derive(Debug)]
@@ -144,7 +144,7 @@ pub async fn claim(
         capacity.per_host,
         too_late,
     );
-    let rows = database.within(BACKGROUND, rows.fetch_all(database.pool())).await?;
+    let rows = database.with_timeout(BACKGROUND_TIMEOUT, rows.fetch_all(database.pool())).await?;
     let claimed = rows.into_iter().filter_map(|row| {
         // OK because every id was parsed before it was recorded.
         let render_id = row.render_id.parse().ok()?;
@@ -168,7 +168,7 @@ pub async fn next_due(database: &Database, full: &[String]) -> Result<Option<Dat
         "SELECT min(due_at) FROM downloads WHERE due_at IS NOT NULL AND host <> ALL ($1::text[])",
         full,
     );
-    database.within(BACKGROUND, next.fetch_one(database.pool())).await
+    database.with_timeout(BACKGROUND_TIMEOUT, next.fetch_one(database.pool())).await
 }
 
 /// Extends the lease until `until`.
@@ -180,7 +180,7 @@ pub async fn renew(database: &Database, lease: &Lease, until: DateTime<Utc>) -> 
         lease.token,
         until,
     );
-    let renewed = database.within(BACKGROUND, renewed.execute(database.pool())).await?;
+    let renewed = database.with_timeout(BACKGROUND_TIMEOUT, renewed.execute(database.pool())).await?;
     LeaseError::unless(renewed.rows_affected() == 1)
 }
 

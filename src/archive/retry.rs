@@ -7,7 +7,7 @@ use crate::archive::locked_renders::LockedRenders;
 use crate::archive::queue::Reason;
 use crate::domain::RenderId;
 use crate::runtime::Wakeups;
-use crate::runtime::{BACKGROUND, Database, DatabaseError};
+use crate::runtime::{BACKGROUND_TIMEOUT, Database, DatabaseError};
 
 /// How many downloads one transaction puts back.
 const CHUNK: usize = 500;
@@ -78,7 +78,7 @@ pub async fn preview(
         filter.render.as_ref().map(RenderId::as_str),
         filter.since,
     );
-    let rows = database.within(BACKGROUND, rows.fetch_all(database.pool())).await?;
+    let rows = database.with_timeout(BACKGROUND_TIMEOUT, rows.fetch_all(database.pool())).await?;
     let downloads = rows.into_iter().map(|row| RetriedDownload {
         render_id: row.render_id,
         index: row.index,
@@ -98,7 +98,7 @@ pub async fn retry(
     while !found.is_empty() {
         let rest = found.split_off(found.len().min(CHUNK));
         let chunk = || retry_chunk(database.pool(), filter.state, &found, now);
-        retried.extend(database.within_retrying(BACKGROUND, chunk).await?);
+        retried.extend(database.with_timeout_and_retry(BACKGROUND_TIMEOUT, chunk).await?);
         found = rest;
     }
     Ok(retried)

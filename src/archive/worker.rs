@@ -31,7 +31,7 @@ pub async fn run(downloader: Arc<Downloader>, concurrency: usize, wakeups: &Wake
     let permits = Arc::new(Semaphore::new(concurrency));
     while !shutdown.is_stopping() {
         tokio::select! {
-            () = shutdown.stopping() => {}
+            () = shutdown.wait_for_stop() => {}
             free = free_permits(&permits) => {
                 let asked = free.len();
                 if worker.start(free, shutdown).await < asked {
@@ -86,8 +86,8 @@ impl Worker {
         let until_next = next.ok().flatten().map(|due_at| (due_at - clock.now()).to_std().unwrap_or_default());
         let nap = until_next.unwrap_or(LONGEST_SLEEP).clamp(SHORTEST_SLEEP, LONGEST_SLEEP);
         tokio::select! {
-            () = shutdown.stopping() => {}
-            () = wakeups.downloads() => {}
+            () = shutdown.wait_for_stop() => {}
+            () = wakeups.wait_for_downloads() => {}
             () = self.hosts.left.notified() => {}
             () = tokio::time::sleep(nap) => {}
         }

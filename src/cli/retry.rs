@@ -9,7 +9,7 @@ use crate::archive::retry;
 use crate::archive::{RetryFilter, RetryState};
 use crate::config::DatabaseArgs;
 use crate::domain::RenderId;
-use crate::runtime::{BACKGROUND, Clock};
+use crate::runtime::{BACKGROUND_TIMEOUT, Clock};
 
 /// Flags of `retry`.
 #[derive(Debug, clap::Args)]
@@ -37,7 +37,7 @@ pub(super) struct Args {
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let database = rows::connect(&args.database).await?;
     if let Some(id) = &args.render
-        && !database.within(BACKGROUND, queries::exists(database.pool(), id)).await?
+        && !database.with_timeout(BACKGROUND_TIMEOUT, queries::exists(database.pool(), id)).await?
     {
         bail!("no render with the id {id} is known");
     }

@@ -42,7 +42,7 @@ async fn serve(config: Config, log: &LogQueue) -> anyhow::Result<()> {
         }
     });
     tokio::select! {
-        () = shutdown.stopping() => return Ok(()),
+        () = shutdown.wait_for_stop() => return Ok(()),
         prepared = app::prepare(&database) => prepared?,
     }
     let listener = TcpListener::bind(config.listen).await;

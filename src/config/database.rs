@@ -49,11 +49,11 @@ impl DatabaseArgs {
     fn direct(&self, errors: &mut ConfigErrors) -> DirectUrl {
         let (value, file) = (self.direct_url.as_ref(), self.direct_url_file.as_deref());
         match SecretSource::new(DIRECT_NAME, value, file).optional(errors) {
-            None => DirectUrl::Same,
-            Some(url) if url.expose_secret().trim() == "none" => DirectUrl::Nowhere,
+            None => DirectUrl::Unset,
+            Some(url) if url.expose_secret().trim() == "none" => DirectUrl::Disabled,
             Some(url) => {
                 check(DIRECT_NAME, &url, errors);
-                DirectUrl::At(url)
+                DirectUrl::Url(url)
             }
         }
     }

@@ -41,7 +41,7 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, shutdo
     };
     loop {
         let accepted = tokio::select! {
-            () = shutdown.stopping() => return,
+            () = shutdown.wait_for_stop() => return,
             accepted = accept() => accepted,
         };
         let Ok((stream, place)) = accepted else {
@@ -73,11 +73,11 @@ where
     tokio::select! {
         _ = connection.as_mut() => return,
         () = place.evicted() => return,
-        () = shutdown.stopping() => connection.as_mut().graceful_shutdown(),
+        () = shutdown.wait_for_stop() => connection.as_mut().graceful_shutdown(),
     }
     tokio::select! {
         _ = connection => {}
-        () = shutdown.deadline().cancelled() => {}
+        () = shutdown.forced().cancelled() => {}
     }
 }
 

@@ -27,7 +27,7 @@ use crate::intake::signature::{
 use crate::intake::skew::Skew;
 use crate::runtime::Clock;
 use crate::runtime::LogEvent;
-use crate::runtime::{Database, REQUEST};
+use crate::runtime::{Database, REQUEST_TIMEOUT};
 
 /// How long the whole may take. The steps' own deadlines end before it; it is for what they do not foresee.
 const HANDLER: Duration = Duration::from_secs(8);
@@ -135,7 +135,9 @@ impl Receiver {
         let observation = match Observation::webhook(&verified) {
             Ok(observation) => observation,
             Err(why) => {
-                self.database.within(REQUEST, kept::unreadable(self.database.pool(), &verified, why)).await?;
+                self.database
+                    .with_timeout(REQUEST_TIMEOUT, kept::unreadable(self.database.pool(), &verified, why))
+                    .await?;
                 error!(event = %LogEvent::WebhookUnreadable, error = %why, "kept an authentic delivery that is no event");
                 return Err(HttpError::bad_request(format!("{why}; the body is kept")));
             }
@@ -154,7 +156,7 @@ impl Receiver {
         let delivery = stale.delivery();
         let event = event::parse(&delivery.body).ok();
         let kept = kept::stale(self.database.pool(), &stale, event.as_ref());
-        self.database.within(REQUEST, kept).await?;
+        self.database.with_timeout(REQUEST_TIMEOUT, kept).await?;
         self.say_stale(delivery, event.as_ref());
         Err(HttpError::unauthorized(
             CHALLENGE,

@@ -10,7 +10,7 @@ use crate::domain::{EventType, UnreadableEvent};
 use crate::intake::record::kept::{self, Kept};
 use crate::intake::record::{self, Observation, Outcome, Recorded, Recorder};
 use crate::runtime::Clock;
-use crate::runtime::{BACKGROUND, Database, DatabaseError};
+use crate::runtime::{BACKGROUND_TIMEOUT, Database, DatabaseError};
 
 /// How many deliveries are fetched at once.
 const BATCH: i64 = 100;
@@ -61,7 +61,7 @@ pub async fn run(
     let recorder = Recorder::start(database.clone(), clock.clone());
     let mut after = 0;
     loop {
-        let found = database.within(BACKGROUND, kept::find(database.pool(), since, after, BATCH)).await?;
+        let found = database.with_timeout(BACKGROUND_TIMEOUT, kept::find(database.pool(), since, after, BATCH)).await?;
         let Some(last) = found.last() else { return Ok(()) };
         after = last.id();
         for kept in &found {

@@ -15,7 +15,7 @@ use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 
 use crate::runtime::Clock;
 use crate::runtime::Shutdown;
-use crate::runtime::{BACKGROUND, Database};
+use crate::runtime::{BACKGROUND_TIMEOUT, Database};
 
 /// How often it is looked at.
 const EVERY: Duration = Duration::from_hours(1);
@@ -166,15 +166,16 @@ fn refused(error: sqlx::Error) -> sqlx::Result<Change> {
 pub async fn run(database: &Database, clock: &Clock, retention: Duration, shutdown: &Shutdown) {
     while !shutdown.is_stopping() {
         let (pool, now) = (database.pool(), clock.now());
-        let _ = database.within(BACKGROUND, create_days(pool, now)).await;
-        let dropped = database.within(BACKGROUND, drop_days(pool, now, retention)).await;
+        let _ = database.with_timeout(BACKGROUND_TIMEOUT, create_days(pool, now)).await;
+        let dropped = database.with_timeout(BACKGROUND_TIMEOUT, drop_days(pool, now, retention)).await;
         let everywhere = matches!(dropped, Ok(Change::NotAllowed));
-        let deleted = database.within(BACKGROUND, delete_old(pool, now, retention, everywhere, BATCH)).await;
+        let deleted =
+            database.with_timeout(BACKGROUND_TIMEOUT, delete_old(pool, now, retention, everywhere, BATCH)).await;
         if deleted.is_ok_and(|deleted| deleted > 0) {
             continue;
         }
         tokio::select! {
-            () = shutdown.stopping() => {}
+            () = shutdown.wait_for_stop() => {}
             () = tokio::time::sleep(EVERY) => {}
         }
     }

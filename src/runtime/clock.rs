@@ -1,11 +1,11 @@
-//! The time, passed in: what runs under a test's clock is what runs in production.
+//! The current time, passed in so that tests can set it.
 
 use std::fmt;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-/// Tells the time. Cheap to clone.
+/// A source of the current time. Cheap to clone.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>);
 
@@ -17,12 +17,12 @@ impl Clock {
         Self(Arc::new(Utc::now))
     }
 
-    /// A clock that tells whatever `now` gives.
+    /// A clock whose time comes from `now`.
     pub fn from_fn(now: impl Fn() -> DateTime<Utc> + Send + Sync + 'static) -> Self {
         Self(Arc::new(now))
     }
 
-    /// The time now.
+    /// The current time.
     #[must_use]
     pub fn now(&self) -> DateTime<Utc> {
         (self.0)()

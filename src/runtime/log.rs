@@ -1,24 +1,24 @@
-//! The events of the log: what an operator may search for and alert on.
+//! The events of the log, which operators search for and alert on.
 //!
-//! Every line that this program writes at `info` and above carries one of these in the field `event`. The list is a
-//! promise to operators: `docs/logs.md` has a row for each event, and a test compares the two. One event has one
-//! meaning. `warn` is for what a stranger or a dependency did wrong; `error` is for what a person must act on.
+//! Every line of this program at `info` and above has one of them in the field `event`. The list is a promise to
+//! operators: `docs/logs.md` has a row for each event, and a test compares the two. Each event has one meaning. `warn` is
+//! for faults of others: a client or a dependency. `error` means that a person must act.
 
 use std::fmt;
 
 macro_rules! log_events {
     ($($(#[doc = $doc:literal])+ $name:ident = $event:literal,)+) => {
-        /// The subject of a line of the log: the value of its field `event`.
+        /// What a log line is about: the value of its field `event`.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum LogEvent {
             $($(#[doc = $doc])+ $name,)+
         }
 
         impl LogEvent {
-            /// Every event, in the order of a webhook's journey.
+            /// Every event, roughly in the order in which they occur.
             pub const ALL: &[Self] = &[$(Self::$name,)+];
 
-            /// The event as it stands in the log.
+            /// The string in the log.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self {
@@ -30,105 +30,105 @@ macro_rules! log_events {
 }
 
 log_events! {
-    /// The service listens and works.
+    /// The service listens.
     ServiceStarted = "service.started",
-    /// It was told to stop and drains, or a part of it failed.
+    /// The service is shutting down: a stop was requested, or a part of it failed.
     ServiceStopping = "service.stopping",
-    /// It has stopped.
+    /// The service has stopped.
     ServiceStopped = "service.stopped",
-    /// A part of the program panicked: a defect.
+    /// The program panicked: a bug.
     ServicePanicked = "service.panicked",
-    /// `API_TOKENS` is `none`: whoever reaches the address may read and act.
+    /// `API_TOKENS` is `none`, so anyone who can reach the address may read and act.
     AuthDisabled = "auth.disabled",
-    /// At start: a setting is valid, but hardly what was meant.
+    /// At startup: a setting is valid but looks like a mistake.
     ConfigWarning = "config.warning",
-    /// Lines of the log were dropped, because its reader stalled.
+    /// Log lines were dropped because the reader stalled.
     LogDropped = "log.dropped",
     /// A request was answered.
     HttpResponded = "http.responded",
     /// A delivery was recorded.
     WebhookRecorded = "webhook.recorded",
-    /// A delivery of an event that had been delivered before; it moved nothing.
+    /// An event was delivered again and changed nothing.
     WebhookDuplicate = "webhook.duplicate",
-    /// A delivery whose status the render had already passed.
+    /// A delivery reported a status that the render had already passed.
     WebhookLate = "webhook.late",
-    /// A delivery whose type or status this version does not know; it is kept.
+    /// A delivery has a type or status that this version does not know. It is stored.
     WebhookUnknown = "webhook.unknown",
-    /// A request without a valid signature.
+    /// A request to `/webhook` was rejected, for example because it has no valid signature.
     WebhookRejected = "webhook.rejected",
-    /// An authentic delivery that is no event; its body is kept.
+    /// An authentic delivery is not an event. Its body is stored.
     WebhookUnreadable = "webhook.unreadable",
-    /// An authentic delivery outside the tolerance; it is kept and not believed.
+    /// An authentic delivery was signed outside the tolerance. It is stored but not trusted.
     WebhookStale = "webhook.stale",
     /// A render's status changed.
     RenderMoved = "render.moved",
-    /// A render that had failed or been canceled is complete after all.
+    /// A report contradicts how a render ended.
     RenderConflict = "render.conflict",
-    /// A render's row holds what this version cannot read; it is left out of a list.
+    /// This version cannot read a render's row, and leaves the render out of a list.
     RenderUnreadable = "render.unreadable",
-    /// A worker took up a download.
+    /// A worker started an attempt at a download.
     DownloadStarted = "download.started",
-    /// A file is in the store, whole.
+    /// A file is completely stored.
     DownloadStored = "download.stored",
-    /// An attempt failed; another one follows.
+    /// An attempt failed and will be retried.
     DownloadRetried = "download.retried",
-    /// A file waits for a fresh URL; the attempt does not count.
+    /// A file needs a fresh URL. The attempt does not count.
     DownloadAwaitsUrl = "download.awaits_url",
-    /// The process lacked a resource, such as file descriptors; the attempt does not count.
+    /// The process ran out of a resource, such as file descriptors. The attempt does not count.
     DownloadPostponed = "download.postponed",
-    /// A worker gave a download back, because the service stops.
+    /// A worker returned a download to the queue because the service is stopping.
     DownloadReleased = "download.released",
-    /// A worker lost its lease: another one has the download.
+    /// A worker lost its lease to another worker.
     DownloadLeaseLost = "download.lease_lost",
-    /// Files are about to be lost: their URLs expire, and no attempt succeeds.
+    /// Files may soon be lost: their URLs are about to expire, and no attempt has succeeded.
     DownloadEndangered = "download.endangered",
-    /// The last attempt failed, or no attempt can succeed.
+    /// A download failed for good: it has no attempts left, or no attempt can succeed.
     DownloadFailed = "download.failed",
-    /// Fresh URLs came for a file.
-    DownloadRenewed = "download.renewed",
-    /// The download of a worker that is gone was taken over.
+    /// Files of a render got fresh URLs.
+    DownloadUrlRenewed = "download.url_renewed",
+    /// A worker took over a download whose lease had expired.
     DownloadTakenOver = "download.taken_over",
-    /// A render is polled: Magic Hour's details API is called.
-    PollAsked = "poll.asked",
+    /// A poll was sent to Magic Hour's details API.
+    PollSent = "poll.sent",
     /// Magic Hour answered a poll.
     PollAnswered = "poll.answered",
     /// Magic Hour does not know the render.
     PollNotFound = "poll.not_found",
-    /// A poll brought no usable answer; this render is polled again.
+    /// A poll failed. The render is polled again.
     PollFailed = "poll.failed",
-    /// The account or Magic Hour's API is in trouble: all calls pause.
+    /// Magic Hour's API or the account has a problem: all calls pause.
     UpstreamPaused = "upstream.paused",
-    /// Magic Hour's API answers again after a pause.
+    /// Calls to Magic Hour's API work again after a pause.
     UpstreamResumed = "upstream.resumed",
-    /// Polls found out what webhooks should have said.
+    /// Polls found renders that webhooks should have reported.
     WebhooksMissing = "webhooks.missing",
     /// A project was deleted at Magic Hour.
     DeletionCompleted = "deletion.completed",
-    /// A project cannot be deleted yet; it is tried again.
+    /// A project cannot be deleted yet. Deletion is retried.
     DeletionPostponed = "deletion.postponed",
-    /// Magic Hour does not delete a project.
+    /// Magic Hour refuses to delete a project.
     DeletionRefused = "deletion.refused",
-    /// A stored object is not what was stored, so its project is not deleted.
+    /// A stored object does not match its record, so its project is not deleted.
     DeletionWithheld = "deletion.withheld",
-    /// The store is there and can be written.
+    /// At startup: the store can be written.
     StoreReady = "store.ready",
-    /// The store refused or failed.
+    /// A request to the store failed.
     StoreFailed = "store.failed",
-    /// At start: the database, or the lock of the migrations, is waited for.
+    /// At startup: waiting for the database or for the migrations' lock.
     DatabaseWaiting = "database.waiting",
-    /// Migrations were applied.
+    /// A migration was applied.
     DatabaseMigrated = "database.migrated",
     /// The database cannot be reached.
     DatabaseLost = "database.lost",
     /// The database can be reached again.
     DatabaseRestored = "database.restored",
-    /// Connections that were silent were given up, and new ones work.
+    /// Connections that did not respond were replaced.
     DatabaseReconnected = "database.reconnected",
-    /// A statement did not finish within its deadline, though the database can be reached.
+    /// Statements timed out although the database can be reached.
     DatabaseSlow = "database.slow",
-    /// The database refused a statement that this program should not have sent: a defect, or a missing right.
+    /// The database refused a statement: a bug, or a missing privilege.
     DatabaseRefused = "database.refused",
-    /// `DATABASE_URL` is a pooler that does not keep sessions, and `DATABASE_DIRECT_URL` is not set.
+    /// `DATABASE_URL` is a pooler in transaction mode, and `DATABASE_DIRECT_URL` is not set.
     DatabasePooled = "database.pooled",
 }
 

@@ -1,8 +1,8 @@
 //! Writes the log without ever waiting for its reader.
 //!
-//! A line is put in a queue, and a thread writes what is queued. When the reader stalls (a full pipe, a stopped
-//! terminal) the queue fills up to [`MAX_QUEUED_BYTES`]; further lines are dropped and counted. The service goes on, and
-//! says how many lines are missing once the reader is back.
+//! Lines go into a queue, and a thread writes them. If the reader stalls (a full pipe, a paused terminal), the queue fills
+//! up to [`MAX_QUEUED_BYTES`], and further lines are dropped and counted. The number of dropped lines is logged once
+//! the reader is back.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -16,25 +16,25 @@ use tracing_subscriber::fmt::MakeWriter;
 use super::log::LogEvent;
 use super::shutdown::Shutdown;
 
-/// How many bytes of lines may wait to be written.
+/// The maximum number of bytes waiting to be written.
 const MAX_QUEUED_BYTES: usize = 4 << 20;
-/// How many bytes are written at once, about.
+/// About how many bytes are written at once.
 const MAX_WRITE_BYTES: usize = 64 << 10;
-/// How long the end of the process waits for the last lines.
+/// How long to wait for the last lines when the process ends.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
-/// How often dropped lines are reported.
+/// How often dropped lines are logged.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
-enum Entry {
+enum Message {
     Line(Vec<u8>),
-    /// Everything before this entry is to be written; then it is answered.
+    /// Asks for an answer once every earlier line is written.
     Flush(SyncSender<()>),
 }
 
-/// The lines that wait to be written. Cheap to clone.
+/// The queue of lines to be written. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct LogQueue {
-    entries: Sender<Entry>,
+    messages: Sender<Message>,
     counts: Arc<Counts>,
 }
 
@@ -45,39 +45,39 @@ struct Counts {
 }
 
 impl LogQueue {
-    /// Starts the thread that writes to `output`.
+    /// Starts a thread that writes to `output`.
     pub(super) fn start(output: impl Write + Send + 'static) -> Self {
-        let (entries, received) = mpsc::channel();
+        let (messages, receiver) = mpsc::channel();
         let counts = Arc::new(Counts::default());
-        let queue = Self { entries, counts: counts.clone() };
+        let queue = Self { messages, counts: counts.clone() };
         // OK to ignore: without a thread the queue fills up, and lines are dropped and counted.
-        let _ = std::thread::Builder::new().name("log".to_owned()).spawn(move || write(&received, &counts, output));
+        let _ = std::thread::Builder::new().name("log".to_owned()).spawn(move || write(&receiver, &counts, output));
         queue
     }
 
-    /// How many lines were dropped since the start.
+    /// How many lines were dropped since the process started.
     #[must_use]
     pub fn dropped_lines(&self) -> u64 {
         self.counts.dropped_lines.load(Ordering::Relaxed)
     }
 
-    /// Waits until every line so far is written, for a second at most.
+    /// Waits up to a second until every earlier line is written.
     pub fn flush(&self) {
         let (done, written) = mpsc::sync_channel(1);
-        if self.entries.send(Entry::Flush(done)).is_ok() {
-            // OK to ignore: a reader that stalls does not keep the process from ending.
+        if self.messages.send(Message::Flush(done)).is_ok() {
+            // OK to ignore: a stalled reader must not keep the process from ending.
             let _ = written.recv_timeout(FLUSH_TIMEOUT);
         }
     }
 
-    /// Reports dropped lines until `shutdown`. A report that is dropped itself is repeated in the next one.
+    /// Logs the number of dropped lines until a stop is requested. If that line is dropped too, the next one includes it.
     pub async fn report_dropped(&self, shutdown: &Shutdown) {
         let mut reported = 0;
-        while shutdown.asked().run_until_cancelled(tokio::time::sleep(REPORT_INTERVAL)).await.is_some() {
+        while shutdown.requested().run_until_cancelled(tokio::time::sleep(REPORT_INTERVAL)).await.is_some() {
             let dropped = self.dropped_lines();
             if dropped > reported {
-                warn!(event = %LogEvent::LogDropped, lines = dropped - reported, "the reader of the log stalled: lines are missing");
-                // A report that was dropped raised the count.
+                warn!(event = %LogEvent::LogDropped, lines = dropped - reported, "log lines were dropped because the reader stalled");
+                // If this line was dropped itself, the count is higher now.
                 if self.dropped_lines() == dropped {
                     reported = dropped;
                 }
@@ -88,7 +88,7 @@ impl LogQueue {
     fn push(&self, line: &[u8]) {
         let before = self.counts.queued_bytes.fetch_add(line.len(), Ordering::Relaxed);
         let fits = before + line.len() <= MAX_QUEUED_BYTES;
-        if !fits || self.entries.send(Entry::Line(line.to_vec())).is_err() {
+        if !fits || self.messages.send(Message::Line(line.to_vec())).is_err() {
             self.counts.queued_bytes.fetch_sub(line.len(), Ordering::Relaxed);
             self.counts.dropped_lines.fetch_add(1, Ordering::Relaxed);
         }
@@ -103,7 +103,7 @@ impl<'a> MakeWriter<'a> for LogQueue {
     }
 }
 
-/// Queues what it is given: the subscriber writes each line whole.
+/// Queues each line. The subscriber writes a line in one call.
 #[derive(Debug)]
 pub struct LineWriter<'a>(&'a LogQueue);
 
@@ -118,22 +118,22 @@ impl Write for LineWriter<'_> {
     }
 }
 
-/// Writes what is queued until no queue is left.
-fn write(entries: &Receiver<Entry>, counts: &Counts, mut output: impl Write) {
+/// Writes queued lines until every [`LogQueue`] is dropped.
+fn write(messages: &Receiver<Message>, counts: &Counts, mut output: impl Write) {
     let mut lines = Vec::new();
-    while let Ok(entry) = entries.recv() {
-        let mut next = Some(entry);
+    while let Ok(message) = messages.recv() {
+        let mut next = Some(message);
         let mut flushed = None;
-        while let Some(entry) = next.take() {
-            match entry {
-                Entry::Line(line) => lines.extend_from_slice(&line),
-                Entry::Flush(done) => flushed = Some(done),
+        while let Some(message) = next.take() {
+            match message {
+                Message::Line(line) => lines.extend_from_slice(&line),
+                Message::Flush(done) => flushed = Some(done),
             }
             if flushed.is_none() && lines.len() < MAX_WRITE_BYTES {
-                next = entries.try_recv().ok();
+                next = messages.try_recv().ok();
             }
         }
-        // OK to ignore: a log whose reader is gone has nowhere to go.
+        // OK to ignore: if the reader is gone, lines have nowhere to go.
         let _ = output.write_all(&lines).and_then(|()| output.flush());
         counts.queued_bytes.fetch_sub(lines.len(), Ordering::Relaxed);
         lines.clear();
@@ -150,7 +150,7 @@ mod tests {
 
     use super::*;
 
-    /// A reader that takes nothing until it is told to.
+    /// A reader that blocks until `release` is dropped.
     struct Stalled {
         go: Receiver<()>,
         read: Arc<Mutex<Vec<u8>>>,
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_stalls_holds_nothing_up_and_what_did_not_fit_is_counted() {
+    fn a_stalled_reader_blocks_nothing_and_dropped_lines_are_counted() {
         let (release, go) = channel();
         let read = Arc::new(Mutex::new(Vec::new()));
         let queue = LogQueue::start(Stalled { go, read: read.clone() });

@@ -1,4 +1,4 @@
-//! What every part builds on: clock, database, wakeups, shutdown, log.
+//! What every room builds on: clock, database, wakeups, shutdown, and log.
 
 #[cfg(test)]
 mod captured_log;
@@ -19,8 +19,8 @@ mod wakeups;
 pub(crate) use self::captured_log::CapturedLog;
 pub use self::clock::Clock;
 pub use self::database::{
-    BACKGROUND, ConnectError, Database, DatabaseError, DatabaseUrls, DirectUrl, InspectError, Inspection, MIGRATIONS,
-    MigrationError, Pooling, REQUEST,
+    BACKGROUND_TIMEOUT, ConnectError, Database, DatabaseError, DatabaseUrls, DirectUrl, InspectError, Inspection,
+    MIGRATIONS, MigrationError, Pooling, REQUEST_TIMEOUT,
 };
 pub use self::log::LogEvent;
 pub use self::log_queue::LogQueue;

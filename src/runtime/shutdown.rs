@@ -1,70 +1,70 @@
-//! Stopping in order.
+//! Graceful shutdown.
 //!
-//! First everything is asked to stop: no new connection, no new claim. Transfers are interrupted and handed back at once,
-//! so that another process can resume them; requests in progress are answered. After [`DRAIN`], what still runs is
-//! canceled. [`FORCE`] later the process ends in any case. All of it fits into the ten seconds that container engines
-//! give a process by default.
+//! On a stop request, no new connections or downloads are accepted, transfers are interrupted so that another process can
+//! resume them, and requests in progress are answered. After [`DRAIN_TIMEOUT`], whatever still runs is canceled; after
+//! another [`CANCEL_TIMEOUT`], the process ends in any case. Together this fits into the ten seconds that container
+//! engines allow by default.
 
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// How long work in progress may continue after the stop was requested.
-pub(super) const DRAIN: Duration = Duration::from_secs(6);
-/// How long breaking off may take after that.
-pub(super) const FORCE: Duration = Duration::from_secs(3);
+/// How long work in progress may continue after the stop request.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(6);
+/// How long canceled work may take to end after that.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The two calls to stop, and everything that has to hear them. Cheap to clone.
+/// The stop request and the forced stop that follows it, and the tasks to wait for. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Shutdown {
-    soft: CancellationToken,
-    hard: CancellationToken,
+    requested: CancellationToken,
+    forced: CancellationToken,
     tasks: TaskTracker,
 }
 
 impl Shutdown {
-    /// Asks everything to stop.
+    /// Requests a stop.
     pub fn stop(&self) {
-        self.soft.cancel();
+        self.requested.cancel();
     }
 
-    /// Whether the stop was asked for.
+    /// Whether a stop was requested.
     #[must_use]
     pub fn is_stopping(&self) -> bool {
-        self.soft.is_cancelled()
+        self.requested.is_cancelled()
     }
 
-    /// Cancelled when the stop is asked for.
+    /// The token that is canceled when a stop is requested.
     #[must_use]
-    pub fn asked(&self) -> &CancellationToken {
-        &self.soft
+    pub fn requested(&self) -> &CancellationToken {
+        &self.requested
     }
 
-    /// Returns once the stop is asked for.
-    pub async fn stopping(&self) {
-        self.soft.cancelled().await;
+    /// Waits until a stop is requested.
+    pub async fn wait_for_stop(&self) {
+        self.requested.cancelled().await;
     }
 
-    /// Cancelled when whatever still runs has to break off.
+    /// The token that is canceled when the time to drain is over.
     #[must_use]
-    pub fn deadline(&self) -> &CancellationToken {
-        &self.hard
+    pub fn forced(&self) -> &CancellationToken {
+        &self.forced
     }
 
-    /// The tasks that the end waits for.
+    /// The tasks that [`drain`](Self::drain) waits for.
     #[must_use]
     pub fn tasks(&self) -> &TaskTracker {
         &self.tasks
     }
 
-    /// Waits for every task, with both deadlines. Returns whether all of them ended by themselves.
-    pub async fn drained(&self) -> bool {
+    /// Waits for every task within both time limits. Returns whether all of them ended.
+    pub async fn drain(&self) -> bool {
         self.tasks.close();
-        if tokio::time::timeout(DRAIN, self.tasks.wait()).await.is_ok() {
+        if tokio::time::timeout(DRAIN_TIMEOUT, self.tasks.wait()).await.is_ok() {
             return true;
         }
-        self.hard.cancel();
-        tokio::time::timeout(FORCE, self.tasks.wait()).await.is_ok()
+        self.forced.cancel();
+        tokio::time::timeout(CANCEL_TIMEOUT, self.tasks.wait()).await.is_ok()
     }
 }

@@ -1,4 +1,4 @@
-//! The signals that ask the process to stop.
+//! The signals that stop the process.
 
 /// Returns at the first SIGTERM or Ctrl-C.
 #[cfg(unix)]

@@ -1,9 +1,9 @@
-//! Totals that `GET /metrics` reads without counting rows.
+//! Running totals, so that `GET /metrics` does not have to count rows.
 //!
-//! Whoever changes what a total counts adds the difference to a [`Tallies`] and writes it as the last statement of the
-//! same transaction, so that the totals are exact after every commit and every rollback. Each total is the sum of
-//! several rows; a transaction writes one shard, in the order of the names, so that transactions neither queue for
-//! one row nor deadlock.
+//! Code that changes something that is counted adds the difference to a [`Tallies`] and writes it as the last statement of
+//! the same transaction, so the totals are exact after every commit. Each total is split over several rows (shards), and
+//! a transaction writes to one random shard, in the order of the names. So transactions neither queue for one row nor
+//! deadlock.
 
 use std::collections::BTreeMap;
 
@@ -11,26 +11,26 @@ use sqlx::{PgConnection, PgPool};
 
 use crate::domain::{FileCounts, Kind, Status};
 
-/// How many rows a total is spread over.
+/// How many rows each total is split over.
 const SHARDS: i16 = 16;
 
-/// What a total counts.
+/// A running total.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Tally {
-    /// Renders of this kind with this status.
+    /// The number of renders of this kind with this status.
     Renders(Kind, Option<Status>),
-    /// Credits charged for renders of this kind, as last observed.
+    /// The credits charged for renders of this kind.
     Credits(Kind),
-    /// Files that are neither stored nor failed.
+    /// The number of files that are neither stored nor failed.
     FilesUnsettled,
-    /// Files in the store.
+    /// The number of stored files.
     FilesStored,
-    /// Files that are not tried again by themselves.
+    /// The number of failed files.
     FilesFailed,
 }
 
 impl Tally {
-    /// The name in the rows.
+    /// The name in the table `tallies`.
     #[must_use]
     pub fn name(self) -> String {
         match self {
@@ -43,7 +43,7 @@ impl Tally {
     }
 }
 
-/// Differences that one transaction adds to the totals.
+/// The differences that a transaction adds to the totals.
 #[derive(Debug, Default)]
 pub struct Tallies(BTreeMap<String, i128>);
 
@@ -53,24 +53,24 @@ impl Tallies {
         *self.0.entry(tally.name()).or_default() += difference.into();
     }
 
-    /// Adds what a render's files changed from and to.
+    /// Adds the change of a render's file counts.
     pub fn add_files(&mut self, from: FileCounts, to: FileCounts) {
         self.add(Tally::FilesUnsettled, to.unsettled() - from.unsettled());
         self.add(Tally::FilesStored, to.stored - from.stored);
         self.add(Tally::FilesFailed, to.failed - from.failed);
     }
 
-    /// The names and the differences as a statement takes them, without those that change nothing.
+    /// The names and the nonzero differences, as statement parameters.
     pub(crate) fn into_rows(self) -> (Vec<String>, Vec<String>) {
         self.0.into_iter().filter(|(_, by)| *by != 0).map(|(name, by)| (name, by.to_string())).unzip()
     }
 
-    /// The shard that a transaction writes.
+    /// A random shard for a transaction to write to.
     pub(crate) fn shard() -> i16 {
         rand::random_range(0..SHARDS)
     }
 
-    /// Writes the differences. Call it last: other transactions that drew the same shard wait until the commit.
+    /// Writes the differences. Call it last, because other transactions with the same shard wait until the commit.
     pub async fn write(self, transaction: &mut PgConnection) -> sqlx::Result<()> {
         let (names, differences) = self.into_rows();
         if names.is_empty() {
@@ -88,7 +88,7 @@ impl Tallies {
     }
 }
 
-/// Reads every total, by its [`Tally::name`]; one that was never written is not among them.
+/// Reads every total that was ever written, by its [`Tally::name`].
 pub async fn read(pool: &PgPool) -> sqlx::Result<BTreeMap<String, f64>> {
     let rows = sqlx::query!(r#"SELECT name, sum(value)::float8 AS "value!" FROM tallies GROUP BY name"#);
     Ok(rows.fetch_all(pool).await?.into_iter().map(|row| (row.name, row.value)).collect())

@@ -1,8 +1,8 @@
-//! Wakes up what waits for a change in the database.
+//! Wakes tasks that wait for a change in the database.
 //!
-//! Postgres notifies every process of a change (`NOTIFY`), so that a worker starts and an application is answered at
-//! once. It is a convenience and no more: whatever waits here also looks by itself every few seconds, and misses nothing
-//! while the connection that listens is down, or where no connection can listen.
+//! Postgres notifies every process of changes (`NOTIFY`), so workers start and applications are answered without delay.
+//! Notifications only save time: every task that waits here also polls every few seconds, so nothing is missed while the
+//! listening connection is down, or if no connection can listen.
 
 use std::time::Duration;
 
@@ -15,13 +15,13 @@ use crate::runtime::database::Database;
 use crate::runtime::shutdown::Shutdown;
 
 /// How long to wait before listening again after the connection was lost.
-const LISTEN_AGAIN: Duration = Duration::from_secs(1);
-/// How long the connection may be silent before it is asked whether it is still there.
-const SILENCE: Duration = Duration::from_secs(30);
-/// How long it may take to answer that.
-const HEARTBEAT: Duration = Duration::from_secs(5);
+const RECONNECT_DELAY: Duration = Duration::from_secs(1);
+/// How long the connection may be silent before a heartbeat is sent.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(30);
+/// How long the answer to a heartbeat may take.
+const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The wake-up calls of this process.
+/// This process's subscribers to changes.
 #[derive(Debug)]
 pub struct Wakeups {
     downloads: Notify,
@@ -37,69 +37,69 @@ impl Default for Wakeups {
 
 /// Why listening ended.
 enum Ended {
-    /// No connection keeps a session, so none can listen.
+    /// Only a pooler in transaction mode is available, so LISTEN does not work.
     NoSession,
     /// The connection was lost.
-    Lost,
+    ConnectionLost,
 }
 
 impl Wakeups {
-    /// The channel that says that downloads may have fallen due.
+    /// The channel for downloads that may be due.
     pub(crate) const DOWNLOADS: &str = "renderhook_downloads";
-    /// The channel that says that renders are to be polled.
+    /// The channel for renders that should be polled.
     pub(crate) const POLLS: &str = "renderhook_polls";
-    /// The channel that carries the ids of changed renders.
+    /// The channel for changed renders. The payload is the render's id.
     pub(crate) const RENDERS: &str = "renderhook_renders";
 
-    /// Returns once downloads may have fallen due since the last call.
-    pub async fn downloads(&self) {
+    /// Waits until downloads may have become due since the last call.
+    pub async fn wait_for_downloads(&self) {
         self.downloads.notified().await;
     }
 
-    /// Returns once a render may have to be polled since the last call.
-    pub async fn polls(&self) {
+    /// Waits until a render may have to be polled since the last call.
+    pub async fn wait_for_polls(&self) {
         self.polls.notified().await;
     }
 
-    /// The renders that change from now on: subscribe before looking at one.
+    /// Subscribes to changes of renders. Subscribe before reading a render, so that no change is missed in between.
     #[must_use]
-    pub fn renders(&self) -> Changes {
-        Changes(self.renders.subscribe())
+    pub fn subscribe_to_renders(&self) -> RenderChanges {
+        RenderChanges(self.renders.subscribe())
     }
 
-    /// Passes on what Postgres notifies of, until it is time to stop.
+    /// Forwards notifications from Postgres until a stop is requested.
     pub async fn listen(&self, database: &Database, shutdown: &Shutdown) {
         let listening = async {
-            while let Ended::Lost = self.listen_once(database).await {
-                tokio::time::sleep(LISTEN_AGAIN).await;
+            while let Ended::ConnectionLost = self.listen_once(database).await {
+                tokio::time::sleep(RECONNECT_DELAY).await;
             }
-            shutdown.stopping().await;
+            shutdown.wait_for_stop().await;
         };
-        shutdown.asked().run_until_cancelled(listening).await;
+        shutdown.requested().run_until_cancelled(listening).await;
     }
 
     async fn listen_once(&self, database: &Database) -> Ended {
         let Some(listener) = database.listener().await else { return Ended::NoSession };
-        // OK to ignore: whatever needs the database reports that it cannot be reached.
+        // OK to ignore: statements detect and log an outage.
         if let Ok(listener) = listener {
-            let _ = self.pass_on(listener).await;
+            let _ = self.forward(listener).await;
         }
-        Ended::Lost
+        Ended::ConnectionLost
     }
 
-    /// Passes on notifications until the connection is lost.
-    async fn pass_on(&self, mut listener: PgListener) -> sqlx::Result<()> {
+    /// Forwards notifications until the connection is lost.
+    async fn forward(&self, mut listener: PgListener) -> sqlx::Result<()> {
         listener.listen_all([Self::DOWNLOADS, Self::POLLS, Self::RENDERS]).await?;
         // Something may have changed before this connection listened.
         self.downloads.notify_one();
         self.polls.notify_one();
         loop {
-            match timeout(SILENCE, listener.try_recv()).await {
+            match timeout(HEARTBEAT_INTERVAL, listener.try_recv()).await {
                 Ok(Ok(Some(notification))) => self.wake(&notification),
                 Ok(Ok(None)) => return Ok(()),
                 Ok(Err(error)) => return Err(error),
                 Err(_elapsed) => {
-                    let heartbeat = timeout(HEARTBEAT, sqlx::raw_sql("SELECT 1").execute(&mut listener)).await;
+                    let heartbeat = timeout(HEARTBEAT_TIMEOUT, sqlx::raw_sql("SELECT 1").execute(&mut listener)).await;
                     heartbeat.map_err(|_elapsed| sqlx::Error::PoolTimedOut)??;
                 }
             }
@@ -110,26 +110,26 @@ impl Wakeups {
         match (notification.channel(), notification.payload().parse()) {
             (Self::DOWNLOADS, _) => self.downloads.notify_one(),
             (Self::POLLS, _) => self.polls.notify_one(),
-            // OK to drop a change that nothing waits for.
+            // OK to ignore: sending fails if there is no subscriber.
             (Self::RENDERS, Ok(id)) => drop(self.renders.send(id)),
             _ => {}
         }
     }
 }
 
-/// The renders that change.
+/// A subscription to changes of renders.
 #[derive(Debug)]
-pub struct Changes(broadcast::Receiver<RenderId>);
+pub struct RenderChanges(broadcast::Receiver<RenderId>);
 
-impl Changes {
-    /// Returns once render `id` may have changed.
-    pub async fn of(&mut self, id: &RenderId) {
+impl RenderChanges {
+    /// Waits until render `id` may have changed.
+    pub async fn wait_for(&mut self, id: &RenderId) {
         loop {
             match self.0.recv().await {
                 Ok(changed) if changed == *id => return,
                 Ok(_) => {}
                 Err(broadcast::error::RecvError::Lagged(_)) => return,
-                // OK because the sender lives as long as the process, and whatever waits also has a timer.
+                // OK to wait forever: the sender lives as long as the process, and callers also have a timer.
                 Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
             }
         }

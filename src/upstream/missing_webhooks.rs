@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgPool;
 use tracing::warn;
 
-use crate::runtime::{BACKGROUND, Clock, Database, LogEvent, Shutdown};
+use crate::runtime::{BACKGROUND_TIMEOUT, Clock, Database, LogEvent, Shutdown};
 
 /// How late a webhook may be that still counts as having arrived.
 pub const GRACE: TimeDelta = TimeDelta::minutes(10);
@@ -98,9 +98,9 @@ async fn take_turn_to_warn(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<bo
 pub async fn watch(database: &Database, clock: &Clock, shutdown: &Shutdown) {
     while !shutdown.is_stopping() {
         let (pool, now) = (database.pool(), clock.now());
-        if let Ok(webhooks) = database.within(BACKGROUND, count(pool, now)).await
+        if let Ok(webhooks) = database.with_timeout(BACKGROUND_TIMEOUT, count(pool, now)).await
             && webhooks.any()
-            && let Ok(true) = database.within(BACKGROUND, take_turn_to_warn(pool, now)).await
+            && let Ok(true) = database.with_timeout(BACKGROUND_TIMEOUT, take_turn_to_warn(pool, now)).await
         {
             warn!(
                 event = %LogEvent::WebhooksMissing, renders.missing = webhooks.missing, renders.ended = webhooks.ended,
@@ -108,7 +108,7 @@ pub async fn watch(database: &Database, clock: &Clock, shutdown: &Shutdown) {
             );
         }
         tokio::select! {
-            () = shutdown.stopping() => {}
+            () = shutdown.wait_for_stop() => {}
             () = tokio::time::sleep(COUNT_INTERVAL) => {}
         }
     }

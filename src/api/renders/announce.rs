@@ -18,7 +18,7 @@ use crate::api::queries::announce::{self, Announced, Announcement, Naming};
 use crate::api::queries::{self, RenderView};
 use crate::domain::{ExternalId, Kind, RenderId};
 use crate::http::{Guarded, HttpError, Message};
-use crate::runtime::REQUEST;
+use crate::runtime::REQUEST_TIMEOUT;
 
 /// The largest metadata, in bytes of JSON as it was sent.
 const LARGEST_METADATA: usize = 16 << 10;
@@ -59,12 +59,12 @@ pub(crate) async fn put(
     let announcement = read(&renders.bodies.read(body, LARGEST, too_large).await?)?;
     let (database, pool) = (&renders.database, renders.database.pool());
     let announced = announce::announce(pool, &id, &announcement, renders.clock.now());
-    let status = match database.within(REQUEST, announced).await? {
+    let status = match database.with_timeout(REQUEST_TIMEOUT, announced).await? {
         Announced::New => StatusCode::CREATED,
         Announced::Known => StatusCode::OK,
         Announced::OtherKind => return Err(other_kind(announcement.kind)),
     };
-    let render = database.within(REQUEST, queries::render(pool, &renders.store, &id)).await?;
+    let render = database.with_timeout(REQUEST_TIMEOUT, queries::render(pool, &renders.store, &id)).await?;
     Ok((status, Json(render.ok_or_else(unknown_render)?)))
 }
 

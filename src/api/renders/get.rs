@@ -15,7 +15,7 @@ use super::{Renders, bad_query, id_in_path, unknown_render};
 use crate::api::queries::{self, RenderView};
 use crate::domain::RenderId;
 use crate::http::{Guarded, HttpError, Message};
-use crate::runtime::REQUEST;
+use crate::runtime::REQUEST_TIMEOUT;
 
 /// The longest that a caller may wait.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
@@ -70,16 +70,16 @@ fn wait(text: &str) -> Result<Duration, HttpError> {
 impl Renders {
     async fn find(&self, id: &RenderId, wait: Duration) -> Result<RenderView, HttpError> {
         let until = Instant::now() + wait;
-        let mut changes = self.wakeups.renders(); // before the first look, so that no change falls in between
+        let mut changes = self.wakeups.subscribe_to_renders(); // before the first look, so that no change falls in between
         loop {
             let found = queries::render(self.database.pool(), &self.store, id);
-            let render = self.database.within(REQUEST, found).await?.ok_or_else(unknown_render)?;
+            let render = self.database.with_timeout(REQUEST_TIMEOUT, found).await?.ok_or_else(unknown_render)?;
             if render.is_finished() || Instant::now() >= until || self.shutdown.is_stopping() {
                 return Ok(render);
             }
             tokio::select! {
-                () = changes.of(id) => {}
-                () = self.shutdown.stopping() => {}
+                () = changes.wait_for(id) => {}
+                () = self.shutdown.wait_for_stop() => {}
                 () = tokio::time::sleep_until(until.min(Instant::now() + LOOK_AGAIN)) => {}
             }
         }

@@ -14,7 +14,7 @@ use crate::api::queries::{self, Filter, RenderView};
 use crate::domain::ArchiveState;
 use crate::domain::{Kind, Status};
 use crate::http::{Guarded, HttpError, Message};
-use crate::runtime::REQUEST;
+use crate::runtime::REQUEST_TIMEOUT;
 
 /// The page size without `limit`.
 const DEFAULT_LIMIT: u16 = 50;
@@ -78,7 +78,7 @@ pub(crate) async fn get(
     let Query(parameters) = parameters.map_err(|rejection| bad_query(&rejection))?;
     let (filter, limit) = (parameters.filter()?, parameters.limit()?);
     let page = queries::list(renders.database.pool(), &renders.store, &filter, limit);
-    let page = renders.database.within(REQUEST, page).await?;
+    let page = renders.database.with_timeout(REQUEST_TIMEOUT, page).await?;
     Ok(Json(List { renders: page.renders, next_cursor: page.next.map(|cursor| cursor.to_string()) }))
 }
 

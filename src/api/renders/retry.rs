@@ -12,7 +12,7 @@ use super::{Renders, bad_query, id_in_path, unknown_render};
 use crate::api::queries;
 use crate::archive::{RetryFilter, RetryState, retry};
 use crate::http::{Guarded, HttpError, Message};
-use crate::runtime::REQUEST;
+use crate::runtime::REQUEST_TIMEOUT;
 
 /// The query parameters.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -68,7 +68,12 @@ pub(crate) async fn retry(
     let id = id_in_path(id)?;
     let Query(parameters) = parameters.map_err(|rejection| bad_query(&rejection))?;
     let pool = renders.database.pool();
-    renders.database.within(REQUEST, queries::exists(pool, &id)).await?.then_some(()).ok_or_else(unknown_render)?;
+    renders
+        .database
+        .with_timeout(REQUEST_TIMEOUT, queries::exists(pool, &id))
+        .await?
+        .then_some(())
+        .ok_or_else(unknown_render)?;
     let filter = RetryFilter { state: parameters.state.into(), ..RetryFilter::render(id) };
     let retried = retry::retry(&renders.database, &filter, renders.clock.now()).await?;
     let message = match (parameters.state, retried.is_empty()) {

@@ -63,7 +63,7 @@ impl Downloader {
         let started_at = self.clock.now();
         let lease = LeaseKeeper::new(self, &claimed.lease);
         let settling =
-            Settling { downloader: self, claimed: &claimed, lease: &lease, started_at, deadline: shutdown.deadline() };
+            Settling { downloader: self, claimed: &claimed, lease: &lease, started_at, deadline: shutdown.forced() };
         if claimed.taken_over && claimed.attempt > self.max_attempts {
             settling.settle(Outcome::LeasesExpired).await;
             return;
@@ -91,9 +91,9 @@ impl Downloader {
         lease: &LeaseKeeper<'_>,
         shutdown: &Shutdown,
     ) -> Result<StoredObject, Interruption> {
-        let stop = shutdown.asked().child_token();
+        let stop = shutdown.requested().child_token();
         let done = CancellationToken::new();
-        let attempt = Attempt { downloader: self, claimed, lease, stop: &stop, deadline: shutdown.deadline() };
+        let attempt = Attempt { downloader: self, claimed, lease, stop: &stop, deadline: shutdown.forced() };
         let transfer = async {
             let ended = Box::pin(attempt.run()).await;
             done.cancel();

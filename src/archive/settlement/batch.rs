@@ -11,7 +11,7 @@ use tokio::sync::{Mutex as AsyncMutex, oneshot};
 use super::decide::{Attempt, Settlement};
 use super::rows::{self, Entry};
 use crate::archive::queue::{Lease, LeaseError};
-use crate::runtime::{BACKGROUND, Database, DatabaseError};
+use crate::runtime::{BACKGROUND_TIMEOUT, Database, DatabaseError};
 
 /// How many attempts one transaction settles at most.
 const MAX_BATCH: usize = 256;
@@ -95,5 +95,5 @@ async fn one_by_one(database: &Database, entries: &[Entry]) -> Vec<Answer> {
 
 /// One transaction, and again after a conflict with another one. `None` for an entry that lost its lease.
 async fn transaction(database: &Database, entries: &[Entry]) -> Result<Vec<Option<Settlement>>, DatabaseError> {
-    database.within_retrying(BACKGROUND, || rows::settle(database.pool(), entries)).await
+    database.with_timeout_and_retry(BACKGROUND_TIMEOUT, || rows::settle(database.pool(), entries)).await
 }

@@ -48,14 +48,14 @@ fn durability(inspection: &Inspection) -> Finding {
 
 /// Whether polls find what webhooks should have told.
 async fn webhooks(dependencies: &Dependencies, urls: &DatabaseUrls, inspection: &Inspection, clock: &Clock) -> Finding {
-    if inspection.missing > 0 || inspection.foreign > 0 {
+    if inspection.missing_migrations > 0 || inspection.unknown_migrations > 0 {
         return Finding::skip("not checked, because the database lacks migrations");
     }
     if let Some(None) = dependencies.api_key {
         return Finding::skip("without MAGIC_HOUR_API_KEY nothing notices missing webhooks");
     }
     let Ok(database) = Database::new(urls) else { return Finding::invalid("DATABASE_URL") };
-    match database.within(PATIENCE, missing_webhooks::count(database.pool(), clock.now())).await {
+    match database.with_timeout(PATIENCE, missing_webhooks::count(database.pool(), clock.now())).await {
         Ok(webhooks) if webhooks.any() => Finding::warn(webhooks.to_string()),
         Ok(webhooks) => Finding::ok(webhooks.to_string()),
         Err(_) => Finding::skip("not checked, because the database cannot be used"),
@@ -63,17 +63,19 @@ async fn webhooks(dependencies: &Dependencies, urls: &DatabaseUrls, inspection: 
 }
 
 fn inspected(inspection: &Inspection, urls: &DatabaseUrls) -> Finding {
-    let Inspection { version, missing, foreign, isolation, .. } = inspection;
+    let Inspection { version, missing_migrations, unknown_migrations, isolation, .. } = inspection;
     let all = MIGRATIONS.iter().count();
-    let listens_through_pooler = inspection.pooling == Pooling::Transactions && matches!(urls.direct, DirectUrl::Same);
+    let listens_through_pooler = inspection.pooling == Pooling::Transaction && matches!(urls.direct, DirectUrl::Unset);
     if inspection.read_only {
         Finding::fail(format!("Postgres {version} is read-only here: name the primary in DATABASE_URL"))
-    } else if *foreign > 0 {
+    } else if *unknown_migrations > 0 {
         let other = "are not this version's, or failed halfway: run the version that applied them, or a newer one";
-        Finding::fail(format!("Postgres {version} answers; {foreign} of the migrations in it {other}"))
-    } else if *missing > 0 {
+        Finding::fail(format!("Postgres {version} answers; {unknown_migrations} of the migrations in it {other}"))
+    } else if *missing_migrations > 0 {
         let next = "`renderhook migrate` applies them, and so does `serve` at startup";
-        Finding::warn(format!("Postgres {version} answers; {missing} of {all} migrations are missing: {next}"))
+        Finding::warn(format!(
+            "Postgres {version} answers; {missing_migrations} of {all} migrations are missing: {next}"
+        ))
     } else if listens_through_pooler {
         let next = "set DATABASE_DIRECT_URL to Postgres itself, or to none";
         Finding::warn(format!("Postgres {version} answers through a pooler in transaction mode: {next}"))

@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::observation::Observation;
 use super::{Recorded, transaction};
-use crate::runtime::{Clock, Database, DatabaseError, REQUEST};
+use crate::runtime::{Clock, Database, DatabaseError, REQUEST_TIMEOUT};
 
 /// How many observations may wait.
 const QUEUE: usize = 1024;
@@ -108,13 +108,13 @@ impl Writer {
         }
         let (pool, now) = (self.database.pool(), self.clock.now());
         let whole = async { whole(transaction::record(pool, now, observations).await, observations.len()) };
-        match self.database.within(REQUEST, whole).await {
+        match self.database.with_timeout(REQUEST_TIMEOUT, whole).await {
             Ok(Some(recorded)) => recorded.into_iter().map(Ok).collect(),
             Ok(None) => {
                 let mut results = Vec::with_capacity(observations.len());
                 for observation in observations {
                     let alone = transaction::record(pool, now, std::slice::from_ref(observation));
-                    let recorded = self.database.within(REQUEST, alone).await;
+                    let recorded = self.database.with_timeout(REQUEST_TIMEOUT, alone).await;
                     results.push(recorded.and_then(first));
                 }
                 results

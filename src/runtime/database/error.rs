@@ -1,47 +1,47 @@
-//! Why a statement failed: what an error of sqlx means to the service.
+//! Why a statement failed: what an sqlx error means for the service.
 
-use super::connect;
+use super::connect_error;
 
-/// Why a statement returned nothing.
+/// Why a statement failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum DatabaseError {
     /// The database cannot be reached.
     #[error("the database cannot be reached")]
     Unreachable,
-    /// The statement did not finish in time. Whether it had an effect is not known.
+    /// The statement did not finish in time. It may or may not have taken effect.
     #[error("the database did not answer in time")]
     TimedOut,
-    /// The statement lost against another one, and had no effect: it may be run again.
-    #[error("the statement met another one that changes the same rows")]
+    /// The statement conflicted with a concurrent one and had no effect. It can be retried.
+    #[error("the statement conflicted with another one on the same rows")]
     Conflict,
-    /// The database refused the statement, which had no effect. It says why.
+    /// Postgres rejected the statement, which had no effect. Contains Postgres' message.
     #[error("the database refused a statement: {0}")]
     Refused(String),
 }
 
-/// What an error of sqlx means.
-pub(super) enum Failure {
+/// The classes of sqlx errors.
+pub(super) enum ErrorClass {
     Unreachable,
-    /// No connection was free, or none could be made: which of the two, an examination finds out.
+    /// No connection was available. Either all are busy, or none can be opened.
     NoConnection,
     TimedOut,
     Conflict,
     Refused,
 }
 
-impl Failure {
+impl ErrorClass {
     pub(super) fn of(error: &sqlx::Error) -> Self {
         match error {
             sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => {
                 Self::Unreachable
             }
             sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => Self::NoConnection,
-            sqlx::Error::Database(refusal) => match refusal.code().as_deref().unwrap_or_default() {
-                // Serialization failure, deadlock.
+            sqlx::Error::Database(error) => match error.code().as_deref().unwrap_or_default() {
+                // serialization_failure, deadlock_detected
                 "40001" | "40P01" => Self::Conflict,
-                // Lock timeout, canceled by statement_timeout.
+                // lock_not_available, query_canceled (by statement_timeout)
                 "55P03" | "57014" => Self::TimedOut,
-                code if connect::is_unavailable(code) => Self::Unreachable,
+                code if connect_error::is_unavailable(code) => Self::Unreachable,
                 _ => Self::Refused,
             },
             _ => Self::Refused,
@@ -49,7 +49,7 @@ impl Failure {
     }
 }
 
-/// Whether a statement named a table that is not there.
+/// Whether a statement failed because a table does not exist.
 pub(super) fn is_undefined_table(error: &sqlx::Error) -> bool {
-    error.as_database_error().is_some_and(|refusal| refusal.code().as_deref() == Some("42P01"))
+    error.as_database_error().is_some_and(|error| error.code().as_deref() == Some("42P01"))
 }

@@ -1,32 +1,34 @@
-//! What is seen of a database without changing it.
+//! Inspects a database without changing it, for `renderhook check`.
 
-use super::connect::{ConnectError, Connector};
-use super::migrations::{self, Applied};
+use super::connect::Connector;
+use super::connect_error::ConnectError;
+use super::migrations::{self, MigrationCounts};
 use super::{DatabaseUrls, Pooling};
 
-/// What is seen of a database without changing it.
+/// The properties of a database that `renderhook check` reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inspection {
-    /// Its version, such as `18.1`.
+    /// The version of Postgres, such as `18.1`.
     pub version: String,
-    /// Whether it takes no writes, such as a standby.
+    /// Whether it accepts no writes, like a standby.
     pub read_only: bool,
     /// How many of this program's migrations are not applied.
-    pub missing: usize,
-    /// How many are applied that this program does not have, has otherwise, or that broke off: it would not start.
-    pub foreign: usize,
-    /// Settings that are off, with which a crash of the server may lose what was committed.
+    pub missing_migrations: usize,
+    /// How many applied migrations are unknown to this program, have changed, or failed halfway. If there are any, `serve`
+    /// does not start.
+    pub unknown_migrations: usize,
+    /// Settings that are off although committed data may be lost in a crash without them.
     pub unsafe_settings: Vec<String>,
-    /// The isolation of a statement, such as `read committed`.
+    /// The default isolation level, such as `read committed`.
     pub isolation: String,
-    /// What stands before it.
+    /// Whether there is a pooler.
     pub pooling: Pooling,
 }
 
-/// Why it could not be looked at.
+/// Why a database could not be inspected.
 #[derive(Debug, thiserror::Error)]
 pub enum InspectError {
-    /// It cannot be used.
+    /// The connection failed.
     #[error(transparent)]
     Connect(#[from] ConnectError),
     /// A statement failed.
@@ -34,10 +36,10 @@ pub enum InspectError {
     Statement(#[from] sqlx::Error),
 }
 
-/// Looks at the database at `urls`, on connections of its own.
+/// Inspects the database at `urls` on separate connections.
 pub async fn inspect(urls: &DatabaseUrls) -> Result<Inspection, InspectError> {
     let connector = Connector::new(urls)?;
-    let pooling = Pooling::probe(&connector).await?;
+    let pooling = Pooling::detect(&connector).await?;
     let mut connection = connector.connect().await?;
     let row = sqlx::query!(
         r#"SELECT current_setting('server_version') AS "version!",
@@ -48,12 +50,12 @@ pub async fn inspect(urls: &DatabaseUrls) -> Result<Inspection, InspectError> {
                      ORDER BY name) AS "unsafe_settings!: Vec<String>""#
     );
     let server = row.fetch_one(&mut connection).await?;
-    let Applied { missing, foreign } = migrations::applied(&mut connection).await?;
+    let MigrationCounts { missing, unknown } = migrations::count(&mut connection).await?;
     Ok(Inspection {
         version: server.version,
         read_only: server.read_only,
-        missing,
-        foreign,
+        missing_migrations: missing,
+        unknown_migrations: unknown,
         unsafe_settings: server.unsafe_settings,
         isolation: server.isolation,
         pooling,

@@ -1,13 +1,13 @@
-//! The database: its connections, its migrations, and whether it can be reached.
+//! The database: connections, migrations, and outages.
 //!
-//! Every statement of the service runs inside [`Database::within`], which gives it a deadline and notices when the
-//! database cannot be reached any more, and when it can again: one line of the log each, however many statements failed
-//! in between. A statement that is merely slow is no loss: after one, the database is examined on a connection of its
-//! own, and connections that hang are given up for new ones.
+//! Every statement runs in [`Database::with_timeout`], which gives it a time limit and detects outages. An outage and its
+//! end are logged once each, however many statements fail in between. A statement that times out does not count as an
+//! outage. Instead, the database is tested on a separate connection, and connections that hang are replaced.
 //!
-//! Counted on, whatever the server's defaults are: READ COMMITTED, UTF-8, and statements that end.
+//! Whatever the server's defaults are, sessions use READ COMMITTED and UTF-8, and every statement has a time limit.
 
 mod connect;
+mod connect_error;
 mod error;
 mod inspect;
 mod migrations;
@@ -26,31 +26,34 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{error, info, warn};
 
 use self::connect::Connector;
-pub use self::connect::{ConnectError, ConnectFailure, DatabaseUrls, DirectUrl};
+pub use self::connect::{DatabaseUrls, DirectUrl};
+pub use self::connect_error::{ConnectError, ConnectFailure};
 pub use self::error::DatabaseError;
-use self::error::{Failure, is_undefined_table};
+use self::error::{ErrorClass, is_undefined_table};
 pub use self::inspect::{InspectError, Inspection, inspect};
 pub use self::migrations::{MIGRATIONS, MigrationError};
 use self::pool::Pools;
 pub use self::pooling::Pooling;
 use crate::runtime::log::LogEvent;
 
-/// How long a statement of a request may take, connecting included.
-pub const REQUEST: Duration = Duration::from_secs(3);
+/// The time limit of a statement for a request, including connecting.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long a statement of the work behind the scenes may take.
-pub const BACKGROUND: Duration = Duration::from_secs(10);
+/// The time limit of a statement for background work.
+pub const BACKGROUND_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a database that cannot be reached yet is waited for at start.
-const WAIT_AT_START: Duration = Duration::from_mins(1);
-/// The shortest time between two pools: statements of an abandoned one may still be under way.
-const REPLACE_AGAIN: Duration = Duration::from_secs(15);
-/// The shortest time between two lines about slow statements.
-const REPORT_SLOW_AGAIN: Duration = Duration::from_secs(10);
-/// About how long to wait before a statement that lost against another one is run again.
+/// How long connecting may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long to wait at startup for a database that cannot be reached.
+const STARTUP_TIMEOUT: Duration = Duration::from_mins(1);
+/// The minimum time between two pool replacements: statements may still be running on the replaced pool.
+const REPLACE_INTERVAL: Duration = Duration::from_secs(15);
+/// The minimum time between two log lines about slow statements.
+const SLOW_LOG_INTERVAL: Duration = Duration::from_secs(10);
+/// The average delay before a statement is retried after a conflict.
 const CONFLICT_DELAY: Duration = Duration::from_millis(20);
 
-/// The connections to Postgres. Cheap to clone.
+/// A handle to Postgres. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Database(Arc<Inner>);
 
@@ -58,113 +61,114 @@ pub struct Database(Arc<Inner>);
 struct Inner {
     connector: Connector,
     pools: Pools,
-    lost: AtomicBool,
-    losses: AtomicU64,
+    is_unreachable: AtomicBool,
+    outages: AtomicU64,
     slow_statements: AtomicU64,
-    /// Held by whoever examines the database.
-    examination: Mutex<Examined>,
+    /// Locked while a task examines the database.
+    examination: Mutex<Examination>,
 }
 
+/// When the last examinations acted.
 #[derive(Debug, Default)]
-struct Examined {
-    replaced_at: Option<Instant>,
-    reported_at: Option<Instant>,
+struct Examination {
+    pool_replaced_at: Option<Instant>,
+    slow_logged_at: Option<Instant>,
 }
 
 impl Database {
-    /// Prepares connections to `urls`; none is made yet.
+    /// Creates a pool for `urls` without connecting yet.
     pub fn new(urls: &DatabaseUrls) -> Result<Self, sqlx::Error> {
         let connector = Connector::new(urls)?;
         let pools = Pools::new(connector.options());
         Ok(Self::with(connector, pools))
     }
 
-    /// Uses the connections of `pool`.
+    /// Uses an existing pool.
     #[must_use]
     pub fn from_pool(pool: PgPool) -> Self {
-        Self::with(Connector::like(&pool.connect_options()), Pools::from_pool(pool))
+        Self::with(Connector::from_options(&pool.connect_options()), Pools::from_pool(pool))
     }
 
     fn with(connector: Connector, pools: Pools) -> Self {
         Self(Arc::new(Inner {
             connector,
             pools,
-            lost: AtomicBool::default(),
-            losses: AtomicU64::default(),
+            is_unreachable: AtomicBool::default(),
+            outages: AtomicU64::default(),
             slow_statements: AtomicU64::default(),
             examination: Mutex::default(),
         }))
     }
 
-    /// The connections.
+    /// The connection pool.
     #[must_use]
     pub fn pool(&self) -> &PgPool {
         self.0.pools.current()
     }
 
-    /// A connection that can LISTEN; `None` where no session is kept.
+    /// A connection for LISTEN; `None` if there is only a pooler in transaction mode.
     pub async fn listener(&self) -> Option<sqlx::Result<PgListener>> {
         self.0.connector.listener().await
     }
 
-    /// How often the database was lost since this process started: whoever remembers the number learns that something
-    /// may have been missed.
+    /// How many outages there were since this process started. A caller that sees the number change may have missed
+    /// something.
     #[must_use]
-    pub fn losses(&self) -> u64 {
-        self.0.losses.load(Ordering::Relaxed)
+    pub fn outage_count(&self) -> u64 {
+        self.0.outages.load(Ordering::Relaxed)
     }
 
-    /// Connects once, so that what is wrong with the URL or the database is found, with what to do about it.
+    /// Opens a connection, to report what is wrong with the URL or the database and what to do about it.
     pub async fn connect(&self) -> Result<(), ConnectError> {
-        let was = self.0.connector.options();
+        let before = self.0.connector.options();
         self.0.connector.connect().await?;
-        let now = self.0.connector.options();
-        // It takes no startup options: the pool has to do without them as well.
-        if was.get_options() != now.get_options() {
-            self.0.pools.replace(now);
+        let after = self.0.connector.options();
+        // If the server rejects startup options, the pool must not use them either.
+        if before.get_options() != after.get_options() {
+            self.0.pools.replace(after);
         }
         Ok(())
     }
 
-    /// Connects once, and waits up to a minute for a database that is still starting. What no waiting mends is an error
-    /// at once.
+    /// Like [`connect`](Self::connect), but waits up to a minute for a database that is still starting. An error that
+    /// waiting cannot fix is returned at once.
     pub async fn connect_at_start(&self) -> Result<(), ConnectError> {
-        let deadline = Instant::now() + WAIT_AT_START;
+        let deadline = Instant::now() + STARTUP_TIMEOUT;
         let mut delay = Duration::from_millis(100);
-        let mut reported = None;
+        let mut logged = None;
         loop {
             let error = match self.connect().await {
                 Ok(()) => return Ok(()),
-                Err(error) if error.may_pass() && Instant::now() < deadline => error,
+                Err(error) if error.is_transient() && Instant::now() < deadline => error,
                 Err(error) => return Err(error),
             };
-            if reported.as_ref() != Some(&error) {
-                warn!(event = %LogEvent::DatabaseWaiting, error = %error, "waiting for the database, for a minute at most");
-                reported = Some(error);
+            if logged.as_ref() != Some(&error) {
+                warn!(event = %LogEvent::DatabaseWaiting, error = %error, "waiting up to a minute for the database");
+                logged = Some(error);
             }
             tokio::time::sleep(delay).await;
             delay = (delay * 2).min(Duration::from_secs(2));
         }
     }
 
-    /// Looks for a pooler that does not keep sessions, so that nobody listens through it. One that cannot be used is an
-    /// error.
-    pub async fn find_pooler(&self) -> Result<(), ConnectError> {
-        if self.0.connector.find_pooler().await? {
-            warn!(event = %LogEvent::DatabasePooled, "DATABASE_URL leads to a pooler that does not keep sessions: set DATABASE_DIRECT_URL, or everything that waits for a change looks for it every few seconds");
+    /// Detects a pooler in transaction mode, so that LISTEN is not used through it. It is an error if the pooler does not
+    /// support prepared statements.
+    pub async fn detect_pooler(&self) -> Result<(), ConnectError> {
+        if self.0.connector.detect_pooler().await? {
+            warn!(event = %LogEvent::DatabasePooled, "DATABASE_URL is a pooler in transaction mode: set DATABASE_DIRECT_URL, or changes are only noticed every few seconds");
         }
         Ok(())
     }
 
-    /// Applies the migrations that are missing, and returns how many there were. Safe while others do the same.
+    /// Applies missing migrations and returns how many were applied. Several processes may do so at once.
     pub async fn migrate(&self) -> Result<usize, MigrationError> {
         migrations::apply(&self.0.connector).await
     }
 
-    /// Whether every migration that this program needs is applied.
+    /// Whether every migration of this program is applied.
     pub async fn is_migrated(&self) -> Result<bool, DatabaseError> {
         let newest = MIGRATIONS.iter().map(|migration| migration.version).max();
-        // Not checked at build time, because the table is sqlx's own.
+        // Not checked at build time, because the table belongs to sqlx.
         let applied = sqlx::query_scalar::<_, Option<i64>>("SELECT max(version) FROM _sqlx_migrations WHERE success");
         let applied = async {
             match applied.fetch_one(self.pool()).await {
@@ -172,21 +176,21 @@ impl Database {
                 applied => applied,
             }
         };
-        Ok(self.within(REQUEST, applied).await? >= newest)
+        Ok(self.with_timeout(REQUEST_TIMEOUT, applied).await? >= newest)
     }
 
-    /// Runs a statement with a deadline.
-    pub async fn within<T>(
+    /// Runs a statement with a time limit.
+    pub async fn with_timeout<T>(
         &self,
         limit: Duration,
         statement: impl Future<Output = sqlx::Result<T>>,
     ) -> Result<T, DatabaseError> {
-        self.until(Instant::now() + limit, statement).await
+        self.with_deadline(Instant::now() + limit, statement).await
     }
 
-    /// Runs a statement with a deadline, and again where it lost against another one and had no effect. For statements
+    /// Runs a statement with a time limit, and retries it after a conflict with a concurrent statement. For statements
     /// that change several rows.
-    pub async fn within_retrying<T, S>(
+    pub async fn with_timeout_and_retry<T, S>(
         &self,
         limit: Duration,
         mut statement: impl FnMut() -> S,
@@ -196,24 +200,24 @@ impl Database {
     {
         let deadline = Instant::now() + limit;
         loop {
-            match self.until(deadline, statement()).await {
+            match self.with_deadline(deadline, statement()).await {
                 Err(DatabaseError::Conflict) if Instant::now() < deadline => {
                     let delay = CONFLICT_DELAY.mul_f64(rand::random_range(0.5..1.5));
                     tokio::time::sleep(delay).await;
                 }
-                done => return done,
+                result => return result,
             }
         }
     }
 
-    async fn until<T>(
+    async fn with_deadline<T>(
         &self,
         deadline: Instant,
         statement: impl Future<Output = sqlx::Result<T>>,
     ) -> Result<T, DatabaseError> {
         let error = match timeout_at(deadline, statement).await {
             Ok(Ok(value)) => {
-                self.0.mark_restored();
+                self.0.mark_reachable();
                 return Ok(value);
             }
             Ok(Err(error)) => error,
@@ -222,70 +226,70 @@ impl Database {
                 return Err(DatabaseError::TimedOut);
             }
         };
-        Err(match Failure::of(&error) {
-            Failure::Unreachable => {
-                self.0.mark_lost(&error.to_string());
+        Err(match ErrorClass::of(&error) {
+            ErrorClass::Unreachable => {
+                self.0.mark_unreachable(&error.to_string());
                 DatabaseError::Unreachable
             }
-            Failure::NoConnection | Failure::TimedOut => {
+            ErrorClass::NoConnection | ErrorClass::TimedOut => {
                 self.examine();
                 DatabaseError::TimedOut
             }
-            Failure::Conflict => DatabaseError::Conflict,
-            Failure::Refused => {
-                // Logged here, once: a statement that should never have been sent, or a right that is missing.
+            ErrorClass::Conflict => DatabaseError::Conflict,
+            ErrorClass::Refused => {
+                // Logged here, once, because it is a bug or a missing privilege.
                 error!(event = %LogEvent::DatabaseRefused, error = %error, "the database refused a statement");
                 DatabaseError::Refused(error.to_string())
             }
         })
     }
 
-    /// Finds out why a statement did not finish, unless that is being done already.
+    /// Finds out why a statement timed out, unless another task is already doing so.
     fn examine(&self) {
         self.0.slow_statements.fetch_add(1, Ordering::Relaxed);
         let inner = self.0.clone();
         tokio::spawn(async move {
-            if let Ok(mut examined) = inner.examination.try_lock() {
-                inner.examine(&mut examined).await;
+            if let Ok(mut last) = inner.examination.try_lock() {
+                inner.examine(&mut last).await;
             }
         });
     }
 }
 
 impl Inner {
-    async fn examine(&self, examined: &mut Examined) {
+    async fn examine(&self, last: &mut Examination) {
         if let Err(error) = self.connector.connect().await {
-            self.mark_lost(&error.to_string());
+            self.mark_unreachable(&error.to_string());
             return;
         }
-        self.mark_restored();
-        if !self.pools.is_usable().await && is_over(examined.replaced_at, REPLACE_AGAIN) {
+        self.mark_reachable();
+        if !self.pools.is_usable().await && has_elapsed(REPLACE_INTERVAL, last.pool_replaced_at) {
             self.pools.replace(self.connector.options());
-            examined.replaced_at = Some(Instant::now());
-            warn!(event = %LogEvent::DatabaseReconnected, "connections that were silent were given up, and new ones work");
+            last.pool_replaced_at = Some(Instant::now());
+            warn!(event = %LogEvent::DatabaseReconnected, "replaced connections that did not respond; new ones work");
         }
-        if is_over(examined.reported_at, REPORT_SLOW_AGAIN) {
+        if has_elapsed(SLOW_LOG_INTERVAL, last.slow_logged_at) {
             let statements = self.slow_statements.swap(0, Ordering::Relaxed);
-            examined.reported_at = Some(Instant::now());
+            last.slow_logged_at = Some(Instant::now());
             warn!(event = %LogEvent::DatabaseSlow, statements, "statements did not finish in time");
         }
     }
 
-    fn mark_lost(&self, cause: &str) {
-        if !self.lost.swap(true, Ordering::Relaxed) {
-            self.losses.fetch_add(1, Ordering::Relaxed);
-            error!(event = %LogEvent::DatabaseLost, error = cause, "the database cannot be reached: events get 503 and are sent again");
+    fn mark_unreachable(&self, cause: &str) {
+        if !self.is_unreachable.swap(true, Ordering::Relaxed) {
+            self.outages.fetch_add(1, Ordering::Relaxed);
+            error!(event = %LogEvent::DatabaseLost, error = cause, "the database cannot be reached: events are answered with 503, and Magic Hour sends them again");
         }
     }
 
-    fn mark_restored(&self) {
-        if self.lost.load(Ordering::Relaxed) && self.lost.swap(false, Ordering::Relaxed) {
+    fn mark_reachable(&self) {
+        if self.is_unreachable.load(Ordering::Relaxed) && self.is_unreachable.swap(false, Ordering::Relaxed) {
             info!(event = %LogEvent::DatabaseRestored, "the database can be reached again");
         }
     }
 }
 
-/// Whether something happened at least `length` ago, or never.
-fn is_over(happened: Option<Instant>, length: Duration) -> bool {
-    happened.is_none_or(|happened| happened.elapsed() >= length)
+/// Whether `interval` has elapsed since `last`, which is `None` for never.
+fn has_elapsed(interval: Duration, last: Option<Instant>) -> bool {
+    last.is_none_or(|last| last.elapsed() >= interval)
 }

@@ -1,9 +1,9 @@
-//! The connections for statements.
+//! The connection pool.
 //!
-//! sqlx's pool waits without limit for a connection whose statement was given up: it pings it before the connection's
-//! place in the pool is free again. When the host behind it hangs, that answer never comes, and after as many statements
-//! as there are places the pool is dead for good, though new connections would work. So a pool that has come to a
-//! standstill is abandoned here, and a new one takes its place.
+//! When a statement is canceled on our side, sqlx's pool pings its connection, with no time limit, before that
+//! connection's slot is free again. If the host hangs, the ping never returns, and after enough canceled statements every
+//! slot is taken: the pool is stuck for good although new connections would work. A stuck pool is therefore replaced by
+//! a new one.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -12,20 +12,20 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgPool};
 use tokio::time::timeout;
 
-use super::REQUEST;
+use super::REQUEST_TIMEOUT;
 
-/// How many connections a process makes for statements.
+/// The maximum number of connections per process, not counting the one for LISTEN.
 const MAX_CONNECTIONS: u32 = 16;
-/// How long a connection that is not in use is kept.
+/// How long an idle connection is kept open.
 const IDLE_TIMEOUT: Duration = Duration::from_mins(5);
-/// A connection that was idle for less than this is used without a look at it.
+/// A connection that was idle for less than this is used without a ping.
 const RECENTLY_USED: Duration = Duration::from_secs(1);
-/// How long a connection may take to answer a ping.
-const PING: Duration = Duration::from_secs(1);
-/// How long an abandoned pool gets to close what it can.
-const CLOSE: Duration = Duration::from_secs(30);
+/// How long a ping may take.
+const PING_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a replaced pool may take to close its connections.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The pool in use, and the abandoned ones before it.
+/// A linked list of pools: the last one is in use, the others have been replaced.
 #[derive(Debug)]
 pub(super) struct Pools {
     pool: PgPool,
@@ -34,7 +34,7 @@ pub(super) struct Pools {
 
 impl Pools {
     pub(super) fn new(options: PgConnectOptions) -> Self {
-        Self::from_pool(pool(options))
+        Self::from_pool(new_pool(options))
     }
 
     pub(super) fn from_pool(pool: PgPool) -> Self {
@@ -54,36 +54,35 @@ impl Pools {
         &self.last().pool
     }
 
-    /// Whether the pool in use has a connection that answers, now.
+    /// Whether the pool in use can provide a connection that answers a ping.
     pub(super) async fn is_usable(&self) -> bool {
-        let answered = timeout(2 * PING, async { self.current().acquire().await?.ping().await });
-        matches!(answered.await, Ok(Ok(())))
+        let ping = timeout(2 * PING_TIMEOUT, async { self.current().acquire().await?.ping().await });
+        matches!(ping.await, Ok(Ok(())))
     }
 
-    /// Abandons the pool in use for a new one. Statements that run on the old one still end there.
+    /// Replaces the pool in use with a new one. Statements that run on the old pool may still finish.
     pub(super) fn replace(&self, options: PgConnectOptions) {
         let last = self.last();
         if last.next.set(Box::new(Self::new(options))).is_ok() {
-            let abandoned = last.pool.clone();
-            // OK to give up: what still hangs then is closed with the last statement that holds it.
-            tokio::spawn(async move { timeout(CLOSE, abandoned.close()).await });
+            let replaced = last.pool.clone();
+            // OK to stop waiting: a connection that still hangs is closed when the last statement drops it.
+            tokio::spawn(async move { timeout(CLOSE_TIMEOUT, replaced.close()).await });
         }
     }
 }
 
-/// A pool of which no connection is made yet.
-fn pool(options: PgConnectOptions) -> PgPool {
+/// Creates a pool without connecting yet.
+fn new_pool(options: PgConnectOptions) -> PgPool {
     PgPoolOptions::new()
         .max_connections(MAX_CONNECTIONS)
-        .acquire_timeout(REQUEST)
+        .acquire_timeout(REQUEST_TIMEOUT)
         .idle_timeout(IDLE_TIMEOUT)
-        // Instead of a ping without a deadline before each statement.
+        // sqlx's own test has no time limit and runs before each use; `before_acquire` replaces it.
         .test_before_acquire(false)
-        .before_acquire(|connection, connected| {
+        .before_acquire(|connection, metadata| {
             Box::pin(async move {
-                let answers =
-                    connected.idle_for < RECENTLY_USED || matches!(timeout(PING, connection.ping()).await, Ok(Ok(())));
-                Ok(answers)
+                let is_recent = metadata.idle_for < RECENTLY_USED;
+                Ok(is_recent || matches!(timeout(PING_TIMEOUT, connection.ping()).await, Ok(Ok(()))))
             })
         })
         .connect_lazy_with(options)

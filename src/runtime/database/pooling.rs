@@ -1,68 +1,72 @@
-//! Whether a pooler stands before the database, and whether it can be used.
+//! Detects a pooler between this process and Postgres.
 //!
-//! Found out by what it does, since poolers do not say what they are.
+//! Poolers do not identify themselves, so they are detected by their behavior.
 
 use std::collections::HashSet;
 
 use sqlx::{Connection, PgConnection};
 
-use super::connect::{ConnectError, ConnectFailure, Connector};
+use super::connect::Connector;
+use super::connect_error::{ConnectError, ConnectFailure};
 
-/// How often it is tried. Once is enough, unless somebody else uses the same pooler at that moment.
+/// How many times each check is repeated. Once would be enough if no other client used the pooler at the same time.
 const ROUNDS: usize = 4;
 
-/// Whether connections share sessions.
+/// How connections map to Postgres sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pooling {
-    /// Each is a session of its own: Postgres itself, or a pooler in session mode.
-    Sessions,
-    /// They share sessions: a pooler in transaction mode.
-    Transactions,
+    /// Each connection has its own session: Postgres itself, or a pooler in session mode.
+    Session,
+    /// Connections share sessions: a pooler in transaction mode.
+    Transaction,
 }
 
 impl Pooling {
-    /// Finds out what `connector` leads to. A pooler that mixes up the prepared statements of its clients is an error.
-    pub(super) async fn probe(connector: &Connector) -> Result<Self, ConnectError> {
-        let (mut one, mut other) = (connector.connect().await?, connector.connect().await?);
-        let are_shared = are_shared(&mut one, &mut other).await.unwrap_or(false);
-        let are_apart = !are_shared || keeps_statements_apart(&mut one, &mut other).await;
+    /// Detects the pooling mode. It is an error if the pooler confuses the prepared statements of different clients.
+    pub(super) async fn detect(connector: &Connector) -> Result<Self, ConnectError> {
+        let (mut first, mut second) = (connector.connect().await?, connector.connect().await?);
+        let share_sessions = share_sessions(&mut first, &mut second).await.unwrap_or(false);
+        let has_safe_statements = !share_sessions || separates_statements(&mut first, &mut second).await;
         // OK to ignore: these connections are not used again.
-        let _ = tokio::join!(one.close(), other.close());
-        match (are_shared, are_apart) {
-            (_, false) => Err(connector.failed(ConnectFailure::Pooler)),
-            (true, true) => Ok(Self::Transactions),
-            (false, true) => Ok(Self::Sessions),
+        let _ = tokio::join!(first.close(), second.close());
+        match (share_sessions, has_safe_statements) {
+            (_, false) => Err(connector.error(ConnectFailure::Pooler)),
+            (true, true) => Ok(Self::Transaction),
+            (false, true) => Ok(Self::Session),
         }
     }
 }
 
-/// Whether one server process answers both, or several answer one.
-async fn are_shared(one: &mut PgConnection, other: &mut PgConnection) -> sqlx::Result<bool> {
-    let (mut of_one, mut of_other) = (HashSet::new(), HashSet::new());
+/// Whether both connections reach the same server process, or one of them reaches several.
+async fn share_sessions(first: &mut PgConnection, second: &mut PgConnection) -> sqlx::Result<bool> {
+    let (mut first_pids, mut second_pids) = (HashSet::new(), HashSet::new());
     for _ in 0..ROUNDS {
-        of_one.insert(process(one).await?);
-        of_other.insert(process(other).await?);
+        first_pids.insert(backend_pid(first).await?);
+        second_pids.insert(backend_pid(second).await?);
     }
-    Ok(of_one.len() > 1 || of_other.len() > 1 || of_one == of_other)
+    Ok(first_pids.len() > 1 || second_pids.len() > 1 || first_pids == second_pids)
 }
 
-async fn process(connection: &mut PgConnection) -> sqlx::Result<String> {
-    // Not prepared.
+async fn backend_pid(connection: &mut PgConnection) -> sqlx::Result<String> {
+    // `raw_sql` does not prepare the statement.
     let row = sqlx::raw_sql("SELECT pg_backend_pid()").fetch_one(connection).await?;
     sqlx::Row::try_get_unchecked(&row, 0)
 }
 
-/// Whether each connection gets the answer to its own prepared statement: sqlx gives both statements one name.
-async fn keeps_statements_apart(one: &mut PgConnection, other: &mut PgConnection) -> bool {
-    let mut are_apart = true;
+/// Whether each connection gets the result of its own prepared statement. sqlx gives both statements the same name.
+async fn separates_statements(first: &mut PgConnection, second: &mut PgConnection) -> bool {
+    let mut separates = true;
     for _ in 0..ROUNDS {
-        are_apart &= matches!(answers(one, other).await, Ok((1, 2)));
+        separates &= matches!(prepared_results(first, second).await, Ok((1, 2)));
     }
-    // OK to ignore: a pooler that cannot be used is not used again.
-    let _ = one.clear_cached_statements().await;
-    are_apart
+    // OK to ignore: a pooler that confuses statements is not used again.
+    let _ = first.clear_cached_statements().await;
+    separates
 }
 
-async fn answers(one: &mut PgConnection, other: &mut PgConnection) -> sqlx::Result<(i32, i32)> {
-    Ok((sqlx::query_scalar("SELECT 1").fetch_one(one).await?, sqlx::query_scalar("SELECT 2").fetch_one(other).await?))
+async fn prepared_results(first: &mut PgConnection, second: &mut PgConnection) -> sqlx::Result<(i32, i32)> {
+    Ok((
+        sqlx::query_scalar("SELECT 1").fetch_one(first).await?,
+        sqlx::query_scalar("SELECT 2").fetch_one(second).await?,
+    ))
 }

@@ -10,7 +10,7 @@ use super::files;
 use super::queue::{self, Claim, DeletionOutcome};
 use crate::archive::StoreError;
 use crate::intake::record::{self, Observation};
-use crate::runtime::{BACKGROUND, DatabaseError, LogEvent};
+use crate::runtime::{BACKGROUND_TIMEOUT, DatabaseError, LogEvent};
 use crate::upstream::error::UpstreamError;
 use crate::upstream::throttle::Blame;
 
@@ -47,7 +47,7 @@ impl Deleter {
         let pool = self.database.pool();
         match self.attempt(&mut claim).await {
             Ok(outcome) => {
-                self.database.within(BACKGROUND, queue::settle(pool, &claim.id, outcome)).await?;
+                self.database.with_timeout(BACKGROUND_TIMEOUT, queue::settle(pool, &claim.id, outcome)).await?;
                 log_outcome(&claim, outcome);
                 Ok(())
             }
@@ -55,7 +55,9 @@ impl Deleter {
             Err(postponed) => {
                 log_postponed(&claim, &postponed);
                 let (retry_after, now) = (postponed.retry_after(), self.clock.now());
-                self.database.within(BACKGROUND, queue::postpone(pool, &claim, retry_after, rand::random(), now)).await
+                self.database
+                    .with_timeout(BACKGROUND_TIMEOUT, queue::postpone(pool, &claim, retry_after, rand::random(), now))
+                    .await
             }
         }
     }
@@ -88,7 +90,7 @@ impl Deleter {
                 intact = &mut intact => return Ok(intact?),
                 () = tokio::time::sleep(queue::RENEW_INTERVAL) => {
                     let renewed = queue::renew(self.database.pool(), claim, self.clock.now());
-                    if !self.database.within(BACKGROUND, renewed).await? {
+                    if !self.database.with_timeout(BACKGROUND_TIMEOUT, renewed).await? {
                         return Err(Postponed::Changed);
                     }
                 }
@@ -117,7 +119,7 @@ impl Deleter {
     /// Deletes the project, if the files are still the ones that were verified.
     async fn delete(&self, claim: &Claim) -> Result<(), Postponed> {
         self.take_turn().await?;
-        if !self.database.within(BACKGROUND, queue::still_holds(self.database.pool(), claim)).await? {
+        if !self.database.with_timeout(BACKGROUND_TIMEOUT, queue::still_holds(self.database.pool(), claim)).await? {
             return Err(Postponed::Changed);
         }
         let asked_at = self.clock.now();

@@ -18,7 +18,7 @@ use super::client::MagicHour;
 use super::throttle::Throttle;
 use crate::archive::Store;
 use crate::intake::record::Recorder;
-use crate::runtime::{BACKGROUND, Clock, Database, Shutdown};
+use crate::runtime::{BACKGROUND_TIMEOUT, Clock, Database, Shutdown};
 
 /// How often this process looks for projects to delete.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
@@ -44,13 +44,13 @@ impl Deleter {
     /// Deletes projects until the service stops.
     pub async fn run(&self, shutdown: &Shutdown) {
         while !shutdown.is_stopping() {
-            let pause = match shutdown.deadline().run_until_cancelled(Box::pin(self.step())).await {
+            let pause = match shutdown.forced().run_until_cancelled(Box::pin(self.step())).await {
                 Some(true) => continue,
                 Some(false) => LOOK_INTERVAL,
                 None => return,
             };
             tokio::select! {
-                () = shutdown.stopping() => {}
+                () = shutdown.wait_for_stop() => {}
                 () = tokio::time::sleep(pause) => {}
             }
         }
@@ -59,7 +59,9 @@ impl Deleter {
     /// Deals with one project, and says whether there was one.
     async fn step(&self) -> bool {
         let (pool, now) = (self.database.pool(), self.clock.now());
-        let Ok(Some(claim)) = self.database.within(BACKGROUND, queue::claim(pool, now)).await else { return false };
+        let Ok(Some(claim)) = self.database.with_timeout(BACKGROUND_TIMEOUT, queue::claim(pool, now)).await else {
+            return false;
+        };
         self.deal_with(claim).await.is_ok()
     }
 }

@@ -26,7 +26,7 @@ use self::schedule::Schedule;
 use super::client::MagicHour;
 use super::throttle::Throttle;
 use crate::intake::record::Recorder;
-use crate::runtime::{BACKGROUND, Clock, Database, DatabaseError, Shutdown, Wakeups};
+use crate::runtime::{BACKGROUND_TIMEOUT, Clock, Database, DatabaseError, Shutdown, Wakeups};
 
 /// How often this process looks for due renders, unless a notification wakes it.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -76,12 +76,12 @@ impl Reconciler {
         let mut caught_up = CaughtUp::default();
         while !shutdown.is_stopping() {
             tokio::select! {
-                () = shutdown.stopping() => {}
+                () = shutdown.wait_for_stop() => {}
                 Ok(permit) = permits.clone().acquire_owned() => match self.look(permit, &mut caught_up, shutdown).await {
                     Ok(Look::Polls) => rest(self.throttle.gap(), shutdown).await,
                     // The database logs its own trouble.
                     Ok(Look::NothingDue) | Err(_) => tokio::select! {
-                        () = self.wakeups.polls() => {}
+                        () = self.wakeups.wait_for_polls() => {}
                         () = rest(LOOK_INTERVAL, shutdown) => {}
                     },
                 },
@@ -99,8 +99,10 @@ impl Reconciler {
         self.catch_up(caught_up).await?;
         let asked_at = self.clock.now();
         let claim = due::claim(self.database.pool(), &self.throttle, &self.schedule, asked_at);
-        let Some(claim) = self.database.within(BACKGROUND, claim).await? else { return Ok(Look::NothingDue) };
-        let (reconciler, stop) = (self.clone(), shutdown.deadline().clone());
+        let Some(claim) = self.database.with_timeout(BACKGROUND_TIMEOUT, claim).await? else {
+            return Ok(Look::NothingDue);
+        };
+        let (reconciler, stop) = (self.clone(), shutdown.forced().clone());
         shutdown.tasks().spawn(async move {
             // A poll that is cut off at the end of the process is repeated when its claim runs out.
             stop.run_until_cancelled(Box::pin(reconciler.poll(&claim, asked_at))).await;
@@ -115,14 +117,14 @@ impl Reconciler {
         if caught_up.losses.is_none() {
             self.throttle.record_start().await?;
         }
-        let losses = self.database.losses();
+        let losses = self.database.outage_count();
         if caught_up.losses != Some(losses) {
-            self.database.within(BACKGROUND, due::make_all_due(pool, now)).await?;
+            self.database.with_timeout(BACKGROUND_TIMEOUT, due::make_all_due(pool, now)).await?;
             caught_up.losses = Some(losses);
         }
         // At once if the clock was set back: what was written before may be stranded.
         if caught_up.stranded_at.is_none_or(|at| now < at || now >= at + STRANDED_INTERVAL) {
-            self.database.within(BACKGROUND, due::make_stranded_due(pool, &self.schedule, now)).await?;
+            self.database.with_timeout(BACKGROUND_TIMEOUT, due::make_stranded_due(pool, &self.schedule, now)).await?;
             caught_up.stranded_at = Some(now);
         }
         Ok(())
@@ -131,7 +133,7 @@ impl Reconciler {
 
 async fn rest(time: Duration, shutdown: &Shutdown) {
     tokio::select! {
-        () = shutdown.stopping() => {}
+        () = shutdown.wait_for_stop() => {}
         () = tokio::time::sleep(time) => {}
     }
 }

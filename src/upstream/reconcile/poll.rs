@@ -7,14 +7,14 @@ use super::Reconciler;
 use super::due::{self, Claim};
 use super::settlement::Outcome;
 use crate::intake::record::{self, Observation};
-use crate::runtime::{BACKGROUND, LogEvent};
+use crate::runtime::{BACKGROUND_TIMEOUT, LogEvent};
 use crate::upstream::error::{Scope, UpstreamError};
 use crate::upstream::throttle::Blame;
 
 impl Reconciler {
     /// Polls a claimed render. If the outcome cannot be recorded, the poll is repeated when the claim runs out.
     pub(super) async fn poll(&self, claim: &Claim, asked_at: DateTime<Utc>) {
-        debug!(event = %LogEvent::PollAsked, render.id = %claim.id, render.kind = %claim.kind, "polling a render");
+        debug!(event = %LogEvent::PollSent, render.id = %claim.id, render.kind = %claim.kind, "polling a render");
         let outcome = match self.magic_hour.details(claim.kind, &claim.id).await {
             Ok(payload) => {
                 self.throttle.record_success(asked_at).await;
@@ -44,7 +44,7 @@ impl Reconciler {
         let (pool, now) = (self.database.pool(), self.clock.now());
         let settled = due::settle(pool, claim, outcome, &self.schedule, rand::random(), now);
         // OK to ignore: the database logs its own trouble.
-        let _ = self.database.within(BACKGROUND, settled).await;
+        let _ = self.database.with_timeout(BACKGROUND_TIMEOUT, settled).await;
     }
 
     /// Records an answer; `None` if the database did not take it.
@@ -64,7 +64,7 @@ impl Reconciler {
         record::log_recorded(&observation, &recorded);
         if claim.wanted && recorded.queued > 0 {
             info!(
-                event = %LogEvent::DownloadRenewed, render.id = %claim.id, downloads.queued = recorded.queued,
+                event = %LogEvent::DownloadUrlRenewed, render.id = %claim.id, downloads.queued = recorded.queued,
                 "a poll brought fresh URLs"
             );
         }

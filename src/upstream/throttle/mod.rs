@@ -15,7 +15,7 @@ use self::state::State;
 pub(super) use self::state::{Blame, CLOCK_SKEW, LONGEST_PAUSE, Turn};
 use super::error::{Scope, UpstreamError};
 use crate::domain::RenderId;
-use crate::runtime::{BACKGROUND, Clock, Database, DatabaseError, LogEvent};
+use crate::runtime::{BACKGROUND_TIMEOUT, Clock, Database, DatabaseError, LogEvent};
 
 /// The throttle of all processes. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -57,7 +57,7 @@ impl Throttle {
     pub(super) async fn wait_for_turn(&self) -> Result<bool, DatabaseError> {
         loop {
             let now = self.clock.now();
-            let turn = self.database.within(BACKGROUND, async {
+            let turn = self.database.with_timeout(BACKGROUND_TIMEOUT, async {
                 let mut transaction = self.database.pool().begin().await?;
                 let turn = self.take_turn(&mut transaction, now).await?;
                 transaction.commit().await?;
@@ -87,7 +87,7 @@ impl Throttle {
         let now = self.clock.now();
         let change = change(self.database.pool(), |state| state.after_failure(error, render, asked_at, now));
         // Without a database nobody calls anyway.
-        let blame = self.database.within(BACKGROUND, change).await.unwrap_or(Blame::Render);
+        let blame = self.database.with_timeout(BACKGROUND_TIMEOUT, change).await.unwrap_or(Blame::Render);
         if blame == (Blame::Everyone { is_news: true }) {
             log_pause(error);
         }
@@ -97,7 +97,7 @@ impl Throttle {
     /// Records that the API answered a call that was made at `asked_at`.
     pub(super) async fn record_success(&self, asked_at: DateTime<Utc>) {
         let (pool, now) = (self.database.pool(), self.clock.now());
-        let resumed = self.database.within(BACKGROUND, async {
+        let resumed = self.database.with_timeout(BACKGROUND_TIMEOUT, async {
             // Almost always there is nothing to do, and nothing to lock.
             if read(pool).await?.after_success(asked_at, now).is_none() {
                 return Ok(false);
@@ -117,7 +117,7 @@ impl Throttle {
     pub(super) async fn record_start(&self) -> Result<(), DatabaseError> {
         let now = self.clock.now();
         let change = change(self.database.pool(), |state| ((), Some(state.after_start(now))));
-        self.database.within(BACKGROUND, change).await
+        self.database.with_timeout(BACKGROUND_TIMEOUT, change).await
     }
 }
 

@@ -139,7 +139,7 @@ async fn a_store_that_hangs_at_the_end_holds_no_stop_up_beyond_its_deadline(pool
         let (attempt, stop) = bench.begin(id).await;
         until("the end", || async { proxy.calls().contains(&call).then_some(()) }).await;
         stop.stop();
-        stop.deadline().cancel();
+        stop.forced().cancel();
         attempt.await.unwrap();
         let row = bench.row(id).await;
         assert_eq!((row.outcome(), row.attempts), (("pending", None), 0), "{id}");
