@@ -72,7 +72,7 @@ pub async fn run(
         deletes: config.upstream.delete_after_store,
     });
     let own_descriptors = 128 + 8 * u64::try_from(config.downloads.concurrency).unwrap_or(u64::MAX);
-    let limits = config.http_limits.fit_into(descriptors::raise_limit(), own_descriptors);
+    let limits = config.http_limits.fit_descriptors(descriptors::raise_limit(), own_descriptors);
     let bodies = BodyReader::new(&limits);
     let recorder = Recorder::start(database.clone(), clock.clone());
     let router = router::router(

@@ -29,7 +29,7 @@ use crate::api::queries::{self, File, StoredFile, file_path};
 use crate::api::renders::{Renders, render_id};
 use crate::archive::{LINK_LIFETIME, Store};
 use crate::domain::RenderId;
-use crate::http::{ByteRange, Guarded, HttpError, Message, RequestedRange};
+use crate::http::{ByteRange, CommonErrors, HttpError, Message, RequestedRange};
 use crate::runtime::{LogEvent, REQUEST_TIMEOUT};
 
 /// How the bytes of a file reach a caller.
@@ -103,7 +103,7 @@ type FileName = Result<Path<(String, String)>, PathRejection>;
         (status = 404, description = "There is no such render or download.", body = Message),
         (status = 409, description = "The file is not stored, or not yet.", body = Message),
         (status = 416, description = "The file does not have these bytes.", body = Message),
-        Guarded,
+        CommonErrors,
     ),
 )]
 pub(super) async fn get(
@@ -148,7 +148,7 @@ pub(super) struct Link {
         (status = 200, description = "The link.", body = Link),
         (status = 404, description = "There is no such render or download.", body = Message),
         (status = 409, description = "The file is not stored, or not yet.", body = Message),
-        Guarded,
+        CommonErrors,
     ),
 )]
 pub(super) async fn link(State(renders): State<Arc<Renders>>, name: FileName) -> Result<Response, HttpError> {
@@ -236,7 +236,7 @@ fn not_stored() -> HttpError {
 
 async fn answer(store: &Store, file: &StoredFile, method: &Method, headers: &HeaderMap) -> Result<Response, HttpError> {
     let etag = format!("\"{}\"", file.sha256);
-    let (status, range) = match RequestedRange::of(headers, &etag, file.size_bytes) {
+    let (status, range) = match RequestedRange::from_headers(headers, &etag, file.size_bytes) {
         RequestedRange::Whole => (StatusCode::OK, ByteRange { first: 0, length: file.size_bytes }),
         RequestedRange::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
         RequestedRange::NotModified => return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response()),

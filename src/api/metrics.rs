@@ -11,7 +11,7 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use crate::archive::backlog;
 
 use crate::archive::Backlog;
-use crate::http::{Guarded, HttpError};
+use crate::http::{CommonErrors, HttpError};
 use crate::runtime::Clock;
 use crate::runtime::{Database, REQUEST_TIMEOUT};
 use crate::upstream::MissingWebhooks;
@@ -36,7 +36,7 @@ pub struct Metrics {
     tag = "operations",
     responses(
         (status = 200, description = "Gauges in Prometheus' text format.", body = String, content_type = "text/plain"),
-        Guarded,
+        CommonErrors,
     ),
 )]
 pub(super) async fn get(State(metrics): State<Arc<Metrics>>) -> Result<impl IntoResponse, HttpError> {

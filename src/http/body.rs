@@ -1,9 +1,9 @@
-//! Request bodies, read whole.
+//! Reads request bodies into memory.
 //!
-//! Properties: a body is at most as long as its reader allows, arrives within the deadline, and its memory is taken from
-//! one budget of the process as it grows. So a stranger gets memory only for bytes that he really sends, and all
-//! strangers together get no more than the budget. Limits: while a body grows, its old and its new buffer exist side
-//! by side for a moment, and hyper's own read buffer (at most as large as a head) comes on top.
+//! Guaranteed: a body is at most as long as its reader allows, arrives before the deadline, and takes its memory from one
+//! budget for the process as it grows. Clients therefore only take memory for bytes that they really send, and all
+//! together no more than the budget. Not counted: while a body grows, its old and its new buffer exist side by side for a
+//! moment, and hyper has a read buffer for each connection (at most as large as a request head).
 
 use std::ops::Deref;
 use std::time::Duration;
@@ -16,9 +16,9 @@ use tokio::time::timeout;
 
 use super::errors::HttpError;
 use super::limits::Limits;
-use super::memory_budget::{Claim, MemoryBudget};
+use super::memory_budget::{MemoryBudget, Reservation};
 
-/// The first buffer of a body; most events fit into it.
+/// The size of a body's first buffer. Most events fit into it.
 const FIRST_BUFFER: usize = 4 << 10;
 
 /// Reads request bodies. Cheap to clone; all clones share one budget.
@@ -28,14 +28,14 @@ pub struct BodyReader {
     timeout: Duration,
 }
 
-/// A whole body. Its memory counts against the budget until this is dropped.
+/// A body in memory. Its memory counts against the budget until this is dropped.
 #[derive(Debug)]
-pub struct HeldBody {
+pub struct BufferedBody {
     bytes: Bytes,
-    _claim: Claim,
+    _reservation: Reservation,
 }
 
-impl Deref for HeldBody {
+impl Deref for BufferedBody {
     type Target = Bytes;
 
     fn deref(&self) -> &Bytes {
@@ -44,25 +44,25 @@ impl Deref for HeldBody {
 }
 
 impl BodyReader {
-    /// A reader with the deadline and the budget of `limits`.
+    /// A reader with the time limit and the budget of `limits`.
     #[must_use]
     pub fn new(limits: &Limits) -> Self {
         Self { budget: MemoryBudget::new(limits.body_bytes), timeout: limits.body_timeout }
     }
 
-    /// The bytes of all bodies in memory now.
+    /// The number of bytes that all bodies in memory take.
     #[must_use]
     pub fn bytes_in_memory(&self) -> usize {
         self.budget.used()
     }
 
-    /// Reads a body of at most `limit` bytes; `too_large` makes the error for a longer one.
+    /// Reads a body of at most `limit` bytes; `too_large` creates the error for a longer one.
     pub async fn read(
         &self,
         body: Body,
         limit: usize,
         too_large: impl FnOnce() -> HttpError,
-    ) -> Result<HeldBody, HttpError> {
+    ) -> Result<BufferedBody, HttpError> {
         timeout(self.timeout, self.collect(body, limit, too_large)).await.unwrap_or_else(|_elapsed| {
             let message = format!("the body did not arrive within {} s: send it again", self.timeout.as_secs_f64());
             Err(HttpError::new(StatusCode::REQUEST_TIMEOUT, message))
@@ -74,10 +74,10 @@ impl BodyReader {
         mut body: Body,
         limit: usize,
         too_large: impl FnOnce() -> HttpError,
-    ) -> Result<HeldBody, HttpError> {
-        let announced = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
-        let longest = announced.map_or(limit, |length| length.min(limit));
-        let (mut collected, mut claim) = (Vec::new(), self.budget.claim());
+    ) -> Result<BufferedBody, HttpError> {
+        let content_length = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
+        let max_capacity = content_length.map_or(limit, |length| length.min(limit));
+        let (mut collected, mut reservation) = (Vec::new(), self.budget.reserve());
         while let Some(frame) = body.frame().await {
             let frame =
                 frame.map_err(|_| HttpError::bad_request("the body is incomplete or malformed: send it again"))?;
@@ -87,13 +87,13 @@ impl BodyReader {
                 return Err(too_large());
             }
             if length > collected.capacity() {
-                let capacity = length.max((collected.capacity() * 2).max(FIRST_BUFFER).min(longest));
-                claim.grow_to(capacity).map_err(|_| HttpError::overloaded())?;
+                let capacity = length.max((collected.capacity() * 2).max(FIRST_BUFFER).min(max_capacity));
+                reservation.grow_to(capacity).map_err(|_| HttpError::overloaded())?;
                 collected.reserve_exact(capacity - collected.len());
             }
             collected.extend_from_slice(&data);
         }
-        Ok(HeldBody { bytes: collected.into(), _claim: claim })
+        Ok(BufferedBody { bytes: collected.into(), _reservation: reservation })
     }
 }
 
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_is_bounded_by_its_limit_and_by_the_budget() {
+    async fn a_body_must_fit_its_limit_and_the_budget() {
         let reader = reader(10_000);
         let table = [
             (chunks(&[]), 10, Ok(0)),
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_body_that_stalls_ends_at_the_deadline_and_returns_its_memory() {
+    async fn a_stalled_body_times_out_and_returns_its_memory() {
         let reader = reader(10_000);
         let begun = tokio::time::Instant::now();
         assert_eq!(read(&reader, stalled(10), 100).await, Err(StatusCode::REQUEST_TIMEOUT));
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn hundreds_of_stalled_bodies_hold_no_more_than_the_budget() {
+    async fn hundreds_of_stalled_bodies_take_no_more_than_the_budget() {
         let reader = reader(64 << 10);
         let bodies: Vec<_> = (0..500)
             .map(|_| {
@@ -161,7 +161,7 @@ mod tests {
             .collect();
         tokio::time::sleep(Duration::from_secs(1)).await;
         let used = reader.bytes_in_memory();
-        assert_eq!(used, 64 << 10, "each of 16 bodies holds a first buffer");
+        assert_eq!(used, 64 << 10, "16 bodies have a first buffer each");
         let mut statuses = Vec::new();
         for body in bodies {
             statuses.push(body.await.unwrap().unwrap_err());

@@ -1,10 +1,10 @@
-//! The list of open connections: how many there may be, and which one is closed when another needs its place.
+//! Limits the number of open connections, and decides which one is closed for a new one.
 //!
-//! Properties: at most `connections` plus `reserved_connections` are open; when no place is left, the connection that
-//! has waited longest without serving a request is closed for the new one; a connection that serves a request is never
-//! closed for another. When every ordinary connection serves a request, the reserved places take further ones, which
-//! are only good for health checks. Limits: a connection that was told to close may hold its descriptor for a moment
-//! longer than its place.
+//! Guaranteed: at most `connections` plus `reserved_connections` are open; if all slots are taken, the connection that has
+//! waited longest without a request in progress is closed for the new one; a connection with a request in progress is
+//! never closed for another. If every regular connection has a request in progress, new connections take the reserved
+//! slots, which only serve health checks. Limit: an evicted connection may hold its descriptor a moment longer than its
+//! slot.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,44 +15,44 @@ use tokio_util::sync::CancellationToken;
 
 use super::limits::Limits;
 
-/// The list.
+/// The open connections.
 #[derive(Debug)]
 pub(super) struct Connections {
-    rooms: Mutex<Rooms>,
-    /// Told when a place may have become free.
+    pools: Mutex<SlotPools>,
+    /// Notified when a slot may have become free.
     changed: Notify,
 }
 
-/// Which places a connection may take.
+/// What a slot may be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Room {
-    /// For all requests.
-    Ordinary,
-    /// For health checks, when the ordinary room is full of requests in progress.
+pub(super) enum SlotKind {
+    /// All requests.
+    Regular,
+    /// Health checks only, while every regular connection has a request in progress.
     Reserved,
 }
 
 #[derive(Debug)]
-struct Rooms {
+struct SlotPools {
     next_id: u64,
-    ordinary: Places,
-    reserved: Places,
+    regular: SlotPool,
+    reserved: SlotPool,
 }
 
 #[derive(Debug)]
-struct Places {
+struct SlotPool {
     capacity: usize,
     open: usize,
-    /// Those that serve no request, by the time since when.
+    /// The connections without a request in progress, by the time since when they wait.
     waiting: BTreeMap<(Instant, u64), CancellationToken>,
 }
 
-impl Places {
+impl SlotPool {
     fn new(capacity: usize) -> Self {
         Self { capacity, open: 0, waiting: BTreeMap::new() }
     }
 
-    /// Takes a free place, or that of the connection that has waited longest.
+    /// Takes a free slot, or that of the connection that has waited longest.
     fn take(&mut self) -> bool {
         if self.open >= self.capacity {
             let Some((_, longest_waiting)) = self.waiting.pop_first() else { return false };
@@ -64,57 +64,57 @@ impl Places {
     }
 }
 
-impl Rooms {
-    fn places(&mut self, room: Room) -> &mut Places {
-        match room {
-            Room::Ordinary => &mut self.ordinary,
-            Room::Reserved => &mut self.reserved,
+impl SlotPools {
+    fn pool(&mut self, kind: SlotKind) -> &mut SlotPool {
+        match kind {
+            SlotKind::Regular => &mut self.regular,
+            SlotKind::Reserved => &mut self.reserved,
         }
     }
 }
 
 impl Connections {
     pub(super) fn new(limits: &Limits) -> Arc<Self> {
-        let rooms = Rooms {
+        let pools = SlotPools {
             next_id: 0,
-            ordinary: Places::new(limits.connections),
-            reserved: Places::new(limits.reserved_connections),
+            regular: SlotPool::new(limits.connections),
+            reserved: SlotPool::new(limits.reserved_connections),
         };
-        Arc::new(Self { rooms: Mutex::new(rooms), changed: Notify::new() })
+        Arc::new(Self { pools: Mutex::new(pools), changed: Notify::new() })
     }
 
-    /// A place for a new connection; waits only while every connection of both rooms serves a request.
-    pub(super) async fn place(self: &Arc<Self>) -> Place {
+    /// Acquires a slot for a new connection. Waits only while every connection has a request in progress.
+    pub(super) async fn acquire(self: &Arc<Self>) -> Slot {
         loop {
-            if let Some(place) = self.try_place() {
-                return place;
+            if let Some(slot) = self.try_acquire() {
+                return slot;
             }
             self.changed.notified().await;
         }
     }
 
-    fn try_place(self: &Arc<Self>) -> Option<Place> {
-        let mut rooms = self.lock();
-        let room = [Room::Ordinary, Room::Reserved].into_iter().find(|&room| rooms.places(room).take())?;
-        rooms.next_id += 1;
-        let (id, waiting_since, evicted) = (rooms.next_id, Instant::now(), CancellationToken::new());
-        rooms.places(room).waiting.insert((waiting_since, id), evicted.clone());
-        drop(rooms);
+    fn try_acquire(self: &Arc<Self>) -> Option<Slot> {
+        let mut pools = self.lock();
+        let kind = [SlotKind::Regular, SlotKind::Reserved].into_iter().find(|&kind| pools.pool(kind).take())?;
+        pools.next_id += 1;
+        let (id, waiting_since, evicted) = (pools.next_id, Instant::now(), CancellationToken::new());
+        pools.pool(kind).waiting.insert((waiting_since, id), evicted.clone());
+        drop(pools);
         let state = Mutex::new(State { phase: Phase::Head, since: waiting_since });
-        Some(Place { connections: self.clone(), room, id, evicted, state })
+        Some(Slot { connections: self.clone(), kind, id, evicted, state })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Rooms> {
-        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, SlotPools> {
+        self.pools.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// What a connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// The head of a request is awaited: the first one, or one of which bytes have come.
+    /// Reading the head of a request: the first one, or one of which bytes have arrived.
     Head,
-    /// A request is in progress, until the last byte of its answer was handed over.
+    /// A request is in progress, until hyper has taken the last byte of its answer.
     Serving,
     /// Between two requests.
     Idle,
@@ -126,24 +126,24 @@ struct State {
     since: Instant,
 }
 
-/// The place of one connection, until it is dropped.
+/// The slot of one connection. Dropping it frees the slot.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Slot {
     connections: Arc<Connections>,
-    room: Room,
+    kind: SlotKind,
     id: u64,
     evicted: CancellationToken,
     state: Mutex<State>,
 }
 
-impl Place {
-    /// Which room it is in.
-    pub(super) fn room(&self) -> Room {
-        self.room
+impl Slot {
+    /// What the slot may be used for.
+    pub(super) fn kind(&self) -> SlotKind {
+        self.kind
     }
 
-    /// Returns once another connection needs the place.
-    pub(super) async fn evicted(&self) {
+    /// Waits until another connection takes over the slot.
+    pub(super) async fn wait_for_eviction(&self) {
         self.evicted.cancelled().await;
     }
 
@@ -153,7 +153,7 @@ impl Place {
         (state.phase, state.since)
     }
 
-    /// Bytes have come: between two requests they begin a head.
+    /// Call when bytes arrive. Between two requests, they begin a head.
     pub(super) fn bytes_arrived(&self) {
         let mut state = self.state();
         if state.phase == Phase::Idle {
@@ -161,28 +161,28 @@ impl Place {
         }
     }
 
-    /// The client has taken bytes of an answer that is handed over and not sent yet.
-    pub(super) fn bytes_taken(&self) {
+    /// Call when the client accepts bytes of an answer that hyper has completely written.
+    pub(super) fn bytes_accepted(&self) {
         let mut state = self.state();
         if state.phase == Phase::Idle {
             self.enter(&mut state, Phase::Idle);
         }
     }
 
-    /// A request begins; it ends when the guard is dropped.
-    pub(super) fn serve(self: &Arc<Self>) -> Serving {
+    /// Begins a request. It ends when the guard is dropped.
+    pub(super) fn begin_request(self: &Arc<Self>) -> RequestGuard {
         self.enter(&mut self.state(), Phase::Serving);
-        Serving(self.clone())
+        RequestGuard(self.clone())
     }
 
     fn enter(&self, state: &mut State, phase: Phase) {
         let before = (state.since, self.id);
         *state = State { phase, since: Instant::now() };
-        let mut rooms = self.connections.lock();
+        let mut pools = self.connections.lock();
         if self.evicted.is_cancelled() {
             return;
         }
-        let waiting = &mut rooms.places(self.room).waiting;
+        let waiting = &mut pools.pool(self.kind).waiting;
         waiting.remove(&before);
         match phase {
             Phase::Serving => {}
@@ -190,7 +190,7 @@ impl Place {
                 waiting.insert((state.since, self.id), self.evicted.clone());
             }
         }
-        drop(rooms);
+        drop(pools);
         if phase == Phase::Idle {
             self.connections.changed.notify_one();
         }
@@ -201,25 +201,25 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
         let since = self.state().since;
-        let mut rooms = self.connections.lock();
+        let mut pools = self.connections.lock();
         if !self.evicted.is_cancelled() {
-            let places = rooms.places(self.room);
-            places.waiting.remove(&(since, self.id));
-            places.open -= 1;
+            let pool = pools.pool(self.kind);
+            pool.waiting.remove(&(since, self.id));
+            pool.open -= 1;
         }
-        drop(rooms);
+        drop(pools);
         self.connections.changed.notify_one();
     }
 }
 
 /// A request in progress on a connection.
 #[derive(Debug)]
-pub(super) struct Serving(Arc<Place>);
+pub(super) struct RequestGuard(Arc<Slot>);
 
-impl Drop for Serving {
+impl Drop for RequestGuard {
     fn drop(&mut self) {
         self.0.enter(&mut self.0.state(), Phase::Idle);
     }
@@ -234,69 +234,69 @@ mod tests {
 
     use super::*;
 
-    fn connections(ordinary: usize, reserved: usize) -> Arc<Connections> {
-        let limits = Limits { connections: ordinary, reserved_connections: reserved, ..Limits::default() };
+    fn connections(regular: usize, reserved: usize) -> Arc<Connections> {
+        let limits = Limits { connections: regular, reserved_connections: reserved, ..Limits::default() };
         Connections::new(&limits)
     }
 
-    /// A connection that begins one second after the one before.
-    async fn open(connections: &Arc<Connections>) -> Option<Arc<Place>> {
+    /// Opens a connection one second after the previous one.
+    async fn open(connections: &Arc<Connections>) -> Option<Arc<Slot>> {
         advance(Duration::from_secs(1)).await;
-        connections.place().now_or_never().map(Arc::new)
+        connections.acquire().now_or_never().map(Arc::new)
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_idlest_connection_makes_room_and_never_one_that_serves_a_request() {
+    async fn the_longest_idle_connection_is_evicted_and_never_one_with_a_request_in_progress() {
         let list = connections(3, 0);
         let (first, second, third) =
             (open(&list).await.unwrap(), open(&list).await.unwrap(), open(&list).await.unwrap());
-        let serving = first.serve();
+        let serving = first.begin_request();
         advance(Duration::from_secs(1)).await;
-        drop(second.serve()); // idle since now, so the third has waited longest
+        drop(second.begin_request()); // idle from now on, so the third has waited longest
         let fourth = open(&list).await.unwrap();
-        let evicted = [&first, &second, &third, &fourth].map(|place| place.evicted.is_cancelled());
+        let evicted = [&first, &second, &third, &fourth].map(|slot| slot.evicted.is_cancelled());
         assert_eq!(evicted, [false, false, true, false]);
 
-        let (_serving, _more) = (second.serve(), fourth.serve());
-        assert!(open(&list).await.is_none(), "all serve requests");
+        let (_serving, _more) = (second.begin_request(), fourth.begin_request());
+        assert!(open(&list).await.is_none(), "all have a request in progress");
         drop(serving);
         let fifth = open(&list).await.unwrap();
         assert!(first.evicted.is_cancelled());
         drop((first, third));
-        let _serving_too = fifth.serve();
-        assert!(open(&list).await.is_none(), "the evicted ones returned their places only once");
+        let _serving_too = fifth.begin_request();
+        assert!(open(&list).await.is_none(), "evicted connections free their slots only once");
         drop(fourth);
-        assert!(open(&list).await.is_none(), "the guard of its request still holds the place");
+        assert!(open(&list).await.is_none(), "the guard of its request still holds the slot");
     }
 
     #[tokio::test(start_paused = true)]
     async fn bytes_begin_a_head_once_and_do_not_keep_a_connection_alive() {
         let list = connections(2, 0);
-        let place = open(&list).await.unwrap();
-        assert_eq!(place.phase().0, Phase::Head);
-        drop(place.serve());
-        assert_eq!(place.phase().0, Phase::Idle);
-        place.bytes_arrived();
-        let begun = place.phase();
+        let slot = open(&list).await.unwrap();
+        assert_eq!(slot.phase().0, Phase::Head);
+        drop(slot.begin_request());
+        assert_eq!(slot.phase().0, Phase::Idle);
+        slot.bytes_arrived();
+        let begun = slot.phase();
         assert_eq!(begun.0, Phase::Head);
         let second = open(&list).await.unwrap();
         advance(Duration::from_secs(1)).await;
-        place.bytes_arrived();
-        assert_eq!(place.phase(), begun);
+        slot.bytes_arrived();
+        assert_eq!(slot.phase(), begun);
         let _third = open(&list).await.unwrap();
-        assert_eq!((place.evicted.is_cancelled(), second.evicted.is_cancelled()), (true, false));
+        assert_eq!((slot.evicted.is_cancelled(), second.evicted.is_cancelled()), (true, false));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_reserve_takes_over_when_all_others_serve_requests() {
+    async fn reserved_slots_are_used_when_all_other_connections_have_a_request_in_progress() {
         let list = connections(1, 1);
-        let ordinary = open(&list).await.unwrap();
-        let serving = ordinary.serve();
+        let regular = open(&list).await.unwrap();
+        let serving = regular.begin_request();
         let reserved = open(&list).await.unwrap();
-        assert_eq!((ordinary.room(), reserved.room()), (Room::Ordinary, Room::Reserved));
+        assert_eq!((regular.kind(), reserved.kind()), (SlotKind::Regular, SlotKind::Reserved));
         let next = open(&list).await.unwrap();
-        assert_eq!((next.room(), reserved.evicted.is_cancelled()), (Room::Reserved, true));
-        drop((serving, ordinary));
-        assert_eq!(open(&list).await.unwrap().room(), Room::Ordinary);
+        assert_eq!((next.kind(), reserved.evicted.is_cancelled()), (SlotKind::Reserved, true));
+        drop((serving, regular));
+        assert_eq!(open(&list).await.unwrap().kind(), SlotKind::Regular);
     }
 }

@@ -1,7 +1,7 @@
-//! Error answers: Magic Hour's own shape, `{"message": "…"}`, with a sentence that says what to do.
+//! Error answers in Magic Hour's own format, `{"message": "…"}`, with a message that says what to do.
 //!
-//! The sentences are constant or made of what the caller sent. The cause of an internal failure goes to the log, once,
-//! and never into an answer.
+//! Messages are constant or only contain what the caller sent. The cause of an internal error is logged once, and never
+//! sent to a client.
 
 use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -14,32 +14,32 @@ use crate::runtime::DatabaseError;
 /// The body of every error, and of the webhook's answers.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Message {
-    /// A sentence.
+    /// A message for people.
     pub message: String,
 }
 
-/// What every route that needs a token may answer, for the OpenAPI document.
+/// The errors that every authenticated route may return, for the OpenAPI document.
 #[derive(Debug, IntoResponses)]
-pub enum Guarded {
-    /// The request has no token, or none of `API_TOKENS`.
+pub enum CommonErrors {
+    /// The request has no valid token.
     #[response(status = 401)]
     Unauthorized(Message),
-    /// A failure of the service, such as an unreachable database, or overload. `Retry-After` says when to ask again.
+    /// The service failed, for example because the database is unreachable or the service is overloaded. `Retry-After` says when to retry.
     #[response(status = 503)]
     Unavailable(Message),
 }
 
-/// Why the service failed to answer, for the log line of the answer: an extension of the response.
+/// Why the service could not handle a request. A response extension, for the request log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Failure {
-    /// There was no room for the request.
+    /// Too many requests or too much memory in use.
     Overloaded,
     /// A handler panicked.
     Panicked,
 }
 
 impl Failure {
-    /// The word in the log.
+    /// The string in the log.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Overloaded => "overloaded",
@@ -58,7 +58,7 @@ pub struct HttpError {
 }
 
 impl HttpError {
-    /// An error with `status` and a sentence.
+    /// An error with a status and a message.
     pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
         Self { status, message: message.into(), failure: None, header: None }
     }
@@ -82,19 +82,19 @@ impl HttpError {
         Self::new(StatusCode::NOT_FOUND, message)
     }
 
-    /// 503 for an internal failure; the client should ask again.
+    /// 503 for an internal error. The client should retry.
     #[must_use]
     pub fn unavailable() -> Self {
         Self::retry_later("renderhook cannot answer right now: send it again")
     }
 
-    /// 503 for a request that does not fit at the moment; the client should ask again.
+    /// 503 if the service is overloaded. The client should retry.
     #[must_use]
     pub fn overloaded() -> Self {
         Self { failure: Some(Failure::Overloaded), ..Self::retry_later("renderhook is overloaded: send it again") }
     }
 
-    /// 503 after a panic. Never 500, so that Magic Hour sends the event again.
+    /// 503 after a panic. Not 500, so that Magic Hour sends the event again.
     pub(crate) fn panicked() -> Self {
         Self { failure: Some(Failure::Panicked), ..Self::unavailable() }
     }
@@ -112,7 +112,7 @@ impl HttpError {
         self.status
     }
 
-    /// The sentence.
+    /// The message.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message

@@ -1,4 +1,4 @@
-//! A limit on the requests in progress: one that does not fit is answered with 503 at once instead of waiting.
+//! Limits the number of requests in progress. Requests above the limit are answered with 503 at once.
 
 use std::sync::Arc;
 
@@ -9,18 +9,18 @@ use tokio::sync::Semaphore;
 
 use super::errors::HttpError;
 
-/// Requests in progress. A request counts until its answer begins; a streamed body does not count.
+/// The requests in progress. A request counts until its answer begins; streaming the body does not count.
 #[derive(Debug, Clone)]
 pub(crate) struct InFlight(Arc<Semaphore>);
 
 impl InFlight {
-    /// At most `limit` at once.
+    /// Allows `limit` requests at once.
     pub(crate) fn at_most(limit: usize) -> Self {
         Self(Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS))))
     }
 }
 
-/// Middleware that holds the limit.
+/// Middleware that enforces the limit.
 pub(crate) async fn limit_in_flight(State(in_flight): State<InFlight>, request: Request, next: Next) -> Response {
     match in_flight.0.try_acquire() {
         Ok(_permit) => next.run(request).await,
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_request_above_the_limit_gets_503_at_once_and_a_stream_does_not_count() {
+    async fn a_request_above_the_limit_gets_503_at_once_and_streaming_does_not_count() {
         let slow = || async { tokio::time::sleep(std::time::Duration::from_secs(1)).await };
         let stream = || async { Body::from_stream(stream::pending::<Result<Vec<u8>, Infallible>>()) };
         let limit = middleware::from_fn_with_state(InFlight::at_most(1), limit_in_flight);

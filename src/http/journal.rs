@@ -60,7 +60,7 @@ struct Entry {
 
 impl Entry {
     fn begin(journal: Journal, request: &Request) -> Self {
-        let id = RequestId::of(request.headers());
+        let id = RequestId::from_headers(request.headers());
         Self {
             journal,
             span: request_span(&id),

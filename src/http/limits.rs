@@ -1,28 +1,28 @@
-//! How much the server accepts and how long it waits.
+//! The limits of the HTTP server.
 
 use std::time::Duration;
 
-/// The server's limits. The defaults are what `serve` runs with; tests make them smaller.
+/// The limits of the HTTP server. `serve` uses the defaults; tests use smaller ones.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// From the first byte of a request to the end of its head. A new connection has as long to send that byte.
+    /// From the first byte of a request to the end of its head. Also how long a new connection may take to send that byte.
     pub head_timeout: Duration,
     /// From the end of the head to the end of the body.
     pub body_timeout: Duration,
-    /// How long a connection may stay open between two requests. Longer than the 600 s after which load balancers
-    /// close their side, because the side that closes first must be theirs.
+    /// How long a connection may be idle between two requests. Longer than the 600 s of common load balancers, because the
+    /// load balancer has to be the side that closes first.
     pub idle_timeout: Duration,
-    /// How long a client may take none of the bytes of an answer.
+    /// How long a client may go without accepting any byte of an answer.
     pub write_timeout: Duration,
-    /// The largest head of a request, in bytes. Magic Hour's are below a kilobyte.
+    /// The maximum size of a request head. Magic Hour's are below 1 KiB.
     pub head_bytes: usize,
-    /// Connections at once, without the reserved ones.
+    /// The maximum number of connections, not counting the reserved ones.
     pub connections: usize,
-    /// Further connections that are only good for health checks.
+    /// The number of additional connections, for health checks only.
     pub reserved_connections: usize,
-    /// Request bodies in memory, in bytes, of all connections together.
+    /// The maximum number of bytes of request bodies in memory, for all connections together.
     pub body_bytes: usize,
-    /// Authenticated API requests in progress at once.
+    /// The maximum number of authenticated API requests in progress.
     pub api_requests: usize,
 }
 
@@ -42,19 +42,19 @@ impl Default for Limits {
     }
 }
 
-/// The fewest connections that the server works with, however few descriptors the system allows.
-const FEWEST_CONNECTIONS: u64 = 16;
+/// The minimum number of connections, however few descriptors the system allows.
+const MIN_CONNECTIONS: u64 = 16;
 
 impl Limits {
-    /// Lowers the number of connections to what `descriptors` allow.
+    /// Lowers the number of connections to what the limit on file `descriptors` allows.
     ///
-    /// `reserved` descriptors are left for everything else that the process opens, and a quarter of all for files that
-    /// are sent to clients.
+    /// `reserved` descriptors are kept for everything else that the process opens, and a quarter of all descriptors for files
+    /// that are sent to clients.
     #[must_use]
-    pub fn fit_into(mut self, descriptors: u64, reserved: u64) -> Self {
+    pub fn fit_descriptors(mut self, descriptors: u64, reserved: u64) -> Self {
         let own = u64::try_from(self.reserved_connections).unwrap_or(u64::MAX);
         let left = descriptors.saturating_sub(descriptors / 4).saturating_sub(reserved).saturating_sub(own);
-        let left = usize::try_from(left.max(FEWEST_CONNECTIONS)).unwrap_or(usize::MAX);
+        let left = usize::try_from(left.max(MIN_CONNECTIONS)).unwrap_or(usize::MAX);
         self.connections = self.connections.min(left);
         self
     }
@@ -68,7 +68,7 @@ mod tests {
     fn connections_leave_descriptors_for_files_and_the_database() {
         let table = [(1 << 20, 12_288), (16_384, 12_080), (4096, 2864), (1024, 560), (256, 16), (0, 16)];
         for (descriptors, connections) in table {
-            let limits = Limits::default().fit_into(descriptors, 192);
+            let limits = Limits::default().fit_descriptors(descriptors, 192);
             assert_eq!(limits.connections, connections, "{descriptors}");
         }
     }

@@ -1,20 +1,20 @@
-//! One budget of bytes for the whole process.
+//! A memory budget for the whole process.
 //!
-//! Properties: the bytes of all [`Claim`]s together never exceed the budget; a claim that does not fit fails at once
-//! instead of waiting; dropping a claim returns its bytes. Limits: the budget counts what its users report, not what
-//! the allocator holds.
+//! Guaranteed: all [`Reservation`]s together never exceed the budget; a reservation that does not fit fails at once; a
+//! dropped reservation returns its bytes. The budget counts the bytes that its users report, which may differ from what the
+//! allocator uses.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The budget. Cheap to clone; all clones share the same bytes.
+/// A memory budget. Cheap to clone; all clones share the same bytes.
 #[derive(Debug, Clone)]
 pub(super) struct MemoryBudget {
     total: usize,
     used: Arc<AtomicUsize>,
 }
 
-/// The budget is exhausted.
+/// The error for a reservation that does not fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the memory for request bodies is exhausted")]
 pub(super) struct Exhausted;
@@ -26,39 +26,39 @@ impl MemoryBudget {
         Self { total, used: Arc::default() }
     }
 
-    /// A claim to no bytes yet.
+    /// A reservation of zero bytes, to be grown.
     #[must_use]
-    pub(super) fn claim(&self) -> Claim {
-        Claim { budget: self.clone(), bytes: 0 }
+    pub(super) fn reserve(&self) -> Reservation {
+        Reservation { budget: self.clone(), bytes: 0 }
     }
 
-    /// The bytes claimed now.
+    /// The number of reserved bytes.
     #[must_use]
     pub(super) fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
     }
 }
 
-/// Bytes taken from a budget, until the claim is dropped.
+/// Bytes reserved from a budget. Dropping it returns them.
 #[derive(Debug)]
-pub(super) struct Claim {
+pub(super) struct Reservation {
     budget: MemoryBudget,
     bytes: usize,
 }
 
-impl Claim {
-    /// Raises the claim to `bytes`; a larger claim stays as it is.
+impl Reservation {
+    /// Grows the reservation to `bytes`. A larger reservation stays as it is.
     pub(super) fn grow_to(&mut self, bytes: usize) -> Result<(), Exhausted> {
         let more = bytes.saturating_sub(self.bytes);
         let fits = |used: usize| used.checked_add(more).filter(|&used| used <= self.budget.total);
-        // OK to be relaxed: the counter guards no other memory.
+        // Relaxed is enough, because the counter guards no other memory.
         self.budget.used.try_update(Ordering::Relaxed, Ordering::Relaxed, fits).map_err(|_| Exhausted)?;
         self.bytes += more;
         Ok(())
     }
 }
 
-impl Drop for Claim {
+impl Drop for Reservation {
     fn drop(&mut self) {
         self.budget.used.fetch_sub(self.bytes, Ordering::Relaxed);
     }
@@ -69,11 +69,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn claims_fit_into_the_budget_or_fail_and_return_their_bytes() {
+    fn a_reservation_fits_the_budget_or_fails_and_returns_its_bytes_when_dropped() {
         let budget = MemoryBudget::new(10);
-        let (mut first, mut second) = (budget.claim(), budget.claim());
+        let (mut first, mut second) = (budget.reserve(), budget.reserve());
         assert_eq!(first.grow_to(6), Ok(()));
-        assert_eq!(first.grow_to(4), Ok(()), "a smaller claim changes nothing");
+        assert_eq!(first.grow_to(4), Ok(()), "a smaller size changes nothing");
         assert_eq!(second.grow_to(5), Err(Exhausted));
         assert_eq!(second.grow_to(4), Ok(()));
         assert_eq!(second.grow_to(usize::MAX), Err(Exhausted));

@@ -1,4 +1,4 @@
-//! HTTP that knows nothing of renders: connections and their limits, bodies, ranges, errors, the log of requests.
+//! HTTP without any knowledge of renders: connections and their limits, bodies, ranges, errors, and the request log.
 
 mod body;
 mod connections;
@@ -16,8 +16,8 @@ mod shown_url;
 mod spanned_body;
 mod timed_stream;
 
-pub use self::body::{BodyReader, HeldBody};
-pub use self::errors::{Guarded, HttpError, Message};
+pub use self::body::{BodyReader, BufferedBody};
+pub use self::errors::{CommonErrors, HttpError, Message};
 pub(crate) use self::in_flight::{InFlight, limit_in_flight};
 pub(crate) use self::journal::{Journal, journal};
 pub use self::limits::Limits;

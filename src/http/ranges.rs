@@ -1,13 +1,13 @@
-//! Which bytes of a file a request wants: `Range`, `If-Range` and `If-None-Match` of RFC 9110, as pure code.
+//! Parses `Range`, `If-Range`, and `If-None-Match` as in RFC 9110. Pure.
 
 use axum::http::{HeaderMap, header};
 
-/// Consecutive bytes.
+/// A range of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ByteRange {
     /// The offset of the first byte.
     pub first: u64,
-    /// How many bytes.
+    /// The number of bytes.
     pub length: u64,
 }
 
@@ -19,25 +19,25 @@ impl ByteRange {
     }
 }
 
-/// What a request wants.
+/// What a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequestedRange {
     /// The whole file.
     Whole,
-    /// Some of it.
+    /// A part of the file.
     Part(ByteRange),
-    /// Nothing: the caller has this version of the file.
+    /// Nothing, because the client already has this version of the file.
     NotModified,
-    /// A range that the file does not have.
+    /// A range outside the file.
     Unsatisfiable,
 }
 
 impl RequestedRange {
-    /// Reads the headers of a request for a file of `size` bytes whose strong validator is `etag`.
+    /// Reads the headers of a request for a file of `size` bytes with the strong validator `etag`.
     ///
-    /// Several ranges at once, and an invalid range, are answered with the whole file, as RFC 9110 allows.
+    /// Several ranges, or an invalid one, are answered with the whole file, as RFC 9110 allows.
     #[must_use]
-    pub fn of(headers: &HeaderMap, etag: &str, size: u64) -> Self {
+    pub fn from_headers(headers: &HeaderMap, etag: &str, size: u64) -> Self {
         let value = |name| headers.get(name).and_then(|value: &axum::http::HeaderValue| value.to_str().ok());
         if value(header::IF_NONE_MATCH).is_some_and(|list| names(list, etag)) {
             return Self::NotModified;
@@ -66,7 +66,7 @@ fn number(digits: &str) -> Option<u64> {
     if digits.bytes().all(|byte| byte.is_ascii_digit()) { digits.parse().ok() } else { None }
 }
 
-/// Whether an `If-None-Match` list names `etag`, compared weakly.
+/// Whether an `If-None-Match` list contains `etag`, by weak comparison.
 fn names(list: &str, etag: &str) -> bool {
     let weak = |tag: &str| tag.trim().strip_prefix("W/").map_or(tag.trim() == etag, |tag| tag == etag);
     list.trim() == "*" || list.split(',').any(weak)
@@ -80,7 +80,7 @@ mod tests {
 
     fn requested(headers: &[(header::HeaderName, &str)], size: u64) -> RequestedRange {
         let headers = headers.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect();
-        RequestedRange::of(&headers, ETAG, size)
+        RequestedRange::from_headers(&headers, ETAG, size)
     }
 
     #[test]
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_holds_only_for_the_version_that_the_caller_began_with() {
+    fn a_range_only_applies_to_the_version_that_the_client_started_with() {
         let with = |validator| requested(&[(header::RANGE, "bytes=1-2"), (header::IF_RANGE, validator)], 10);
         assert_eq!(with(ETAG), RequestedRange::Part(ByteRange { first: 1, length: 2 }));
         assert_eq!(with("\"other\""), RequestedRange::Whole);
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_caller_that_has_the_file_gets_no_bytes() {
+    fn a_client_that_already_has_the_file_gets_no_bytes() {
         for (list, same) in [(ETAG, true), ("\"x\", W/\"abc\"", true), ("*", true), ("\"x\"", false), ("abc", false)] {
             let expected = if same { RequestedRange::NotModified } else { RequestedRange::Whole };
             assert_eq!(requested(&[(header::IF_NONE_MATCH, list)], 10), expected, "{list}");

@@ -1,8 +1,9 @@
-//! The refusals that hyper writes by itself: to what is no HTTP/1.1 (400) and to too large a head (431). They come before there is a request, so no middleware sees them; here they become answers like all others,
-//! with a JSON body, a request id and a line in the log.
+//! Replaces the error responses that hyper sends by itself: 400 for a request that is not HTTP/1.1, and 431 for a request
+//! head that is too large. No middleware sees them, because there is no request yet. Here they get a JSON body, a request
+//! id, and a log line, like all other answers.
 //!
-//! Properties: only a write that is exactly such a refusal and nothing else is replaced. Limits: a refusal that hyper
-//! sends in one write with the end of an earlier answer stays as it is, without a body.
+//! Only a write that consists of exactly such a response is replaced. If hyper writes it together with the end of an
+//! earlier answer, it is sent unchanged, without a body.
 
 use axum::http::StatusCode;
 use bytes::Bytes;
@@ -11,16 +12,16 @@ use super::errors::Message;
 use super::journal;
 use super::request_id::{REQUEST_ID_HEADER, RequestId};
 
-/// Our answer in the place of `written`, if that is a refusal of hyper's. Logs it.
+/// Our replacement for `written` if that is one of hyper's error responses. Logs it.
 pub(super) fn replacement(written: &[u8]) -> Option<Bytes> {
-    let (status, date) = refused_with(written)?;
+    let (status, date) = parse_refusal(written)?;
     let id = RequestId::random();
     journal::log_refusal(&id, status);
     Some(answer(status, date, &id))
 }
 
-/// The status and the date of a refusal as hyper writes it: a head without a body, with three known headers.
-fn refused_with(written: &[u8]) -> Option<(StatusCode, &str)> {
+/// The status and the date of an error response written by hyper: a head with three known headers and no body.
+fn parse_refusal(written: &[u8]) -> Option<(StatusCode, &str)> {
     let head = std::str::from_utf8(written).ok()?.strip_suffix("\r\n\r\n")?;
     let (status_line, headers) = head.split_once("\r\n")?;
     let status = status_line.strip_prefix("HTTP/1.1 ").or_else(|| status_line.strip_prefix("HTTP/1.0 "))?.get(..3)?;
@@ -38,7 +39,7 @@ fn answer(status: StatusCode, date: &str, id: &RequestId) -> Bytes {
         }
         _ => "this is not an HTTP/1.1 request",
     };
-    // OK because a struct with one string always serializes.
+    // A struct with one string always serializes.
     let body = serde_json::to_string(&Message { message: message.to_owned() }).unwrap_or_default();
     let head = format!(
         "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n{REQUEST_ID_HEADER}: {id}\r\n\
@@ -53,11 +54,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_refusal_of_hypers_and_nothing_else_is_replaced() {
+    fn only_error_responses_of_hyper_are_replaced() {
         let rest = "connection: close\r\ncontent-length: 0\r\ndate: Wed, 25 Nov 2026 00:00:00 GMT\r\n\r\n";
         let refusal = |status: &str| {
             let written = format!("HTTP/1.1 {status}\r\n{rest}");
-            refused_with(written.as_bytes()).map(|(status, date)| {
+            parse_refusal(written.as_bytes()).map(|(status, date)| {
                 assert_eq!(date, "Wed, 25 Nov 2026 00:00:00 GMT");
                 status
             })
@@ -73,12 +74,12 @@ mod tests {
             "\r\n\r\n".to_owned(),
             String::new(),
         ] {
-            assert_eq!(refused_with(other.as_bytes()), None, "{other}");
+            assert_eq!(parse_refusal(other.as_bytes()), None, "{other}");
         }
     }
 
     #[test]
-    fn our_answer_is_whole() {
+    fn the_replacement_is_a_complete_response() {
         let text = String::from_utf8(answer(StatusCode::BAD_REQUEST, "now", &RequestId::random()).to_vec()).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         assert!(head.contains(&format!("content-length: {}\r\n", body.len())), "{text}");

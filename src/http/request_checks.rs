@@ -1,4 +1,4 @@
-//! What RFC 9112 asks of a request beyond what hyper checks: `Host` and `Transfer-Encoding`.
+//! Checks of `Host` and `Transfer-Encoding` that RFC 9112 requires and hyper does not do.
 
 use axum::extract::Request;
 use axum::http::uri::Authority;
@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::errors::HttpError;
 
-/// Refuses a malformed request and closes its connection, because the two sides may disagree about where it ends.
+/// Rejects a malformed request and closes its connection, because client and server may disagree about where it ends.
 pub(crate) async fn check_request(request: Request, next: Next) -> Response {
     let checked =
         check_host(request.version(), request.headers()).and_then(|()| check_transfer_encoding(request.headers()));
@@ -18,7 +18,7 @@ pub(crate) async fn check_request(request: Request, next: Next) -> Response {
     }
 }
 
-/// RFC 9112, section 3.2: exactly one valid `Host`, which only HTTP/1.0 may leave out.
+/// RFC 9112, section 3.2: exactly one valid `Host`. Only HTTP/1.0 may omit it.
 fn check_host(version: Version, headers: &HeaderMap) -> Result<(), HttpError> {
     let mut hosts = headers.get_all(header::HOST).iter();
     match (hosts.next(), hosts.next()) {
@@ -26,7 +26,7 @@ fn check_host(version: Version, headers: &HeaderMap) -> Result<(), HttpError> {
         (Some(host), None) if is_host(host) => Ok(()),
         (None, _) => Err(HttpError::bad_request("the header Host is missing")),
         (Some(_), None) => Err(HttpError::bad_request("the header Host is not a host with an optional port")),
-        (Some(_), Some(_)) => Err(HttpError::bad_request("the header Host is there more than once")),
+        (Some(_), Some(_)) => Err(HttpError::bad_request("the header Host is repeated")),
     }
 }
 
@@ -42,13 +42,13 @@ fn is_host(value: &HeaderValue) -> bool {
     !authority.host().is_empty() && port_is_valid
 }
 
-/// RFC 9112, section 6.1: 501 for a transfer coding that this server does not implement. It implements `chunked`.
+/// RFC 9112, section 6.1: 501 for an unsupported transfer coding. Only `chunked` is supported.
 fn check_transfer_encoding(headers: &HeaderMap) -> Result<(), HttpError> {
     let values = headers.get_all(header::TRANSFER_ENCODING);
     let codings = values.iter().flat_map(|value| value.as_bytes().split(|&byte| byte == b',')).map(<[u8]>::trim_ascii);
     let codings: Vec<_> = codings.filter(|coding| !coding.is_empty()).collect();
     if !codings.iter().all(|coding| coding.eq_ignore_ascii_case(b"chunked")) {
-        let message = "the only Transfer-Encoding that renderhook takes is chunked";
+        let message = "the only supported Transfer-Encoding is chunked";
         return Err(HttpError::new(StatusCode::NOT_IMPLEMENTED, message));
     }
     if codings.len() > 1 {
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_names_exactly_one_valid_host() {
+    fn a_request_must_have_exactly_one_valid_host() {
         let table: [(&[&str], u16); 22] = [
             (&["h"], 200),
             (&["example.com"], 200),
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn chunked_is_the_only_transfer_coding() {
+    fn chunked_is_the_only_supported_transfer_coding() {
         let table: [(&[&str], u16); 7] = [
             (&[], 200),
             (&["chunked"], 200),

@@ -1,7 +1,8 @@
-//! The server: accepts connections, holds each one to its limits, and drains them at the end.
+//! The HTTP server: accepts connections, enforces their limits, and drains them at shutdown.
 //!
-//! axum's own `serve` limits neither the time of a head or an answer nor the number of connections. Here
-//! [`Connections`] decides how many there are and which one yields, and [`TimedStream`] holds the deadlines.
+//! axum's `serve` limits neither the time for a request head or an answer nor the number of connections. Here,
+//! [`Connections`] limits their number and decides which one is closed for another, and [`TimedStream`] enforces time
+//! limits.
 
 use std::convert::Infallible;
 use std::pin::{Pin, pin};
@@ -20,59 +21,59 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tower::ServiceExt;
 
-use super::connections::{Connections, Place, Room, Serving};
+use super::connections::{Connections, RequestGuard, Slot, SlotKind};
 use super::limits::Limits;
 use super::timed_stream::TimedStream;
 use crate::runtime::Shutdown;
 
-/// How long to wait when the system has no file descriptor for another connection.
+/// How long to wait if the system has no file descriptor for another connection.
 const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(100);
 
-/// An extension of each request that came over a reserved connection, which is only good for health checks.
+/// An extension of requests on reserved connections, which only serve health checks.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ReservedConnection;
 
-/// Serves until the shutdown begins, then accepts no more; what was accepted belongs to the shutdown's tasks.
+/// Accepts connections until a stop is requested. Each connection is a task of `shutdown`.
 pub async fn serve(listener: TcpListener, router: Router, limits: Limits, shutdown: &Shutdown) {
     let (connections, limits) = (Connections::new(&limits), Arc::new(limits));
     let accept = async || {
         let (stream, _peer) = listener.accept().await?;
-        Ok::<_, std::io::Error>((stream, connections.place().await))
+        Ok::<_, std::io::Error>((stream, connections.acquire().await))
     };
     loop {
         let accepted = tokio::select! {
             () = shutdown.wait_for_stop() => return,
             accepted = accept() => accepted,
         };
-        let Ok((stream, place)) = accepted else {
+        let Ok((stream, slot)) = accepted else {
             tokio::time::sleep(OUT_OF_DESCRIPTORS).await;
             continue;
         };
-        // OK to go on without: it only saves a small answer a moment.
+        // OK to ignore: it only makes small answers a little faster.
         let _ = stream.set_nodelay(true);
         let (router, limits, stop) = (router.clone(), limits.clone(), shutdown.clone());
-        shutdown.tasks().spawn(async move { connection(stream, Arc::new(place), router, &limits, &stop).await });
+        shutdown.tasks().spawn(async move { connection(stream, Arc::new(slot), router, &limits, &stop).await });
     }
 }
 
-async fn connection<S>(stream: S, place: Arc<Place>, router: Router, limits: &Limits, shutdown: &Shutdown)
+async fn connection<S>(stream: S, slot: Arc<Slot>, router: Router, limits: &Limits, shutdown: &Shutdown)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let stream = TimedStream::new(stream, place.clone(), limits);
-    let answering = place.clone();
+    let stream = TimedStream::new(stream, slot.clone(), limits);
+    let answering = slot.clone();
     let service = service_fn(move |request| answer(router.clone(), request, answering.clone()));
     let mut connection = pin!(
         http1::Builder::new()
-            .keep_alive(place.room() == Room::Ordinary)
+            .keep_alive(slot.kind() == SlotKind::Regular)
             .max_buf_size(limits.head_bytes)
             .max_header_size(limits.head_bytes)
             .serve_connection(TokioIo::new(stream), service)
     );
-    // A connection's errors are its client's: cut off, no HTTP, too slow. There is nobody to answer.
+    // OK to ignore errors: they are caused by the client (disconnected, not HTTP, too slow), and nobody is left to answer.
     tokio::select! {
         _ = connection.as_mut() => return,
-        () = place.evicted() => return,
+        () = slot.wait_for_eviction() => return,
         () = shutdown.wait_for_stop() => connection.as_mut().graceful_shutdown(),
     }
     tokio::select! {
@@ -84,12 +85,12 @@ where
 async fn answer(
     router: Router,
     mut request: Request<Incoming>,
-    place: Arc<Place>,
+    slot: Arc<Slot>,
 ) -> Result<Response<ServedBody>, Infallible> {
-    let serving = place.serve();
-    match place.room() {
-        Room::Ordinary => {}
-        Room::Reserved => {
+    let serving = slot.begin_request();
+    match slot.kind() {
+        SlotKind::Regular => {}
+        SlotKind::Reserved => {
             request.extensions_mut().insert(ReservedConnection);
         }
     }
@@ -97,10 +98,10 @@ async fn answer(
     Ok(response.map(|body| ServedBody { body, _serving: serving }))
 }
 
-/// The body of an answer. The request is in progress until hyper drops it.
+/// The body of an answer. The request counts as in progress until hyper drops it.
 struct ServedBody {
     body: Body,
-    _serving: Serving,
+    _serving: RequestGuard,
 }
 
 impl HttpBody for ServedBody {
@@ -132,8 +133,8 @@ mod tests {
     const PING: &str = "GET /ping HTTP/1.1\r\nhost: h\r\n\r\n";
     const LARGE: &str = "GET /large HTTP/1.1\r\nhost: h\r\n\r\n";
 
-    /// A client's end of a connection whose buffers hold 64 KiB, and the task that serves it, which gives how many
-    /// seconds it took.
+    /// Returns the client's end of a connection with 64 KiB of buffers, and the task that serves it. The task returns how many
+    /// seconds the connection lasted.
     fn connect(limits: Limits) -> (DuplexStream, JoinHandle<u64>) {
         let large = || async { vec![b'x'; 1 << 20] };
         let slow = || async { sleep(Duration::from_hours(1)).await };
@@ -143,8 +144,8 @@ mod tests {
             .route("/slow", get(slow));
         let (client, server) = tokio::io::duplex(64 << 10);
         let task = tokio::spawn(async move {
-            let (begun, place) = (Instant::now(), Connections::new(&limits).place().await);
-            connection(server, Arc::new(place), routes, &limits, &Shutdown::default()).await;
+            let (begun, slot) = (Instant::now(), Connections::new(&limits).acquire().await);
+            connection(server, Arc::new(slot), routes, &limits, &Shutdown::default()).await;
             begun.elapsed().as_secs()
         });
         (client, task)
@@ -152,7 +153,7 @@ mod tests {
 
     /// Sends `request` and reads an answer that ends with `end`.
     async fn exchange(client: &mut DuplexStream, request: &str, end: &str) -> String {
-        // OK to fail: the server may refuse before it has read everything.
+        // OK to fail: the server may answer before it has read everything.
         let _ = client.write_all(request.as_bytes()).await;
         let mut answer = Vec::new();
         while !answer.ends_with(end.as_bytes()) {
@@ -162,7 +163,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_that_sends_nothing_and_a_slow_head_end_at_the_deadline_of_a_head() {
+    async fn a_silent_connection_and_a_slow_head_time_out() {
         let (_client, served) = connect(Limits::default());
         assert_eq!(served.await.unwrap(), 15);
 
@@ -180,13 +181,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_may_be_idle_for_longer_than_load_balancers_keep_theirs() {
+    async fn a_connection_may_be_idle_longer_than_load_balancers_allow() {
         let (mut client, served) = connect(Limits::default());
         for _ in 0..3 {
             exchange(&mut client, PING, "pong").await;
             sleep(Duration::from_secs(610)).await;
         }
-        // Of a head that has begun, the rest must follow soon.
+        // Once a head has begun, the rest must follow soon.
         client.write_all(b"GET /").await.unwrap();
         assert_eq!(served.await.unwrap(), 3 * 610 + 15);
 
@@ -196,33 +197,33 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_request_in_progress_has_no_deadline_of_the_connection() {
+    async fn the_connection_sets_no_deadline_for_a_request_in_progress() {
         let (mut client, _served) = connect(Limits::default());
         let answer = exchange(&mut client, "GET /slow HTTP/1.1\r\nhost: h\r\n\r\n", "\r\n\r\n").await;
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_takes_no_bytes_is_cut_off() {
+    async fn a_client_that_reads_nothing_is_disconnected() {
         let (mut client, served) = connect(Limits::default());
         client.write_all(LARGE.as_bytes()).await.unwrap();
         assert_eq!(served.await.unwrap(), 30);
 
-        // Small answers that nobody reads fill the buffers as well.
+        // Many small unread answers fill the buffers, too.
         let (mut client, served) = connect(Limits::default());
         let pipeline = async { while client.write_all(PING.as_bytes()).await.is_ok() {} };
         assert_eq!(tokio::join!(served, pipeline).0.unwrap(), 30);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_slow_client_that_takes_some_bytes_gets_its_answer() {
+    async fn a_slow_client_that_keeps_reading_gets_its_answer() {
         let (mut client, _served) = connect(Limits::default());
         client.write_all(LARGE.as_bytes()).await.unwrap();
         let (mut taken, mut part) = (0, vec![0; 32 << 10]);
         while taken < 1 << 20 {
             sleep(Duration::from_secs(25)).await;
             let length = client.read(&mut part).await.unwrap();
-            assert!(length > 0, "cut off after {taken} bytes");
+            assert!(length > 0, "disconnected after {taken} bytes");
             taken += length;
         }
     }
@@ -232,16 +233,16 @@ mod tests {
         let limits = Limits { connections: 1, reserved_connections: 0, ..Limits::default() };
         let connections = Connections::new(&limits);
         let (_client, server) = tokio::io::duplex(64);
-        let place = Arc::new(connections.place().await);
+        let slot = Arc::new(connections.acquire().await);
         let shutdown = Shutdown::default();
-        let first = connection(server, place, Router::new(), &limits, &shutdown);
+        let first = connection(server, slot, Router::new(), &limits, &shutdown);
         let begun = Instant::now();
-        tokio::join!(first, connections.place());
+        tokio::join!(first, connections.acquire());
         assert_eq!(begun.elapsed(), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn refusals_of_hypers_become_answers_like_ours() {
+    async fn error_responses_of_hyper_look_like_ours() {
         let many_headers = format!("GET / HTTP/1.1\r\nhost: h\r\n{}\r\n", "a: b\r\n".repeat(101));
         let long_head = format!("GET / HTTP/1.1\r\nx: {}", "x".repeat(40 << 10));
         let long_address = format!("GET /{} HTTP/1.1\r\n", "x".repeat(40 << 10));
@@ -254,7 +255,7 @@ mod tests {
             (&long_address, "431 Request Header Fields Too Large"),
         ];
         for (request, status) in table {
-            // After another request and as the first one.
+            // As the second request on a connection, and as the first.
             for before in [true, false] {
                 let (mut client, _served) = connect(Limits::default());
                 if before {

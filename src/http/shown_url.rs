@@ -1,14 +1,14 @@
-//! A URL as it may be shown in logs, answers, and error messages.
+//! Removes secrets from URLs before they are shown.
 
 use url::Url;
 
-/// `url` without its user, password, query, and fragment: what is left names a place and grants nothing.
+/// `url` without its user, password, query, and fragment, which may be secret.
 #[must_use]
 pub fn without_credentials(url: &Url) -> Url {
     let mut shown = url.clone();
     shown.set_query(None);
     shown.set_fragment(None);
-    // OK to ignore: a URL that cannot have a user has none to remove.
+    // OK to ignore: this fails if the URL cannot have a user, so there is none.
     let _ = shown.set_username("").and_then(|()| shown.set_password(None));
     shown
 }

@@ -1,15 +1,15 @@
-//! A connection's bytes, with deadlines on progress.
+//! A connection with time limits on progress.
 //!
-//! Properties, each ending the connection with [`io::ErrorKind::TimedOut`]:
-//! - a head that is not whole `head_timeout` after its first byte (for the first head: after the connection);
-//! - no byte between two requests for `idle_timeout`;
-//! - a client that takes no byte of an answer for `write_timeout`.
+//! The connection fails with [`io::ErrorKind::TimedOut`] if
+//! - a request head is not complete `head_timeout` after its first byte (for the first head: after the connection began);
+//! - no byte arrives between two requests for `idle_timeout`;
+//! - the client accepts no byte of an answer for `write_timeout`.
 //!
-//! While a request is in progress nothing limits how long the client may be silent: its body and its handler have
-//! deadlines of their own. The refusals that hyper writes by itself are replaced by ours, see [`super::refusal`].
+//! While a request is in progress, there is no limit on the client's silence, because reading the body and handling the
+//! request have their own time limits. Error responses of hyper are replaced, see [`super::refusal`].
 //!
-//! Limits: a slow client that takes some bytes now and then is not cut off. A partial head that came in one piece with
-//! the request before it counts as idle, not as a head.
+//! Limits: a client that is slow but keeps reading is not disconnected. A partial head that arrives together with the end
+//! of the request before it counts as idle.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -21,30 +21,30 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::connections::{Phase, Place};
+use super::connections::{Phase, Slot};
 use super::limits::Limits;
 use super::refusal;
 
-/// The stream.
+/// A stream with time limits.
 pub(super) struct TimedStream<S> {
     stream: S,
-    place: Arc<Place>,
+    slot: Arc<Slot>,
     head_timeout: Duration,
     idle_timeout: Duration,
     write_timeout: Duration,
     read_timer: Pin<Box<Sleep>>,
-    /// Runs while the client takes no bytes.
+    /// Set while the client accepts no bytes.
     write_timer: Option<Pin<Box<Sleep>>>,
-    /// What is left of the answer that takes the place of hyper's.
+    /// The unsent rest of the answer that replaces hyper's.
     refusal: Option<Bytes>,
 }
 
 impl<S> TimedStream<S> {
-    pub(super) fn new(stream: S, place: Arc<Place>, limits: &Limits) -> Self {
-        let read_timer = Box::pin(sleep_until(place.phase().1 + limits.head_timeout));
+    pub(super) fn new(stream: S, slot: Arc<Slot>, limits: &Limits) -> Self {
+        let read_timer = Box::pin(sleep_until(slot.phase().1 + limits.head_timeout));
         Self {
             stream,
-            place,
+            slot,
             head_timeout: limits.head_timeout,
             idle_timeout: limits.idle_timeout,
             write_timeout: limits.write_timeout,
@@ -54,13 +54,13 @@ impl<S> TimedStream<S> {
         }
     }
 
-    /// Pending until the deadline of what the connection waits for; pending for ever while it serves a request or still
-    /// sends an answer, which has a deadline of its own.
+    /// Pending until the connection's current deadline, and forever while a request is in progress or an answer is being
+    /// sent, which has its own deadline.
     fn poll_read_deadline(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         if self.write_timer.is_some() {
             return Poll::Pending;
         }
-        let deadline = match self.place.phase() {
+        let deadline = match self.slot.phase() {
             (Phase::Serving, _) => return Poll::Pending,
             (Phase::Head, since) => since + self.head_timeout,
             (Phase::Idle, since) => since + self.idle_timeout,
@@ -71,11 +71,11 @@ impl<S> TimedStream<S> {
         self.read_timer.as_mut().poll(cx).map(|()| io::ErrorKind::TimedOut.into())
     }
 
-    /// Passes on what a write gave, unless it has been pending for too long.
+    /// Returns the result of a write, or an error if it has been pending for too long.
     fn watch_progress(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if written.is_ready() {
             if self.write_timer.take().is_some() {
-                self.place.bytes_taken();
+                self.slot.bytes_accepted();
             }
             return written;
         }
@@ -86,8 +86,8 @@ impl<S> TimedStream<S> {
 }
 
 impl<S: AsyncWrite + Unpin> TimedStream<S> {
-    /// Writes our answer in the place of `hypers`, which is reported as written once ours is.
-    fn poll_refuse(&mut self, cx: &mut Context<'_>, hypers: &[u8]) -> Poll<io::Result<usize>> {
+    /// Writes our answer instead of `hyper_response`, and reports the latter as written when done.
+    fn poll_refuse(&mut self, cx: &mut Context<'_>, hyper_response: &[u8]) -> Poll<io::Result<usize>> {
         while let Some(left) = self.refusal.as_mut().filter(|left| !left.is_empty()) {
             let written = Pin::new(&mut self.stream).poll_write(cx, left);
             let written = match written {
@@ -100,12 +100,12 @@ impl<S: AsyncWrite + Unpin> TimedStream<S> {
             self.write_timer = None;
         }
         self.refusal = None;
-        Poll::Ready(Ok(hypers.len()))
+        Poll::Ready(Ok(hyper_response.len()))
     }
 
-    /// Whether `bytes` are to be replaced: hyper writes without a request in progress, and it is a refusal.
+    /// Whether `bytes` have to be replaced: an error response of hyper, written while no request is in progress.
     fn begins_refusal(&mut self, bytes: &[u8]) -> bool {
-        if self.refusal.is_none() && self.place.phase().0 != Phase::Serving {
+        if self.refusal.is_none() && self.slot.phase().0 != Phase::Serving {
             self.refusal = refusal::replacement(bytes);
         }
         self.refusal.is_some()
@@ -118,7 +118,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for TimedStream<S> {
         match Pin::new(&mut self.stream).poll_read(cx, buf) {
             Poll::Ready(result) => {
                 if buf.filled().len() > before {
-                    self.place.bytes_arrived();
+                    self.slot.bytes_arrived();
                 }
                 Poll::Ready(result)
             }

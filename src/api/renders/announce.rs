@@ -17,7 +17,7 @@ use super::{Renders, one_of, unknown_render};
 use crate::api::queries::announce::{self, Announced, Announcement, Naming};
 use crate::api::queries::{self, RenderView};
 use crate::domain::{ExternalId, Kind, RenderId};
-use crate::http::{Guarded, HttpError, Message};
+use crate::http::{CommonErrors, HttpError, Message};
 use crate::runtime::REQUEST_TIMEOUT;
 
 /// The largest metadata, in bytes of JSON as it was sent.
@@ -46,7 +46,7 @@ const LARGEST: usize = 64 << 10;
         (status = 408, description = "The body did not arrive in time.", body = Message),
         (status = 409, description = "Magic Hour reported the render with another kind.", body = Message),
         (status = 413, description = "The body is larger than 64 KiB.", body = Message),
-        Guarded,
+        CommonErrors,
     ),
 )]
 pub(crate) async fn put(

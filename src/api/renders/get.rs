@@ -14,7 +14,7 @@ use utoipa::IntoParams;
 use super::{Renders, bad_query, id_in_path, unknown_render};
 use crate::api::queries::{self, RenderView};
 use crate::domain::RenderId;
-use crate::http::{Guarded, HttpError, Message};
+use crate::http::{CommonErrors, HttpError, Message};
 use crate::runtime::REQUEST_TIMEOUT;
 
 /// The longest that a caller may wait.
@@ -48,7 +48,7 @@ pub(crate) struct Parameters {
         (status = 200, description = "The render.", body = RenderView),
         (status = 400, description = "A parameter is invalid.", body = Message),
         (status = 404, description = "The render is unknown.", body = Message),
-        Guarded,
+        CommonErrors,
     ),
 )]
 pub(crate) async fn get(

@@ -13,7 +13,7 @@ use super::{Renders, bad_query, one_of};
 use crate::api::queries::{self, Filter, RenderView};
 use crate::domain::ArchiveState;
 use crate::domain::{Kind, Status};
-use crate::http::{Guarded, HttpError, Message};
+use crate::http::{CommonErrors, HttpError, Message};
 use crate::runtime::REQUEST_TIMEOUT;
 
 /// The page size without `limit`.
@@ -68,7 +68,7 @@ pub(crate) struct List {
     responses(
         (status = 200, description = "A page of renders.", body = List),
         (status = 400, description = "A parameter is invalid, unknown or repeated.", body = Message),
-        Guarded,
+        CommonErrors,
     ),
 )]
 pub(crate) async fn get(

@@ -11,7 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{Renders, bad_query, id_in_path, unknown_render};
 use crate::api::queries;
 use crate::archive::{RetryFilter, RetryState, retry};
-use crate::http::{Guarded, HttpError, Message};
+use crate::http::{CommonErrors, HttpError, Message};
 use crate::runtime::REQUEST_TIMEOUT;
 
 /// The query parameters.
@@ -57,7 +57,7 @@ pub(crate) struct Retried {
         (status = 200, description = "Which downloads are due now; perhaps none.", body = Retried),
         (status = 400, description = "A parameter is invalid.", body = Message),
         (status = 404, description = "The render is unknown.", body = Message),
-        Guarded,
+        CommonErrors,
     ),
 )]
 pub(crate) async fn retry(
