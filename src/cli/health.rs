@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use super::output::Output;
 use crate::config::{ConfigErrors, ListenArgs};
 
-/// How long the answer may take: less than what container engines give a health check.
+/// How long the answer may take: less than the timeout of a container's health check.
 const TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Flags of `health`.
@@ -15,7 +15,7 @@ const TIMEOUT: Duration = Duration::from_secs(4);
 pub(super) struct Args {
     #[command(flatten)]
     listen: ListenArgs,
-    /// Asks `/livez` instead: whether the process lives, whatever its database does
+    /// Asks `/livez` instead: whether the process is alive, even if its database is down
     #[arg(long)]
     live: bool,
 }
@@ -23,7 +23,7 @@ pub(super) struct Args {
 pub(super) async fn run(args: &Args) -> anyhow::Result<()> {
     let mut errors = ConfigErrors::default();
     let address = args.listen.read_for_client(&mut errors);
-    let address = errors.or(address)?;
+    let address = errors.into_result(address)?;
     let (path, not_healthy) = if args.live { ("/livez", "not alive") } else { ("/readyz", "not ready") };
     let client = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build()?;
     let answer = client.get(format!("http://{address}{path}")).send().await.map_err(reqwest::Error::without_url);

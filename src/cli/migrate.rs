@@ -1,7 +1,7 @@
 //! `renderhook migrate`.
 
+use super::database;
 use super::output::Output;
-use super::rows;
 use crate::app;
 use crate::config::DatabaseArgs;
 use crate::runtime::{LogFormat, MIGRATIONS, telemetry};
@@ -15,8 +15,8 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: &Args) -> anyhow::Result<()> {
     telemetry::start(LogFormat::Pretty, std::io::stderr);
-    let database = rows::database(&args.database)?;
+    let database = database::open(&args.database)?;
     app::prepare(&database).await?;
-    Output::default().line(format_args!("the database has all {} migrations", MIGRATIONS.iter().count()))?;
+    Output::default().line(format_args!("all {} migrations are applied", MIGRATIONS.iter().count()))?;
     Ok(())
 }

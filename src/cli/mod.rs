@@ -1,13 +1,13 @@
-//! The commands of the one binary.
+//! The command line.
 
 mod check;
+mod database;
 mod health;
 mod migrate;
 mod openapi;
 mod output;
 mod replay;
 mod retry;
-mod rows;
 mod send;
 mod serve;
 
@@ -27,37 +27,38 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Runs everything: the receiver, the downloader and the answers; applies migrations first
+    /// Runs the service: receives webhooks, downloads files, and answers API requests; applies migrations first
     Serve(Box<serve::Args>),
-    /// Applies the migrations and exits
+    /// Applies missing migrations and exits
     Migrate(migrate::Args),
-    /// Checks every setting of `serve` and every dependency, and exits with 0 if all is well
+    /// Checks every setting of `serve` and every dependency, and exits with 0 if nothing fails
     Check(Box<check::Args>),
     /// Puts failed downloads back in the queue
     Retry(retry::Args),
-    /// Reads stored deliveries again that could not be parsed, or were unknown, when they arrived
+    /// Reads stored deliveries again that were unreadable or unknown when they arrived
     Replay(replay::Args),
-    /// Signs and posts an event as Magic Hour does
+    /// Signs and posts an event the way Magic Hour does
     Send(Box<send::Args>),
-    /// Asks this machine's own /readyz and exits with 0 or 1, for images without a shell
+    /// Asks /readyz on this machine and exits with 0 or 1, for images without a shell
     Health(health::Args),
-    /// Prints the `OpenAPI` document of what `serve` answers
+    /// Prints the `OpenAPI` document of the API
     #[command(name = "openapi")]
     OpenApi,
 }
 
-/// The command line as clap knows it.
+/// The clap command.
 #[must_use]
 pub fn command() -> clap::Command {
     let command = Cli::command();
     let settings = command.find_subcommand("serve").map(settings).unwrap_or_default();
-    // Values are shown by `check`, without secrets. Help shows none: a URL may hold a credential.
+    // `--help` does not show values of environment variables, because a URL may contain credentials. `check` shows them,
+    // without secrets.
     command
         .mut_subcommands(|command| command.mut_args(|flag| flag.hide_env_values(true)))
-        .after_help(format!("Settings of `serve`, as environment variables (each is a flag, too):\n{settings}"))
+        .after_help(format!("Settings of `serve`, as environment variables (each is also a flag):\n{settings}"))
 }
 
-/// The settings of a command, a line each.
+/// The settings of a command, one per line.
 fn settings(command: &clap::Command) -> String {
     let lines = command.get_arguments().filter_map(|flag| {
         let (name, help) = (flag.get_env()?.to_string_lossy(), flag.get_help()?.to_string());
@@ -69,15 +70,15 @@ fn settings(command: &clap::Command) -> String {
 }
 
 impl Cli {
-    /// Reads the command line; ends the process with 2 where it cannot be read.
+    /// Parses the command line. If it is invalid, the process exits with 2.
     #[must_use]
     pub fn read() -> Self {
         Self::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit())
     }
 
-    /// Runs the command. 0 is success, 2 a mistake in flags or settings, 1 everything else.
+    /// Runs the command. Returns 0 for success, 2 for invalid flags or settings, and 1 for any other error.
     pub async fn run(self) -> ExitCode {
-        let done = match self.command {
+        let result = match self.command {
             Command::Serve(args) => serve::run(*args).await,
             Command::Migrate(args) => migrate::run(&args).await,
             Command::Check(args) => check::run(*args).await,
@@ -87,9 +88,10 @@ impl Cli {
             Command::Health(args) => health::run(&args).await,
             Command::OpenApi => openapi::run(),
         };
-        let Err(error) = done else { return ExitCode::SUCCESS };
+        let Err(error) = result else { return ExitCode::SUCCESS };
         eprintln!("renderhook: {error:#}");
-        let settings = error.is::<ConfigErrors>() || matches!(error.downcast_ref(), Some(check::CheckFailed::Settings));
-        ExitCode::from(if settings { 2 } else { 1 })
+        let is_settings_error =
+            error.is::<ConfigErrors>() || matches!(error.downcast_ref(), Some(check::CheckFailed::Settings));
+        ExitCode::from(if is_settings_error { 2 } else { 1 })
     }
 }

@@ -3,7 +3,7 @@
 use super::output::Output;
 use crate::api::{openapi, router};
 
-/// Prints the document.
+/// Prints the `OpenAPI` document.
 pub(super) fn run() -> anyhow::Result<()> {
     Output::default().line(openapi::text(&router::document()))?;
     Ok(())

@@ -1,10 +1,10 @@
-//! What the commands print.
+//! The output of commands.
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
 
-/// Standard output. Whoever reads it may close it early (`renderhook check | head -1`): then the rest is not printed, and
-/// the command continues its work.
+/// Standard output. Its reader may close it early (`renderhook check | head -1`). Then nothing more is printed, but the
+/// command still does its work.
 #[derive(Debug, Default)]
 pub(super) struct Output {
     closed: bool,
@@ -34,7 +34,7 @@ impl Output {
 mod tests {
     use super::*;
 
-    /// A pipe whose reader is gone, or a full disk.
+    /// A writer that always fails, and how often it was called.
     struct Failing(ErrorKind, usize);
 
     impl Write for Failing {
@@ -49,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_closed_pipe_nothing_more_is_written_and_it_is_no_error() {
+    fn after_the_pipe_is_closed_nothing_more_is_written_and_there_is_no_error() {
         let (mut output, mut pipe) = (Output::default(), Failing(ErrorKind::BrokenPipe, 0));
         assert!(output.write_to(&mut pipe, "one").is_ok());
         assert!(output.write_to(&mut pipe, "two").is_ok());

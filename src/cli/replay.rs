@@ -1,7 +1,7 @@
 //! `renderhook replay`.
 
+use super::database;
 use super::output::Output;
-use super::rows;
 use crate::config::DatabaseArgs;
 use crate::intake::Reread;
 use crate::intake::record::Outcome;
@@ -14,15 +14,15 @@ use crate::runtime::Clock;
 pub(super) struct Args {
     #[command(flatten)]
     database: DatabaseArgs,
-    /// Only deliveries received within this time, such as 24h (default: all that are stored)
+    /// Only deliveries received within this time, such as 24h (default: all stored deliveries)
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     since: Option<std::time::Duration>,
-    /// Shows what would be recorded, and changes nothing
+    /// Shows what would be recorded, without changing anything
     #[arg(long)]
     dry_run: bool,
 }
 
-/// How many deliveries came to which end.
+/// The number of deliveries per result.
 #[derive(Debug, Default)]
 struct Counts {
     recorded: usize,
@@ -41,18 +41,18 @@ impl Counts {
 
     fn summary(&self, dry_run: bool) -> String {
         let Self { recorded, unknown, unreadable } = self;
-        let done = if dry_run { "would be recorded" } else { "recorded" };
-        let read = recorded + unknown + unreadable;
+        let verb = if dry_run { "would be recorded" } else { "recorded" };
+        let total = recorded + unknown + unreadable;
         format!(
-            "{read} deliveries read again: {recorded} {done}, {unknown} still unknown, {unreadable} still unreadable"
+            "{total} deliveries read again: {recorded} {verb}, {unknown} still unknown, {unreadable} still unreadable"
         )
     }
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
-    let database = rows::connect(&args.database).await?;
+    let database = database::connect(&args.database).await?;
     let clock = Clock::system();
-    let since = rows::ago(args.since, clock.now());
+    let since = database::time_ago(args.since, clock.now());
     let (mut output, mut counts, mut printed) = (Output::default(), Counts::default(), Ok(()));
     let each = |kept: &Kept, reread: &Reread| {
         counts.add(reread);

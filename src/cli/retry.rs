@@ -2,8 +2,8 @@
 
 use anyhow::bail;
 
+use super::database;
 use super::output::Output;
-use super::rows;
 use crate::api::queries;
 use crate::archive::retry;
 use crate::archive::{RetryFilter, RetryState};
@@ -17,42 +17,42 @@ use crate::runtime::{BACKGROUND_TIMEOUT, Clock};
 pub(super) struct Args {
     #[command(flatten)]
     database: DatabaseArgs,
-    /// Only this render's
+    /// Only downloads of this render
     #[arg(long, value_name = "ID")]
     render: Option<RenderId>,
-    /// Failed downloads, with all their attempts again (the default)
+    /// Failed downloads, starting over with all attempts (the default)
     #[arg(long)]
     failed: bool,
-    /// Downloads that wait for their next attempt, due now: for when the cause is fixed
+    /// Downloads that wait for their next attempt: makes them due now, for when the cause is fixed
     #[arg(long, conflicts_with = "failed")]
     pending: bool,
-    /// Only those whose last attempt ended within this time, such as 24h
+    /// Only downloads whose last attempt ended within this time, such as 24h
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     since: Option<std::time::Duration>,
-    /// Shows which, and changes nothing
+    /// Shows which downloads would be retried, without changing anything
     #[arg(long)]
     dry_run: bool,
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
-    let database = rows::connect(&args.database).await?;
+    let database = database::connect(&args.database).await?;
     if let Some(id) = &args.render
         && !database.with_timeout(BACKGROUND_TIMEOUT, queries::exists(database.pool(), id)).await?
     {
-        bail!("no render with the id {id} is known");
+        bail!("there is no render with the id {id}");
     }
     let now = Clock::system().now();
     let state = if args.pending { RetryState::Pending } else { RetryState::Failed };
-    let filter = RetryFilter { render: args.render, since: rows::ago(args.since, now), state };
+    let filter = RetryFilter { render: args.render, since: database::time_ago(args.since, now), state };
     let downloads = if args.dry_run {
         retry::preview(&database, &filter, now).await?
     } else {
         retry::retry(&database, &filter, now).await?
     };
     let mut output = Output::default();
-    for file in &downloads {
-        let error = file.error.as_ref().map(|error| format!(" {}: {}", error.code, error.message));
-        output.line(format_args!("{} {}{}", file.render_id, file.index, error.unwrap_or_default()))?;
+    for download in &downloads {
+        let error = download.error.as_ref().map(|error| format!(" {}: {}", error.code, error.message));
+        output.line(format_args!("{} {}{}", download.render_id, download.index, error.unwrap_or_default()))?;
     }
     output.line(summary(state, args.dry_run, downloads.len()))?;
     Ok(())
@@ -61,8 +61,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
 fn summary(state: RetryState, dry_run: bool, count: usize) -> String {
     let noun = if count == 1 { "download" } else { "downloads" };
     match (state, dry_run) {
-        (RetryState::Failed, false) => format!("{count} failed {noun} went back in the queue"),
-        (RetryState::Failed, true) => format!("{count} failed {noun} would go back in the queue"),
+        (RetryState::Failed, false) => format!("{count} failed {noun} put back in the queue"),
+        (RetryState::Failed, true) => format!("{count} failed {noun} would be put back in the queue"),
         (RetryState::Pending, false) => format!("{count} waiting {noun} made due now"),
         (RetryState::Pending, true) => format!("{count} waiting {noun} would be made due now"),
     }

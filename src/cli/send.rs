@@ -1,4 +1,4 @@
-//! `renderhook send`: signs an event and posts it as Magic Hour does.
+//! `renderhook send`: signs and posts an event the way Magic Hour does.
 
 use std::time::Duration;
 
@@ -16,9 +16,9 @@ use crate::intake::signature::sign;
 use crate::intake::{SIGNATURE_HEADER, TIMESTAMP_HEADER};
 use crate::runtime::Clock;
 
-/// Magic Hour waits this long for an answer.
+/// How long Magic Hour waits for an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-/// Magic Hour's URLs expire after about a day.
+/// After how long Magic Hour's URLs expire.
 const URL_LIFETIME: TimeDelta = TimeDelta::hours(24);
 
 /// Flags of `send`.
@@ -29,15 +29,15 @@ pub(super) struct Args {
     event: String,
     #[command(flatten)]
     secret: WebhookSecretArgs,
-    /// Where to post it (default: this machine's own service, as `LISTEN_ADDR` and `PORT` say)
+    /// The URL to post to (default: the service on this machine, according to `LISTEN_ADDR` and `PORT`)
     #[arg(long, value_name = "URL")]
     to: Option<Url>,
     #[command(flatten)]
     listen: ListenArgs,
-    /// The render's id (default: a new one)
+    /// The render's id (default: a new id)
     #[arg(long)]
     id: Option<String>,
-    /// The status in the payload (default: the one that goes with the event)
+    /// The status in the payload (default: the one that matches the event)
     #[arg(long)]
     status: Option<String>,
     /// The render's name
@@ -46,19 +46,19 @@ pub(super) struct Args {
     /// Credits charged
     #[arg(long, default_value_t = 450)]
     credits: i64,
-    /// The code of an error
+    /// The code of the render's error
     #[arg(long)]
     error_code: Option<String>,
-    /// A file of the render, as often as there are files
+    /// The URL of a file of the render; can be repeated
     #[arg(long = "download", value_name = "URL")]
     downloads: Vec<Url>,
-    /// When the files' URLs expire (default: in 24 hours)
+    /// When the URLs of the files expire (default: in 24 hours)
     #[arg(long, value_name = "RFC3339")]
     expires_at: Option<DateTime<Utc>>,
-    /// The Unix seconds to sign with (default: now)
+    /// The timestamp to sign with, in Unix seconds (default: now)
     #[arg(long, value_name = "SECONDS")]
     timestamp: Option<String>,
-    /// Prints a curl command that passes verification, instead of posting
+    /// Prints a signed curl command instead of posting
     #[arg(long)]
     dry_run: bool,
 }
@@ -66,44 +66,44 @@ pub(super) struct Args {
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let mut errors = ConfigErrors::default();
     let secrets = args.secret.read(&mut errors);
-    let to = args.to(&mut errors);
-    let secrets = errors.or(secrets)?;
-    let secret = secrets.as_slice().first().context("MAGIC_HOUR_WEBHOOK_SECRET holds no secret")?;
+    let url = args.url(&mut errors);
+    let secrets = errors.into_result(secrets)?;
+    let secret = secrets.as_slice().first().context("MAGIC_HOUR_WEBHOOK_SECRET contains no secret")?;
     let event = args.signed_event(secret, Clock::system().now());
     if !is_sent_by_magic_hour(&args.event) {
         let kinds = Kind::ALL.map(Kind::as_str).join(", ");
         let actions = Action::ALL.map(Action::as_str).join(", ");
         eprintln!(
-            "warning: {} is not an event that Magic Hour sends: those are {{{kinds}}}.{{{actions}}}",
+            "warning: {} is not an event type of Magic Hour's, which are {{{kinds}}}.{{{actions}}}",
             args.event.escape_debug()
         );
     }
     if args.dry_run {
-        Output::default().line(event.as_curl(&to))?;
+        Output::default().line(event.as_curl(&url))?;
         return Ok(());
     }
-    let response = event.post(&to).await;
-    let response = response.with_context(|| format!("cannot post to {to}"))?;
+    let response = event.post(&url).await;
+    let response = response.with_context(|| format!("cannot post to {url}"))?;
     let status = response.status();
     Output::default().line(format_args!("{} {}", status.as_u16(), response.text().await?))?;
     if !status.is_success() {
-        bail!("the event was refused");
+        bail!("the event was not accepted");
     }
     Ok(())
 }
 
-/// Whether an event type is one of the documented ones.
+/// Whether Magic Hour documents this event type.
 fn is_sent_by_magic_hour(event: &str) -> bool {
     let event_type = EventType::from_text(event.to_owned());
     event_type.kind().is_some() && event_type.action().is_some()
 }
 
 impl Args {
-    /// Where to post the event: the address that was given, or this machine's own service.
-    fn to(&self, errors: &mut ConfigErrors) -> Url {
+    /// The URL to post to: `--to`, or the service on this machine.
+    fn url(&self, errors: &mut ConfigErrors) -> Url {
         let address = self.listen.read_for_client(errors);
-        let own = || Url::parse(&format!("http://{address}/webhook")).expect("an address and a path make a URL");
-        self.to.clone().unwrap_or_else(own)
+        let local = || Url::parse(&format!("http://{address}/webhook")).expect("an address and a path make a URL");
+        self.to.clone().unwrap_or_else(local)
     }
 
     fn signed_event(&self, secret: &SecretString, now: DateTime<Utc>) -> SignedEvent {
@@ -145,7 +145,7 @@ impl Args {
     }
 }
 
-/// An event, ready to be posted.
+/// A signed event.
 struct SignedEvent {
     timestamp: String,
     signature: String,
@@ -153,9 +153,9 @@ struct SignedEvent {
 }
 
 impl SignedEvent {
-    async fn post(&self, to: &Url) -> reqwest::Result<reqwest::Response> {
+    async fn post(&self, url: &Url) -> reqwest::Result<reqwest::Response> {
         reqwest::Client::new()
-            .post(to.clone())
+            .post(url.clone())
             .timeout(ANSWER_TIMEOUT)
             .header("content-type", "application/json")
             .header(TIMESTAMP_HEADER, &self.timestamp)
@@ -165,10 +165,10 @@ impl SignedEvent {
             .await
     }
 
-    /// The shell command that posts it.
-    fn as_curl(&self, to: &Url) -> String {
+    /// A shell command that posts the event.
+    fn as_curl(&self, url: &Url) -> String {
         let lines = [
-            format!("curl -sS -X POST {}", shell_quoted(to.as_str())),
+            format!("curl -sS -X POST {}", shell_quoted(url.as_str())),
             "-H 'content-type: application/json'".to_owned(),
             format!("-H {}", shell_quoted(&format!("{TIMESTAMP_HEADER}: {}", self.timestamp))),
             format!("-H {}", shell_quoted(&format!("{SIGNATURE_HEADER}: {}", self.signature))),
@@ -178,7 +178,7 @@ impl SignedEvent {
     }
 }
 
-/// `text` as a single word of a POSIX shell.
+/// Quotes `text` as a single word for a POSIX shell.
 fn shell_quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }

@@ -23,9 +23,9 @@ pub(super) struct Args {
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let config = args.settings.read(config::environment(), std::io::stdout().is_terminal())?;
     let log = telemetry::start_on_stdout(config.log_format);
-    let done = serve(config, &log).await;
+    let result = serve(config, &log).await;
     log.flush();
-    done
+    result
 }
 
 async fn serve(config: Config, log: &LogQueue) -> anyhow::Result<()> {
@@ -35,7 +35,7 @@ async fn serve(config: Config, log: &LogQueue) -> anyhow::Result<()> {
     let (stop, log) = (shutdown.clone(), log.clone());
     tokio::spawn(async move { log.report_dropped(&stop).await });
     let stop = shutdown.clone();
-    // From here on a signal ends the process in order, also while the database is still waited for.
+    // From here on, a signal stops the process gracefully, even while it waits for the database.
     tokio::spawn(async move {
         if stop_signal().await.is_ok() {
             stop.stop();

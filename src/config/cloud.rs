@@ -1,4 +1,4 @@
-//! The cloud providers' own settings, such as `AWS_ACCESS_KEY_ID`.
+//! The variables of the cloud providers, such as `AWS_ACCESS_KEY_ID`.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -8,7 +8,7 @@ use secrecy::ExposeSecret;
 use super::errors::ConfigErrors;
 use super::secret;
 
-/// Variables whose own names end in `_FILE`: the cloud providers' clients read these files themselves.
+/// Variables whose official names end in `_FILE`. The providers' clients read these files themselves.
 const OWN_FILES: [&str; 4] = [
     "AWS_WEB_IDENTITY_TOKEN_FILE",
     "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
@@ -16,7 +16,7 @@ const OWN_FILES: [&str; 4] = [
     "AZURE_FEDERATED_TOKEN_FILE",
 ];
 
-/// The cloud providers' settings; those that came as `NAME_FILE` are read from their files.
+/// The cloud providers' variables. Those given as `NAME_FILE` are read from their files.
 pub(super) fn variables(
     environment: impl IntoIterator<Item = (String, String)>,
     errors: &mut ConfigErrors,
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cloud_secret_can_come_as_a_file() {
+    fn a_cloud_secret_can_come_from_a_file() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "hush\n").unwrap();
         let path = file.path().to_str().unwrap().to_owned();

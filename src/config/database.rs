@@ -15,19 +15,19 @@ use crate::runtime::{DatabaseUrls, DirectUrl};
 const NAME: &str = "DATABASE_URL";
 const DIRECT_NAME: &str = "DATABASE_DIRECT_URL";
 
-/// The flags for Postgres.
+/// The flags for the database.
 #[derive(Debug, Clone, Default, Args)]
 pub struct DatabaseArgs {
     /// Postgres, or a pooler in front of it, as `postgres://user:password@host/database` (required)
     #[arg(id = "database_url", long = "database-url", env = NAME, value_name = "URL", hide_env_values = true)]
     url: Option<SecretString>,
-    /// A file that holds `DATABASE_URL`
+    /// A file with `DATABASE_URL`
     #[arg(id = "database_url_file", long = "database-url-file", env = "DATABASE_URL_FILE", value_name = "PATH")]
     url_file: Option<OsString>,
-    /// Postgres itself, for migrations and LISTEN, where `DATABASE_URL` is a pooler in transaction mode; none: no LISTEN (default: `DATABASE_URL`)
+    /// Postgres itself, for migrations and LISTEN, if `DATABASE_URL` is a pooler in transaction mode; none: no LISTEN (default: `DATABASE_URL`)
     #[arg(id = "database_direct_url", long = "database-direct-url", env = DIRECT_NAME, value_name = "URL", hide_env_values = true)]
     direct_url: Option<SecretString>,
-    /// A file that holds `DATABASE_DIRECT_URL`
+    /// A file with `DATABASE_DIRECT_URL`
     #[arg(
         id = "database_direct_url_file",
         long = "database-direct-url-file",
@@ -38,7 +38,7 @@ pub struct DatabaseArgs {
 }
 
 impl DatabaseArgs {
-    /// The connection URLs. It is an error if there is none, or one is not a Postgres URL.
+    /// The connection URLs. It is an error if `DATABASE_URL` is missing or a URL is invalid.
     pub fn read(&self, errors: &mut ConfigErrors) -> DatabaseUrls {
         let source = SecretSource::new(NAME, self.url.as_ref(), self.url_file.as_deref());
         let url = source.required(errors);
@@ -66,7 +66,7 @@ fn check(name: &'static str, url: &SecretString, errors: &mut ConfigErrors) {
     }
 }
 
-/// What is wrong with the URL. The parser's own message may quote the URL, which holds a password: it is not used.
+/// What is wrong with the URL, if anything. The parser's own message is not used, because it may quote the password.
 fn problem(text: &str) -> Option<String> {
     const EXPECTED: &str = "must be a URL such as postgres://user:password@host/database";
     let Ok(url) = Url::parse(text) else { return Some(EXPECTED.to_owned()) };
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_problem_names_the_wrong_part_and_never_shows_the_url() {
+    fn a_problem_names_the_invalid_part_and_never_shows_the_url() {
         for (url, expected) in [
             ("postgres://u:hush@h/d", None),
             ("postgresql://u:hush@h/d?sslmode=verify-full", None),

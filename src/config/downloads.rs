@@ -1,58 +1,58 @@
-//! The settings of the downloader: how many files at once, from where, how large, how often.
+//! The settings for downloads.
 
 use std::time::Duration;
 
 use clap::Args;
 
 use super::errors::ConfigErrors;
-use super::parse::{Defaulted, given};
+use super::parse::{SettingWithDefault, non_empty};
 use crate::archive::{Guard, HostSuffix};
 
-const CONCURRENCY: Defaulted = Defaulted::new("DOWNLOAD_CONCURRENCY", "8");
+const CONCURRENCY: SettingWithDefault = SettingWithDefault::new("DOWNLOAD_CONCURRENCY", "8");
 const ALLOWED_HOSTS: &str = "DOWNLOAD_ALLOWED_HOSTS";
-const ALLOW_PRIVATE: Defaulted = Defaulted::new("DOWNLOAD_ALLOW_PRIVATE", "false");
-const MAX_BYTES: Defaulted = Defaulted::new("DOWNLOAD_MAX_BYTES", "20GiB");
-const MAX_ATTEMPTS: Defaulted = Defaulted::new("DOWNLOAD_MAX_ATTEMPTS", "20");
-const LEASE: Defaulted = Defaulted::new("DOWNLOAD_LEASE", "60s");
+const ALLOW_PRIVATE: SettingWithDefault = SettingWithDefault::new("DOWNLOAD_ALLOW_PRIVATE", "false");
+const MAX_BYTES: SettingWithDefault = SettingWithDefault::new("DOWNLOAD_MAX_BYTES", "20GiB");
+const MAX_ATTEMPTS: SettingWithDefault = SettingWithDefault::new("DOWNLOAD_MAX_ATTEMPTS", "20");
+const LEASE: SettingWithDefault = SettingWithDefault::new("DOWNLOAD_LEASE", "60s");
 
-const SHORTEST_LEASE: Duration = Duration::from_secs(1);
-const LONGEST_LEASE: Duration = Duration::from_hours(1);
+const MIN_LEASE: Duration = Duration::from_secs(1);
+const MAX_LEASE: Duration = Duration::from_hours(1);
 
 /// The flags for downloads.
 #[derive(Debug, Clone, Args)]
 pub(super) struct DownloadArgs {
-    /// Transfers at once in this process; 0 downloads nothing
+    /// The maximum number of concurrent transfers in this process; 0 disables downloading
     #[arg(long = "download-concurrency", env = CONCURRENCY.name, value_name = "COUNT", default_value = CONCURRENCY.default)]
     concurrency: String,
     /// Host suffixes that files may come from, comma-separated (default: any public host)
     #[arg(long = "download-allowed-hosts", env = ALLOWED_HOSTS, value_name = "HOSTS")]
     allowed_hosts: Option<String>,
-    /// Allows http and private or loopback addresses: for development and tests only
+    /// Allows http, and private and loopback addresses: for development and tests only
     #[arg(long = "download-allow-private", env = ALLOW_PRIVATE.name, value_name = "BOOL", default_value = ALLOW_PRIVATE.default, num_args = 0..=1, default_missing_value = "true")]
     allow_private: String,
-    /// The largest file; a larger one fails
+    /// The maximum size of a file; a larger one fails
     #[arg(long = "download-max-bytes", env = MAX_BYTES.name, value_name = "SIZE", default_value = MAX_BYTES.default)]
     max_bytes: String,
-    /// Attempts at a file before it has failed
+    /// The number of attempts before a download fails
     #[arg(long = "download-max-attempts", env = MAX_ATTEMPTS.name, value_name = "COUNT", default_value = MAX_ATTEMPTS.default)]
     max_attempts: String,
-    /// How long a worker's claim to a download lasts unless it is renewed
+    /// How long a worker's lease on a download lasts unless it is renewed
     #[arg(long = "download-lease", env = LEASE.name, value_name = "TIME", default_value = LEASE.default)]
     lease: String,
 }
 
-/// The settings of the downloader.
+/// The settings for downloads.
 #[derive(Debug, Clone)]
 pub struct Downloads {
     /// Transfers at once in this process.
     pub concurrency: usize,
-    /// Where files may come from.
+    /// Which URLs files may come from.
     pub guard: Guard,
-    /// The largest file.
+    /// The maximum size of a file.
     pub max_bytes: u64,
-    /// Attempts at a file before it has failed.
+    /// The number of attempts before a download fails.
     pub max_attempts: u32,
-    /// How long a claim lasts unless it is renewed.
+    /// How long a lease lasts unless it is renewed.
     pub lease: Duration,
 }
 
@@ -70,25 +70,25 @@ impl DownloadArgs {
 
     fn lease_duration(&self, errors: &mut ConfigErrors) -> Duration {
         let lease = LEASE.duration(&self.lease, errors);
-        if lease.is_some_and(|lease| !(SHORTEST_LEASE..=LONGEST_LEASE).contains(&lease)) {
-            errors.add(LEASE.name, "must be from 1s to 1h: it is renewed at a third of it");
+        if lease.is_some_and(|lease| !(MIN_LEASE..=MAX_LEASE).contains(&lease)) {
+            errors.add(LEASE.name, "must be from 1s to 1h");
         }
         lease.unwrap_or_default()
     }
 
-    /// The host suffixes; none allows every public host. A value that is set and names no host, such as `"$A,$B"` with
-    /// both unset, is an error: it must not allow every host.
+    /// The allowed host suffixes; an empty list allows every public host. A value that is set but contains no host, such as
+    /// `"$A,$B"` with both unset, is an error, because it must not allow every host.
     fn allowed_host_suffixes(&self, errors: &mut ConfigErrors) -> Vec<HostSuffix> {
-        let Some(list) = given(self.allowed_hosts.as_deref()) else { return Vec::new() };
+        let Some(list) = non_empty(self.allowed_hosts.as_deref()) else { return Vec::new() };
         let entries: Vec<_> = list.split(',').map(str::trim).filter(|host| !host.is_empty()).collect();
         if entries.is_empty() {
-            errors.add(ALLOWED_HOSTS, "is set but names no host: name one, or unset it to allow every public host");
+            errors.add(ALLOWED_HOSTS, "is set but contains no host: add one, or unset it to allow every public host");
         }
         let mut hosts = Vec::new();
         for (host, number) in entries.iter().zip(1..) {
             match host.parse() {
                 Ok(host) => hosts.push(host),
-                // The entry is not shown: it may be a whole URL with credentials.
+                // The entry is not shown, because it may be a URL with credentials.
                 Err(error) => errors.add(ALLOWED_HOSTS, format!("entry {number}: {error}")),
             }
         }
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_that_are_set_and_name_no_host_are_an_error() {
+    fn a_list_without_any_host_is_an_error() {
         for hosts in ["", "magichour.ai", "a.example, b.example", "a.example,"] {
             assert_eq!(errors(hosts), "", "{hosts:?}");
         }

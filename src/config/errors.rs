@@ -1,18 +1,18 @@
-//! What is wrong, or doubtful, with the settings.
+//! Errors and warnings about settings.
 
 use std::borrow::Cow;
 use std::fmt;
 
-/// One problem with one setting. It names the setting and never shows a secret's value.
+/// A problem with a setting. Names the setting and never shows a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
     /// The setting's name in the environment.
     pub name: Cow<'static, str>,
-    /// What is wrong, and what would be right.
+    /// What is wrong, and what is expected.
     pub problem: String,
 }
 
-/// Every problem with the settings.
+/// All problems with the settings.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ConfigErrors(Vec<ConfigError>);
 
@@ -22,7 +22,7 @@ impl ConfigErrors {
         self.0.push(ConfigError { name: name.into(), problem: problem.into() });
     }
 
-    /// Adds the problems of `others`.
+    /// Adds all problems of `others`.
     pub(super) fn extend(&mut self, others: Self) {
         self.0.extend(others.0);
     }
@@ -32,14 +32,14 @@ impl ConfigErrors {
         self.0.iter()
     }
 
-    /// Whether there are none.
+    /// Whether there are no problems.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// `value` if there are no problems.
-    pub fn or<T>(self, value: T) -> Result<T, Self> {
+    /// `value` if there are no problems, and the problems otherwise.
+    pub fn into_result<T>(self, value: T) -> Result<T, Self> {
         if self.is_empty() { Ok(value) } else { Err(self) }
     }
 }
@@ -53,7 +53,7 @@ impl fmt::Display for ConfigErrors {
 
 impl std::error::Error for ConfigErrors {}
 
-/// A setting that works but probably does not say what was meant. It never shows a secret's value.
+/// A setting that is valid but looks like a mistake. Never shows a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigWarning {
     /// The setting's name in the environment.

@@ -1,32 +1,32 @@
-//! The settings of how stored files are served.
+//! The settings for serving stored files.
 
 use clap::Args;
 use url::Url;
 
 use super::errors::ConfigErrors;
-use super::parse::{Defaulted, given, parse};
+use super::parse::{SettingWithDefault, non_empty, parse};
 use crate::api::ServeFiles;
 
-const SERVE_FILES: Defaulted = Defaulted::new("SERVE_FILES", "redirect");
+const SERVE_FILES: SettingWithDefault = SettingWithDefault::new("SERVE_FILES", "redirect");
 const PUBLIC_URL: &str = "PUBLIC_URL";
 
-/// The flags for files.
+/// The flags for serving files.
 #[derive(Debug, Clone, Args)]
 pub(super) struct FileArgs {
-    /// How stored files are served: redirect (to a presigned URL where the store can make one) or proxy (through renderhook)
+    /// How stored files are served: redirect (to a presigned URL if the store supports it) or proxy (through renderhook)
     #[arg(long, env = SERVE_FILES.name, value_name = "HOW", default_value = SERVE_FILES.default)]
     serve_files: String,
-    /// Where browsers reach renderhook, such as `https://files.example.com`: links to files begin with it (default: none, links are paths)
+    /// The public URL of renderhook, such as `https://files.example.com`, which links to files begin with (default: none, links are paths)
     #[arg(long, env = PUBLIC_URL, value_name = "URL")]
     public_url: Option<String>,
 }
 
-/// How stored files are served.
+/// The settings for serving files.
 #[derive(Debug, Clone)]
 pub struct Files {
-    /// By a redirect, or through renderhook.
+    /// How files are served.
     pub serve: ServeFiles,
-    /// What links begin with.
+    /// The public URL that links begin with.
     pub public_url: Option<Url>,
 }
 
@@ -37,12 +37,12 @@ impl FileArgs {
     }
 
     fn public_url(&self, errors: &mut ConfigErrors) -> Option<Url> {
-        let text = given(self.public_url.as_deref())?;
+        let text = non_empty(self.public_url.as_deref())?;
         let url: Url = parse(PUBLIC_URL, text, "a URL such as https://files.example.com", errors)?;
         let is_plain = url.username().is_empty() && url.password().is_none() && url.query().is_none();
         let usable = matches!(url.scheme(), "http" | "https") && is_plain && url.fragment().is_none();
         if !usable {
-            errors.add(PUBLIC_URL, "must be an http or https URL without a user, a password or a query");
+            errors.add(PUBLIC_URL, "must be an http or https URL without a user, password, or query");
         }
         usable.then_some(url)
     }

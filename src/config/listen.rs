@@ -5,18 +5,18 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use clap::Args;
 
 use super::errors::ConfigErrors;
-use super::parse::{given, parse};
+use super::parse::{non_empty, parse};
 
-/// The port without any setting.
+/// The default port.
 const DEFAULT_PORT: u16 = 8080;
 
-/// The flags for the address to listen on.
+/// The flags for the listen address.
 #[derive(Debug, Clone, Default, Args)]
 pub struct ListenArgs {
-    /// Where to listen (default: 0.0.0.0:8080)
+    /// The address to listen on (default: 0.0.0.0:8080)
     #[arg(long, env = "LISTEN_ADDR", value_name = "ADDRESS:PORT")]
     listen_addr: Option<String>,
-    /// The port to listen on, as platforms set it, where `LISTEN_ADDR` is not set
+    /// The port to listen on if `LISTEN_ADDR` is not set, as hosting platforms set it
     #[arg(long, env = "PORT", value_name = "PORT")]
     port: Option<String>,
 }
@@ -25,7 +25,7 @@ impl ListenArgs {
     /// The address to listen on.
     pub fn read(&self, errors: &mut ConfigErrors) -> SocketAddr {
         let everywhere = |port| SocketAddr::from(([0, 0, 0, 0], port));
-        match (given(self.listen_addr.as_deref()), given(self.port.as_deref())) {
+        match (non_empty(self.listen_addr.as_deref()), non_empty(self.port.as_deref())) {
             (Some(address), _) => parse("LISTEN_ADDR", address, "an address such as 0.0.0.0:8080", errors),
             (None, Some(port)) => parse("PORT", port, "a port from 0 to 65535", errors).map(everywhere),
             (None, None) => None,
@@ -33,7 +33,7 @@ impl ListenArgs {
         .unwrap_or_else(|| everywhere(DEFAULT_PORT))
     }
 
-    /// Where a client on this machine reaches the service: an unspecified address becomes the loopback address.
+    /// The address for a client on this machine: an unspecified address becomes the loopback address.
     pub fn read_for_client(&self, errors: &mut ConfigErrors) -> SocketAddr {
         let address = self.read(errors);
         let ip = match address.ip() {
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn the_port_alone_works_and_the_address_wins() {
+    fn the_port_alone_works_and_the_address_takes_precedence() {
         for (listen_addr, port, expected, client) in [
             ("", "", "0.0.0.0:8080", "127.0.0.1:8080"),
             ("", "3000", "0.0.0.0:3000", "127.0.0.1:3000"),

@@ -1,33 +1,33 @@
-//! From text to values. Every problem is added to [`ConfigErrors`].
+//! Parses settings. Every problem is added to [`ConfigErrors`].
 
 use std::str::FromStr;
 use std::time::Duration;
 
 use super::errors::ConfigErrors;
 
-/// A setting that has a default: its name in the environment and the default's text, each written once.
+/// The environment variable of a setting, and the text of its default. Each is written only here.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Defaulted {
+pub(super) struct SettingWithDefault {
     pub(super) name: &'static str,
     pub(super) default: &'static str,
 }
 
-impl Defaulted {
+impl SettingWithDefault {
     pub(super) const fn new(name: &'static str, default: &'static str) -> Self {
         Self { name, default }
     }
 
-    /// `text`, or the default if it is empty: compose files and shells leave empty variables behind.
+    /// `text`, or the default if it is empty, because compose files and shells often set empty variables.
     fn or_default(self, text: &str) -> &str {
-        given(Some(text)).unwrap_or(self.default)
+        non_empty(Some(text)).unwrap_or(self.default)
     }
 
-    /// A value that parses, or an error that says what would.
+    /// The parsed value, or an error that says what is `expected`.
     pub(super) fn parse<T: FromStr>(self, text: &str, expected: &str, errors: &mut ConfigErrors) -> Option<T> {
         parse(self.name, self.or_default(text), expected, errors)
     }
 
-    /// `true` or `false`; `false` if there is an error.
+    /// `true` or `false`. Returns `false` on an error.
     pub(super) fn flag(self, text: &str, errors: &mut ConfigErrors) -> bool {
         self.parse(text, "true or false", errors).unwrap_or(false)
     }
@@ -41,32 +41,32 @@ impl Defaulted {
         duration
     }
 
-    /// A number of bytes such as `1MiB`; 0 if there is an error.
+    /// A number of bytes such as `1MiB`. Returns 0 on an error.
     pub(super) fn bytes(self, text: &str, errors: &mut ConfigErrors) -> u64 {
         let size = self.parse(text, "a size such as 1MiB or 20GiB", errors);
         size.map_or(0, |size: bytesize::ByteSize| size.as_u64())
     }
 
-    /// A whole number from `least` to [`MOST`]; `least` if there is an error.
+    /// A whole number from `least` to [`MAX_COUNT`]. Returns `least` on an error.
     pub(super) fn count(self, text: &str, least: usize, errors: &mut ConfigErrors) -> usize {
-        let expected = format!("a whole number from {least} to {MOST}");
+        let expected = format!("a whole number from {least} to {MAX_COUNT}");
         let number = self.parse(text, &expected, errors);
-        if number.is_some_and(|number| !(least..=MOST).contains(&number)) {
+        if number.is_some_and(|number| !(least..=MAX_COUNT).contains(&number)) {
             errors.add(self.name, format!("must be {expected}"));
         }
         number.unwrap_or(least)
     }
 }
 
-/// The largest count that is accepted: more than anyone means.
-const MOST: usize = 10_000;
+/// The largest count that is accepted.
+const MAX_COUNT: usize = 10_000;
 
-/// A text that is there: an empty one counts as not set.
-pub(super) fn given(text: Option<&str>) -> Option<&str> {
+/// Treats an empty text as not set.
+pub(super) fn non_empty(text: Option<&str>) -> Option<&str> {
     text.filter(|text| !text.is_empty())
 }
 
-/// A value that parses, or an error that says what would.
+/// The parsed value, or an error that says what is `expected`.
 pub(super) fn parse<T: FromStr>(
     name: &'static str,
     text: &str,
@@ -84,10 +84,10 @@ pub(super) fn parse<T: FromStr>(
 mod tests {
     use super::*;
 
-    const N: Defaulted = Defaulted::new("N", "7");
+    const N: SettingWithDefault = SettingWithDefault::new("N", "7");
 
     #[test]
-    fn durations_and_sizes_are_written_as_people_write_them() {
+    fn durations_and_sizes_have_units() {
         let mut errors = ConfigErrors::default();
         assert_eq!(N.duration("5m", &mut errors), Some(Duration::from_mins(5)));
         assert_eq!(N.duration("30d", &mut errors), Some(Duration::from_hours(720)));

@@ -1,4 +1,4 @@
-//! Secrets from a variable or a file.
+//! Reads secrets from a variable or a file.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -6,9 +6,9 @@ use std::path::Path;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::errors::ConfigErrors;
-use super::parse::given;
+use super::parse::non_empty;
 
-/// Where a secret comes from: `NAME`, or the file that `NAME_FILE` names.
+/// The source of a secret: the variable `NAME`, or the file named by `NAME_FILE`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SecretSource<'a> {
     name: &'static str,
@@ -24,7 +24,7 @@ impl<'a> SecretSource<'a> {
         Self { name, value, file }
     }
 
-    /// The secret, or `None` where neither the variable nor a file with something in it is set.
+    /// The secret, or `None` if neither the variable nor a nonempty file is set.
     pub(super) fn optional(self, errors: &mut ConfigErrors) -> Option<SecretString> {
         match (self.value, self.file) {
             (Some(_), Some(_)) => {
@@ -37,7 +37,7 @@ impl<'a> SecretSource<'a> {
         }
     }
 
-    /// A secret that has to be there. If it is not, there is an error and the value is empty.
+    /// A required secret. If it is missing, an error is added and the returned value is empty.
     pub(super) fn required(self, errors: &mut ConfigErrors) -> SecretString {
         let mut own = ConfigErrors::default();
         let secret = self.optional(&mut own);
@@ -52,22 +52,22 @@ impl<'a> SecretSource<'a> {
     }
 }
 
-/// The secret in `file`, or `None` if the file is empty. One line break at its end is not part of the secret, since
-/// editors put one there.
+/// The secret in `file`, or `None` if the file is empty. A single line break at the end is removed, because editors add
+/// one.
 pub(super) fn read_file(name: &str, file: &Path, errors: &mut ConfigErrors) -> Option<SecretString> {
     let text = match std::fs::read_to_string(file) {
         Ok(text) => text,
         Err(error) => {
-            errors.add(format!("{name}_FILE"), format!("cannot read the file that it names: {error}"));
+            errors.add(format!("{name}_FILE"), format!("cannot read the file: {error}"));
             return None;
         }
     };
     let text = text.strip_suffix('\n').map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));
-    given(Some(text)).map(SecretString::from)
+    non_empty(Some(text)).map(SecretString::from)
 }
 
-/// The parts of a comma-separated secret. Blanks next to a comma are not part of a secret; everything else is kept as
-/// it stands.
+/// Splits a comma-separated list of secrets. Only spaces next to a comma are removed; everything else is part of the
+/// secrets.
 pub(super) fn split(name: &'static str, list: &SecretString, errors: &mut ConfigErrors) -> Vec<SecretString> {
     let list = list.expose_secret();
     if list.is_empty() {
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn one_line_break_at_the_end_of_a_secret_file_is_not_part_of_it() {
+    fn a_single_line_break_at_the_end_of_a_secret_file_is_removed() {
         for (text, expected) in [("s", "s"), ("s\n", "s"), ("s\r\n", "s"), ("s\n\n", "s\n"), (" s ", " s ")] {
             let (file, mut errors) = (file(text), ConfigErrors::default());
             let secret = SecretSource::new("NAME", None, Some(file.path().as_os_str())).optional(&mut errors);
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_file_is_no_secret_and_an_error_that_names_the_file_where_one_is_required() {
+    fn an_empty_file_is_no_secret_and_an_error_if_the_secret_is_required() {
         for text in ["", "\n"] {
             let (file, mut errors) = (file(text), ConfigErrors::default());
             let source = SecretSource::new("NAME", None, Some(file.path().as_os_str()));
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_that_is_set_twice_is_an_error_that_does_not_show_it() {
+    fn setting_a_secret_twice_is_an_error_that_does_not_show_it() {
         let mut errors = ConfigErrors::default();
         let value = SecretString::from("hush");
         SecretSource::new("NAME", Some(&value), Some(OsStr::new("/nowhere"))).required(&mut errors);
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn only_blanks_next_to_a_comma_are_trimmed() {
+    fn only_spaces_next_to_a_comma_are_removed() {
         for (list, expected) in [
             ("a, b", vec!["a", "b"]),
             ("a ,\tb\n,c", vec!["a", "b", "c"]),

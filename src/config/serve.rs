@@ -1,4 +1,4 @@
-//! Every setting of `serve`.
+//! All settings of `serve`.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -14,7 +14,7 @@ use super::downloads::{DownloadArgs, Downloads};
 use super::errors::{ConfigErrors, ConfigWarning};
 use super::files::{FileArgs, Files};
 use super::listen::ListenArgs;
-use super::parse::{Defaulted, given, parse};
+use super::parse::{SettingWithDefault, non_empty, parse};
 use super::secret::{self, SecretSource};
 use super::upstream::{Upstream, UpstreamArgs};
 use super::webhook_secrets::WebhookSecretArgs;
@@ -26,14 +26,14 @@ use crate::runtime::{DatabaseUrls, LogFormat};
 
 const STORAGE_URL: &str = "STORAGE_URL";
 const API_TOKENS: &str = "API_TOKENS";
-const SIGNATURE_TOLERANCE: Defaulted = Defaulted::new("SIGNATURE_TOLERANCE", "5m");
-const MAX_BODY_BYTES: Defaulted = Defaulted::new("MAX_BODY_BYTES", "1MiB");
-const EVENT_RETENTION: Defaulted = Defaulted::new("EVENT_RETENTION", "30d");
+const SIGNATURE_TOLERANCE: SettingWithDefault = SettingWithDefault::new("SIGNATURE_TOLERANCE", "5m");
+const MAX_BODY_BYTES: SettingWithDefault = SettingWithDefault::new("MAX_BODY_BYTES", "1MiB");
+const EVENT_RETENTION: SettingWithDefault = SettingWithDefault::new("EVENT_RETENTION", "30d");
 const LOG_FORMAT: &str = "LOG_FORMAT";
 
-const LONGEST_RETENTION: Duration = Duration::from_hours(100 * 366 * 24);
+const MAX_RETENTION: Duration = Duration::from_hours(100 * 366 * 24);
 
-/// Every setting of `serve`, as clap reads it.
+/// All settings of `serve`, as clap reads them.
 #[derive(Debug, Clone, Args)]
 pub struct ServeArgs {
     #[command(flatten)]
@@ -47,97 +47,107 @@ pub struct ServeArgs {
     storage_url: Option<String>,
     #[command(flatten)]
     files: FileArgs,
-    /// Bearer tokens of the applications, comma-separated; the word none disables authentication (required)
+    /// Bearer tokens that may use the API, comma-separated; the word none disables authentication (required)
     #[arg(long, env = API_TOKENS, value_name = "TOKENS", hide_env_values = true)]
     api_tokens: Option<SecretString>,
-    /// A file that holds `API_TOKENS`
+    /// A file with `API_TOKENS`
     #[arg(long, env = "API_TOKENS_FILE", value_name = "PATH")]
     api_tokens_file: Option<OsString>,
-    /// How far the time of a delivery may be from ours, either way
+    /// The maximum difference between the time of a delivery and the time of this machine
     #[arg(long, env = SIGNATURE_TOLERANCE.name, value_name = "TIME", default_value = SIGNATURE_TOLERANCE.default)]
     signature_tolerance: String,
-    /// The largest body of a delivery
+    /// The maximum size of a delivery's body
     #[arg(long, env = MAX_BODY_BYTES.name, value_name = "SIZE", default_value = MAX_BODY_BYTES.default)]
     max_body_bytes: String,
     #[command(flatten)]
     downloads: DownloadArgs,
     #[command(flatten)]
     upstream: UpstreamArgs,
-    /// How long deliveries are kept
+    /// How long deliveries are stored
     #[arg(long, env = EVENT_RETENTION.name, value_name = "TIME", default_value = EVENT_RETENTION.default)]
     event_retention: String,
-    /// How the log is written (default: json unless on a terminal, then pretty)
+    /// The format of the log (default: pretty on a terminal, otherwise json)
     #[arg(long, env = LOG_FORMAT, value_name = "FORMAT")]
     log_format: Option<String>,
 }
 
-/// The settings of `serve` as finished values.
+/// All settings of `serve`, parsed.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Postgres.
     pub database: DatabaseUrls,
-    /// Verifies deliveries.
+    /// Verifies the signatures of deliveries.
     pub verifier: Verifier,
-    /// How many webhook secrets there are.
+    /// The number of webhook secrets.
     pub webhook_secrets: usize,
-    /// Where to listen.
+    /// The address to listen on.
     pub listen: SocketAddr,
     /// Where files are stored.
     pub store: Store,
-    /// How they are served.
+    /// How stored files are served.
     pub files: Files,
-    /// Who may call the API.
+    /// Who may use the API.
     pub access: Access,
-    /// The largest body of a delivery.
+    /// The maximum size of a delivery's body.
     pub max_body_bytes: usize,
     /// The limits of the HTTP server.
     pub http_limits: Limits,
-    /// The downloader.
+    /// The settings for downloads.
     pub downloads: Downloads,
-    /// Magic Hour's API.
+    /// The settings for Magic Hour's API.
     pub upstream: Upstream,
     /// How long deliveries are kept.
     pub event_retention: Duration,
-    /// How the log is written.
+    /// The format of the log.
     pub log_format: LogFormat,
-    /// What works but looks wrong.
+    /// Settings that are valid but look like mistakes.
     pub warnings: Vec<ConfigWarning>,
 }
 
-/// What the service depends on, for `check`, which also looks at it if other settings are invalid. `None` is what cannot
-/// be used.
+/// The dependencies of the service, for `check`, which tests each one even if settings of others are invalid. `None` means
+/// that a setting of that dependency is invalid.
 #[derive(Debug, Clone)]
 pub struct Dependencies {
     /// Postgres.
     pub database: Option<DatabaseUrls>,
     /// Where files are stored.
     pub store: Option<Store>,
-    /// Where Magic Hour's API is.
+    /// The URL of Magic Hour's API.
     pub api_url: Option<Url>,
-    /// The key for it, if one is set.
-    pub api_key: Option<Option<SecretString>>,
-    /// How far the time of a delivery may be from ours.
+    /// Magic Hour's API key.
+    pub api_key: ApiKeySetting,
+    /// `SIGNATURE_TOLERANCE`.
     pub tolerance: Option<Duration>,
 }
 
-/// What `read` returns if it finds no error.
-fn valid<T>(read: impl FnOnce(&mut ConfigErrors) -> T) -> Option<T> {
+/// `MAGIC_HOUR_API_KEY`, for `check`.
+#[derive(Debug, Clone)]
+pub enum ApiKeySetting {
+    /// The setting is invalid.
+    Invalid,
+    /// No key is set.
+    Unset,
+    /// A key is set.
+    Set(SecretString),
+}
+
+/// The result of `read` if it finds no error.
+fn if_valid<T>(read: impl FnOnce(&mut ConfigErrors) -> T) -> Option<T> {
     let mut errors = ConfigErrors::default();
     let value = read(&mut errors);
-    errors.or(value).ok()
+    errors.into_result(value).ok()
 }
 
 impl ServeArgs {
-    /// Reads flags alone, for the demo and the tests: environment variables are ignored, and the last of a repeated flag
-    /// counts.
+    /// Parses flags, for the demo and the tests. Environment variables are ignored, and the last of a repeated flag counts.
     pub fn from_flags(flags: impl IntoIterator<Item = String>) -> Result<Self, clap::Error> {
         let command = Self::augment_args(clap::Command::new("serve").no_binary_name(true).args_override_self(true));
         let matches = command.mut_args(|flag| flag.env(None)).try_get_matches_from(flags)?;
         Self::from_arg_matches(&matches)
     }
 
-    /// Makes finished values, or reports every error. `environment` is where the cloud providers' own settings are
-    /// looked up; `terminal` is whether a person reads the log.
+    /// Parses all settings, or returns all errors. `environment` has the cloud providers' variables; `terminal` is whether
+    /// stdout is a terminal.
     pub fn read(
         &self,
         environment: impl IntoIterator<Item = (String, String)>,
@@ -157,7 +167,7 @@ impl ServeArgs {
         let event_retention = self.event_retention(&mut errors);
         let log_format = self.log_format(terminal, &mut errors);
         let Some(store) = store else { return Err(errors) };
-        errors.or(Config {
+        errors.into_result(Config {
             database,
             verifier: Verifier::new(secrets.as_slice(), tolerance.unwrap_or_default()),
             webhook_secrets: secrets.as_slice().len(),
@@ -175,21 +185,25 @@ impl ServeArgs {
         })
     }
 
-    /// What the service depends on, as far as the settings are valid. [`ServeArgs::read`] reports the errors.
+    /// The dependencies whose settings are valid. [`ServeArgs::read`] reports the errors.
     pub fn dependencies(&self, environment: impl IntoIterator<Item = (String, String)>) -> Dependencies {
         Dependencies {
-            database: valid(|errors| self.database.read(errors)),
-            store: valid(|errors| self.store(environment, errors)).flatten(),
+            database: if_valid(|errors| self.database.read(errors)),
+            store: if_valid(|errors| self.store(environment, errors)).flatten(),
             api_url: self.upstream.api_url(&mut ConfigErrors::default()),
-            api_key: valid(|errors| self.upstream.api_key(errors)),
+            api_key: match if_valid(|errors| self.upstream.api_key(errors)) {
+                None => ApiKeySetting::Invalid,
+                Some(None) => ApiKeySetting::Unset,
+                Some(Some(key)) => ApiKeySetting::Set(key),
+            },
             tolerance: SIGNATURE_TOLERANCE.duration(&self.signature_tolerance, &mut ConfigErrors::default()),
         }
     }
 
-    /// What works but looks wrong. For `check`, which shows it if other settings are invalid, too.
+    /// The warnings, for `check`, which shows them even if other settings are invalid.
     #[must_use]
     pub fn warnings(&self) -> Vec<ConfigWarning> {
-        valid(|errors| self.webhook_secret.read(errors)).map(|secrets| secrets.warnings()).unwrap_or_default()
+        if_valid(|errors| self.webhook_secret.read(errors)).map(|secrets| secrets.warnings()).unwrap_or_default()
     }
 
     #[cfg(test)]
@@ -202,7 +216,7 @@ impl ServeArgs {
         environment: impl IntoIterator<Item = (String, String)>,
         errors: &mut ConfigErrors,
     ) -> Option<Store> {
-        let Some(url) = given(self.storage_url.as_deref()) else {
+        let Some(url) = non_empty(self.storage_url.as_deref()) else {
             errors.add(STORAGE_URL, "is required: s3://bucket/prefix, gs://…, az://… or file:///dir");
             return None;
         };
@@ -211,7 +225,7 @@ impl ServeArgs {
         if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
             errors.add(
                 STORAGE_URL,
-                "must not have a user, a password or a query: credentials are set by variables such as AWS_ACCESS_KEY_ID",
+                "must not have a user, password, or query: set credentials with variables such as AWS_ACCESS_KEY_ID",
             );
             return None;
         }
@@ -225,26 +239,26 @@ impl ServeArgs {
             return Access::Anyone;
         }
         let tokens = secret::split(API_TOKENS, &tokens, errors);
-        // Safe to trim: the value of a header never begins or ends with a blank.
+        // Safe to trim, because the value of a header never begins or ends with a space.
         let trimmed: Vec<_> = tokens.iter().map(|token| SecretString::from(token.expose_secret().trim())).collect();
         Access::Bearer(BearerTokens::new(&trimmed))
     }
 
     fn event_retention(&self, errors: &mut ConfigErrors) -> Duration {
         let retention = EVENT_RETENTION.duration(&self.event_retention, errors);
-        if retention.is_some_and(|retention| retention > LONGEST_RETENTION) {
-            errors.add(EVENT_RETENTION.name, "must be 100 years at most");
+        if retention.is_some_and(|retention| retention > MAX_RETENTION) {
+            errors.add(EVENT_RETENTION.name, "must be at most 100 years");
         }
         retention.unwrap_or_default()
     }
 
     fn log_format(&self, terminal: bool, errors: &mut ConfigErrors) -> LogFormat {
-        let usual = if terminal { LogFormat::Pretty } else { LogFormat::Json };
-        match given(self.log_format.as_deref()) {
-            None => usual,
+        let default = if terminal { LogFormat::Pretty } else { LogFormat::Json };
+        match non_empty(self.log_format.as_deref()) {
+            None => default,
             Some(text) => LogFormat::from_str(text.trim(), true).unwrap_or_else(|_| {
                 errors.add(LOG_FORMAT, "must be json or pretty");
-                usual
+                default
             }),
         }
     }
@@ -283,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn every_invalid_setting_is_reported_by_name_and_without_its_value() {
+    fn each_invalid_setting_is_reported_by_name_and_without_its_value() {
         let flags = [
             "--storage-url=ftp://hush",
             "--serve-files=hush",
@@ -333,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_in_a_url_are_refused_and_not_shown() {
+    fn credentials_in_a_url_are_rejected_and_not_shown() {
         for flag in [
             "--storage-url=s3://hush:hush@bucket/prefix",
             "--storage-url=s3://bucket/prefix?token=hush",

@@ -1,4 +1,4 @@
-//! The settings of `serve` as they may be shown: without any secret.
+//! The settings of `serve` for display, without secrets.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -16,20 +16,20 @@ use crate::http;
 /// A setting and its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShownSetting {
-    /// Its name in the environment.
+    /// The name of its environment variable.
     pub name: String,
-    /// Its value on one line, or for a secret whether it is set.
+    /// Its value on one line. For a secret, whether it is set.
     pub value: String,
 }
 
-/// Every setting of `serve`, in the order of `--help`, as `matches` has it. A secret's `NAME_FILE` is shown as `NAME`.
+/// All settings of `serve`, in the order of `--help`, with their values from `matches`. `NAME_FILE` is shown as `NAME`.
 #[must_use]
 pub fn shown(matches: &ArgMatches) -> Vec<ShownSetting> {
     let command = ServeArgs::augment_args(Command::new("serve"));
     let settings = command.get_arguments().filter_map(|flag| {
         let name = flag.get_env()?.to_str()?;
         let is_file = name.strip_suffix("_FILE").is_some();
-        // A setting that can come as a file is a secret.
+        // Every setting that has a `_FILE` variant is a secret.
         let file_name = format!("{name}_FILE");
         let file = command.get_arguments().find(|flag| flag.get_env() == Some(OsStr::new(&file_name)));
         let value = match file {
@@ -41,13 +41,13 @@ pub fn shown(matches: &ArgMatches) -> Vec<ShownSetting> {
     settings.collect()
 }
 
-/// Whether a secret is set, from where, and how many it holds.
+/// Whether a secret is set, whether it comes from a file, and how many values it has.
 fn secret_value(name: &str, flag: &Arg, file: &Arg, matches: &ArgMatches) -> String {
-    let (value, origin) = match (given(flag, matches), given(file, matches)) {
+    let (value, origin) = match (set_value(flag, matches), set_value(file, matches)) {
         (Some(value), _) => (Some(SecretString::from(value)), ""),
-        // A file that cannot be read is reported as an error.
+        // If the file cannot be read, that is reported as an error elsewhere.
         (None, Some(file)) => match secret::read_file(name, Path::new(&file), &mut ConfigErrors::default()) {
-            None => return format!("not set: the file that {name}_FILE names is empty"),
+            None => return format!("not set: the file in {name}_FILE is empty"),
             value => (value, ", from a file"),
         },
         (None, None) => (None, ""),
@@ -59,8 +59,8 @@ fn secret_value(name: &str, flag: &Arg, file: &Arg, matches: &ArgMatches) -> Str
     }
 }
 
-/// The text that was set. An empty value counts as not set.
-fn given(flag: &Arg, matches: &ArgMatches) -> Option<String> {
+/// The text that was set. An empty text counts as not set.
+fn set_value(flag: &Arg, matches: &ArgMatches) -> Option<String> {
     let id = flag.get_id().as_str();
     let set = matches.value_source(id).is_some_and(|source| source != ValueSource::DefaultValue);
     let text = matches.get_raw(id)?.next_back()?.to_string_lossy().into_owned();
@@ -68,19 +68,19 @@ fn given(flag: &Arg, matches: &ArgMatches) -> Option<String> {
 }
 
 fn plain(flag: &Arg, matches: &ArgMatches) -> String {
-    match (given(flag, matches), flag.get_default_values().first()) {
+    match (set_value(flag, matches), flag.get_default_values().first()) {
         (Some(value), _) => in_a_line(&without_credentials(&value)),
         (None, Some(default)) => format!("{} (default)", default.to_string_lossy()),
         (None, None) => "not set".to_owned(),
     }
 }
 
-/// A URL as it may be shown, and any other text as it is.
+/// Removes credentials if `text` is a URL.
 fn without_credentials(text: &str) -> String {
     match Url::parse(text) {
         Ok(url) if http::without_credentials(&url) != url => http::without_credentials(&url).into(),
-        // It may hold a password all the same.
-        Err(_) if text.contains("://") => "set, and not a URL".to_owned(),
+        // It may still contain a password.
+        Err(_) if text.contains("://") => "set, but not a valid URL".to_owned(),
         Ok(_) | Err(_) => text.to_owned(),
     }
 }
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn settings_are_shown_with_their_values_and_secrets_are_not() {
+    fn settings_are_shown_with_their_values_but_secrets_are_not() {
         let file = |text: &str| {
             let file = tempfile::NamedTempFile::new().unwrap();
             std::fs::write(file.path(), text).unwrap();
@@ -123,7 +123,7 @@ mod tests {
             ("SIGNATURE_TOLERANCE", "5m (default)"),
             ("MAX_BODY_BYTES", "2MiB"),
             ("DOWNLOAD_ALLOWED_HOSTS", "a, b"),
-            ("MAGIC_HOUR_API_KEY", "not set: the file that MAGIC_HOUR_API_KEY_FILE names is empty"),
+            ("MAGIC_HOUR_API_KEY", "not set: the file in MAGIC_HOUR_API_KEY_FILE is empty"),
         ] {
             let setting = settings.iter().find(|setting| setting.name == name);
             assert_eq!(setting.map(|setting| setting.value.as_str()), Some(expected), "{name}");

@@ -1,4 +1,4 @@
-//! The settings of Magic Hour's API: where it is, what it is asked, and how often.
+//! The settings for Magic Hour's API.
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -8,56 +8,56 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::errors::ConfigErrors;
-use super::parse::Defaulted;
+use super::parse::SettingWithDefault;
 use super::secret::SecretSource;
 use crate::upstream::{MagicHour, Schedule};
 
 const API_KEY: &str = "MAGIC_HOUR_API_KEY";
-const API_URL: Defaulted = Defaulted::new("MAGIC_HOUR_API_URL", "https://api.magichour.ai");
-const AFTER: Defaulted = Defaulted::new("RECONCILE_AFTER", "5m");
-const MAX_INTERVAL: Defaulted = Defaulted::new("RECONCILE_MAX_INTERVAL", "1h");
-const RATE: Defaulted = Defaulted::new("RECONCILE_RATE", "5");
-const DELETE_AFTER_STORE: Defaulted = Defaulted::new("DELETE_AFTER_STORE", "false");
+const API_URL: SettingWithDefault = SettingWithDefault::new("MAGIC_HOUR_API_URL", "https://api.magichour.ai");
+const AFTER: SettingWithDefault = SettingWithDefault::new("RECONCILE_AFTER", "5m");
+const MAX_INTERVAL: SettingWithDefault = SettingWithDefault::new("RECONCILE_MAX_INTERVAL", "1h");
+const RATE: SettingWithDefault = SettingWithDefault::new("RECONCILE_RATE", "5");
+const DELETE_AFTER_STORE: SettingWithDefault = SettingWithDefault::new("DELETE_AFTER_STORE", "false");
 
-const SHORTEST_SILENCE: Duration = Duration::from_secs(1);
-const LONGEST_SILENCE: Duration = Duration::from_hours(24);
+const MIN_SILENCE: Duration = Duration::from_secs(1);
+const MAX_SILENCE: Duration = Duration::from_hours(24);
 
 /// The flags for Magic Hour's API.
 #[derive(Debug, Clone, Args)]
 pub(super) struct UpstreamArgs {
-    /// Magic Hour's API key: with it, renders are polled for what no webhook tells, and for fresh URLs
+    /// Magic Hour's API key: needed to poll renders, which finds what no webhook reports, and to get fresh URLs
     #[arg(long, env = API_KEY, value_name = "KEY", hide_env_values = true)]
     magic_hour_api_key: Option<SecretString>,
-    /// A file that holds `MAGIC_HOUR_API_KEY`
+    /// A file with `MAGIC_HOUR_API_KEY`
     #[arg(long, env = "MAGIC_HOUR_API_KEY_FILE", value_name = "PATH")]
     magic_hour_api_key_file: Option<OsString>,
-    /// Magic Hour's API; may have a path
+    /// The URL of Magic Hour's API; may have a path
     #[arg(long, env = API_URL.name, value_name = "URL", default_value = API_URL.default, hide_env_values = true)]
     magic_hour_api_url: String,
-    /// How long an unfinished render is silent before it is polled
+    /// How long to wait after the last webhook of an unfinished render before polling it
     #[arg(long, env = AFTER.name, value_name = "TIME", default_value = AFTER.default)]
     reconcile_after: String,
-    /// The longest interval between two polls of an unfinished render
+    /// The maximum interval between two polls of an unfinished render
     #[arg(long, env = MAX_INTERVAL.name, value_name = "TIME", default_value = MAX_INTERVAL.default)]
     reconcile_max_interval: String,
-    /// Polls per second at most, of all renders and replicas together
+    /// The maximum number of polls per second, for all renders and replicas together
     #[arg(long, env = RATE.name, value_name = "NUMBER", default_value = RATE.default)]
     reconcile_rate: String,
-    /// Deletes a project at Magic Hour once all its files are stored and verified; needs the API key, cannot be undone
+    /// Deletes a project at Magic Hour once all its files are stored and verified; needs the API key and cannot be undone
     #[arg(long, env = DELETE_AFTER_STORE.name, value_name = "BOOL", default_value = DELETE_AFTER_STORE.default, num_args = 0..=1, default_missing_value = "true")]
     delete_after_store: String,
 }
 
-/// The settings of Magic Hour's API.
+/// The settings for Magic Hour's API.
 #[derive(Debug, Clone)]
 pub struct Upstream {
-    /// The API, if there is a key.
+    /// The client for the API, if there is a key.
     pub magic_hour: Option<MagicHour>,
-    /// When a render is polled.
+    /// When renders are polled.
     pub schedule: Schedule,
-    /// The shortest interval between two polls, of all renders and replicas together.
+    /// The minimum interval between two polls, for all renders and replicas together.
     pub poll_interval: Duration,
-    /// Whether a project is deleted once its files are stored.
+    /// Whether projects are deleted once their files are stored.
     pub delete_after_store: bool,
 }
 
@@ -88,7 +88,7 @@ impl UpstreamArgs {
         let bare = url.username().is_empty() && url.password().is_none() && url.query().is_none();
         let usable = matches!(url.scheme(), "http" | "https") && bare;
         if !usable {
-            errors.add(API_URL.name, "must be an http or https URL without a user, a password and a query");
+            errors.add(API_URL.name, "must be an http or https URL without a user, password, or query");
         }
         usable.then_some(url)
     }
@@ -101,13 +101,13 @@ impl UpstreamArgs {
 
     fn schedule(&self, errors: &mut ConfigErrors) -> Schedule {
         let schedule = Schedule {
-            after: AFTER.duration(&self.reconcile_after, errors).unwrap_or(SHORTEST_SILENCE),
-            longest: MAX_INTERVAL.duration(&self.reconcile_max_interval, errors).unwrap_or(LONGEST_SILENCE),
+            after: AFTER.duration(&self.reconcile_after, errors).unwrap_or(MIN_SILENCE),
+            longest: MAX_INTERVAL.duration(&self.reconcile_max_interval, errors).unwrap_or(MAX_SILENCE),
         };
-        if !(SHORTEST_SILENCE..=LONGEST_SILENCE).contains(&schedule.after) {
+        if !(MIN_SILENCE..=MAX_SILENCE).contains(&schedule.after) {
             errors.add(AFTER.name, "must be from 1s to 24h");
         }
-        if schedule.longest < schedule.after || schedule.longest > LONGEST_SILENCE {
+        if schedule.longest < schedule.after || schedule.longest > MAX_SILENCE {
             errors.add(MAX_INTERVAL.name, format!("must be at least {} and at most 24h", AFTER.name));
         }
         schedule

@@ -1,4 +1,4 @@
-//! `MAGIC_HOUR_WEBHOOK_SECRET`: what signs the webhooks.
+//! `MAGIC_HOUR_WEBHOOK_SECRET`: the secrets that sign webhooks.
 
 use std::ffi::OsString;
 
@@ -13,16 +13,16 @@ const NAME: &str = "MAGIC_HOUR_WEBHOOK_SECRET";
 /// The flags for the webhook secrets.
 #[derive(Debug, Clone, Default, Args)]
 pub struct WebhookSecretArgs {
-    /// The webhook's secret as Developer Hub shows it, or several, comma-separated (required)
+    /// The secret of the webhook as shown in Developer Hub, or several, comma-separated (required)
     #[arg(long, env = NAME, value_name = "SECRETS", hide_env_values = true)]
     magic_hour_webhook_secret: Option<SecretString>,
-    /// A file that holds `MAGIC_HOUR_WEBHOOK_SECRET`
+    /// A file with `MAGIC_HOUR_WEBHOOK_SECRET`
     #[arg(long, env = "MAGIC_HOUR_WEBHOOK_SECRET_FILE", value_name = "PATH")]
     magic_hour_webhook_secret_file: Option<OsString>,
 }
 
 impl WebhookSecretArgs {
-    /// The secrets, byte for byte. It is an error if there is none or one is empty.
+    /// The secrets, byte for byte. It is an error if there is none or one of them is empty.
     pub fn read(&self, errors: &mut ConfigErrors) -> WebhookSecrets {
         let file = self.magic_hour_webhook_secret_file.as_deref();
         let secrets = SecretSource::new(NAME, self.magic_hour_webhook_secret.as_ref(), file).required(errors);
@@ -30,22 +30,22 @@ impl WebhookSecretArgs {
     }
 }
 
-/// The secrets, any of which may have signed a delivery.
+/// The webhook secrets. A delivery may be signed with any of them.
 #[derive(Debug, Clone)]
 pub struct WebhookSecrets(Vec<SecretString>);
 
 impl WebhookSecrets {
-    /// Each secret.
+    /// The secrets.
     #[must_use]
     pub fn as_slice(&self) -> &[SecretString] {
         &self.0
     }
 
-    /// What Developer Hub never shows in a secret, and what shells, compose files and copying leave there: it is used as
-    /// it stands, and then no delivery is verified.
+    /// Warnings about outer spaces and quotes: no secret of Developer Hub has them, but shells, compose files, and copying add
+    /// them. The secret is still used as is, so no delivery passes verification.
     #[must_use]
     pub fn warnings(&self) -> Vec<ConfigWarning> {
-        let marks = ['"', '\'', '`', '“', '”'];
+        let quotes = ['"', '\'', '`', '“', '”'];
         let numbered = self.0.iter().zip(1..);
         let problems = numbered.filter_map(|(secret, number)| {
             let secret = secret.expose_secret();
@@ -55,8 +55,8 @@ impl WebhookSecrets {
                 format!("secret {number} of {}", self.0.len())
             };
             if secret.trim() != secret {
-                Some(format!("{which} begins or ends with a blank, which is used as part of it: remove it"))
-            } else if secret.starts_with(marks) || secret.ends_with(marks) {
+                Some(format!("{which} begins or ends with a space, which is used as part of it: remove it"))
+            } else if secret.starts_with(quotes) || secret.ends_with(quotes) {
                 Some(format!("{which} begins or ends with a quotation mark, which is used as part of it: remove it"))
             } else {
                 None
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quotes_and_outer_blanks_are_kept_and_warned_about_without_showing_the_secret() {
+    fn outer_quotes_and_spaces_are_kept_with_a_warning_that_does_not_show_the_secret() {
         for (text, expected) in [
             ("whsec_hush", 0),
             ("whsec_hush, whsec_hush", 0),

@@ -137,11 +137,11 @@ mod tests {
     /// seconds the connection lasted.
     fn connect(limits: Limits) -> (DuplexStream, JoinHandle<u64>) {
         let large = || async { vec![b'x'; 1 << 20] };
-        let slow = || async { sleep(Duration::from_hours(1)).await };
+        let answers_late = || async { sleep(Duration::from_hours(1)).await };
         let routes = Router::new()
             .route("/ping", get(|| async { "pong" }))
             .route("/large", get(large))
-            .route("/slow", get(slow));
+            .route("/slow", get(answers_late));
         let (client, server) = tokio::io::duplex(64 << 10);
         let task = tokio::spawn(async move {
             let (begun, slot) = (Instant::now(), Connections::new(&limits).acquire().await);

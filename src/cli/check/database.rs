@@ -1,10 +1,10 @@
-//! The database, and what it says about the webhooks.
+//! Checks the database, and whether webhooks are missing according to it.
 
 use tokio::time::timeout;
 
-use super::dependencies::{PATIENCE, no_answer};
+use super::line::CHECK_TIMEOUT;
 use super::line::Finding;
-use crate::config::Dependencies;
+use crate::config::{ApiKeySetting, Dependencies};
 use crate::runtime::{Clock, Database, DatabaseUrls, DirectUrl, Inspection, MIGRATIONS, Pooling, database};
 use crate::upstream::missing_webhooks;
 
@@ -19,14 +19,14 @@ pub(super) async fn check(dependencies: &Dependencies, clock: &Clock) -> Databas
         let invalid = || Finding::invalid("DATABASE_URL");
         return DatabaseFindings { database: invalid(), durability: invalid(), webhooks: invalid() };
     };
-    match timeout(PATIENCE, database::inspect(urls)).await {
+    match timeout(CHECK_TIMEOUT, database::inspect(urls)).await {
         Ok(Ok(inspection)) => DatabaseFindings {
             database: inspected(&inspection, urls),
             durability: durability(&inspection),
             webhooks: webhooks(dependencies, urls, &inspection, clock).await,
         },
         Ok(Err(error)) => without_database(Finding::fail(error.to_string())),
-        Err(_elapsed) => without_database(no_answer()),
+        Err(_elapsed) => without_database(Finding::no_answer()),
     }
 }
 
@@ -35,27 +35,27 @@ fn without_database(database: Finding) -> DatabaseFindings {
     DatabaseFindings { database, durability: skipped(), webhooks: skipped() }
 }
 
-/// Whether what is committed survives a crash of the server.
+/// Whether committed data survives a crash of the server.
 fn durability(inspection: &Inspection) -> Finding {
     match inspection.unsafe_settings.as_slice() {
-        [] => Finding::ok("what is committed survives a crash of the server"),
+        [] => Finding::ok("committed data survives a crash of the server"),
         settings => Finding::warn(format!(
-            "a crash of the server may lose events that were answered with 200, because these are off: {}",
+            "a crash of the server may lose events that were answered with 200, because these settings are off: {}",
             settings.join(", ")
         )),
     }
 }
 
-/// Whether polls find what webhooks should have told.
+/// Whether polls found renders that webhooks should have reported.
 async fn webhooks(dependencies: &Dependencies, urls: &DatabaseUrls, inspection: &Inspection, clock: &Clock) -> Finding {
     if inspection.missing_migrations > 0 || inspection.unknown_migrations > 0 {
-        return Finding::skip("not checked, because the database lacks migrations");
+        return Finding::skip("not checked, because migrations are missing");
     }
-    if let Some(None) = dependencies.api_key {
-        return Finding::skip("without MAGIC_HOUR_API_KEY nothing notices missing webhooks");
+    if matches!(dependencies.api_key, ApiKeySetting::Unset) {
+        return Finding::skip("cannot be checked without MAGIC_HOUR_API_KEY: only polls notice missing webhooks");
     }
     let Ok(database) = Database::new(urls) else { return Finding::invalid("DATABASE_URL") };
-    match database.with_timeout(PATIENCE, missing_webhooks::count(database.pool(), clock.now())).await {
+    match database.with_timeout(CHECK_TIMEOUT, missing_webhooks::count(database.pool(), clock.now())).await {
         Ok(webhooks) if webhooks.any() => Finding::warn(webhooks.to_string()),
         Ok(webhooks) => Finding::ok(webhooks.to_string()),
         Err(_) => Finding::skip("not checked, because the database cannot be used"),
@@ -67,10 +67,10 @@ fn inspected(inspection: &Inspection, urls: &DatabaseUrls) -> Finding {
     let all = MIGRATIONS.iter().count();
     let listens_through_pooler = inspection.pooling == Pooling::Transaction && matches!(urls.direct, DirectUrl::Unset);
     if inspection.read_only {
-        Finding::fail(format!("Postgres {version} is read-only here: name the primary in DATABASE_URL"))
+        Finding::fail(format!("Postgres {version} is read-only: use the primary's address in DATABASE_URL"))
     } else if *unknown_migrations > 0 {
-        let other = "are not this version's, or failed halfway: run the version that applied them, or a newer one";
-        Finding::fail(format!("Postgres {version} answers; {unknown_migrations} of the migrations in it {other}"))
+        let other = "are from another version, or failed halfway: run the version that applied them, or a newer one";
+        Finding::fail(format!("Postgres {version} answers; {unknown_migrations} applied migrations {other}"))
     } else if *missing_migrations > 0 {
         let next = "`renderhook migrate` applies them, and so does `serve` at startup";
         Finding::warn(format!(
@@ -81,7 +81,7 @@ fn inspected(inspection: &Inspection, urls: &DatabaseUrls) -> Finding {
         Finding::warn(format!("Postgres {version} answers through a pooler in transaction mode: {next}"))
     } else if isolation != "read committed" {
         let next = "ALTER ROLE … SET default_transaction_isolation = 'read committed'";
-        Finding::warn(format!("Postgres {version} answers through a pooler, and isolates by {isolation}: {next}"))
+        Finding::warn(format!("Postgres {version} answers through a pooler, with isolation level {isolation}: {next}"))
     } else {
         Finding::ok(format!("Postgres {version} answers; all {all} migrations are applied"))
     }

@@ -1,20 +1,11 @@
-//! What the service depends on, all checked at once.
+//! Checks all dependencies at the same time.
 
-use std::time::Duration;
-
-use super::line::{Finding, Line};
+use super::line::Line;
 use super::{database, store, upstream};
 use crate::config::Dependencies;
 use crate::runtime::Clock;
 
-/// How long a dependency may take.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
-
-pub(super) fn no_answer() -> Finding {
-    Finding::fail(format!("no answer within {} s", PATIENCE.as_secs()))
-}
-
-/// Checks every dependency. The lines come in a fixed order.
+/// Checks every dependency. The order of the lines is fixed.
 pub(super) async fn check(dependencies: &Dependencies, clock: &Clock) -> Vec<Line> {
     let (database, store, upstream) = tokio::join!(
         database::check(dependencies, clock),

@@ -1,74 +1,83 @@
-//! One line of what `check` found.
+//! The output lines of `check`.
 
 use std::fmt;
+use std::time::Duration;
 
-/// How it is.
+/// How long checking a dependency may take.
+pub(super) const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The status of a checked setting or dependency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// As it should be.
+pub(super) enum CheckStatus {
+    /// Everything is fine.
     Ok,
-    /// It works, but someone should know.
+    /// It works, but may need attention.
     Warn,
-    /// It has to be fixed.
+    /// It does not work.
     Fail,
-    /// It could not be checked, because of something else.
+    /// It could not be checked, because of another problem.
     Skip,
 }
 
-/// A verdict and a sentence.
+/// A status and an explanation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Finding {
-    pub(super) verdict: Verdict,
+    pub(super) status: CheckStatus,
     pub(super) text: String,
 }
 
 impl Finding {
     pub(super) fn ok(text: impl Into<String>) -> Self {
-        Self { verdict: Verdict::Ok, text: text.into() }
+        Self { status: CheckStatus::Ok, text: text.into() }
     }
 
     pub(super) fn warn(text: impl Into<String>) -> Self {
-        Self { verdict: Verdict::Warn, text: text.into() }
+        Self { status: CheckStatus::Warn, text: text.into() }
     }
 
     pub(super) fn fail(text: impl Into<String>) -> Self {
-        Self { verdict: Verdict::Fail, text: text.into() }
+        Self { status: CheckStatus::Fail, text: text.into() }
     }
 
     pub(super) fn skip(text: impl Into<String>) -> Self {
-        Self { verdict: Verdict::Skip, text: text.into() }
+        Self { status: CheckStatus::Skip, text: text.into() }
     }
 
-    /// It could not be checked, because `setting` is invalid.
+    /// A dependency that could not be checked, because `setting` is invalid.
     pub(super) fn invalid(setting: &str) -> Self {
         Self::skip(format!("not checked, because {setting} is invalid"))
     }
+
+    /// A dependency that did not answer in time.
+    pub(super) fn no_answer() -> Self {
+        Self::fail(format!("no answer within {} s", CHECK_TIMEOUT.as_secs()))
+    }
 }
 
-/// What was found of a setting or a dependency.
+/// A line about a setting or a dependency.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Line {
-    pub(super) verdict: Verdict,
+    pub(super) status: CheckStatus,
     name: String,
     text: String,
 }
 
 impl Line {
     pub(super) fn new(name: &str, finding: &Finding) -> Self {
-        // What others say may have line breaks.
+        // Messages of other programs may have line breaks.
         let text = finding.text.split_whitespace().collect::<Vec<_>>().join(" ");
-        Self { verdict: finding.verdict, name: name.to_owned(), text }
+        Self { status: finding.status, name: name.to_owned(), text }
     }
 }
 
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verdict = match self.verdict {
-            Verdict::Ok => "ok",
-            Verdict::Warn => "warn",
-            Verdict::Fail => "FAIL",
-            Verdict::Skip => "skip",
+        let status = match self.status {
+            CheckStatus::Ok => "ok",
+            CheckStatus::Warn => "warn",
+            CheckStatus::Fail => "FAIL",
+            CheckStatus::Skip => "skip",
         };
-        write!(f, "{verdict:<5} {:<30} {}", self.name, self.text)
+        write!(f, "{status:<5} {:<30} {}", self.name, self.text)
     }
 }

@@ -1,8 +1,8 @@
-//! `renderhook check`: one line for every setting and every dependency.
+//! `renderhook check`: one line for each setting and each dependency.
 //!
-//! Guaranteed: nothing is changed, except that a probe object is written and deleted; no secret is shown; every dependency
-//! whose own settings are valid is checked, even if other settings are not, and has a deadline of its own; the lines come
-//! in a fixed order.
+//! Guaranteed: nothing changes, except that a test object is written and deleted; no secret is shown; each dependency with
+//! valid settings is checked, with its own time limit, even if other settings are invalid; the order of the lines is
+//! fixed.
 
 mod database;
 mod dependencies;
@@ -14,12 +14,12 @@ use std::io::IsTerminal;
 
 use clap::{ArgMatches, Command, FromArgMatches};
 
-use self::line::{Finding, Line, Verdict};
+use self::line::{CheckStatus, Finding, Line};
 use super::output::Output;
 use crate::config::{self, ConfigErrors, ConfigWarning, ServeArgs, ShownSetting};
 use crate::runtime::Clock;
 
-/// Flags of `check`: those of `serve`, and how each is shown.
+/// Flags of `check`: those of `serve`, and their values for display.
 #[derive(Debug)]
 pub(super) struct Args {
     settings: ServeArgs,
@@ -47,13 +47,13 @@ impl FromArgMatches for Args {
     }
 }
 
-/// What has to be fixed.
+/// Why a check failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CheckFailed {
-    /// At least one setting.
+    /// At least one setting is invalid.
     #[error("settings are invalid: see the lines that begin with FAIL")]
     Settings,
-    /// Dependencies only.
+    /// All settings are valid, but a dependency does not work.
     #[error("a dependency does not work: see the lines that begin with FAIL")]
     Dependencies,
 }
@@ -73,12 +73,12 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     if !errors.is_empty() {
         return Err(CheckFailed::Settings.into());
     }
-    let failed = lines.iter().any(|line| line.verdict == Verdict::Fail);
+    let failed = lines.iter().any(|line| line.status == CheckStatus::Fail);
     if failed { Err(CheckFailed::Dependencies.into()) } else { Ok(()) }
 }
 
-/// A line for each error, each warning, and each setting without one. An error that is about none of our settings, such as
-/// one of a cloud provider's, comes last.
+/// A line for each error, each warning, and each setting without either. Errors about other variables, such as those of a
+/// cloud provider, come last.
 fn settings(shown: &[ShownSetting], errors: &ConfigErrors, warnings: &[ConfigWarning]) -> Vec<Line> {
     let is_about = |name: &str, setting: &ShownSetting| name.strip_suffix("_FILE").unwrap_or(name) == setting.name;
     let mut lines = Vec::new();

@@ -1,19 +1,19 @@
-//! The store.
+//! Checks the store.
 
 use axum::http::StatusCode;
 use tokio::time::timeout;
 
-use super::dependencies::{PATIENCE, no_answer};
+use super::line::CHECK_TIMEOUT;
 use super::line::Finding;
 use crate::archive::{Store, StoreError};
 
-/// Writes a probe object and deletes it.
+/// Writes a test object and deletes it.
 pub(super) async fn check(store: Option<&Store>) -> Finding {
     let Some(store) = store else { return Finding::invalid("STORAGE_URL") };
-    match timeout(PATIENCE, store.probe()).await {
-        Ok(Ok(())) => Finding::ok("a probe object was written and deleted"),
-        Ok(Err(error)) => Finding::fail(format!("a probe object cannot be written and deleted: {}", cause(&error))),
-        Err(_elapsed) => no_answer(),
+    match timeout(CHECK_TIMEOUT, store.probe()).await {
+        Ok(Ok(())) => Finding::ok("a test object was written and deleted"),
+        Ok(Err(error)) => Finding::fail(format!("a test object cannot be written and deleted: {}", cause(&error))),
+        Err(_elapsed) => Finding::no_answer(),
     }
 }
 
@@ -25,9 +25,9 @@ fn cause(error: &StoreError) -> String {
     };
     match status {
         Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
-            format!("the bucket refuses the credentials or their rights: {error}")
+            format!("the bucket rejects the credentials, or they lack a permission: {error}")
         }
-        Some(StatusCode::NOT_FOUND) => format!("there is no such bucket: {error}"),
+        Some(StatusCode::NOT_FOUND) => format!("the bucket does not exist: {error}"),
         _ => error.to_string(),
     }
 }

@@ -1,4 +1,4 @@
-//! `renderhook check`: what it finds of settings and dependencies, by the real binary.
+//! `renderhook check`, run as the real binary.
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
@@ -21,8 +21,8 @@ use crate::upstream::missing_webhooks::ended;
 const KEY: &str = "mhk_hush";
 const NOT_FOUND: &str = r#"{"message":"Not Found"}"#;
 
-/// What stands in for Magic Hour's API: answers whoever has the key with `status` and `body`, everyone else with 401, and
-/// has a clock that is `off`.
+/// Starts a stub of Magic Hour's API. It answers requests with the right key with `status` and `body`, and others with 401.
+/// Its clock is off by `off`.
 async fn api(status: u16, body: &'static str, off: TimeDelta) -> Url {
     let answer = move |uri: Uri, headers: HeaderMap| async move {
         let time = (Clock::system().now() + off).format("%a, %d %b %Y %H:%M:%S GMT").to_string();
@@ -41,12 +41,12 @@ async fn api(status: u16, body: &'static str, off: TimeDelta) -> Url {
     base
 }
 
-/// An API with which all is well.
-async fn well() -> Url {
+/// A stub of the API without any problem.
+async fn healthy_api() -> Url {
     api(404, NOT_FOUND, TimeDelta::zero()).await
 }
 
-/// `check` with settings that are right.
+/// `renderhook check` with valid settings.
 fn check(database: &Url, folder: &TempDir, api: &Url) -> Command {
     let mut command = renderhook(&["check"]);
     command
@@ -59,55 +59,55 @@ fn check(database: &Url, folder: &TempDir, api: &Url) -> Command {
     command
 }
 
-/// What a run of it told: its exit code, and a line a name.
-struct Told {
+/// The report of one run: its exit code, and its lines by name.
+struct CheckReport {
     code: Option<i32>,
     order: Vec<String>,
     lines: HashMap<String, (String, String)>,
 }
 
-impl Told {
-    async fn by(command: &mut Command) -> Self {
+impl CheckReport {
+    async fn run(command: &mut Command) -> Self {
         let output = command.output().await.unwrap();
         let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
         assert!(!out.contains("hush") && !err.contains("hush"), "{out}{err}");
         let (mut order, mut lines) = (Vec::new(), HashMap::new());
         for line in out.lines() {
-            let (verdict, rest) = line.split_at(6);
+            let (status, rest) = line.split_at(6);
             let (name, text) = rest.split_at_checked(31).unwrap_or_else(|| panic!("{line}"));
             order.push(name.trim().to_owned());
-            let before = lines.insert(name.trim().to_owned(), (verdict.trim().to_owned(), text.to_owned()));
-            assert_eq!(before, None, "one line each: {out}");
+            let before = lines.insert(name.trim().to_owned(), (status.trim().to_owned(), text.to_owned()));
+            assert_eq!(before, None, "there is one line for each name: {out}");
         }
         Self { code: output.status.code(), order, lines }
     }
 
-    /// The verdict about `name`, whose text has to hold `words`.
-    fn of(&self, name: &str, words: &str) -> &str {
-        let (verdict, text) = self.lines.get(name).unwrap_or_else(|| panic!("no {name} in {:?}", self.order));
+    /// The status of `name`, whose text must contain `words`.
+    fn status_of(&self, name: &str, words: &str) -> &str {
+        let (status, text) = self.lines.get(name).unwrap_or_else(|| panic!("no {name} in {:?}", self.order));
         assert!(text.contains(words), "{name}: {text}");
-        verdict
+        status
     }
 
-    /// The names of the lines that someone has to see to.
-    fn trouble(&self) -> Vec<&str> {
-        // The tests' own server is thrown away, and set up to be fast.
+    /// The names of all lines that warn or fail.
+    fn problems(&self) -> Vec<&str> {
+        // The tests' Postgres is temporary, and its durability is off to save time.
         let lines = self.order.iter().map(String::as_str).filter(|name| *name != "durability");
         lines.filter(|name| !matches!(self.lines[*name].0.as_str(), "ok" | "skip")).collect()
     }
 }
 
 #[sqlx::test]
-async fn where_all_is_well_every_setting_and_dependency_has_an_ok_line(pool: PgPool) {
-    let (folder, api) = (TempDir::new().unwrap(), well().await);
-    let told = Told::by(&mut check(&database_url(&pool), &folder, &api)).await;
-    assert_eq!((told.trouble(), told.code), (vec![], Some(0)));
+async fn if_nothing_is_wrong_every_setting_and_dependency_has_an_ok_line(pool: PgPool) {
+    let (folder, api) = (TempDir::new().unwrap(), healthy_api().await);
+    let report = CheckReport::run(&mut check(&database_url(&pool), &folder, &api)).await;
+    assert_eq!((report.problems(), report.code), (vec![], Some(0)));
     let command = renderhook::cli::command();
     let serve = command.find_subcommand("serve").unwrap();
     let settings = serve.get_arguments().filter_map(|flag| flag.get_env()?.to_str());
     let settings: Vec<_> = settings.filter(|name| !name.ends_with("_FILE")).collect();
     let dependencies = ["database", "durability", "store", "api key", "clock", "webhooks"];
-    assert_eq!(told.order, [settings.as_slice(), &dependencies].concat());
+    assert_eq!(report.order, [settings.as_slice(), &dependencies].concat());
     for (name, words) in [
         ("DATABASE_URL", "set"),
         ("MAGIC_HOUR_WEBHOOK_SECRET", "set"),
@@ -115,26 +115,29 @@ async fn where_all_is_well_every_setting_and_dependency_has_an_ok_line(pool: PgP
         ("SIGNATURE_TOLERANCE", "5m (default)"),
         ("MAGIC_HOUR_API_URL", "http://127.0.0.1"),
         ("database", "migrations are applied"),
-        ("store", "a probe object was written and deleted"),
+        ("store", "a test object was written and deleted"),
         ("api key", "Magic Hour accepts it"),
         ("clock", "agrees"),
         ("webhooks", "none is missing"),
     ] {
-        assert_eq!(told.of(name, words), "ok");
+        assert_eq!(report.status_of(name, words), "ok");
     }
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left in the store");
 }
 
 #[sqlx::test(migrations = false)]
 async fn a_database_that_cannot_be_used_fails_with_the_reason(pool: PgPool) {
-    let (folder, api) = (TempDir::new().unwrap(), well().await);
+    let (folder, api) = (TempDir::new().unwrap(), healthy_api().await);
     let url = database_url(&pool);
-    let at = async |url: &Url| Told::by(&mut check(url, &folder, &api)).await;
+    let at = async |url: &Url| CheckReport::run(&mut check(url, &folder, &api)).await;
 
     let empty = at(&url).await;
-    assert_eq!((empty.of("database", "migrations are missing: `renderhook migrate`"), empty.code), ("warn", Some(0)));
+    assert_eq!(
+        (empty.status_of("database", "migrations are missing: `renderhook migrate`"), empty.code),
+        ("warn", Some(0))
+    );
     let tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'";
-    assert_eq!(sqlx::query_scalar::<_, i64>(tables).fetch_one(&pool).await.unwrap(), 0, "none is applied");
+    assert_eq!(sqlx::query_scalar::<_, i64>(tables).fetch_one(&pool).await.unwrap(), 0, "no migration is applied");
 
     renderhook::runtime::database::MIGRATIONS.run(&pool).await.unwrap();
     let mut read_only = url.clone();
@@ -145,8 +148,11 @@ async fn a_database_that_cannot_be_used_fails_with_the_reason(pool: PgPool) {
     for (url, reason) in
         [(read_only, "is read-only"), (nowhere, "\"nowhere\" does not exist"), (nobody, "nothing listens there")]
     {
-        let told = at(&url).await;
-        assert_eq!((told.of("database", reason), told.trouble(), told.code), ("FAIL", vec!["database"], Some(1)));
+        let report = at(&url).await;
+        assert_eq!(
+            (report.status_of("database", reason), report.problems(), report.code),
+            ("FAIL", vec!["database"], Some(1))
+        );
     }
 
     sqlx::query(
@@ -157,34 +163,37 @@ async fn a_database_that_cannot_be_used_fails_with_the_reason(pool: PgPool) {
     .unwrap();
     let foreign = at(&url).await;
     assert_eq!(
-        (foreign.of("database", "1 of the migrations in it are not this version's"), foreign.code),
+        (foreign.status_of("database", "1 applied migrations are from another version"), foreign.code),
         ("FAIL", Some(1))
     );
 }
 
 #[sqlx::test]
-async fn a_store_that_cannot_be_written_fails_with_the_reason_and_without_a_credential(pool: PgPool) {
-    let (folder, api, s3) = (TempDir::new().unwrap(), well().await, S3::start().await);
+async fn a_store_that_cannot_be_written_fails_with_the_reason_and_shows_no_credential(pool: PgPool) {
+    let (folder, api, s3) = (TempDir::new().unwrap(), healthy_api().await, S3::start().await);
     let file = folder.path().join("file");
     std::fs::write(&file, "in the way").unwrap();
     let mut command = check(&database_url(&pool), &folder, &api);
-    let told = Told::by(command.env("STORAGE_URL", format!("file://{}/store", file.display()))).await;
-    assert_eq!((told.of("store", "cannot be written"), told.trouble(), told.code), ("FAIL", vec!["store"], Some(1)));
+    let report = CheckReport::run(command.env("STORAGE_URL", format!("file://{}/store", file.display()))).await;
+    assert_eq!(
+        (report.status_of("store", "cannot be written"), report.problems(), report.code),
+        ("FAIL", vec!["store"], Some(1))
+    );
 
     for (name, value, expected, words) in [
         ("AWS_REGION", "us-east-1", "ok", "was written"),
-        ("AWS_SECRET_ACCESS_KEY", "hush", "FAIL", "refuses the credentials"),
+        ("AWS_SECRET_ACCESS_KEY", "hush", "FAIL", "rejects the credentials"),
     ] {
         let mut command = check(&database_url(&pool), &folder, &api);
         command.envs(s3.environment()).env("STORAGE_URL", S3::url()).env(name, value);
-        let told = Told::by(&mut command).await;
-        assert_eq!(told.of("store", words), expected);
-        assert_eq!(told.code, Some(i32::from(expected == "FAIL")));
+        let report = CheckReport::run(&mut command).await;
+        assert_eq!(report.status_of("store", words), expected);
+        assert_eq!(report.code, Some(i32::from(expected == "FAIL")));
     }
 }
 
 #[sqlx::test]
-async fn a_key_that_is_not_accepted_fails_with_what_the_api_says(pool: PgPool) {
+async fn a_rejected_key_fails_with_the_reason_from_the_api(pool: PgPool) {
     let (folder, url) = (TempDir::new().unwrap(), database_url(&pool));
     for (status, body, words) in [
         (401, r#"{"message":"Unauthorized"}"#, "refuses the key"),
@@ -196,65 +205,67 @@ async fn a_key_that_is_not_accepted_fails_with_what_the_api_says(pool: PgPool) {
         (302, "", "does not answer like Magic Hour's API"),
     ] {
         let api = api(status, body, TimeDelta::zero()).await;
-        let told = Told::by(&mut check(&url, &folder, &api)).await;
-        let verdict = told.of("api key", words);
-        assert_eq!((verdict, told.trouble(), told.code), ("FAIL", vec!["api key"], Some(1)), "{status}");
+        let report = CheckReport::run(&mut check(&url, &folder, &api)).await;
+        let status = report.status_of("api key", words);
+        assert_eq!((status, report.problems(), report.code), ("FAIL", vec!["api key"], Some(1)), "{status}");
     }
-    // A mock of the API has an answer about every project.
+    // A mock of the API answers for every project.
     let mock = api(200, "{}", TimeDelta::zero()).await;
-    assert_eq!(Told::by(&mut check(&url, &folder, &mock)).await.trouble(), [""; 0]);
+    assert_eq!(CheckReport::run(&mut check(&url, &folder, &mock)).await.problems(), [""; 0]);
 
-    let another = Told::by(check(&url, &folder, &well().await).env("MAGIC_HOUR_API_KEY", "mhk_another_hush")).await;
-    assert_eq!((another.of("api key", "refuses the key"), another.code), ("FAIL", Some(1)));
+    let another =
+        CheckReport::run(check(&url, &folder, &healthy_api().await).env("MAGIC_HOUR_API_KEY", "mhk_another_hush"))
+            .await;
+    assert_eq!((another.status_of("api key", "refuses the key"), another.code), ("FAIL", Some(1)));
 
-    let nobody = Told::by(&mut check(&url, &folder, &Url::parse("http://127.0.0.1:1/").unwrap())).await;
-    assert_eq!((nobody.of("api key", "does not answer"), nobody.code), ("FAIL", Some(1)));
-    assert_eq!(nobody.of("clock", "cannot be compared"), "warn");
+    let nobody = CheckReport::run(&mut check(&url, &folder, &Url::parse("http://127.0.0.1:1/").unwrap())).await;
+    assert_eq!((nobody.status_of("api key", "does not answer"), nobody.code), ("FAIL", Some(1)));
+    assert_eq!(nobody.status_of("clock", "not checked"), "warn");
 }
 
 #[sqlx::test]
-async fn without_a_key_nothing_fails_and_the_clock_is_still_compared(pool: PgPool) {
+async fn without_a_key_nothing_fails_and_the_clock_is_still_checked(pool: PgPool) {
     let (folder, url) = (TempDir::new().unwrap(), database_url(&pool));
-    let without = async |api: &Url| Told::by(check(&url, &folder, api).env("MAGIC_HOUR_API_KEY", "")).await;
-    let told = without(&well().await).await;
-    assert_eq!((told.of("api key", "none is set"), told.of("clock", "agrees")), ("ok", "ok"));
-    assert_eq!(told.of("webhooks", "nothing notices"), "skip");
-    assert_eq!(told.code, Some(0));
+    let without = async |api: &Url| CheckReport::run(check(&url, &folder, api).env("MAGIC_HOUR_API_KEY", "")).await;
+    let report = without(&healthy_api().await).await;
+    assert_eq!((report.status_of("api key", "not set"), report.status_of("clock", "agrees")), ("ok", "ok"));
+    assert_eq!(report.status_of("webhooks", "cannot be checked"), "skip");
+    assert_eq!(report.code, Some(0));
 
     let off = without(&api(404, NOT_FOUND, TimeDelta::minutes(10)).await).await;
-    assert_eq!((off.of("clock", "behind"), off.code), ("FAIL", Some(1)));
+    assert_eq!((off.status_of("clock", "behind"), off.code), ("FAIL", Some(1)));
 
     let nobody = without(&Url::parse("http://127.0.0.1:1/").unwrap()).await;
-    assert_eq!((nobody.trouble(), nobody.code), (vec!["clock"], Some(0)));
+    assert_eq!((nobody.problems(), nobody.code), (vec!["clock"], Some(0)));
 }
 
 #[sqlx::test]
-async fn a_clock_that_is_off_warns_and_fails_where_events_would_be_refused(pool: PgPool) {
+async fn a_wrong_clock_warns_and_fails_if_events_would_be_rejected(pool: PgPool) {
     let (folder, url) = (TempDir::new().unwrap(), database_url(&pool));
-    for (off, tolerance, verdict, words) in [
+    for (off, tolerance, status, words) in [
         (TimeDelta::minutes(-10), "5m", "FAIL", "ahead of"),
         (TimeDelta::minutes(10), "5m", "FAIL", "behind"),
         (TimeDelta::minutes(10), "1h", "warn", "behind"),
         (TimeDelta::seconds(-60), "5m", "warn", "ahead of"),
     ] {
         let api = api(404, NOT_FOUND, off).await;
-        let told = Told::by(check(&url, &folder, &api).env("SIGNATURE_TOLERANCE", tolerance)).await;
-        assert_eq!((told.of("clock", words), told.trouble()), (verdict, vec!["clock"]), "{off}");
-        assert_eq!(told.code, Some(i32::from(verdict == "FAIL")), "{off}");
+        let report = CheckReport::run(check(&url, &folder, &api).env("SIGNATURE_TOLERANCE", tolerance)).await;
+        assert_eq!((report.status_of("clock", words), report.problems()), (status, vec!["clock"]), "{off}");
+        assert_eq!(report.code, Some(i32::from(status == "FAIL")), "{off}");
     }
 }
 
 #[sqlx::test]
-async fn missing_webhooks_warn(pool: PgPool) {
-    let (folder, api) = (TempDir::new().unwrap(), well().await);
+async fn missing_webhooks_cause_a_warning(pool: PgPool) {
+    let (folder, api) = (TempDir::new().unwrap(), healthy_api().await);
     ended(&pool, "silent", "error", "poll", Clock::system().now() - TimeDelta::hours(1)).await;
-    let told = Told::by(&mut check(&database_url(&pool), &folder, &api)).await;
-    assert_eq!((told.of("webhooks", "mistyped or disabled in Developer Hub"), told.code), ("warn", Some(0)));
+    let report = CheckReport::run(&mut check(&database_url(&pool), &folder, &api)).await;
+    assert_eq!((report.status_of("webhooks", "mistyped or disabled in Developer Hub"), report.code), ("warn", Some(0)));
 }
 
 #[sqlx::test]
-async fn every_invalid_setting_has_a_line_and_the_rest_is_still_checked(pool: PgPool) {
-    let (folder, api) = (TempDir::new().unwrap(), well().await);
+async fn each_invalid_setting_has_a_line_and_the_rest_is_still_checked(pool: PgPool) {
+    let (folder, api) = (TempDir::new().unwrap(), healthy_api().await);
     let mut command = check(&database_url(&pool), &folder, &api);
     command
         .env("STORAGE_URL", "ftp://hush")
@@ -263,8 +274,8 @@ async fn every_invalid_setting_has_a_line_and_the_rest_is_still_checked(pool: Pg
         .env("MAGIC_HOUR_API_KEY", "")
         .env("MAGIC_HOUR_API_KEY_FILE", "/nowhere/hush")
         .env("AWS_SECRET_ACCESS_KEY_FILE", "/nowhere/hush");
-    let told = Told::by(&mut command).await;
-    assert_eq!(told.code, Some(2));
+    let report = CheckReport::run(&mut command).await;
+    assert_eq!(report.code, Some(2));
     for (name, words) in [
         ("STORAGE_URL", "scheme must be"),
         ("SIGNATURE_TOLERANCE", "must be a duration"),
@@ -272,29 +283,29 @@ async fn every_invalid_setting_has_a_line_and_the_rest_is_still_checked(pool: Pg
         ("MAGIC_HOUR_API_KEY_FILE", "cannot read the file"),
         ("AWS_SECRET_ACCESS_KEY_FILE", "cannot read the file"),
     ] {
-        assert_eq!(told.of(name, words), "FAIL");
+        assert_eq!(report.status_of(name, words), "FAIL");
     }
     for (name, words) in [("store", "STORAGE_URL"), ("api key", "MAGIC_HOUR_API_KEY"), ("clock", "SIGNATURE_TOLERANCE")]
     {
-        assert_eq!(told.of(name, words), "skip");
+        assert_eq!(report.status_of(name, words), "skip");
     }
-    assert_eq!(told.of("database", "migrations are applied"), "ok");
+    assert_eq!(report.status_of("database", "migrations are applied"), "ok");
 
-    let told = Told::by(&mut renderhook(&["check"])).await;
-    assert_eq!((told.code, told.of("database", "DATABASE_URL")), (Some(2), "skip"));
+    let report = CheckReport::run(&mut renderhook(&["check"])).await;
+    assert_eq!((report.code, report.status_of("database", "DATABASE_URL")), (Some(2), "skip"));
 }
 
 #[tokio::test]
-async fn a_dependency_that_does_not_answer_fails_after_its_deadline() {
-    // Connections are taken up by the system, and nobody reads from them.
+async fn a_dependency_that_does_not_answer_fails_after_a_time_limit() {
+    // The system accepts connections, but nothing ever reads from them.
     let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = silent.local_addr().unwrap();
     let (database, api) = (format!("postgres://u:hush@{address}/d"), format!("http://{address}/"));
     let folder = TempDir::new().unwrap();
     let (database, api) = (Url::parse(&database).unwrap(), Url::parse(&api).unwrap());
-    let told = Told::by(&mut check(&database, &folder, &api)).await;
-    assert_eq!((told.trouble(), told.code), (vec!["database", "api key", "clock"], Some(1)));
+    let report = CheckReport::run(&mut check(&database, &folder, &api)).await;
+    assert_eq!((report.problems(), report.code), (vec!["database", "api key", "clock"], Some(1)));
     for name in ["database", "api key"] {
-        assert_eq!(told.of(name, "no answer within"), "FAIL");
+        assert_eq!(report.status_of(name, "no answer within"), "FAIL");
     }
 }

@@ -21,7 +21,7 @@ async fn run(command: &mut Command) -> (Option<i32>, String, String) {
 }
 
 #[tokio::test]
-async fn every_invalid_setting_is_reported_at_once_with_exit_code_2_and_without_its_value() {
+async fn all_invalid_settings_are_reported_together_with_exit_code_2_and_without_their_values() {
     let wrong = [
         ("DATABASE_URL", "postgres://hush:hush@h:port/d"),
         ("STORAGE_URL", "ftp://hush"),
@@ -61,7 +61,7 @@ async fn every_invalid_setting_is_reported_at_once_with_exit_code_2_and_without_
 }
 
 #[tokio::test]
-async fn the_help_shows_every_setting_with_its_default_and_no_secret() {
+async fn help_shows_every_setting_with_its_default_and_no_secret() {
     let secrets = ["DATABASE_URL", "MAGIC_HOUR_WEBHOOK_SECRET", "API_TOKENS", "MAGIC_HOUR_API_KEY"];
     let (code, all, _) = run(renderhook(&["--help"]).envs(secrets.map(|name| (name, "hush")))).await;
     assert_eq!(code, Some(0));
@@ -93,7 +93,7 @@ async fn the_help_shows_every_setting_with_its_default_and_no_secret() {
         ("MAGIC_HOUR_API_URL", "[default: https://api.magichour.ai]"),
         ("DELETE_AFTER_STORE", "[default: false]"),
         ("EVENT_RETENTION", "[default: 30d]"),
-        ("LOG_FORMAT", "(default: json unless on a terminal, then pretty)"),
+        ("LOG_FORMAT", "(default: pretty on a terminal, otherwise json)"),
     ];
     for (name, default) in settings {
         let flag = format!("--{} ", name.to_lowercase().replace('_', "-"));
@@ -106,7 +106,7 @@ async fn the_help_shows_every_setting_with_its_default_and_no_secret() {
 }
 
 #[sqlx::test]
-async fn every_secret_can_come_as_a_file(pool: PgPool) {
+async fn every_secret_can_come_from_a_file(pool: PgPool) {
     let (folder, secrets) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let mut command = serve(&database_url(&pool), &folder);
     for (name, value) in
@@ -116,7 +116,7 @@ async fn every_secret_can_come_as_a_file(pool: PgPool) {
         std::fs::write(&path, format!("{value}\n")).unwrap();
         command.env(name, "").env(format!("{name}_FILE"), path);
     }
-    // What is not ours in the environment need not be text.
+    // Other variables in the environment need not be valid Unicode.
     command.env("STRANGER", OsStr::from_bytes(b"\xff"));
     let service = Service::start(command).await;
     let answer = signed(&video("one", "rendering").event("video.started"));
@@ -126,7 +126,7 @@ async fn every_secret_can_come_as_a_file(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn send_posts_an_event_that_verifies_and_its_dry_run_prints_a_curl_command_that_does(pool: PgPool) {
+async fn send_posts_a_valid_event_and_its_dry_run_prints_a_curl_command_that_does_the_same(pool: PgPool) {
     let folder = TempDir::new().unwrap();
     let service = Service::start(serve(&database_url(&pool), &folder)).await;
     let to = service.at("webhook").to_string();
@@ -142,12 +142,12 @@ async fn send_posts_an_event_that_verifies_and_its_dry_run_prints_a_curl_command
     assert_eq!((code, out.starts_with("401 ")), (Some(1), true), "{out}{err}");
     assert!(!err.contains("another"), "{err}");
 
-    // Without --to it goes to where `serve` listens with the same settings.
+    // Without --to, the event goes to the address where `serve` listens with the same settings.
     let mut to_own = renderhook(&["send", "video.complete", "--id", "typo"]);
     to_own.env("MAGIC_HOUR_WEBHOOK_SECRET", SECRET).env("PORT", service.base.port().unwrap().to_string());
     let (code, out, err) = run(&mut to_own).await;
     assert_eq!((code, out.starts_with("200 ")), (Some(0), true), "{out}{err}");
-    assert!(err.contains("video.complete is not an event that Magic Hour sends"), "{err}");
+    assert!(err.contains("video.complete is not an event type of Magic Hour's"), "{err}");
 
     let (code, curl, err) =
         run(&mut send(SECRET, &["--id", "by-hand", "--name", "it's \\ \"$HOME\" `é`", "--dry-run"])).await;
@@ -164,10 +164,10 @@ async fn send_posts_an_event_that_verifies_and_its_dry_run_prints_a_curl_command
 }
 
 #[sqlx::test]
-async fn a_reader_that_goes_away_stops_the_printing_and_not_the_command(pool: PgPool) {
+async fn closing_the_output_early_does_not_stop_the_command(pool: PgPool) {
     let folder = TempDir::new().unwrap();
     let binary = env!("CARGO_BIN_EXE_renderhook");
-    // The reader ends before the command prints anything: each line meets a closed pipe.
+    // The reader exits before the command prints anything, so the first line already meets a closed pipe.
     let mut shell = Command::new("bash");
     shell.args(["-c", &format!("{{ {binary} check; echo $? >&2; }} | true")]);
     shell
@@ -181,7 +181,7 @@ async fn a_reader_that_goes_away_stops_the_printing_and_not_the_command(pool: Pg
 }
 
 #[sqlx::test(migrations = false)]
-async fn health_says_by_its_exit_code_whether_the_service_is_ready_or_alive(pool: PgPool) {
+async fn the_exit_code_of_health_tells_whether_the_service_is_ready_or_alive(pool: PgPool) {
     let folder = TempDir::new().unwrap();
     let service = Service::start(serve(&database_url(&pool), &folder)).await;
     let port = service.base.port().unwrap().to_string();
