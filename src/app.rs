@@ -8,9 +8,9 @@ use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use crate::api::Access;
+use crate::api::ApiState;
 use crate::api::Health;
 use crate::api::Metrics;
-use crate::api::Renders;
 use crate::api::router;
 use crate::api::{FileServing, LinkKeyCell};
 use crate::archive::Downloader;
@@ -85,7 +85,7 @@ pub async fn run(
             max_body_bytes: config.max_body_bytes,
             advised: Advised::default(),
         }),
-        Arc::new(Renders {
+        Arc::new(ApiState {
             database: database.clone(),
             store: config.store.clone(),
             files: FileServing {

@@ -1,4 +1,4 @@
-//! Bearer tokens: who may call the API.
+//! Authentication with bearer tokens.
 
 use axum::http::{HeaderMap, HeaderValue, header};
 use secrecy::{ExposeSecret, SecretString};
@@ -7,21 +7,21 @@ use subtle::{Choice, ConstantTimeEq};
 
 use crate::http::HttpError;
 
-/// The valid tokens. Only their hashes are kept, and every comparison takes the same time.
+/// The valid tokens. Only their hashes are kept, and tokens are compared in constant time.
 #[derive(Clone)]
 pub struct BearerTokens(Vec<[u8; 32]>);
 
-/// Who may call the API.
+/// Who may use the API.
 #[derive(Debug, Clone)]
 pub enum Access {
-    /// Everyone who reaches it: authentication is disabled.
+    /// Everyone: authentication is disabled.
     Anyone,
     /// Callers with one of these tokens.
     Bearer(BearerTokens),
 }
 
 impl Access {
-    /// Whether a request with these headers is admitted.
+    /// Whether a request with these headers is authorized.
     pub(super) fn admits(&self, headers: &HeaderMap) -> bool {
         match self {
             Self::Anyone => true,
@@ -43,20 +43,20 @@ impl BearerTokens {
         Self(tokens.iter().map(|token| hash(token.expose_secret().as_bytes())).collect())
     }
 
-    /// Whether the value of an `Authorization` header holds one of the tokens.
+    /// Whether the value of an `Authorization` header contains one of the tokens.
     #[must_use]
     pub fn admit(&self, authorization: Option<&[u8]>) -> bool {
         let Some((scheme, token)) = authorization.and_then(|value| value.split_at_checked(7)) else { return false };
         if !scheme.eq_ignore_ascii_case(b"bearer ") {
             return false;
         }
-        let offered = hash(token.trim_ascii());
-        self.0.iter().fold(Choice::from(0), |fits, known| fits | known.ct_eq(&offered)).into()
+        let hash = hash(token.trim_ascii());
+        self.0.iter().fold(Choice::from(0), |matches, known| matches | known.ct_eq(&hash)).into()
     }
 }
 
-/// 401 for a request that [`Access`] does not admit.
-pub(super) fn missing_token() -> HttpError {
+/// 401 for an unauthorized request.
+pub(super) fn unauthorized() -> HttpError {
     let message = "send `Authorization: Bearer TOKEN` with one of the tokens in API_TOKENS";
     HttpError::unauthorized("Bearer", message)
 }

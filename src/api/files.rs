@@ -1,12 +1,11 @@
-//! `GET /renders/{id}/downloads/{index}`: the file itself, and `…/link`: a link to it that needs no token.
+//! `GET /renders/{id}/downloads/{index}`: a stored file; and `…/link`: a link to it that needs no token.
 //!
-//! Where the store can make a presigned URL, the answer is a redirect to it, so that no byte passes through here.
-//! Otherwise, or with `SERVE_FILES=proxy`, renderhook sends the bytes, with ranges and validators after RFC 9110. They
-//! are read as the caller takes them: neither a large file nor a slow caller fills the memory, and the only time limit
-//! is on the store's silence.
+//! If the store supports presigned URLs, the answer is a redirect, and no bytes pass through renderhook. Otherwise, or
+//! with `SERVE_FILES=proxy`, renderhook sends the bytes, with ranges and validators as in RFC 9110. They are read only as
+//! fast as the client takes them, so neither large files nor slow clients take up memory. The only time limit is on the
+//! store's silence.
 
 use std::fmt::Display;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use axum::Json;
@@ -23,59 +22,23 @@ use tracing::error;
 use url::Url;
 use utoipa::ToSchema;
 
-use crate::api::bearer::{Access, missing_token};
-use crate::api::link_key::{InvalidLink, LinkKeyCell, SignedQuery};
-use crate::api::queries::{self, File, StoredFile, file_path};
-use crate::api::renders::{Renders, render_id};
+use crate::api::bearer::{Access, unauthorized};
+use crate::api::file_serving::ServeFiles;
+use crate::api::link_key::{InvalidLink, SignedQuery};
+use crate::api::queries::{self, FileLookup, StoredFile, file_path};
+use crate::api::renders::{ApiState, render_id};
 use crate::archive::{LINK_LIFETIME, Store};
 use crate::domain::RenderId;
 use crate::http::{ByteRange, CommonErrors, HttpError, Message, RequestedRange};
 use crate::runtime::{LogEvent, REQUEST_TIMEOUT};
 
-/// How the bytes of a file reach a caller.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ServeFiles {
-    /// By a redirect to a presigned URL, where the store can make one.
-    Redirect,
-    /// Through renderhook, for stores that callers cannot reach.
-    Proxy,
-}
-
-/// A text that is neither `redirect` nor `proxy`.
-#[derive(Debug, thiserror::Error)]
-#[error("must be redirect or proxy")]
-pub struct UnknownServeFiles;
-
-impl FromStr for ServeFiles {
-    type Err = UnknownServeFiles;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "redirect" => Ok(Self::Redirect),
-            "proxy" => Ok(Self::Proxy),
-            _ => Err(UnknownServeFiles),
-        }
-    }
-}
-
-/// How files are served.
-#[derive(Debug)]
-pub struct FileServing {
-    /// By a redirect, or through renderhook.
-    pub mode: ServeFiles,
-    /// What the links begin with that renderhook signs itself; without it they are paths.
-    pub public_url: Option<Url>,
-    /// What they are signed with.
-    pub link_key: LinkKeyCell,
-}
-
-/// What a path names.
-type FileName = Result<Path<(String, String)>, PathRejection>;
+/// The id and the index in the path.
+type FilePath = Result<Path<(String, String)>, PathRejection>;
 
 /// A stored file
 ///
-/// A redirect to a presigned URL where the store can make one and `SERVE_FILES` is `redirect`, otherwise the bytes,
-/// with `Range`, `If-Range` and `If-None-Match`. `HEAD` is answered likewise. Needs a token, or the `expires` and
+/// Redirects to a presigned URL if the store supports it and `SERVE_FILES` is `redirect`. Otherwise returns the bytes,
+/// with support for `Range`, `If-Range`, and `If-None-Match`. `HEAD` works, too. Needs a token, or the `expires` and
 /// `signature` of a link.
 #[utoipa::path(
     get,
@@ -85,56 +48,56 @@ type FileName = Result<Path<(String, String)>, PathRejection>;
     params(
         ("id" = String, Path, min_length = 1, max_length = 255, description = "Magic Hour's id of the render.", example = "clx123"),
         ("index" = i32, Path, minimum = 0, description = "The download's `index`."),
-        ("expires" = Option<i64>, Query, nullable = false, description = "From a link: when it expires, in Unix seconds."),
+        ("expires" = Option<i64>, Query, nullable = false, description = "From a link: its expiry time, in Unix seconds."),
         ("signature" = Option<String>, Query, nullable = false, description = "From a link."),
-        ("Range" = Option<String>, Header, nullable = false, description = "The bytes that are wanted.", example = "bytes=0-1023"),
-        ("If-None-Match" = Option<String>, Header, nullable = false, description = "The `ETag` of a copy that the caller has."),
+        ("Range" = Option<String>, Header, nullable = false, description = "The requested bytes.", example = "bytes=0-1023"),
+        ("If-None-Match" = Option<String>, Header, nullable = false, description = "The `ETag` of the client's copy."),
     ),
     security(("token" = []), ()),
     responses(
         (status = 200, description = "The whole file, with its own content type.", body = Vec<u8>, content_type = "application/octet-stream",
             headers(("ETag" = String, description = "The SHA-256 in quotes."), ("Accept-Ranges" = String, description = "`bytes`."))),
         (status = 206, description = "The requested bytes.", body = Vec<u8>, content_type = "application/octet-stream",
-            headers(("ETag" = String, description = "The SHA-256 in quotes."), ("Content-Range" = String, description = "Which bytes of how many."))),
-        (status = 304, description = "The caller has the file."),
+            headers(("ETag" = String, description = "The SHA-256 in quotes."), ("Content-Range" = String, description = "The position of the bytes and the size of the file."))),
+        (status = 304, description = "The client's copy is current."),
         (status = 307, description = "`Location` is a presigned URL of the file.",
             headers(("Location" = String, description = "Works for an hour."))),
-        (status = 403, description = "The link has expired, or is not one of ours.", body = Message),
-        (status = 404, description = "There is no such render or download.", body = Message),
-        (status = 409, description = "The file is not stored, or not yet.", body = Message),
-        (status = 416, description = "The file does not have these bytes.", body = Message),
+        (status = 403, description = "The link has expired or is invalid.", body = Message),
+        (status = 404, description = "The render or the download does not exist.", body = Message),
+        (status = 409, description = "The file is not stored (yet).", body = Message),
+        (status = 416, description = "The range is outside the file.", body = Message),
         CommonErrors,
     ),
 )]
 pub(super) async fn get(
-    State(renders): State<Arc<Renders>>,
-    name: FileName,
+    State(state): State<Arc<ApiState>>,
+    name: FilePath,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, HttpError> {
     let (id, index) = parse(name)?;
-    let file = find(&renders, &id, index).await?;
-    if let Some(link) = presigned(&renders, &file, method.clone()).await {
+    let file = find(&state, &id, index).await?;
+    if let Some(link) = presigned(&state, &file, method.clone()).await {
         let location = HeaderValue::from_str(link.as_str()).map_err(|_| HttpError::unavailable())?;
         let headers = [(header::LOCATION, location), (header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
         return Ok((StatusCode::TEMPORARY_REDIRECT, headers).into_response());
     }
-    answer(&renders.store, &file, &method, &headers).await
+    answer(&state.store, &file, &method, &headers).await
 }
 
 /// A link to a file.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Link {
-    /// Where the file is, for anyone. A path, to be resolved against renderhook's address, where neither the store can
-    /// make a URL nor `PUBLIC_URL` is set.
+pub(super) struct FileLink {
+    /// The URL of the file. A path relative to renderhook's address if the store cannot presign URLs and `PUBLIC_URL` is not
+    /// set.
     url: String,
-    /// Until when the link works.
+    /// When the link expires.
     expires_at: DateTime<Utc>,
 }
 
 /// A link to a stored file that needs no token for an hour
 ///
-/// For browsers and players, which cannot send a token. Whoever has the link can read this one file.
+/// For browsers and media players, which cannot send a token. Anyone who has the link can read this one file.
 #[utoipa::path(
     get,
     path = "/renders/{id}/downloads/{index}/link",
@@ -145,33 +108,33 @@ pub(super) struct Link {
         ("index" = i32, Path, minimum = 0, description = "The download's `index`."),
     ),
     responses(
-        (status = 200, description = "The link.", body = Link),
-        (status = 404, description = "There is no such render or download.", body = Message),
-        (status = 409, description = "The file is not stored, or not yet.", body = Message),
+        (status = 200, description = "The link.", body = FileLink),
+        (status = 404, description = "The render or the download does not exist.", body = Message),
+        (status = 409, description = "The file is not stored (yet).", body = Message),
         CommonErrors,
     ),
 )]
-pub(super) async fn link(State(renders): State<Arc<Renders>>, name: FileName) -> Result<Response, HttpError> {
+pub(super) async fn link(State(state): State<Arc<ApiState>>, name: FilePath) -> Result<Response, HttpError> {
     let (id, index) = parse(name)?;
-    let file = find(&renders, &id, index).await?;
-    let now = renders.clock.now();
+    let file = find(&state, &id, index).await?;
+    let now = state.clock.now();
     let expires_at = now + LINK_LIFETIME;
     let expires_at = expires_at.duration_trunc(TimeDelta::seconds(1)).unwrap_or(expires_at);
-    let url = if let Some(url) = presigned(&renders, &file, Method::GET).await {
+    let url = if let Some(url) = presigned(&state, &file, Method::GET).await {
         url.into()
     } else {
-        let key = renders.files.link_key.get(&renders.database, now).await?;
-        let base = renders.files.public_url.as_ref().map(Url::as_str).unwrap_or_default();
+        let key = state.files.link_key.get(&state.database, now).await?;
+        let base = state.files.public_url.as_ref().map(Url::as_str).unwrap_or_default();
         let (path, query) = (file_path(id.as_str(), index), key.sign(&id, index, expires_at));
         format!("{}{path}?{query}", base.trim_end_matches('/'))
     };
-    Ok(([(header::CACHE_CONTROL, "no-store")], Json(Link { url, expires_at })).into_response())
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(FileLink { url, expires_at })).into_response())
 }
 
-/// Admits a caller with a token, or with a link to this very file.
-pub(super) async fn admit(
-    State((access, renders)): State<(Arc<Access>, Arc<Renders>)>,
-    name: FileName,
+/// Middleware that accepts requests with a token, and requests with a link to this file.
+pub(super) async fn check_token_or_link(
+    State((access, state)): State<(Arc<Access>, Arc<ApiState>)>,
+    name: FilePath,
     request: Request,
     next: Next,
 ) -> Response {
@@ -179,58 +142,60 @@ pub(super) async fn admit(
         return next.run(request).await;
     }
     let Some(signed) = request.uri().query().and_then(SignedQuery::parse) else {
-        return missing_token().into_response();
+        return unauthorized().into_response();
     };
-    match verify(&renders, name, &signed).await {
+    match verify(&state, name, &signed).await {
         Ok(()) => next.run(request).await,
-        Err(refused) => refused.into_response(),
+        Err(error) => error.into_response(),
     }
 }
 
-async fn verify(renders: &Renders, name: FileName, signed: &SignedQuery) -> Result<(), HttpError> {
-    // To a stranger, a path that is no file's is a link that is not ours.
-    let (id, index) = parse(name).map_err(|_| invalid(InvalidLink::Forged))?;
-    let now = renders.clock.now();
-    let key = renders.files.link_key.get(&renders.database, now).await?;
-    key.verify(&id, index, signed, now).map_err(invalid)
+async fn verify(state: &ApiState, name: FilePath, signed: &SignedQuery) -> Result<(), HttpError> {
+    // To unauthorized callers, an invalid path looks like an invalid link.
+    let (id, index) = parse(name).map_err(|_| link_error(InvalidLink::Forged))?;
+    let now = state.clock.now();
+    let key = state.files.link_key.get(&state.database, now).await?;
+    key.verify(&id, index, signed, now).map_err(link_error)
 }
 
-fn invalid(link: InvalidLink) -> HttpError {
-    let message = match link {
+fn link_error(error: InvalidLink) -> HttpError {
+    let message = match error {
         InvalidLink::Expired => "the link has expired: get a new one from GET /renders/{id}/downloads/{index}/link",
-        InvalidLink::Forged => "the link is not valid: take one as it is from GET /renders/{id}/downloads/{index}/link",
+        InvalidLink::Forged => {
+            "the link is invalid: use it exactly as returned by GET /renders/{id}/downloads/{index}/link"
+        }
     };
     HttpError::new(StatusCode::FORBIDDEN, message)
 }
 
-fn parse(name: FileName) -> Result<(RenderId, i32), HttpError> {
+fn parse(name: FilePath) -> Result<(RenderId, i32), HttpError> {
     let Path((id, index)) = name.map_err(|_| no_such_file())?;
     Ok((render_id(&id)?, index.parse().map_err(|_| no_such_file())?))
 }
 
-async fn find(renders: &Renders, id: &RenderId, index: i32) -> Result<StoredFile, HttpError> {
-    let found = queries::file(renders.database.pool(), id, index);
-    match renders.database.with_timeout(REQUEST_TIMEOUT, found).await? {
-        Some(File::Stored(file)) => Ok(file),
-        Some(File::NotStored) => Err(not_stored()),
+async fn find(state: &ApiState, id: &RenderId, index: i32) -> Result<StoredFile, HttpError> {
+    let found = queries::file(state.database.pool(), id, index);
+    match state.database.with_timeout(REQUEST_TIMEOUT, found).await? {
+        Some(FileLookup::Stored(file)) => Ok(file),
+        Some(FileLookup::NotStored) => Err(not_stored()),
         None => Err(no_such_file()),
     }
 }
 
-/// The store's own URL of a file, where it can make one and callers may go there.
-async fn presigned(renders: &Renders, file: &StoredFile, method: Method) -> Option<Url> {
-    match (renders.files.mode, &renders.store) {
+/// A presigned URL of the file, if the store supports it and clients may access the store.
+async fn presigned(state: &ApiState, file: &StoredFile, method: Method) -> Option<Url> {
+    match (state.files.mode, &state.store) {
         (ServeFiles::Redirect, Store::Bucket(bucket)) => bucket.link(&file.key, method).await,
         (ServeFiles::Redirect, Store::Folder(_)) | (ServeFiles::Proxy, _) => None,
     }
 }
 
 fn no_such_file() -> HttpError {
-    HttpError::not_found("the render has no download with this index: GET /renders/{id} lists them")
+    HttpError::not_found("the render has no download with this index: GET /renders/{id} lists its downloads")
 }
 
 fn not_stored() -> HttpError {
-    let message = "the file is not stored, or not yet: GET /renders/{id} shows its state";
+    let message = "the file is not stored (yet): GET /renders/{id} shows its state";
     HttpError::new(StatusCode::CONFLICT, message)
 }
 
@@ -242,8 +207,8 @@ async fn answer(store: &Store, file: &StoredFile, method: &Method, headers: &Hea
         RequestedRange::NotModified => return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response()),
         RequestedRange::Unsatisfiable => {
             let range = [(header::CONTENT_RANGE, format!("bytes */{}", file.size_bytes))];
-            let refusal = HttpError::new(StatusCode::RANGE_NOT_SATISFIABLE, "the range lies outside the file");
-            return Ok((range, refusal).into_response());
+            let error = HttpError::new(StatusCode::RANGE_NOT_SATISFIABLE, "the range is outside the file");
+            return Ok((range, error).into_response());
         }
     };
     let mut response = Response::new(body(store, file, method, range).await?);
@@ -254,9 +219,10 @@ async fn answer(store: &Store, file: &StoredFile, method: &Method, headers: &Hea
     answer.insert(header::CONTENT_LENGTH, range.length.into());
     answer.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     answer.insert(header::ETAG, HeaderValue::from_str(&etag).map_err(|_| HttpError::unavailable())?);
-    // A link needs no token, so only this header keeps a shared cache from handing the file to others.
+    // A request with a link has no `Authorization` header, so only this header keeps shared caches from serving the file to
+    // others.
     answer.insert(header::CACHE_CONTROL, HeaderValue::from_static("private"));
-    // The file came from another server: a browser must not treat it as anything but its content type.
+    // The file comes from another server, so browsers must not guess its type or run scripts in it.
     answer.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     answer.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
     if status == StatusCode::PARTIAL_CONTENT {
@@ -266,11 +232,11 @@ async fn answer(store: &Store, file: &StoredFile, method: &Method, headers: &Hea
     Ok(response)
 }
 
-/// The bytes of `range`; for `HEAD` none, but only if `GET` would send them.
+/// The bytes of `range`. For `HEAD`, an empty body, but only if `GET` would succeed.
 async fn body(store: &Store, file: &StoredFile, method: &Method, range: ByteRange) -> Result<Body, HttpError> {
     if *method == Method::HEAD || range.length == 0 {
         let size = store.size(&file.key).await.map_err(unreadable)?;
-        return if size == file.size_bytes { Ok(Body::empty()) } else { Err(unreadable("it has another length")) };
+        return if size == file.size_bytes { Ok(Body::empty()) } else { Err(unreadable("its size has changed")) };
     }
     let bytes = store.read(&file.key, Some(range.first..range.first + range.length)).await.map_err(unreadable)?;
     Ok(Body::from_stream(bytes.inspect_err(log_unreadable)))

@@ -10,21 +10,21 @@ use crate::http::{HttpError, Message};
 use crate::runtime::Database;
 use crate::runtime::Shutdown;
 
-/// The routes of health checks: they answer also when the service is overloaded.
+/// The routes of health checks. They also work when the service is overloaded.
 pub(super) const ROUTES: [&str; 2] = ["/livez", "/readyz"];
 
-/// What readiness depends on.
+/// The state of the health checks.
 #[derive(Debug)]
 pub struct Health {
-    /// Must answer, and have every migration.
+    /// The database, which must answer and have every migration.
     pub database: Database,
-    /// Must not have begun.
+    /// Whether the service is stopping.
     pub shutdown: Shutdown,
 }
 
-/// Whether the process runs
+/// Whether the process is running
 ///
-/// Checks nothing else, so that an outage of a dependency does not restart it.
+/// Checks no dependency, so that an outage of one does not restart the process.
 #[utoipa::path(
     get,
     path = "/livez",
@@ -32,7 +32,7 @@ pub struct Health {
     tag = "operations",
     security(()),
     responses(
-        (status = 200, description = "The process runs.", body = Message),
+        (status = 200, description = "The process is running.", body = Message),
         (status = 400, description = "The request is malformed.", body = Message),
     ),
 )]
@@ -40,9 +40,9 @@ pub(super) async fn livez() -> Json<Message> {
     Json(Message { message: "alive".to_owned() })
 }
 
-/// Whether requests should be sent here
+/// Whether the service is ready for requests
 ///
-/// The database answers and has every migration, and the service is not stopping.
+/// Checks that the database answers and has every migration, and that the service is not stopping.
 #[utoipa::path(
     get,
     path = "/readyz",
@@ -62,7 +62,7 @@ pub(super) async fn readyz(State(health): State<Arc<Health>>) -> Result<Json<Mes
     }
     match health.database.is_migrated().await {
         Ok(true) => Ok(Json(Message { message: "ready".to_owned() })),
-        Ok(false) => Err(not_ready("the database lacks migrations: run `renderhook migrate`")),
+        Ok(false) => Err(not_ready("the database is missing migrations: run `renderhook migrate`")),
         Err(_) => Err(not_ready("the database does not answer")),
     }
 }

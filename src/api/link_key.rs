@@ -1,8 +1,8 @@
-//! Signatures of links to files.
+//! Signs and verifies links to files.
 //!
-//! A link that needs no token names a file and the time when it expires, and carries an HMAC-SHA256 over both.
-//! Guaranteed: without the key, nobody can make a link or change one. The key is 32 random bytes, made once and kept in
-//! the database, so every replica accepts the links of the others, also after a restart.
+//! A link that needs no token contains its expiry time and an HMAC-SHA256 of the file and that time. Without the key,
+//! nobody can create or change a link. The key is 32 random bytes, created once and stored in the database, so links work
+//! on every replica and after restarts.
 
 use std::fmt;
 
@@ -16,12 +16,12 @@ use crate::api::queries;
 use crate::domain::RenderId;
 use crate::runtime::{Database, DatabaseError, REQUEST_TIMEOUT};
 
-/// The key, once it was needed.
+/// The key, loaded when it is first needed.
 #[derive(Debug, Default)]
 pub struct LinkKeyCell(OnceCell<LinkKey>);
 
 impl LinkKeyCell {
-    /// Reads the key, and makes one if there is none yet.
+    /// Loads the key, or creates it if there is none yet.
     pub(super) async fn get(&self, database: &Database, now: DateTime<Utc>) -> Result<&LinkKey, DatabaseError> {
         let read = async || {
             let key = queries::link_key(database.pool(), rand::random(), now);
@@ -31,7 +31,7 @@ impl LinkKeyCell {
     }
 }
 
-/// What links are signed with.
+/// The key that links are signed with.
 pub(super) struct LinkKey(Vec<u8>);
 
 impl fmt::Debug for LinkKey {
@@ -41,14 +41,14 @@ impl fmt::Debug for LinkKey {
 }
 
 impl LinkKey {
-    /// The query of a link to a file.
+    /// The query string of a link to a file.
     pub(super) fn sign(&self, id: &RenderId, index: i32, expires: DateTime<Utc>) -> String {
         let expires = expires.timestamp();
         let signature = hex::encode(self.mac(id, index, expires).finalize().into_bytes());
         format!("expires={expires}&signature={signature}")
     }
 
-    /// Whether a link to this file is ours and still works.
+    /// Checks that a link to this file is valid and has not expired.
     pub(super) fn verify(
         &self,
         id: &RenderId,
@@ -58,27 +58,27 @@ impl LinkKey {
     ) -> Result<(), InvalidLink> {
         let expires = signed.expires.parse().map_err(|_| InvalidLink::Forged)?;
         let signature = hex::decode(&signed.signature).map_err(|_| InvalidLink::Forged)?;
-        // In constant time.
+        // `verify_slice` takes constant time.
         self.mac(id, index, expires).verify_slice(&signature).map_err(|_| InvalidLink::Forged)?;
         if now.timestamp() < expires { Ok(()) } else { Err(InvalidLink::Expired) }
     }
 
     fn mac(&self, id: &RenderId, index: i32, expires: i64) -> Hmac<Sha256> {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes a key of any length");
-        // Only the id, which comes last, can hold any character: no two files give the same text.
+        // Only the id can contain arbitrary characters, and it comes last, so no two files have the same text.
         mac.update(format!("file link\n{expires}\n{index}\n{}", id.as_str()).as_bytes());
         mac
     }
 }
 
-/// The parameters of a link, as they came. Not shown: whoever has them can read the file.
+/// The parameters of a link. It has no `Debug`, because anyone who has them can read the file.
 pub(super) struct SignedQuery {
     expires: String,
     signature: String,
 }
 
 impl SignedQuery {
-    /// Reads a query; `None` if it has no signature.
+    /// Parses a query string; `None` if it has no signature.
     pub(super) fn parse(query: &str) -> Option<Self> {
         let value = |name| form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name);
         let signature = value("signature")?.1.into_owned();
@@ -86,12 +86,12 @@ impl SignedQuery {
     }
 }
 
-/// Why a link is not accepted.
+/// Why a link is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum InvalidLink {
-    /// Its time is up.
+    /// It has expired.
     Expired,
-    /// It is not one of ours, or was changed.
+    /// It was not created by this service, or was changed.
     Forged,
 }
 
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_link_opens_its_own_file_until_it_expires_and_no_other() {
+    fn a_link_only_works_for_its_own_file_and_until_it_expires() {
         let key = LinkKey(vec![1; 32]);
         let at = |seconds| DateTime::from_timestamp(seconds, 0).unwrap();
         let id = |text: &str| text.parse::<RenderId>().unwrap();

@@ -1,6 +1,7 @@
-//! What applications and operators ask.
+//! The HTTP API for applications and operators.
 
 mod bearer;
+mod file_serving;
 mod files;
 mod health;
 mod link_key;
@@ -11,9 +12,9 @@ mod renders;
 pub mod router;
 
 pub use self::bearer::{Access, BearerTokens};
-pub use self::files::{FileServing, ServeFiles};
+pub use self::file_serving::{FileServing, ServeFiles};
 pub use self::health::Health;
 pub use self::link_key::LinkKeyCell;
 pub use self::metrics::Metrics;
-pub use self::queries::announce::{Announcement, Naming};
-pub use self::renders::Renders;
+pub use self::queries::announce::{Announcement, ExternalIdUpdate};
+pub use self::renders::ApiState;

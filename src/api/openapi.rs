@@ -1,6 +1,6 @@
-//! `GET /openapi.json`: what the routes take and answer, for programs.
+//! `GET /openapi.json`: the `OpenAPI` document.
 //!
-//! Guaranteed: it describes every route and no other, since the routes are made of the handlers' own descriptions
+//! It describes every route and no other, because the routes are built from the handlers' own descriptions
 //! (`router::document`).
 
 use std::sync::Arc;
@@ -19,12 +19,12 @@ use crate::http::Message;
 /// The name of the security scheme in the document.
 const TOKEN: &str = "token";
 
-/// The document as it is sent.
+/// The serialized document.
 #[derive(Debug)]
 pub struct Document(Bytes);
 
 impl Document {
-    /// Writes the document once.
+    /// Serializes the document.
     #[must_use]
     pub fn new(document: &OpenApi) -> Self {
         Self(text(document).into())
@@ -34,13 +34,13 @@ impl Document {
 /// The document as indented text.
 #[must_use]
 pub fn text(document: &OpenApi) -> String {
-    // Never fails: a document is maps with text keys, which JSON can always hold.
+    // Never fails: the document only has maps with string keys.
     document.to_pretty_json().unwrap_or_default()
 }
 
 /// This document
 ///
-/// For programs that generate clients or tests.
+/// For tools that generate clients or tests.
 #[utoipa::path(
     get,
     path = "/openapi.json",
@@ -56,10 +56,11 @@ pub async fn get(State(document): State<Arc<Document>>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/json")], document.0.clone())
 }
 
-/// What the document says about the service as a whole.
+/// The general part of the document.
 #[must_use]
 pub fn about() -> OpenApi {
-    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("One of `API_TOKENS`."));
+    let bearer =
+        HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("One of the tokens in `API_TOKENS`."));
     let components: Components =
         ComponentsBuilder::new().security_scheme(TOKEN, SecurityScheme::Http(bearer.build())).build();
     let info = InfoBuilder::new()
@@ -69,9 +70,9 @@ pub fn about() -> OpenApi {
         .contact(Some(ContactBuilder::new().name(Some("The renderhook developers")).build()))
         .license(Some(LicenseBuilder::new().name("MIT OR Apache-2.0").identifier(Some("MIT OR Apache-2.0")).build()));
     let tags = [
-        ("webhook", "What Magic Hour calls."),
-        ("renders", "What applications call."),
-        ("operations", "What operators and platforms call."),
+        ("webhook", "For Magic Hour."),
+        ("renders", "For applications."),
+        ("operations", "For operators and platforms."),
     ];
     let tags = tags.map(|(name, text)| TagBuilder::new().name(name).description(Some(text)).build());
     OpenApiBuilder::new()

@@ -1,4 +1,4 @@
-//! The routes, and what every request passes on its way to them.
+//! The routes and their middleware.
 
 use std::sync::Arc;
 
@@ -12,23 +12,23 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::api::bearer::{Access, missing_token};
+use crate::api::bearer::{Access, unauthorized};
 use crate::api::files;
 use crate::api::health::{self, Health};
 use crate::api::metrics::{self, Metrics};
 use crate::api::openapi::{self, Document};
-use crate::api::renders::{self, Renders};
+use crate::api::renders::{self, ApiState};
 use crate::http::{HttpError, InFlight, Journal, Limits, ReservedConnection, check_request, journal, limit_in_flight};
 use crate::intake::Receiver;
 use crate::intake::receive;
 
-/// Everything that answers.
+/// The router for all requests.
 ///
-/// Every request passes, from the outside in: the journal, the guard against panics, the checks of the protocol, and the
-/// room for health checks. API routes then check the token and the number of requests in progress.
+/// The middleware, from the outside in: the request log, catching panics, protocol checks, and keeping reserved
+/// connections free for health checks. API routes also check the token and limit the number of requests in progress.
 pub fn router(
     receiver: Arc<Receiver>,
-    renders: Arc<Renders>,
+    renders: Arc<ApiState>,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
     access: Arc<Access>,
@@ -39,7 +39,7 @@ pub fn router(
     let files = file_routes()
         .with_state(renders.clone())
         .route_layer(middleware::from_fn_with_state(in_flight.clone(), limit_in_flight))
-        .route_layer(middleware::from_fn_with_state((access.clone(), renders.clone()), files::admit));
+        .route_layer(middleware::from_fn_with_state((access.clone(), renders.clone()), files::check_token_or_link));
     let authenticated = render_routes()
         .with_state(renders)
         .merge(metrics_routes().with_state(metrics))
@@ -53,11 +53,11 @@ pub fn router(
         .merge(files);
     let (routes, _documented) = routes.split_for_parts();
     routes
-        .fallback(|| async { HttpError::not_found("there is nothing here: GET /openapi.json lists the routes") })
+        .fallback(|| async { HttpError::not_found("this path does not exist: GET /openapi.json lists the routes") })
         .method_not_allowed_fallback(|| async {
-            HttpError::new(StatusCode::METHOD_NOT_ALLOWED, "this address does not take this method")
+            HttpError::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not support this method")
         })
-        .layer(middleware::from_fn(keep_room_for_health_checks))
+        .layer(middleware::from_fn(check_reserved_connection))
         .layer(middleware::from_fn(check_request))
         .layer(CatchPanicLayer::custom(|_panic| HttpError::panicked().into_response()))
         .layer(middleware::from_fn_with_state(Journal { quiet_routes: &health::ROUTES }, journal))
@@ -75,7 +75,7 @@ fn document_routes() -> OpenApiRouter<Arc<Document>> {
     OpenApiRouter::new().routes(routes!(openapi::get))
 }
 
-fn render_routes() -> OpenApiRouter<Arc<Renders>> {
+fn render_routes() -> OpenApiRouter<Arc<ApiState>> {
     OpenApiRouter::new()
         .routes(routes!(renders::list::get))
         .routes(routes!(renders::get::get, renders::announce::put))
@@ -83,7 +83,7 @@ fn render_routes() -> OpenApiRouter<Arc<Renders>> {
         .routes(routes!(renders::retry::retry))
 }
 
-fn file_routes() -> OpenApiRouter<Arc<Renders>> {
+fn file_routes() -> OpenApiRouter<Arc<ApiState>> {
     OpenApiRouter::new().routes(routes!(files::get))
 }
 
@@ -91,7 +91,7 @@ fn metrics_routes() -> OpenApiRouter<Arc<Metrics>> {
     OpenApiRouter::new().routes(routes!(metrics::get))
 }
 
-/// The OpenAPI document of everything that answers: of the very routes that [`router`] is made of.
+/// The `OpenAPI` document, built from the same routes as [`router`].
 #[must_use]
 pub fn document() -> OpenApi {
     [
@@ -106,13 +106,13 @@ pub fn document() -> OpenApi {
     .fold(openapi::about(), OpenApi::merge_from)
 }
 
-/// Refuses a request without a valid token.
+/// Middleware that rejects requests without a valid token.
 async fn check_token(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
-    if access.admits(request.headers()) { next.run(request).await } else { missing_token().into_response() }
+    if access.admits(request.headers()) { next.run(request).await } else { unauthorized().into_response() }
 }
 
-/// Refuses everything but health checks on the connections that are reserved for them.
-async fn keep_room_for_health_checks(request: Request, next: Next) -> Response {
+/// Middleware that rejects everything but health checks on reserved connections.
+async fn check_reserved_connection(request: Request, next: Next) -> Response {
     let reserved = request.extensions().get::<ReservedConnection>().is_some();
     if reserved && !health::ROUTES.contains(&request.uri().path()) {
         return HttpError::overloaded().into_response();

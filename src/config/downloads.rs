@@ -114,7 +114,7 @@ mod tests {
             assert_eq!(errors(hosts), "", "{hosts:?}");
         }
         for hosts in [",", " , ", " "] {
-            assert!(errors(hosts).contains("names no host"), "{hosts:?}");
+            assert!(errors(hosts).contains("contains no host"), "{hosts:?}");
         }
         let wrong = errors("a.example,https://u:hush@h/");
         assert!(wrong.contains("entry 2") && !wrong.contains("hush"), "{wrong}");

@@ -1,9 +1,13 @@
 //! The state of a download.
 
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
 use crate::domain::render::string_enum;
 
 /// The state of a download.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum DownloadState {
     /// Waiting for a worker.
     Pending,
@@ -27,6 +31,15 @@ impl DownloadState {
             Self::Downloading => "downloading",
             Self::Stored => "stored",
             Self::Failed => "failed",
+        }
+    }
+
+    /// Whether the download is stored or has failed for good.
+    #[must_use]
+    pub const fn is_settled(self) -> bool {
+        match self {
+            Self::Stored | Self::Failed => true,
+            Self::Pending | Self::Downloading => false,
         }
     }
 }

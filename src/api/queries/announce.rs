@@ -1,7 +1,7 @@
-//! An application announces a render that it has started, before any event about it has come, and names it.
+//! Announces a render: an application registers a render that it has started, before any event arrives.
 //!
-//! Guaranteed: everything that Magic Hour reported about a known render stays, and what an announcement leaves out stays
-//! as it was. Its kind stays, too, unless only the application has named one so far: then it can correct itself.
+//! Guaranteed: nothing that Magic Hour has reported changes, and fields missing from the announcement stay the same. The
+//! kind stays the same, too, unless it comes from an earlier announcement only: then the application can correct it.
 
 use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
@@ -10,79 +10,79 @@ use sqlx::{PgConnection, PgPool};
 use crate::domain::{ExternalId, Kind, RenderId, Status};
 use crate::runtime::{Tallies, Tally};
 
-/// What an application says about a render.
+/// An application's announcement of a render.
 #[derive(Debug, Clone)]
 pub struct Announcement {
-    /// Which of Magic Hour's calls started it.
+    /// The kind of the render.
     pub kind: Kind,
-    /// What happens to the application's own name for it.
-    pub external_id: Naming,
-    /// An object to return in every answer, exactly as written; `None` leaves what is there.
+    /// How the external id changes.
+    pub external_id: ExternalIdUpdate,
+    /// A JSON object to return in every answer, exactly as written. `None` keeps the current one.
     pub metadata: Option<Box<RawValue>>,
 }
 
-/// What an announcement does to the name that a render has.
+/// How an announcement changes a render's external id.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Naming {
-    /// It stays.
+pub enum ExternalIdUpdate {
+    /// Keeps it.
     #[default]
     Keep,
-    /// It is removed.
+    /// Removes it.
     Remove,
-    /// It is replaced.
+    /// Sets it.
     Set(ExternalId),
 }
 
-/// What became of an announcement.
+/// The outcome of an announcement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Announced {
-    /// The render was unknown.
-    New,
-    /// It was known.
-    Known,
-    /// Magic Hour reported it with another kind: nothing is written.
-    OtherKind,
+pub enum AnnounceOutcome {
+    /// The render is new.
+    Created,
+    /// The render was already known.
+    Updated,
+    /// Magic Hour has reported another kind. Nothing was written.
+    KindMismatch,
 }
 
-/// What a render has that an announcement may change.
+/// The fields of a render that an announcement can change.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Named {
+struct AnnouncedFields {
     kind: Kind,
     external_id: Option<String>,
     metadata: String,
 }
 
-impl Named {
-    /// What it has after `announcement`; `None` if Magic Hour reported another kind.
+impl AnnouncedFields {
+    /// The fields after `announcement`; `None` if Magic Hour has reported another kind.
     fn after(&self, announcement: &Announcement, kind_is_reported: bool) -> Option<Self> {
         if kind_is_reported && announcement.kind != self.kind {
             return None;
         }
         let external_id = match &announcement.external_id {
-            Naming::Keep => self.external_id.clone(),
-            Naming::Remove => None,
-            Naming::Set(name) => Some(name.as_str().to_owned()),
+            ExternalIdUpdate::Keep => self.external_id.clone(),
+            ExternalIdUpdate::Remove => None,
+            ExternalIdUpdate::Set(id) => Some(id.as_str().to_owned()),
         };
         let metadata = announcement.metadata.as_ref().map_or_else(|| self.metadata.clone(), |raw| raw.get().to_owned());
         Some(Self { kind: announcement.kind, external_id, metadata })
     }
 }
 
-/// Creates the render, or names the known one, and wakes whoever waits for it. Unless it has ended, it is polled at once:
-/// only a poll sees `queued`.
+/// Creates or updates the render, and wakes callers that wait for it. Unless the render has ended, it is polled at once,
+/// because only a poll can report `queued`.
 pub async fn announce(
     pool: &PgPool,
     id: &RenderId,
     announcement: &Announcement,
     now: DateTime<Utc>,
-) -> sqlx::Result<Announced> {
+) -> sqlx::Result<AnnounceOutcome> {
     let mut transaction = pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
     let announced = if insert(&mut transaction, id, announcement, now).await? {
         wake(&mut transaction, id, true, true).await?;
         let mut tallies = Tallies::default();
         tallies.add(Tally::Renders(announcement.kind, None), 1);
         tallies.write(&mut transaction).await?;
-        Announced::New
+        AnnounceOutcome::Created
     } else {
         update(&mut transaction, id, announcement, now).await?
     };
@@ -90,7 +90,7 @@ pub async fn announce(
     Ok(announced)
 }
 
-/// Whether the render is new; if so, it is created.
+/// Creates the render unless it exists. Returns whether it was created.
 async fn insert(
     connection: &mut PgConnection,
     id: &RenderId,
@@ -98,8 +98,8 @@ async fn insert(
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
     let external_id = match &announcement.external_id {
-        Naming::Set(name) => Some(name.as_str()),
-        Naming::Keep | Naming::Remove => None,
+        ExternalIdUpdate::Set(id) => Some(id.as_str()),
+        ExternalIdUpdate::Keep | ExternalIdUpdate::Remove => None,
     };
     let inserted = sqlx::query!(
         "INSERT INTO renders (
@@ -116,13 +116,13 @@ async fn insert(
     Ok(inserted.execute(connection).await?.rows_affected() == 1)
 }
 
-/// Locks the known render, decides, and writes.
+/// Locks the existing render, decides, and writes.
 async fn update(
     connection: &mut PgConnection,
     id: &RenderId,
     announcement: &Announcement,
     now: DateTime<Utc>,
-) -> sqlx::Result<Announced> {
+) -> sqlx::Result<AnnounceOutcome> {
     let row = sqlx::query!(
         r#"SELECT kind, status, external_id, metadata::text AS "metadata!",
                seen_event_types <> '{}' OR status IS NOT NULL OR field_versions <> '{}' AS "is_reported!"
@@ -133,8 +133,8 @@ async fn update(
     let decode = |unknown| sqlx::Error::Decode(Box::new(unknown));
     let kind: Kind = row.kind.parse().map_err(decode)?;
     let status: Option<Status> = row.status.as_deref().map(str::parse).transpose().map_err(decode)?;
-    let before = Named { kind, external_id: row.external_id, metadata: row.metadata };
-    let Some(after) = before.after(announcement, row.is_reported) else { return Ok(Announced::OtherKind) };
+    let before = AnnouncedFields { kind, external_id: row.external_id, metadata: row.metadata };
+    let Some(after) = before.after(announcement, row.is_reported) else { return Ok(AnnounceOutcome::KindMismatch) };
     let (changed, unfinished) = (after != before, !status.is_some_and(Status::is_finished));
     let written = sqlx::query!(
         "UPDATE renders
@@ -159,18 +159,18 @@ async fn update(
         tallies.add(Tally::Renders(after.kind, status), 1);
         tallies.write(connection).await?;
     }
-    Ok(Announced::Known)
+    Ok(AnnounceOutcome::Updated)
 }
 
-/// Wakes callers that wait for the render, and the poller; Postgres tells them at the commit.
-async fn wake(connection: &mut PgConnection, id: &RenderId, callers: bool, poller: bool) -> sqlx::Result<()> {
+/// Notifies callers that wait for the render, and the reconciler. Postgres delivers notifications at the commit.
+async fn wake(connection: &mut PgConnection, id: &RenderId, callers: bool, reconciler: bool) -> sqlx::Result<()> {
     let woken = sqlx::query!(
         "SELECT pg_notify('renderhook_renders', $1) WHERE $2
          UNION ALL
          SELECT pg_notify('renderhook_polls', '') WHERE $3",
         id.as_str(),
         callers,
-        poller,
+        reconciler,
     );
     woken.execute(connection).await.map(drop)
 }
@@ -179,23 +179,27 @@ async fn wake(connection: &mut PgConnection, id: &RenderId, callers: bool, polle
 mod tests {
     use super::*;
 
-    fn announcement(kind: Kind, external_id: Naming, metadata: Option<&str>) -> Announcement {
+    fn announcement(kind: Kind, external_id: ExternalIdUpdate, metadata: Option<&str>) -> Announcement {
         let metadata = metadata.map(|text| RawValue::from_string(text.to_owned()).unwrap());
         Announcement { kind, external_id, metadata }
     }
 
     #[test]
-    fn what_an_announcement_leaves_out_stays_and_a_reported_kind_cannot_be_changed() {
-        let before = Named { kind: Kind::Video, external_id: Some("one".to_owned()), metadata: "{}".to_owned() };
+    fn missing_fields_stay_and_a_reported_kind_cannot_be_changed() {
+        let before =
+            AnnouncedFields { kind: Kind::Video, external_id: Some("one".to_owned()), metadata: "{}".to_owned() };
         let after = |announcement, reported| before.after(&announcement, reported);
-        assert_eq!(after(announcement(Kind::Video, Naming::Keep, None), true), Some(before.clone()));
-        let renamed = announcement(Kind::Video, Naming::Set("two".parse().unwrap()), Some(r#"{"n": 1.50}"#));
-        let expected =
-            Named { external_id: Some("two".to_owned()), metadata: r#"{"n": 1.50}"#.to_owned(), ..before.clone() };
+        assert_eq!(after(announcement(Kind::Video, ExternalIdUpdate::Keep, None), true), Some(before.clone()));
+        let renamed = announcement(Kind::Video, ExternalIdUpdate::Set("two".parse().unwrap()), Some(r#"{"n": 1.50}"#));
+        let expected = AnnouncedFields {
+            external_id: Some("two".to_owned()),
+            metadata: r#"{"n": 1.50}"#.to_owned(),
+            ..before.clone()
+        };
         assert_eq!(after(renamed, true), Some(expected));
-        let unnamed = after(announcement(Kind::Video, Naming::Remove, None), true).unwrap();
+        let unnamed = after(announcement(Kind::Video, ExternalIdUpdate::Remove, None), true).unwrap();
         assert_eq!(unnamed.external_id, None);
-        assert_eq!(after(announcement(Kind::Image, Naming::Keep, None), true), None);
-        assert_eq!(after(announcement(Kind::Image, Naming::Keep, None), false).unwrap().kind, Kind::Image);
+        assert_eq!(after(announcement(Kind::Image, ExternalIdUpdate::Keep, None), true), None);
+        assert_eq!(after(announcement(Kind::Image, ExternalIdUpdate::Keep, None), false).unwrap().kind, Kind::Image);
     }
 }

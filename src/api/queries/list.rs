@@ -1,7 +1,7 @@
-//! Lists of renders, newest first, one page at a time.
+//! Lists renders, newest first, in pages.
 //!
-//! Guaranteed: following the cursors visits every render that existed at the first page exactly once, however many are
-//! added meanwhile, because a [`Cursor`] names the last render that was shown, not a number of renders.
+//! Guaranteed: following the cursors visits every render that existed when the first page was read exactly once, however
+//! many are added meanwhile, because a [`Cursor`] identifies the last render of a page instead of an offset.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,52 +12,52 @@ use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
 use super::one::log_unreadable;
-use super::row::{Row, select_renders};
+use super::row::{RenderRow, select_renders};
 use super::view::RenderView;
 use crate::archive::Store;
 use crate::domain::ArchiveState;
 use crate::domain::{ExternalId, Kind, RenderId, Status};
 
-/// Which renders: those that fit everything that is set.
+/// A filter for renders. A render must match every field that is set.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Filter {
-    /// With this status.
+pub struct ListFilter {
+    /// The status.
     pub status: Option<Status>,
-    /// Of this kind.
+    /// The kind.
     pub kind: Option<Kind>,
-    /// Whose downloads sum up to this.
+    /// The archive state.
     pub archive: Option<ArchiveState>,
-    /// That the application named so.
+    /// The application's own id for the render.
     pub external_id: Option<ExternalId>,
-    /// Older than the last render of the page that gave it.
+    /// Only renders after this position.
     pub after: Option<Cursor>,
 }
 
-/// Some renders of a list.
+/// A page of renders.
 #[derive(Debug, Clone)]
 pub struct Page {
-    /// The newest first.
+    /// The renders, newest first.
     pub renders: Vec<RenderView>,
-    /// Leads to those that follow; `None` if there are none.
+    /// The cursor for the next page; `None` on the last page.
     pub next: Option<Cursor>,
 }
 
-/// A place in the list: after a render. Its text is opaque, and safe in a URL.
+/// A position in the list: after a certain render. As text, it is opaque and safe in a URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor {
     first_seen_at: DateTime<Utc>,
     id: RenderId,
 }
 
-/// A text that no [`Cursor`] gave.
+/// The error for text that is not a [`Cursor`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a cursor")]
 pub struct InvalidCursor;
 
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place = format!("{}/{}", self.first_seen_at.timestamp_micros(), self.id);
-        f.write_str(&BASE64_URL_SAFE_NO_PAD.encode(place))
+        let position = format!("{}/{}", self.first_seen_at.timestamp_micros(), self.id);
+        f.write_str(&BASE64_URL_SAFE_NO_PAD.encode(position))
     }
 }
 
@@ -65,22 +65,22 @@ impl FromStr for Cursor {
     type Err = InvalidCursor;
 
     fn from_str(text: &str) -> Result<Self, InvalidCursor> {
-        let place = BASE64_URL_SAFE_NO_PAD.decode(text).map_err(|_| InvalidCursor)?;
-        let place = String::from_utf8(place).map_err(|_| InvalidCursor)?;
-        let (micros, id) = place.split_once('/').ok_or(InvalidCursor)?;
-        let micros = micros.parse().ok().filter(|micros| MOMENTS.contains(micros)).ok_or(InvalidCursor)?;
+        let position = BASE64_URL_SAFE_NO_PAD.decode(text).map_err(|_| InvalidCursor)?;
+        let position = String::from_utf8(position).map_err(|_| InvalidCursor)?;
+        let (micros, id) = position.split_once('/').ok_or(InvalidCursor)?;
+        let micros = micros.parse().ok().filter(|micros| TIMESTAMPS.contains(micros)).ok_or(InvalidCursor)?;
         let first_seen_at = DateTime::from_timestamp_micros(micros).ok_or(InvalidCursor)?;
         Ok(Self { first_seen_at, id: id.parse().map_err(|_| InvalidCursor)? })
     }
 }
 
-/// From 1970 to the year 9999, in microseconds: what Postgres takes for sure.
-const MOMENTS: std::ops::Range<i64> = 0..253_402_300_800_000_000;
+/// Timestamps from 1970 to the year 9999, in microseconds: all of them are valid in Postgres.
+const TIMESTAMPS: std::ops::Range<i64> = 0..253_402_300_800_000_000;
 
-/// `select_renders!` for a page of the renders in `$source`, which has to hold all that fit and may hold others.
+/// Runs `select_renders!` for a page. `$source` must contain all renders that match, and may contain others.
 macro_rules! listed {
     ($source:literal, $filter:expr, $limit:expr) => {{
-        let filter: &Filter = $filter;
+        let filter: &ListFilter = $filter;
         select_renders!(
             $source,
             "WHERE r.kind = ANY ($1) AND r.archive = ANY ($2) AND (r.status = ANY ($3) OR ($4 AND r.status IS NULL))
@@ -100,30 +100,30 @@ macro_rules! listed {
     }};
 }
 
-/// What a filter leaves of all values.
+/// The values that a filter allows.
 fn one_or_all<T: Copy>(one: Option<T>, all: &[T]) -> impl Iterator<Item = T> {
     all.iter().copied().filter(move |_| one.is_none()).chain(one)
 }
 
 /// Reads a page of at most `limit` renders.
-pub async fn list(pool: &PgPool, store: &Store, filter: &Filter, limit: u16) -> sqlx::Result<Page> {
-    let mut rows = rows(pool, filter, i64::from(limit) + 1).await?; // one more tells whether others follow
-    let more = rows.len() > usize::from(limit);
+pub async fn list(pool: &PgPool, store: &Store, filter: &ListFilter, limit: u16) -> sqlx::Result<Page> {
+    let mut rows = rows(pool, filter, i64::from(limit) + 1).await?; // one more, to see whether there is another page
+    let has_more = rows.len() > usize::from(limit);
     rows.truncate(limit.into());
-    let last = rows.last().filter(|_| more);
+    let last = rows.last().filter(|_| has_more);
     let next = last.and_then(|row| Some(Cursor { first_seen_at: row.first_seen_at, id: row.id.parse().ok()? }));
     Ok(Page { renders: rows.into_iter().filter_map(|row| view_or_log(row, store)).collect(), next })
 }
 
-/// A render as it is shown. One that cannot be read is left out and logged: it must not take the others along.
-fn view_or_log(row: Row, store: &Store) -> Option<RenderView> {
+/// The view of a render. One that cannot be read is logged and left out, so that the others are still returned.
+fn view_or_log(row: RenderRow, store: &Store) -> Option<RenderView> {
     let id = row.id.clone();
     row.view(store).map_err(|unreadable| log_unreadable(&id, unreadable)).ok()
 }
 
-/// Reads what fits: by the external id, or the newest of each combination of kind, archive and status that fits, so that
-/// a page costs the same however rare its renders are.
-async fn rows(pool: &PgPool, filter: &Filter, limit: i64) -> sqlx::Result<Vec<Row>> {
+/// Reads the matching renders: by external id, or the newest of each matching combination of kind, archive state, and
+/// status, so that every page takes about the same time, however rare the matches are.
+async fn rows(pool: &PgPool, filter: &ListFilter, limit: i64) -> sqlx::Result<Vec<RenderRow>> {
     if filter.external_id.is_some() {
         return listed!("(SELECT * FROM renders WHERE external_id = $5)", filter, limit).fetch_all(pool).await;
     }
@@ -154,28 +154,12 @@ async fn rows(pool: &PgPool, filter: &Filter, limit: i64) -> sqlx::Result<Vec<Ro
     newest_of_each.fetch_all(pool).await
 }
 
-/// A render in a line.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Line {
-    /// Its id.
-    pub id: String,
-    /// Its status, if one was told.
-    pub status: Option<String>,
-}
-
-/// The renders that were first heard of last.
-pub async fn newest(pool: &PgPool, limit: i64) -> sqlx::Result<Vec<Line>> {
-    sqlx::query_as!(Line, "SELECT id, status FROM renders ORDER BY first_seen_at DESC, id DESC LIMIT $1", limit)
-        .fetch_all(pool)
-        .await
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_cursor_leads_back_to_its_place_and_is_safe_in_a_url() {
+    fn a_cursor_parses_back_to_the_same_position_and_is_safe_in_a_url() {
         let first_seen_at = DateTime::from_timestamp_micros(1_800_000_000_123_456).unwrap();
         for id in ["clx", "a/b", "\u{10ffff}?&=+ ", &"x".repeat(255)] {
             let cursor = Cursor { first_seen_at, id: id.parse().unwrap() };
@@ -186,8 +170,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_cursor_is_refused() {
-        let encoded = |place: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(place);
+    fn invalid_cursors_are_rejected() {
+        let encoded = |position: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(position);
         for text in [
             String::new(),
             "clx".to_owned(),

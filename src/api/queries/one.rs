@@ -1,4 +1,4 @@
-//! One render.
+//! Reads one render.
 
 use sqlx::PgPool;
 use tracing::error;
@@ -7,6 +7,7 @@ use super::row::{UnreadableRow, select_renders};
 use super::view::RenderView;
 use crate::archive::Store;
 use crate::domain::RenderId;
+use crate::runtime::LogEvent;
 
 /// Reads a render with its downloads and transitions; `None` if it is unknown.
 pub async fn render(pool: &PgPool, store: &Store, id: &RenderId) -> sqlx::Result<Option<RenderView>> {
@@ -20,7 +21,7 @@ pub async fn exists(pool: &PgPool, id: &RenderId) -> sqlx::Result<bool> {
     Ok(found.is_some())
 }
 
-/// Says in the log that a render is left out of an answer.
+/// Logs that a render is left out of an answer.
 pub(super) fn log_unreadable(id: &str, unreadable: UnreadableRow) {
-    error!(event = %crate::runtime::LogEvent::RenderUnreadable, render.id = id, error = %unreadable, "a render is left out of a list: please report this");
+    error!(event = %LogEvent::RenderUnreadable, render.id = id, error = %unreadable, "a render cannot be read and is left out of a list: please report this");
 }

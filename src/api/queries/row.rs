@@ -1,4 +1,4 @@
-//! The statement that reads renders, and what its rows become.
+//! The statement that reads renders, and the conversion of its rows to views.
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
@@ -6,16 +6,16 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use sqlx::types::Json;
 
-use super::view::{DownloadError, DownloadState, DownloadView, RenderError, RenderView, StoredObject};
+use super::view::{DownloadError, DownloadView, RenderView, StoredObject};
 use crate::archive::Store;
-use crate::domain::{ArchiveState, ObjectKey};
+use crate::domain::{ArchiveState, DownloadState, ObjectKey, RenderError};
 
-/// Reads [`Row`]s: `select_renders!(source, rest, parameters…)`, where `source` takes the place of the table `renders`,
-/// and `rest` follows the `FROM`.
+/// Reads [`RenderRow`]s: `select_renders!(source, rest, parameters…)`. `source` is used instead of the table `renders`, and
+/// `rest` follows the `FROM` clause.
 macro_rules! select_renders {
     ($source:literal, $rest:literal, $($parameter:expr),+ $(,)?) => {
         sqlx::query_as!(
-            super::row::Row,
+            super::row::RenderRow,
             r#"SELECT
                    r.id AS "id!", r.kind AS "kind!", r.status, r.external_id, r.metadata AS "metadata!: super::row::Raw",
                    r.project_type AS "type", r.name, r.deleted AS "deleted!", r.error_code, r.error_message, r.credits_charged,
@@ -39,11 +39,11 @@ macro_rules! select_renders {
 }
 pub(super) use select_renders;
 
-/// JSON as Postgres wrote it, to be read later: what one row holds must not spoil the rows beside it.
+/// Unparsed JSON. It is parsed row by row, so that an unreadable row does not affect the others.
 pub(super) type Raw = Json<Box<RawValue>>;
 
-/// A render as the statement returns it.
-pub(super) struct Row {
+/// A row of the statement.
+pub(super) struct RenderRow {
     pub(super) id: String,
     pub(super) kind: String,
     pub(super) status: Option<String>,
@@ -66,12 +66,12 @@ pub(super) struct Row {
     pub(super) transitions: Option<Raw>,
 }
 
-/// A row that holds what this version cannot read, such as a status of a newer one.
+/// A row that this version cannot read, for example because of a status of a newer version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the column `{0}` of the render holds what this version cannot read")]
+#[error("this version cannot read the render's column `{0}`")]
 pub(super) struct UnreadableRow(&'static str);
 
-/// A row of `downloads`, as the statement puts it into JSON.
+/// A row of `downloads`, aggregated as JSON.
 #[derive(Debug, Deserialize)]
 struct DownloadRow {
     index: i32,
@@ -87,8 +87,8 @@ struct DownloadRow {
     error_message: Option<String>,
 }
 
-impl Row {
-    /// The render as it is shown, with its objects in `store`.
+impl RenderRow {
+    /// The view of the render, with its objects in `store`.
     pub(super) fn view(self, store: &Store) -> Result<RenderView, UnreadableRow> {
         let status = self.status.as_deref().map(str::parse).transpose().map_err(|_| UnreadableRow("status"))?;
         let downloads: Vec<DownloadRow> = list(self.downloads, "downloads")?;
@@ -116,7 +116,7 @@ impl Row {
     }
 }
 
-/// The entries of an aggregated column; none where nothing was aggregated.
+/// The entries of an aggregated column, which is null if there are none.
 fn list<T: DeserializeOwned>(raw: Option<Raw>, column: &'static str) -> Result<Vec<T>, UnreadableRow> {
     let Some(Json(raw)) = raw else { return Ok(Vec::new()) };
     serde_json::from_str(raw.get()).map_err(|_| UnreadableRow(column))
@@ -147,7 +147,7 @@ pub(in crate::api) fn file_path(id: &str, index: i32) -> String {
     format!("/renders/{}/downloads/{index}", segment(id))
 }
 
-/// Text as one segment of a URL's path.
+/// Escapes text as one segment of a URL path.
 fn segment(text: &str) -> impl std::fmt::Display {
     const PLAIN: &percent_encoding::AsciiSet =
         &percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
@@ -159,13 +159,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_is_one_segment_of_a_path() {
+    fn an_id_is_escaped_as_one_path_segment() {
         assert_eq!(segment("clx-1_2.3~").to_string(), "clx-1_2.3~");
         assert_eq!(segment("a/b?c#d e").to_string(), "a%2Fb%3Fc%23d%20e");
     }
 
     #[test]
-    fn an_unreadable_column_is_named() {
+    fn the_error_names_the_unreadable_column() {
         let raw = |text: &str| Some(Json(RawValue::from_string(text.to_owned()).unwrap()));
         assert_eq!(list::<i32>(None, "credits"), Ok(vec![]));
         assert_eq!(list::<i32>(raw("[1, 2]"), "credits"), Ok(vec![1, 2]));

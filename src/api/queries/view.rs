@@ -1,13 +1,14 @@
-//! A render as the API shows it.
+//! A render in the API's answers.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use crate::domain::{ArchiveState, Kind, Status};
+use crate::domain::{ArchiveState, DownloadState, Kind, RenderError, Status};
+use crate::intake::record::Source;
 
-/// A render with its downloads, transitions and credits.
+/// A render with its downloads, transitions, and credits.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[schema(as = Render)]
 pub struct RenderView {
@@ -15,20 +16,20 @@ pub struct RenderView {
     #[schema(example = "clx123")]
     pub(super) id: String,
     pub(super) kind: Kind,
-    /// `null` until a status was reported that this version knows.
+    /// `null` until a status is reported that this version knows.
     #[schema(required = true)]
     pub(super) status: Option<Status>,
-    /// Magic Hour's name of the mode.
+    /// Magic Hour's project type.
     #[schema(required = true, example = "FACE_SWAP")]
     pub(super) r#type: Option<String>,
     #[schema(required = true)]
     pub(super) name: Option<String>,
     /// Whether the project was deleted at Magic Hour.
     pub(super) deleted: bool,
-    /// The application's own name for the render.
+    /// The application's own id for the render.
     #[schema(required = true, example = "order-17")]
     pub(super) external_id: Option<String>,
-    /// What the application stored with the render, exactly as it wrote it.
+    /// The JSON object that the application stored with the render, exactly as written.
     #[schema(value_type = std::collections::HashMap<String, serde_json::Value>)]
     pub(super) metadata: Box<RawValue>,
     #[schema(required = true)]
@@ -37,15 +38,15 @@ pub struct RenderView {
     #[schema(required = true, example = 450)]
     pub(super) credits_charged: Option<i64>,
     /// The history of `credits_charged`, oldest first: an estimate, the final figure, a refund.
-    pub(super) credits: Vec<CreditsChange>,
-    /// Magic Hour's time, or when renderhook first saw the render.
+    pub(super) credits: Vec<CreditsView>,
+    /// When the project was created at Magic Hour. Until that is known, when renderhook first saw the render.
     pub(super) created_at: DateTime<Utc>,
     /// When something about the render or one of its downloads last changed.
     pub(super) updated_at: DateTime<Utc>,
-    /// Since when Magic Hour says that it does not know the render.
+    /// Since when Magic Hour has reported that it does not know the render.
     #[schema(required = true)]
     pub(super) not_found_at: Option<DateTime<Utc>>,
-    /// Since when the render is known to be unfinished for too long.
+    /// Since when the render has been unfinished for too long.
     #[schema(required = true)]
     pub(super) stalled_at: Option<DateTime<Utc>>,
     pub(super) archive: ArchiveState,
@@ -57,10 +58,10 @@ pub struct RenderView {
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[schema(as = Download)]
 pub(super) struct DownloadView {
-    /// The entry's place in Magic Hour's `downloads`, from 0.
+    /// The index in Magic Hour's `downloads`, from 0.
     pub(super) index: i32,
     pub(super) state: DownloadState,
-    /// Where to get the file once it is stored: a path of this service.
+    /// The path of the file in this API, which works once the file is stored.
     #[schema(example = "/renders/clx123/downloads/0")]
     pub(super) url: String,
     #[schema(required = true)]
@@ -69,38 +70,28 @@ pub(super) struct DownloadView {
     pub(super) content_type: Option<String>,
     #[schema(required = true, example = 156_514)]
     pub(super) size_bytes: Option<i64>,
-    /// Of the whole file, in hex.
+    /// The SHA-256 of the file, in hex.
     #[schema(required = true)]
     pub(super) sha256: Option<String>,
     #[schema(required = true)]
     pub(super) stored_at: Option<DateTime<Utc>>,
-    /// Attempts that were begun, without those that were handed back.
+    /// The number of attempts, not counting those that were returned to the queue.
     pub(super) attempts: i32,
-    /// Set while the download is `pending`.
+    /// When the next attempt is due, while the download is `pending`.
     #[schema(required = true)]
     pub(super) next_attempt_at: Option<DateTime<Utc>>,
-    /// Of the last failed attempt, until the file is stored.
+    /// The error of the last failed attempt, until the file is stored.
     #[schema(required = true)]
     pub(super) error: Option<DownloadError>,
 }
 
-/// How far a download is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum DownloadState {
-    Pending,
-    Downloading,
-    Stored,
-    Failed,
-}
-
-/// Where a file is in the store.
+/// A file's object in the store.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub(super) struct StoredObject {
-    /// For programs with their own access to the store.
+    /// The URL for programs with their own access to the store.
     #[schema(example = "s3://bucket/prefix/video/clx123/0-output.mp4")]
     pub(super) url: String,
-    /// Relative to `STORAGE_URL`.
+    /// The key, relative to `STORAGE_URL`.
     #[schema(example = "video/clx123/0-output.mp4")]
     pub(super) key: String,
 }
@@ -111,7 +102,7 @@ pub(super) struct DownloadError {
     /// A stable code.
     #[schema(example = "http_404")]
     pub(super) code: String,
-    /// A sentence.
+    /// A message for people.
     pub(super) message: String,
 }
 
@@ -123,38 +114,22 @@ pub(super) struct TransitionView {
     from: Option<Status>,
     to: Status,
     source: Source,
-    /// The type of the event that reported it, if one did.
+    /// The type of the event that reported it; `null` for a poll.
     #[schema(required = true, example = "video.completed")]
     event: Option<String>,
     /// When it was recorded.
     at: DateTime<Utc>,
-    /// Milliseconds from the signature to our receipt.
+    /// The milliseconds between the event's timestamp and its arrival.
     #[schema(required = true)]
     lag_ms: Option<i64>,
 }
 
-/// What reported it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Source {
-    Webhook,
-    Poll,
-}
-
-/// Why a render failed, as Magic Hour gave it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub(super) struct RenderError {
-    #[schema(required = true, example = "no_source_face")]
-    pub(super) code: Option<String>,
-    #[schema(required = true)]
-    pub(super) message: Option<String>,
-}
-
 /// A change of the credits charged.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub(super) struct CreditsChange {
+#[schema(as = CreditsChange)]
+pub(super) struct CreditsView {
     value: i64,
-    /// The status that came with the figure.
+    /// The status that was reported together with the value.
     #[schema(required = true)]
     status: Option<Status>,
     source: Source,
@@ -162,8 +137,7 @@ pub(super) struct CreditsChange {
 }
 
 impl RenderView {
-    /// Whether nothing more is to be expected: it has failed or was canceled, or it is complete and every file is stored
-    /// or has failed.
+    /// Whether nothing more is expected: it failed or was canceled, or it is complete and every file is stored or failed.
     #[must_use]
     pub fn is_finished(&self) -> bool {
         match self.status {
@@ -172,15 +146,6 @@ impl RenderView {
                 !self.downloads.is_empty() && self.downloads.iter().all(|download| download.state.is_settled())
             }
             Some(Status::Draft | Status::Queued | Status::Rendering) | None => false,
-        }
-    }
-}
-
-impl DownloadState {
-    fn is_settled(self) -> bool {
-        match self {
-            Self::Stored | Self::Failed => true,
-            Self::Pending | Self::Downloading => false,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `PUT /renders/{id}`: an application announces a render that it has started, and names it.
+//! `PUT /renders/{id}`: announces a render.
 
 use std::sync::Arc;
 
@@ -13,21 +13,21 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::{Renders, one_of, unknown_render};
-use crate::api::queries::announce::{self, Announced, Announcement, Naming};
+use super::{ApiState, one_of, unknown_render};
+use crate::api::queries::announce::{self, AnnounceOutcome, Announcement, ExternalIdUpdate};
 use crate::api::queries::{self, RenderView};
 use crate::domain::{ExternalId, Kind, RenderId};
 use crate::http::{CommonErrors, HttpError, Message};
 use crate::runtime::REQUEST_TIMEOUT;
 
-/// The largest metadata, in bytes of JSON as it was sent.
-const LARGEST_METADATA: usize = 16 << 10;
-/// The largest body.
-const LARGEST: usize = 64 << 10;
+/// The maximum size of the metadata, as written.
+const MAX_METADATA_BYTES: usize = 16 << 10;
+/// The maximum size of the body.
+const MAX_BODY_BYTES: usize = 64 << 10;
 
-/// Announce a render, or name a known one
+/// Announce a render
 ///
-/// The render is known from now on, although no event about it has come yet.
+/// Registers a render before any event about it arrives, or updates the external id and metadata of a known one.
 #[utoipa::path(
     put,
     path = "/renders/{id}",
@@ -36,73 +36,74 @@ const LARGEST: usize = 64 << 10;
     params(("id" = String, Path, min_length = 1, max_length = 255, description = "Magic Hour's id of the render.", example = "clx123")),
     request_body(
         content = AnnouncementBody,
-        description = "Read as JSON, whatever its `Content-Type`.",
+        description = "Parsed as JSON, whatever its `Content-Type`.",
         example = json!({"kind": "video", "external_id": "order-17", "metadata": {"user": 7}}),
     ),
     responses(
-        (status = 200, description = "The render was known.", body = RenderView),
+        (status = 200, description = "The render was already known.", body = RenderView),
         (status = 201, description = "The render is new.", body = RenderView),
         (status = 400, description = "The body is invalid.", body = Message),
         (status = 408, description = "The body did not arrive in time.", body = Message),
-        (status = 409, description = "Magic Hour reported the render with another kind.", body = Message),
+        (status = 409, description = "Magic Hour has reported another kind for this render.", body = Message),
         (status = 413, description = "The body is larger than 64 KiB.", body = Message),
         CommonErrors,
     ),
 )]
 pub(crate) async fn put(
-    State(renders): State<Arc<Renders>>,
+    State(state): State<Arc<ApiState>>,
     id: Result<Path<String>, PathRejection>,
     body: Body,
 ) -> Result<(StatusCode, Json<RenderView>), HttpError> {
     let id = id.ok().and_then(|Path(id)| id.parse::<RenderId>().ok());
     let id = id.ok_or_else(|| HttpError::bad_request("a render's id is 1 to 255 bytes of text without U+0000"))?;
-    let announcement = read(&renders.bodies.read(body, LARGEST, too_large).await?)?;
-    let (database, pool) = (&renders.database, renders.database.pool());
-    let announced = announce::announce(pool, &id, &announcement, renders.clock.now());
+    let announcement = read(&state.bodies.read(body, MAX_BODY_BYTES, too_large).await?)?;
+    let (database, pool) = (&state.database, state.database.pool());
+    let announced = announce::announce(pool, &id, &announcement, state.clock.now());
     let status = match database.with_timeout(REQUEST_TIMEOUT, announced).await? {
-        Announced::New => StatusCode::CREATED,
-        Announced::Known => StatusCode::OK,
-        Announced::OtherKind => return Err(other_kind(announcement.kind)),
+        AnnounceOutcome::Created => StatusCode::CREATED,
+        AnnounceOutcome::Updated => StatusCode::OK,
+        AnnounceOutcome::KindMismatch => return Err(kind_mismatch(announcement.kind)),
     };
-    let render = database.with_timeout(REQUEST_TIMEOUT, queries::render(pool, &renders.store, &id)).await?;
+    let render = database.with_timeout(REQUEST_TIMEOUT, queries::render(pool, &state.store, &id)).await?;
     Ok((status, Json(render.ok_or_else(unknown_render)?)))
 }
 
-fn other_kind(kind: Kind) -> HttpError {
+fn kind_mismatch(kind: Kind) -> HttpError {
     let message =
-        format!("Magic Hour reported this render with another kind than {kind}: `GET` this address to see it");
+        format!("Magic Hour has reported another kind for this render than {kind}: `GET` this address to see it");
     HttpError::new(StatusCode::CONFLICT, message)
 }
 
 fn too_large() -> HttpError {
-    let message = format!("the body is larger than {LARGEST} bytes: send less `metadata`");
+    let message = format!("the body is larger than {MAX_BODY_BYTES} bytes: send less `metadata`");
     HttpError::new(StatusCode::PAYLOAD_TOO_LARGE, message)
 }
 
-/// What an application says about a render.
+/// The body of an announcement.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = Announcement)]
 struct AnnouncementBody {
     #[schema(value_type = Kind)]
     kind: String,
-    /// The application's own name for the render. If left out, it stays; `null` removes it.
-    #[serde(default, deserialize_with = "naming")]
+    /// The application's own id for the render. If missing, it stays the same; `null` removes it.
+    #[serde(default, deserialize_with = "external_id_update")]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 255)]
-    external_id: Naming,
-    /// Returned in every answer about the render, exactly as written: at most 16 KiB. If left out, it stays.
+    external_id: ExternalIdUpdate,
+    /// A JSON object of at most 16 KiB, returned in every answer about the render exactly as written. If missing, it stays the
+    /// same.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = std::collections::HashMap<String, serde_json::Value>, required = false)]
     metadata: Option<Box<RawValue>>,
 }
 
-fn naming<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Naming, D::Error> {
-    let Some(name) = Option::<String>::deserialize(deserializer)? else { return Ok(Naming::Remove) };
-    let name: Result<ExternalId, _> = name.parse();
-    name.map(Naming::Set).map_err(|why| D::Error::custom(format!("`external_id` {why}, or null")))
+fn external_id_update<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ExternalIdUpdate, D::Error> {
+    let Some(id) = Option::<String>::deserialize(deserializer)? else { return Ok(ExternalIdUpdate::Remove) };
+    let id: Result<ExternalId, _> = id.parse();
+    id.map(ExternalIdUpdate::Set).map_err(|error| D::Error::custom(format!("`external_id` {error}, or null")))
 }
 
-/// A value that is there. Serde alone would take `null` for a field that is left out.
+/// Deserializes a field that is present. Serde's own `Option` would accept `null` like a missing field.
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawValue>>, D::Error> {
     Box::deserialize(deserializer).map(Some)
 }
@@ -119,30 +120,30 @@ fn read(body: &[u8]) -> Result<Announcement, HttpError> {
     Ok(Announcement { kind, external_id: sent.external_id, metadata: sent.metadata.map(metadata).transpose()? })
 }
 
-/// Metadata that can be kept: an object, not too large, of text that Postgres can hold.
+/// Checks that the metadata can be stored: an object, not too large, without U+0000.
 fn metadata(raw: Box<RawValue>) -> Result<Box<RawValue>, HttpError> {
     let length = raw.get().len();
-    if length > LARGEST_METADATA {
-        let message = format!("`metadata` must be at most {LARGEST_METADATA} bytes of JSON, and is {length}");
+    if length > MAX_METADATA_BYTES {
+        let message = format!("`metadata` must be at most {MAX_METADATA_BYTES} bytes of JSON, but has {length}");
         return Err(HttpError::bad_request(message));
     }
-    // Read once to check it; what is kept is the text. This also bounds the depth.
+    // Parsed only to check it; the text itself is stored. This also limits the nesting depth.
     let value: Value = serde_json::from_str(raw.get())
         .map_err(|error| HttpError::bad_request(format!("`metadata` cannot be read as JSON: {error}")))?;
     if !value.is_object() {
         return Err(HttpError::bad_request("`metadata` must be an object"));
     }
-    if holds_nul(&value) {
-        return Err(HttpError::bad_request("`metadata` must not hold U+0000: it cannot be stored"));
+    if contains_nul(&value) {
+        return Err(HttpError::bad_request("`metadata` must not contain U+0000, because it cannot be stored"));
     }
     Ok(raw)
 }
 
-fn holds_nul(value: &Value) -> bool {
+fn contains_nul(value: &Value) -> bool {
     match value {
         Value::String(text) => text.contains('\0'),
-        Value::Array(list) => list.iter().any(holds_nul),
-        Value::Object(map) => map.iter().any(|(name, value)| name.contains('\0') || holds_nul(value)),
+        Value::Array(list) => list.iter().any(contains_nul),
+        Value::Object(map) => map.iter().any(|(name, value)| name.contains('\0') || contains_nul(value)),
         Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
 }
@@ -151,14 +152,14 @@ fn holds_nul(value: &Value) -> bool {
 mod tests {
     use super::*;
 
-    fn kept(metadata: &str) -> Result<String, String> {
+    fn stored_metadata(metadata: &str) -> Result<String, String> {
         let read = read(format!(r#"{{"kind": "video", "metadata": {metadata}}}"#).as_bytes());
         let read = read.map_err(|error| error.message().to_owned())?;
         Ok(read.metadata.unwrap().get().to_owned())
     }
 
     #[test]
-    fn metadata_is_kept_byte_for_byte() {
+    fn metadata_is_stored_byte_for_byte() {
         for text in [
             "{}",
             r#"{ "b": 1, "a":2, "b": 3 }"#,
@@ -166,14 +167,14 @@ mod tests {
             r#"{"n": 123456789012345678901234567890}"#,
             r#"{"s": "\u00e9\ud83d\ude00"}"#,
         ] {
-            assert_eq!(kept(text).as_deref(), Ok(text));
+            assert_eq!(stored_metadata(text).as_deref(), Ok(text));
         }
     }
 
     #[test]
-    fn metadata_that_cannot_be_kept_is_refused_with_the_reason() {
+    fn invalid_metadata_is_rejected_with_the_reason() {
         let deep = format!("{}1{}", r#"{"a":"#.repeat(200), "}".repeat(200));
-        let large = format!(r#"{{"a": "{}"}}"#, "x".repeat(LARGEST_METADATA));
+        let large = format!(r#"{{"a": "{}"}}"#, "x".repeat(MAX_METADATA_BYTES));
         for (text, words) in [
             ("[]", "must be an object"),
             ("null", "must be an object"),
@@ -183,7 +184,7 @@ mod tests {
             (&deep, "recursion limit"),
             (&large, "at most 16384 bytes"),
         ] {
-            let error = kept(text).unwrap_err();
+            let error = stored_metadata(text).unwrap_err();
             assert!(error.contains(words), "{error}");
         }
     }

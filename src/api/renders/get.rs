@@ -1,5 +1,5 @@
-//! `GET /renders/{id}`. With `?wait=` the answer comes as soon as the render is finished or the time is up: Postgres wakes
-//! the caller, who also looks again now and then.
+//! `GET /renders/{id}`. With `?wait=`, the answer is sent as soon as the render is finished or the time is up. Postgres
+//! notifications wake the handler, which also reads the render again at intervals.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,22 +11,22 @@ use serde::Deserialize;
 use tokio::time::Instant;
 use utoipa::IntoParams;
 
-use super::{Renders, bad_query, id_in_path, unknown_render};
+use super::{ApiState, bad_query, id_in_path, unknown_render};
 use crate::api::queries::{self, RenderView};
 use crate::domain::RenderId;
 use crate::http::{CommonErrors, HttpError, Message};
 use crate::runtime::REQUEST_TIMEOUT;
 
-/// The longest that a caller may wait.
-const LONGEST_WAIT: Duration = Duration::from_mins(1);
-/// How often a waiting caller looks again without being woken.
-const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// The maximum value of `wait`.
+const MAX_WAIT: Duration = Duration::from_mins(1);
+/// How often the render is read while waiting, without a notification.
+const READ_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The query parameters.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(crate) struct Parameters {
+pub(crate) struct GetParameters {
     /// How long to wait for the render to finish: at most `60s`.
     #[param(pattern = "^([0-9]|[1-5][0-9]|60)s$", example = "30s")]
     wait: Option<String>,
@@ -34,7 +34,7 @@ pub(crate) struct Parameters {
 
 /// Get a render with its downloads and transitions
 ///
-/// With `wait`, the answer comes as soon as the render is finished, or when the time is up.
+/// With `wait`, the answer is sent as soon as the render is finished, or when the time is up.
 #[utoipa::path(
     get,
     path = "/renders/{id}",
@@ -42,7 +42,7 @@ pub(crate) struct Parameters {
     tag = "renders",
     params(
         ("id" = String, Path, min_length = 1, max_length = 255, description = "Magic Hour's id of the render.", example = "clx123"),
-        Parameters,
+        GetParameters,
     ),
     responses(
         (status = 200, description = "The render.", body = RenderView),
@@ -52,35 +52,35 @@ pub(crate) struct Parameters {
     ),
 )]
 pub(crate) async fn get(
-    State(renders): State<Arc<Renders>>,
+    State(state): State<Arc<ApiState>>,
     id: Result<Path<String>, PathRejection>,
-    parameters: Result<Query<Parameters>, QueryRejection>,
+    parameters: Result<Query<GetParameters>, QueryRejection>,
 ) -> Result<Json<RenderView>, HttpError> {
     let id = id_in_path(id)?;
     let Query(parameters) = parameters.map_err(|rejection| bad_query(&rejection))?;
     let wait = parameters.wait.as_deref().map(wait).transpose()?.unwrap_or_default();
-    renders.find(&id, wait).await.map(Json)
+    state.find(&id, wait).await.map(Json)
 }
 
 fn wait(text: &str) -> Result<Duration, HttpError> {
-    let wait = humantime::parse_duration(text).ok().filter(|wait| *wait <= LONGEST_WAIT);
+    let wait = humantime::parse_duration(text).ok().filter(|wait| *wait <= MAX_WAIT);
     wait.ok_or_else(|| HttpError::bad_request("`wait` must be a duration of at most 60s, such as 30s"))
 }
 
-impl Renders {
+impl ApiState {
     async fn find(&self, id: &RenderId, wait: Duration) -> Result<RenderView, HttpError> {
-        let until = Instant::now() + wait;
-        let mut changes = self.wakeups.subscribe_to_renders(); // before the first look, so that no change falls in between
+        let deadline = Instant::now() + wait;
+        let mut changes = self.wakeups.subscribe_to_renders(); // before the first read, so that no change is missed
         loop {
             let found = queries::render(self.database.pool(), &self.store, id);
             let render = self.database.with_timeout(REQUEST_TIMEOUT, found).await?.ok_or_else(unknown_render)?;
-            if render.is_finished() || Instant::now() >= until || self.shutdown.is_stopping() {
+            if render.is_finished() || Instant::now() >= deadline || self.shutdown.is_stopping() {
                 return Ok(render);
             }
             tokio::select! {
                 () = changes.wait_for(id) => {}
                 () = self.shutdown.wait_for_stop() => {}
-                () = tokio::time::sleep_until(until.min(Instant::now() + LOOK_AGAIN)) => {}
+                () = tokio::time::sleep_until(deadline.min(Instant::now() + READ_INTERVAL)) => {}
             }
         }
     }

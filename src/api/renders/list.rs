@@ -1,4 +1,4 @@
-//! `GET /renders`: the list and its filters.
+//! `GET /renders`: lists renders, with filters.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -9,23 +9,23 @@ use axum::extract::{Query, State};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Renders, bad_query, one_of};
-use crate::api::queries::{self, Filter, RenderView};
+use super::{ApiState, bad_query, one_of};
+use crate::api::queries::{self, ListFilter, RenderView};
 use crate::domain::ArchiveState;
 use crate::domain::{Kind, Status};
 use crate::http::{CommonErrors, HttpError, Message};
 use crate::runtime::REQUEST_TIMEOUT;
 
-/// The page size without `limit`.
+/// The default page size.
 const DEFAULT_LIMIT: u16 = 50;
-/// The largest page size.
+/// The maximum page size.
 const MAX_LIMIT: u16 = 200;
 
 /// The query parameters.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(crate) struct Parameters {
+pub(crate) struct ListParameters {
     /// Renders with this status.
     #[param(value_type = Option<Status>)]
     status: Option<String>,
@@ -35,21 +35,21 @@ pub(crate) struct Parameters {
     /// Renders with this archive state.
     #[param(value_type = Option<ArchiveState>)]
     archive: Option<String>,
-    /// Renders that the application named so.
+    /// Renders with this external id.
     #[param(min_length = 1, max_length = 255, example = "order-17")]
     external_id: Option<String>,
     /// The page size.
     #[param(value_type = Option<u16>, minimum = 1, maximum = 200, default = 50)]
     limit: Option<String>,
-    /// The `next_cursor` of the page before.
+    /// The `next_cursor` of the previous page.
     #[param(pattern = "^[A-Za-z0-9_-]+$")]
     cursor: Option<String>,
 }
 
 /// A page of renders.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct List {
-    /// Each as `GET /renders/{id}` shows it.
+pub(crate) struct RenderList {
+    /// The renders, in the same format as `GET /renders/{id}`.
     renders: Vec<RenderView>,
     /// The `cursor` of the next page; `null` on the last one.
     #[schema(required)]
@@ -58,33 +58,33 @@ pub(crate) struct List {
 
 /// List renders, newest first
 ///
-/// Those that match every parameter, one page at a time.
+/// Returns the renders that match all parameters, in pages.
 #[utoipa::path(
     get,
     path = "/renders",
     operation_id = "list_renders",
     tag = "renders",
-    params(Parameters),
+    params(ListParameters),
     responses(
-        (status = 200, description = "A page of renders.", body = List),
+        (status = 200, description = "A page of renders.", body = RenderList),
         (status = 400, description = "A parameter is invalid, unknown or repeated.", body = Message),
         CommonErrors,
     ),
 )]
 pub(crate) async fn get(
-    State(renders): State<Arc<Renders>>,
-    parameters: Result<Query<Parameters>, QueryRejection>,
-) -> Result<Json<List>, HttpError> {
+    State(state): State<Arc<ApiState>>,
+    parameters: Result<Query<ListParameters>, QueryRejection>,
+) -> Result<Json<RenderList>, HttpError> {
     let Query(parameters) = parameters.map_err(|rejection| bad_query(&rejection))?;
     let (filter, limit) = (parameters.filter()?, parameters.limit()?);
-    let page = queries::list(renders.database.pool(), &renders.store, &filter, limit);
-    let page = renders.database.with_timeout(REQUEST_TIMEOUT, page).await?;
-    Ok(Json(List { renders: page.renders, next_cursor: page.next.map(|cursor| cursor.to_string()) }))
+    let page = queries::list(state.database.pool(), &state.store, &filter, limit);
+    let page = state.database.with_timeout(REQUEST_TIMEOUT, page).await?;
+    Ok(Json(RenderList { renders: page.renders, next_cursor: page.next.map(|cursor| cursor.to_string()) }))
 }
 
-impl Parameters {
-    fn filter(&self) -> Result<Filter, HttpError> {
-        Ok(Filter {
+impl ListParameters {
+    fn filter(&self) -> Result<ListFilter, HttpError> {
+        Ok(ListFilter {
             status: read("status", self.status.as_ref(), || one_of(&Status::ALL.map(Status::as_str)))?,
             kind: read("kind", self.kind.as_ref(), || one_of(&Kind::ALL.map(Kind::as_str)))?,
             archive: read("archive", self.archive.as_ref(), || one_of(&ArchiveState::ALL.map(ArchiveState::as_str)))?,

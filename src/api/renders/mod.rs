@@ -1,4 +1,4 @@
-//! The handlers under `/renders`: one render, the list, announcing, retrying.
+//! The handlers for `/renders`.
 
 pub(super) mod announce;
 pub(super) mod get;
@@ -11,32 +11,32 @@ use std::sync::Arc;
 use axum::extract::Path;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 
-use crate::api::files::FileServing;
+use crate::api::file_serving::FileServing;
 use crate::archive::Store;
 use crate::domain::RenderId;
 use crate::http::{BodyReader, HttpError};
 use crate::runtime::{Clock, Database, Shutdown, Wakeups};
 
-/// What the handlers need.
+/// The state that the handlers share.
 #[derive(Debug)]
-pub struct Renders {
-    /// Where the rows are.
+pub struct ApiState {
+    /// The database.
     pub database: Database,
-    /// Where the objects are.
+    /// The store.
     pub store: Store,
-    /// How they are served.
+    /// How stored files are served.
     pub files: FileServing,
-    /// What time it is.
+    /// The clock.
     pub clock: Clock,
     /// Wakes waiting callers when a render changes.
     pub wakeups: Arc<Wakeups>,
-    /// Waiting callers are answered when the service stops.
+    /// Answers waiting callers when the service stops.
     pub shutdown: Shutdown,
-    /// Reads the bodies of requests.
+    /// Reads request bodies.
     pub bodies: BodyReader,
 }
 
-/// The id in a path. Text that cannot be an id names no render.
+/// Parses the id in a path. Text that is not a valid id cannot belong to a known render.
 pub(super) fn render_id(text: &str) -> Result<RenderId, HttpError> {
     text.parse().map_err(|_| unknown_render())
 }
@@ -48,17 +48,17 @@ fn id_in_path(id: Result<Path<String>, PathRejection>) -> Result<RenderId, HttpE
 
 fn unknown_render() -> HttpError {
     HttpError::not_found(
-        "no render with this id is known: has its webhook arrived, or does the id belong to another account?",
+        "there is no render with this id: has its webhook arrived, or does the id belong to another account?",
     )
 }
 
-/// 400 for a query string that cannot be read, with the reader's own words but without its prefix.
+/// 400 for an invalid query string, with the parser's message but without its prefix.
 fn bad_query(rejection: &QueryRejection) -> HttpError {
     let cause = rejection.source().map_or_else(|| rejection.body_text(), ToString::to_string);
     HttpError::bad_request(format!("the query string is invalid: {cause}"))
 }
 
-/// A closed list in words.
-fn one_of(words: &[&str]) -> String {
-    format!("one of {}", words.join(", "))
+/// The expected values, for error messages.
+fn one_of(values: &[&str]) -> String {
+    format!("one of {}", values.join(", "))
 }

@@ -1,6 +1,6 @@
 //! Hashes of a file, computed as it passes, and compared with what its server announced.
 //!
-//! [`Announced`] reads `x-goog-hash` (Google Cloud Storage), `Repr-Digest` (RFC 9530), and an `ETag` where it is known to
+//! [`AnnounceOutcome`] reads `x-goog-hash` (Google Cloud Storage), `Repr-Digest` (RFC 9530), and an `ETag` where it is known to
 //! be an MD5. [`Hashes`] computes SHA-256, MD5 and CRC32C of the same bytes. Its state can be saved and restored, so
 //! that a file whose transfer broke off is still hashed whole.
 
@@ -13,13 +13,13 @@ use sha2::{Digest, Sha256};
 
 /// The hashes that a server announces for a file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Announced {
+pub struct AnnounceOutcome {
     crc32c: Option<u32>,
     md5: Option<[u8; 16]>,
     sha256: Option<[u8; 32]>,
 }
 
-impl Announced {
+impl AnnounceOutcome {
     /// Reads the headers of an answer. A hash that cannot be read counts as not announced.
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Self {
@@ -61,7 +61,7 @@ impl Announced {
         if let Some(announced) = self.sha256 {
             differ("sha-256", &announced, &hashes.sha256.clone().finalize())?;
         }
-        // Announced only after bytes had passed, it was not computed.
+        // AnnounceOutcome only after bytes had passed, it was not computed.
         if let Some(announced) = self.md5.filter(|_| hashes.with_md5) {
             differ("md5", &announced, &hashes.md5.clone().finalize())?;
         }
@@ -121,7 +121,7 @@ impl std::fmt::Debug for Hashes {
 impl Hashes {
     /// Of no bytes yet, to be compared with `announced`.
     #[must_use]
-    pub fn new(announced: &Announced) -> Self {
+    pub fn new(announced: &AnnounceOutcome) -> Self {
         Self { sha256: Sha256::new(), md5: Md5::new(), crc32c: 0, with_md5: announced.md5.is_some() }
     }
 
@@ -186,7 +186,7 @@ mod tests {
     }
 
     fn compared(list: &[(&'static str, &str)], body: &[u8]) -> Result<(), Mismatch> {
-        let announced = Announced::of(&headers(list));
+        let announced = AnnounceOutcome::of(&headers(list));
         assert!(!announced.is_empty(), "{list:?}");
         let mut hashes = Hashes::new(&announced);
         hashes.update(body);
@@ -215,7 +215,10 @@ mod tests {
     fn the_hash_of_an_object_that_is_stored_compressed_is_not_compared() {
         let hash = format!("crc32c={CRC32C},md5={MD5}");
         let announced = |encoding| {
-            Announced::of(&headers(&[("x-goog-hash", hash.as_str()), ("x-goog-stored-content-encoding", encoding)]))
+            AnnounceOutcome::of(&headers(&[
+                ("x-goog-hash", hash.as_str()),
+                ("x-goog-stored-content-encoding", encoding),
+            ]))
         };
         assert!(announced("gzip").is_empty());
         assert!(!announced("identity").is_empty());
@@ -232,13 +235,13 @@ mod tests {
             &[("x-goog-hash", "md5=nonsense,sha1=AAAA")],
             &[("repr-digest", "sha-512=:AAAA:, sha-256=AAAA")],
         ] {
-            assert!(Announced::of(&headers(list)).is_empty(), "{list:?}");
+            assert!(AnnounceOutcome::of(&headers(list)).is_empty(), "{list:?}");
         }
     }
 
     #[test]
     fn hashing_continues_from_a_saved_state() {
-        let announced = Announced::of(&headers(&[("x-goog-hash", &format!("crc32c={CRC32C},md5={MD5}"))]));
+        let announced = AnnounceOutcome::of(&headers(&[("x-goog-hash", &format!("crc32c={CRC32C},md5={MD5}"))]));
         let mut first = Hashes::new(&announced);
         first.update(b"hello ");
         let mut second = Hashes::restore(&first.save()).unwrap();

@@ -10,7 +10,7 @@ use reqwest::header::{
 use reqwest::{Response, StatusCode};
 use tokio::time::timeout;
 
-use super::digest::Announced;
+use super::digest::AnnounceOutcome;
 use super::{Failure, Limits};
 use crate::archive::queue::Reason;
 
@@ -68,7 +68,7 @@ pub struct Origin {
     /// How the end of the file is recognized.
     pub framing: Framing,
     /// Its hashes.
-    pub announced: Announced,
+    pub announced: AnnounceOutcome,
     /// Its media type.
     pub content_type: Option<String>,
 }
@@ -78,7 +78,7 @@ impl Origin {
         Self {
             validator: validator(headers),
             framing: Framing::of(headers, total),
-            announced: Announced::of(headers),
+            announced: AnnounceOutcome::of(headers),
             content_type: text(headers, &CONTENT_TYPE).map(str::to_owned),
         }
     }

@@ -3,8 +3,10 @@
 use std::fmt;
 
 use chrono::{DateTime, Datelike, Utc};
+use serde::Serialize;
 use serde_json::value::RawValue;
 use url::Url;
+use utoipa::ToSchema;
 
 use super::{UnreadableEvent, json};
 use crate::domain::render::{RenderId, Status};
@@ -54,11 +56,13 @@ pub enum Nullable<T> {
 }
 
 /// Why a render failed, according to Magic Hour.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 pub struct RenderError {
     /// A code such as `no_source_face`.
+    #[schema(required = true, example = "no_source_face")]
     pub code: Option<String>,
     /// A message for people.
+    #[schema(required = true)]
     pub message: Option<String>,
 }
 

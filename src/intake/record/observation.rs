@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::kept::Kept;
 use super::rule::Fields;
@@ -9,8 +11,9 @@ use crate::domain::event;
 use crate::domain::{DownloadEntry, Event, EventType, Kind, Payload, PayloadFields, RenderId, Status, UnreadableEvent};
 use crate::intake::signature::Verified;
 
-/// What told us.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What reported something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Source {
     /// A webhook.
     Webhook,

@@ -140,12 +140,12 @@ async fn an_announcement_that_cannot_be_kept_is_refused_and_leaves_nothing(pool:
         (r#"{"kind": "video", "metadata": null}"#, "`metadata` must be an object"),
         (r#"{"kind": "video", "metadata": "text"}"#, "`metadata` must be an object"),
         (r#"{"kind": "video", "metadata": []}"#, "`metadata` must be an object"),
-        (r#"{"kind": "video", "metadata": {"a": "\u0000"}}"#, "`metadata` must not hold U+0000"),
-        (r#"{"kind": "video", "metadata": {"a": [{"\u0000": 1}]}}"#, "`metadata` must not hold U+0000"),
+        (r#"{"kind": "video", "metadata": {"a": "\u0000"}}"#, "`metadata` must not contain U+0000"),
+        (r#"{"kind": "video", "metadata": {"a": [{"\u0000": 1}]}}"#, "`metadata` must not contain U+0000"),
         (r#"{"kind": "video", "metadata": {"a": "\ud800"}}"#, "hex escape"),
         (r#"{"kind": "video", "metadata": {"a": 1e999}}"#, "number out of range"),
         (r#"{"kind": "video"} {}"#, "trailing characters"),
-        (&wide(16385).to_string(), "`metadata` must be at most 16384 bytes of JSON, and is 16385"),
+        (&wide(16385).to_string(), "`metadata` must be at most 16384 bytes of JSON, but has 16385"),
         (&deep, "recursion limit"),
     ] {
         let (status, told) = put(&app, "clx", body.to_owned()).await;

@@ -54,7 +54,7 @@ async fn with_proxy_a_file_of_a_bucket_comes_through_renderhook(pool: PgPool) {
     for (method, range, status, text) in [
         (Method::GET, None, 200, "0123456789"),
         (Method::GET, Some("bytes=2-4"), 206, "234"),
-        (Method::GET, Some("bytes=10-"), 416, "{\"message\":\"the range lies outside the file\"}"),
+        (Method::GET, Some("bytes=10-"), 416, "{\"message\":\"the range is outside the file\"}"),
         (Method::HEAD, None, 200, ""),
     ] {
         let mut request = app.client.request(method.clone(), app.at(FILE)).bearer_auth(TOKEN);

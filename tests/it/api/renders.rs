@@ -219,7 +219,7 @@ async fn a_file_of_a_folder_comes_whole_or_in_part(pool: PgPool) {
         (&[("range", "bytes=2-4"), ("if-range", other)], 200, "0123456789", None),
         (&[("if-none-match", etag)], 304, "", None),
         (&[("if-none-match", other)], 200, "0123456789", None),
-        (&[("range", "bytes=10-")], 416, "the range lies outside the file", Some("bytes */10")),
+        (&[("range", "bytes=10-")], 416, "the range is outside the file", Some("bytes */10")),
     ];
     for method in [Method::GET, Method::HEAD] {
         for (headers, status, text, range) in table {

@@ -119,5 +119,5 @@ async fn the_command_lists_downloads_and_changes_them_only_without_dry_run(pool:
     let output = renderhook(&unknown).env("DATABASE_URL", database_url(&pool).as_str()).output().await.unwrap();
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{complaint}");
-    assert!(complaint.contains("no render with the id nope is known"), "{complaint}");
+    assert!(complaint.contains("there is no render with the id nope"), "{complaint}");
 }

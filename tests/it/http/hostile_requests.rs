@@ -43,7 +43,7 @@ fn status(reply: Option<&Reply>) -> Option<u16> {
 async fn a_body_is_bounded_by_what_it_announces_and_by_what_comes(pool: PgPool) {
     let app = App::start_with(&pool, Options::flags(&["--max-body-bytes=64KiB"])).await;
     let large = vec![b' '; (64 << 10) + 1];
-    // Announced: refused before a byte of it is sent, also to who has signed nothing.
+    // AnnounceOutcome: refused before a byte of it is sent, also to who has signed nothing.
     for more in ["content-length: 65537\r\n", "content-length: 65537\r\nexpect: 100-continue\r\n"] {
         let reply = exchange(&app.base, head(&large, more)).await.unwrap();
         assert_eq!(reply.status, 413, "{reply:?}");

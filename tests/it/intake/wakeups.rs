@@ -2,7 +2,7 @@
 
 use renderhook::api::queries::announce;
 
-use renderhook::api::{Announcement, Naming};
+use renderhook::api::{Announcement, ExternalIdUpdate};
 use renderhook::domain::Kind;
 use renderhook::domain::render::Status::{Complete, Rendering};
 use renderhook::intake::record::{self, Observation};
@@ -125,9 +125,9 @@ async fn a_slice_wakes_each_of_its_changed_renders_once(pool: PgPool) {
 #[sqlx::test]
 async fn an_announcement_that_changes_the_render_wakes_its_callers(pool: PgPool) {
     let mut ear = Ear::of(&pool).await;
-    let mut announced = Announcement { kind: Kind::Video, external_id: Naming::Keep, metadata: None };
+    let mut announced = Announcement { kind: Kind::Video, external_id: ExternalIdUpdate::Keep, metadata: None };
     for (external_id, expected) in [("one", vec!["a"]), ("one", vec![]), ("two", vec!["a"])] {
-        announced.external_id = Naming::Set(external_id.parse().unwrap());
+        announced.external_id = ExternalIdUpdate::Set(external_id.parse().unwrap());
         announce::announce(&pool, &"a".parse().unwrap(), &announced, now()).await.unwrap();
         assert_eq!(ear.heard().await, expected, "{external_id}");
     }
