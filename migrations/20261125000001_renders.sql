@@ -1,21 +1,21 @@
--- One row per render: what Magic Hour calls a project. Everything an application asks for starts here.
+-- One row per render, which Magic Hour calls a project.
 CREATE TABLE renders (
-    -- Magic Hour's project id. Bounded, because it is indexed and becomes part of an object's key.
+    -- Magic Hour's project id. Its length is limited because it is indexed and part of object keys.
     id text PRIMARY KEY
-        CONSTRAINT renders_id_bounded CHECK (octet_length(id) BETWEEN 1 AND 255),
-    -- Which details call knows it (`/v1/{kind}-projects/{id}`). The first observation decides it.
+        CONSTRAINT renders_id_length CHECK (octet_length(id) BETWEEN 1 AND 255),
+    -- Also the name of its details endpoint (`/v1/{kind}-projects/{id}`). Set by the first observation.
     kind text NOT NULL
         CONSTRAINT renders_kind_known CHECK (kind IN ('video', 'image', 'audio')),
-    -- NULL until an observation carries a status that this version knows.
+    -- NULL until an observation has a status that this version knows.
     status text
         CONSTRAINT renders_status_known
             CHECK (status IN ('draft', 'queued', 'rendering', 'error', 'canceled', 'complete')),
-    -- Whether the status is an end. What asks only about unfinished renders reads this and knows no list of statuses.
+    -- Whether the render has ended. Statements that only need this do not repeat the list of statuses.
     finished boolean NOT NULL GENERATED ALWAYS AS (coalesce(status IN ('error', 'canceled', 'complete'), false)) STORED,
-    -- Whether the details API has confirmed which of `error` and `canceled` it is: that is taken from it once.
+    -- Whether the details API has confirmed which of `error` and `canceled` it is. It may correct that once.
     failure_confirmed boolean NOT NULL DEFAULT false,
-    -- The event types that were delivered, sorted. With the id they are Magic Hour's documented key of an event: they
-    -- identify a duplicate, also after the deliveries themselves are removed.
+    -- The event types that were delivered, sorted. Together with the id they identify an event, according to Magic Hour's
+    -- documentation, so duplicates are detected even after the deliveries are removed.
     seen_event_types text[] NOT NULL DEFAULT '{}',
 
     -- The other fields of the project, each from its newest observation.
@@ -27,63 +27,63 @@ CREATE TABLE renders (
     deleted boolean NOT NULL DEFAULT false,
     -- When the project was created at Magic Hour.
     created_at timestamptz,
-    -- How new each of them is: field -> [rank of the status that came with it, when it was observed in microseconds
-    -- since the epoch]. A field that is not here was never observed.
+    -- The version of each field: field -> [rank of the status observed with it, time of the observation in microseconds
+    -- since the epoch]. A field that was never observed has no version.
     field_versions jsonb NOT NULL DEFAULT '{}',
 
-    -- How much of it is in the store. Computed from the status and the counts below, in the transaction that changes
-    -- any of them (`domain::ArchiveState`).
+    -- How much of it is in the store. Computed from the status and the counts below, in the transaction that changes them
+    -- (`domain::ArchiveState`).
     archive text NOT NULL DEFAULT 'none'
         CONSTRAINT renders_archive_known
             CHECK (archive IN ('none', 'awaiting_urls', 'pending', 'partial', 'stored', 'failed')),
-    -- Its rows in `downloads`, and how many of them are settled.
+    -- The number of its rows in `downloads`, and how many of them are stored and failed.
     files_total integer NOT NULL DEFAULT 0,
     files_stored integer NOT NULL DEFAULT 0,
     files_failed integer NOT NULL DEFAULT 0,
 
-    -- The application's own name for the render.
+    -- The application's own id for the render.
     external_id text,
-    -- Whatever the application wants back in every answer: text as it was written (`json`, not `jsonb`), because numbers
-    -- must come back exactly.
+    -- A JSON object that the application gets back in every answer. `json` instead of `jsonb` keeps its text, because numbers
+    -- must not change.
     metadata json NOT NULL DEFAULT '{}'
-        CONSTRAINT renders_metadata_is_a_map CHECK (json_typeof(metadata) = 'object'),
+        CONSTRAINT renders_metadata_is_object CHECK (json_typeof(metadata) = 'object'),
 
-    -- When renderhook first saw it.
+    -- When renderhook first learned about it.
     first_seen_at timestamptz NOT NULL,
-    -- When an event or an announcement last named it: silence is counted from here. Polls do not count.
+    -- When the last event or announcement about it arrived, from which the time to the first poll is counted. Polls do not
+    -- count.
     last_seen_at timestamptz NOT NULL,
-    -- When an observation last changed anything that is answered.
+    -- When anything in its API answer last changed.
     updated_at timestamptz NOT NULL,
 
-    -- When the details API is to be asked about it. NULL: once it has been silent for RECONCILE_AFTER, if it is
-    -- unfinished. `infinity`: never. Also the claim of the process that asks, moved ahead for as long as a call may take.
+    -- When to poll it next. NULL: RECONCILE_AFTER after it was last seen, if it is unfinished. `infinity`: never.
     poll_due_at timestamptz,
-    -- Whether something waits for the answer: then it is polled also when it is finished, and before the others.
-    poll_wanted boolean NOT NULL DEFAULT false,
+    -- Whether a poll was requested. Then it is polled even if it is finished, and before others.
+    poll_requested boolean NOT NULL DEFAULT false,
     -- When it was last polled.
     polled_at timestamptz,
-    -- How many polls in a row brought no transition.
+    -- The number of consecutive polls without a status change.
     poll_attempts integer NOT NULL DEFAULT 0
-        CONSTRAINT renders_poll_attempts_count CHECK (poll_attempts >= 0),
-    -- Since when Magic Hour says that it does not know the render; NULL while it does.
+        CONSTRAINT renders_poll_attempts_not_negative CHECK (poll_attempts >= 0),
+    -- Since when Magic Hour has reported that it does not know the render; otherwise NULL.
     not_found_at timestamptz,
-    -- When it was found to be unfinished for longer than a week; NULL once it is not.
+    -- Since when it is known to be unfinished for more than a week; otherwise NULL.
     stalled_at timestamptz,
 
-    -- What became of DELETE_AFTER_STORE: `deleted`, or why the project was left. NULL while nothing was tried.
+    -- The outcome of DELETE_AFTER_STORE: `deleted`, or why the project was not deleted. NULL if there is no outcome yet.
     deletion text
         CONSTRAINT renders_deletion_known CHECK (deletion IN ('deleted', 'refused', 'unproven')),
-    -- When the deletion may be tried again, and the claim of the process that tries.
+    -- When the next attempt to delete the project is due. During an attempt, when its claim expires.
     deletion_due_at timestamptz,
 
-    CONSTRAINT renders_wanted_is_due CHECK (NOT poll_wanted OR poll_due_at IS NOT NULL),
-    CONSTRAINT renders_files_counted
+    CONSTRAINT renders_requested_poll_is_due CHECK (NOT poll_requested OR poll_due_at IS NOT NULL),
+    CONSTRAINT renders_file_counts_consistent
         CHECK (files_stored >= 0 AND files_failed >= 0 AND files_stored + files_failed <= files_total)
 ) WITH (fillfactor = 85);
 
--- `GET /renders`: the newest of each combination of kind, status and archive. There are few combinations, so the list
--- reads the first rows of each that fits and merges them, whatever the filter.
-CREATE INDEX renders_listed ON renders (kind, archive, status, first_seen_at DESC, id DESC);
+-- For `GET /renders`: reads the newest rows of each combination of kind, archive state, and status that matches the
+-- filter, and merges them. There are few combinations, so every filter is fast.
+CREATE INDEX renders_list ON renders (kind, archive, status, first_seen_at DESC, id DESC);
 CREATE INDEX renders_external_id ON renders (external_id, first_seen_at DESC, id DESC) WHERE external_id IS NOT NULL;
--- What may be due for a poll: unfinished, or wanted.
-CREATE INDEX renders_watched ON renders (coalesce(poll_due_at, last_seen_at)) WHERE NOT finished OR poll_wanted;
+-- Renders that may be due for a poll.
+CREATE INDEX renders_poll_candidates ON renders (coalesce(poll_due_at, last_seen_at)) WHERE NOT finished OR poll_requested;

@@ -1,30 +1,31 @@
--- What happened to a render, in order. No foreign keys: recording inserts here under the lock of the render's row.
+-- The history of renders. No foreign keys, because rows are inserted under the lock of the render's row.
 
 -- One row per change of a render's status.
 CREATE TABLE transitions (
-    -- The order in which they were recorded.
+    -- Ascending in the order of recording.
     id bigint GENERATED ALWAYS AS IDENTITY,
     render_id text NOT NULL,
     -- NULL for the first status.
     from_status text,
     to_status text NOT NULL,
-    -- What told us.
+    -- What reported it.
     source text NOT NULL
         CONSTRAINT transitions_source_known CHECK (source IN ('webhook', 'poll')),
-    -- The event's type, if a webhook did.
+    -- The type of the event; NULL for a poll.
     event_type text,
     -- When it was recorded.
     at timestamptz NOT NULL,
-    -- How long after its signing the event was recorded; negative if the sender's clock is ahead.
+    -- The milliseconds from the event's timestamp to its arrival. Negative if the sender's clock is ahead.
     lag_ms bigint,
-    -- Ranks only rise, so a render enters a status once. The database promises it as well.
-    CONSTRAINT transitions_once PRIMARY KEY (render_id, to_status),
+    -- The rank of the status only rises, so a render enters each status once.
+    CONSTRAINT transitions_status_once PRIMARY KEY (render_id, to_status),
     CONSTRAINT transitions_changes_status CHECK (from_status IS DISTINCT FROM to_status)
 );
 
--- How many renders ended lately. A BRIN index costs an insert nothing, and rows come in the order of time.
+-- For counting renders that ended recently. A BRIN index makes inserts hardly slower, and rows are inserted in order of
+-- time.
 CREATE INDEX transitions_at ON transitions USING brin (at) WITH (autosummarize = on);
--- What polls found out that webhooks should have told: few, where webhooks come.
+-- Transitions that webhooks should have reported. There are few unless webhooks are missing.
 CREATE INDEX transitions_polled ON transitions (at) WHERE source = 'poll';
 
 -- One row per change of a render's credits: an estimate, the final figure, a refund.
@@ -32,9 +33,9 @@ CREATE TABLE credits (
     id bigint GENERATED ALWAYS AS IDENTITY,
     render_id text NOT NULL,
     value bigint NOT NULL,
-    -- The status that came with the figure, if one did.
+    -- The status that was reported together with the value.
     status text,
-    -- What told us.
+    -- What reported it.
     source text NOT NULL
         CONSTRAINT credits_source_known CHECK (source IN ('webhook', 'poll')),
     -- When it was recorded.

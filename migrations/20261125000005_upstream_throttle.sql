@@ -1,15 +1,15 @@
--- One row for all processes: how fast they call Magic Hour's API together, and whether they call it at all.
+-- A single row for all processes: the rate of calls to Magic Hour's API, and pauses.
 CREATE TABLE upstream_throttle (
-    one boolean PRIMARY KEY DEFAULT true
-        CONSTRAINT upstream_throttle_is_one_row CHECK (one),
-    -- When the next call may be made: RECONCILE_RATE.
+    singleton boolean PRIMARY KEY DEFAULT true
+        CONSTRAINT upstream_throttle_single_row CHECK (singleton),
+    -- When the next call may be made, because of RECONCILE_RATE.
     next_call_at timestamptz NOT NULL DEFAULT 'epoch',
-    -- Until when nothing is called, because the account or the API is in trouble.
+    -- Until when all calls are paused after failures.
     paused_until timestamptz NOT NULL DEFAULT 'epoch',
-    -- How many times in a row it was.
+    -- The number of pauses since the last success.
     failures integer NOT NULL DEFAULT 0
-        CONSTRAINT upstream_throttle_failures_count CHECK (failures >= 0),
-    -- When the log last said that webhooks are missing.
+        CONSTRAINT upstream_throttle_failures_not_negative CHECK (failures >= 0),
+    -- When the last warning about missing webhooks was logged.
     missing_webhooks_logged_at timestamptz NOT NULL DEFAULT 'epoch'
 );
 

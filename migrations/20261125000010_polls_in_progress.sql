@@ -1,5 +1,5 @@
--- A poll's claim has a column of its own, so that something that wants an answer during a slow call changes when the render
--- is due and cannot make a second process poll it at the same time.
+-- The claim of a poll is separate from `poll_due_at`, so that a poll requested during a slow call neither gets lost nor lets
+-- a second process poll the render at the same time.
 ALTER TABLE renders
-    -- Until when a process polls it; NULL if none does. Identifies the claim.
+    -- While a process polls it, when that process' claim expires. This also identifies the claim.
     ADD COLUMN poll_claimed_until timestamptz;

@@ -20,7 +20,7 @@ pub(super) struct LockedRender {
     /// Its files, to be changed as its downloads change.
     pub(super) files: FileCounts,
     /// Whether it is to be polled already.
-    pub(super) poll_wanted: bool,
+    pub(super) poll_requested: bool,
     /// When it was last polled.
     pub(super) polled_at: Option<DateTime<Utc>>,
     /// Whether it is to be polled because of this transaction.
@@ -35,7 +35,7 @@ impl LockedRenders {
     /// Locks the renders with these ids, in any order and with repetitions.
     pub(super) async fn lock(transaction: &mut PgConnection, ids: &[&str]) -> sqlx::Result<Self> {
         let rows = sqlx::query!(
-            "SELECT id, status, files_total, files_stored, files_failed, poll_wanted, polled_at
+            "SELECT id, status, files_total, files_stored, files_failed, poll_requested, polled_at
                FROM renders WHERE id = ANY ($1::text[]) ORDER BY id FOR UPDATE",
             ids as _,
         );
@@ -45,7 +45,7 @@ impl LockedRenders {
                 status: row.status.and_then(|status| status.parse().ok()),
                 before: files,
                 files,
-                poll_wanted: row.poll_wanted,
+                poll_requested: row.poll_requested,
                 polled_at: row.polled_at,
                 request_poll: false,
             };
@@ -87,13 +87,13 @@ impl LockedRenders {
     }
 
     async fn request_polls(&self, transaction: &mut PgConnection, now: DateTime<Utc>) -> sqlx::Result<()> {
-        let wanted = self.0.iter().filter(|(_, render)| render.request_poll && !render.poll_wanted);
+        let wanted = self.0.iter().filter(|(_, render)| render.request_poll && !render.poll_requested);
         let ids: Vec<_> = wanted.map(|(id, _)| id.as_str()).collect();
         if ids.is_empty() {
             return Ok(());
         }
         let requested = sqlx::query!(
-            "UPDATE renders SET poll_wanted = true, poll_due_at = least(poll_due_at, $2), poll_attempts = 0
+            "UPDATE renders SET poll_requested = true, poll_due_at = least(poll_due_at, $2), poll_attempts = 0
              WHERE id = ANY ($1::text[])",
             &ids as _,
             now,

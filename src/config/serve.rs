@@ -290,8 +290,8 @@ mod tests {
         assert_eq!(config.downloads.max_bytes, 20 << 30);
         assert_eq!(config.downloads.max_attempts, 20);
         assert_eq!(config.downloads.lease, Duration::from_mins(1));
-        assert_eq!(config.upstream.schedule.after, Duration::from_mins(5));
-        assert_eq!(config.upstream.schedule.longest, Duration::from_hours(1));
+        assert_eq!(config.upstream.schedule.initial_delay, Duration::from_mins(5));
+        assert_eq!(config.upstream.schedule.max_interval, Duration::from_hours(1));
         assert_eq!(config.upstream.poll_interval, Duration::from_millis(200));
         assert_eq!(config.log_format, LogFormat::Json);
     }

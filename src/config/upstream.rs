@@ -101,13 +101,13 @@ impl UpstreamArgs {
 
     fn schedule(&self, errors: &mut ConfigErrors) -> Schedule {
         let schedule = Schedule {
-            after: AFTER.duration(&self.reconcile_after, errors).unwrap_or(MIN_SILENCE),
-            longest: MAX_INTERVAL.duration(&self.reconcile_max_interval, errors).unwrap_or(MAX_SILENCE),
+            initial_delay: AFTER.duration(&self.reconcile_after, errors).unwrap_or(MIN_SILENCE),
+            max_interval: MAX_INTERVAL.duration(&self.reconcile_max_interval, errors).unwrap_or(MAX_SILENCE),
         };
-        if !(MIN_SILENCE..=MAX_SILENCE).contains(&schedule.after) {
+        if !(MIN_SILENCE..=MAX_SILENCE).contains(&schedule.initial_delay) {
             errors.add(AFTER.name, "must be from 1s to 24h");
         }
-        if schedule.longest < schedule.after || schedule.longest > MAX_SILENCE {
+        if schedule.max_interval < schedule.initial_delay || schedule.max_interval > MAX_SILENCE {
             errors.add(MAX_INTERVAL.name, format!("must be at least {} and at most 24h", AFTER.name));
         }
         schedule

@@ -174,10 +174,7 @@ pub async fn run(database: &Database, clock: &Clock, retention: Duration, shutdo
         if deleted.is_ok_and(|deleted| deleted > 0) {
             continue;
         }
-        tokio::select! {
-            () = shutdown.wait_for_stop() => {}
-            () = tokio::time::sleep(EVERY) => {}
-        }
+        shutdown.sleep(EVERY).await;
     }
 }
 

@@ -46,6 +46,11 @@ impl Shutdown {
         self.requested.cancelled().await;
     }
 
+    /// Sleeps, but returns early when a stop is requested.
+    pub async fn sleep(&self, duration: Duration) {
+        let _ = tokio::time::timeout(duration, self.wait_for_stop()).await;
+    }
+
     /// The token that is canceled when the time to drain is over.
     #[must_use]
     pub fn forced(&self) -> &CancellationToken {

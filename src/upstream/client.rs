@@ -1,10 +1,9 @@
-//! The calls of Magic Hour's API that this service makes: a project's details, its deletion, and a probe that shows whether
-//! the API is there and accepts the key.
+//! The client for Magic Hour's API: a project's details, its deletion, and a probe that checks the API and the key.
 //!
 //! Guaranteed:
-//! - The key goes to the API's address and nowhere else: no redirect is followed, and the key is never printed.
-//! - An id names one project or none: it is percent-encoded, and `.` and `..` are refused before a call.
-//! - Only Magic Hour's own words count. A 404 or 422 without the documented `{"message": …}` comes from something else,
+//! - The key is only sent to the API's address, because redirects are not followed. It is never printed.
+//! - An id identifies at most one project: it is percent-encoded, and `.` and `..` are rejected before a call.
+//! - Only Magic Hour's own answers count. A 404 or 422 without the documented `{"message": …}` comes from something else,
 //!   such as a proxy or a wrong base URL, and says nothing about the project.
 
 use std::error::Error;
@@ -25,16 +24,16 @@ use super::error::UpstreamError;
 use crate::archive::fetch::retry_after;
 use crate::domain::{Kind, Payload, RenderId, event};
 
-/// What a call may take.
+/// The limits of a call.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Time from the first byte sent to the last byte received.
+pub struct CallLimits {
+    /// The time limit, from the first byte sent to the last byte received.
     pub timeout: Duration,
-    /// Bytes of an answer. Details are a few kilobytes.
+    /// The maximum size of an answer. Details are a few KiB.
     pub max_body_bytes: usize,
 }
 
-impl Default for Limits {
+impl Default for CallLimits {
     fn default() -> Self {
         Self { timeout: Duration::from_secs(20), max_body_bytes: 4 << 20 }
     }
@@ -43,13 +42,13 @@ impl Default for Limits {
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The id of a project that cannot exist, in the shape of those that do.
+/// The id of a project that cannot exist, in the format of real ids.
 const PROBE_ID: &str = "crenderhook00000000000000";
 
-/// Everything in an id is encoded but what RFC 3986 calls unreserved.
+/// Percent-encodes everything except the unreserved characters of RFC 3986.
 const ENCODED_IN_ID: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// A client of Magic Hour's API. Cheap to clone.
+/// A client for Magic Hour's API. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct MagicHour {
     client: Client,
@@ -58,19 +57,19 @@ pub struct MagicHour {
     max_body_bytes: usize,
 }
 
-/// What [`probe`] found.
+/// The result of [`probe`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probe {
     /// Whether the API accepts the key.
     pub key: Result<(), UpstreamError>,
-    /// The API's clock, to the second.
+    /// The time on the API's clock, to the second.
     pub date: Option<DateTime<Utc>>,
 }
 
-/// Calls the API at `base` about a project that cannot exist, with the key or, only to see the API's clock, without. An
-/// error means that nothing answers.
+/// Requests a project that cannot exist. Without a key, this only reads the API's clock. Returns an error if nothing
+/// answers.
 pub async fn probe(base: &Url, key: Option<&SecretString>) -> Result<Probe, UpstreamError> {
-    let limits = Limits::default();
+    let limits = CallLimits::default();
     let client = client(limits.timeout).map_err(|error| transport_error(&error))?;
     let mut call = client.get(project_url(base, Kind::Video, PROBE_ID));
     if let Some(key) = key {
@@ -79,8 +78,9 @@ pub async fn probe(base: &Url, key: Option<&SecretString>) -> Result<Probe, Upst
     let answer = call.send().await.map_err(|error| transport_error(&error))?;
     let date = answer.headers().get(DATE).and_then(|date| date.to_str().ok());
     let date = date.and_then(|date| httpdate::parse_http_date(date).ok()).map(DateTime::from);
-    // A mock server knows every project.
-    let key = if answer.status().is_success() { Ok(()) } else { Err(refusal(answer, limits.max_body_bytes).await) };
+    // Mock servers have an answer for every id.
+    let key =
+        if answer.status().is_success() { Ok(()) } else { Err(response_error(answer, limits.max_body_bytes).await) };
     let key = match key {
         Err(UpstreamError::NotFound) => Ok(()),
         key => key,
@@ -89,40 +89,40 @@ pub async fn probe(base: &Url, key: Option<&SecretString>) -> Result<Probe, Upst
 }
 
 impl MagicHour {
-    /// The API at `base`, which may have a path.
+    /// A client for the API at `base`, which may have a path.
     pub fn new(base: Url, key: SecretString) -> Result<Self, reqwest::Error> {
-        Self::with_limits(base, key, Limits::default())
+        Self::with_limits(base, key, CallLimits::default())
     }
 
-    /// The API at `base` with other limits than the usual ones.
-    pub fn with_limits(base: Url, key: SecretString, limits: Limits) -> Result<Self, reqwest::Error> {
+    /// A client with other limits than the defaults.
+    pub fn with_limits(base: Url, key: SecretString, limits: CallLimits) -> Result<Self, reqwest::Error> {
         Ok(Self { client: client(limits.timeout)?, base, key, max_body_bytes: limits.max_body_bytes })
     }
 
-    /// A project as it is now.
+    /// Gets the details of a project.
     pub async fn details(&self, kind: Kind, id: &RenderId) -> Result<Payload, UpstreamError> {
         let answer = self.call(Method::GET, kind, id).await?;
         if answer.status() != StatusCode::OK {
-            return Err(refusal(answer, self.max_body_bytes).await);
+            return Err(response_error(answer, self.max_body_bytes).await);
         }
         let body = read_body(answer, self.max_body_bytes).await?;
         event::parse_details(&body).filter(|payload| payload.id == *id).ok_or(UpstreamError::NotTheProject)
     }
 
-    /// Deletes a project for good. Only the documented 204 is a deletion.
+    /// Deletes a project permanently. Only the documented 204 counts as success.
     pub async fn delete(&self, kind: Kind, id: &RenderId) -> Result<(), UpstreamError> {
         let answer = self.call(Method::DELETE, kind, id).await?;
         if answer.status() == StatusCode::NO_CONTENT {
             return Ok(());
         }
-        match refusal(answer, self.max_body_bytes).await {
+        match response_error(answer, self.max_body_bytes).await {
             UpstreamError::Rejected(StatusCode::UNPROCESSABLE_ENTITY) => Err(UpstreamError::Template),
             error => Err(error),
         }
     }
 
     async fn call(&self, method: Method, kind: Kind, id: &RenderId) -> Result<Response, UpstreamError> {
-        // As segments of a path these would name the list of all projects, or what is above it.
+        // As path segments, these would address the list of all projects or its parent.
         if matches!(id.as_str(), "." | "..") {
             return Err(UpstreamError::InvalidId);
         }
@@ -140,7 +140,7 @@ fn client(timeout: Duration) -> Result<Client, reqwest::Error> {
         .build()
 }
 
-/// `{base}/v1/{kind}-projects/{id}`. The id is encoded here rather than by `Url`, which drops tabs and line breaks.
+/// `{base}/v1/{kind}-projects/{id}`. The id is encoded here because `Url` would remove tabs and line breaks.
 fn project_url(base: &Url, kind: Kind, id: &str) -> Url {
     let mut url = base.clone();
     let id = utf8_percent_encode(id, ENCODED_IN_ID);
@@ -148,8 +148,8 @@ fn project_url(base: &Url, kind: Kind, id: &str) -> Url {
     url
 }
 
-/// What an answer that is not the expected one means.
-async fn refusal(answer: Response, max_body_bytes: usize) -> UpstreamError {
+/// The error for an unexpected answer.
+async fn response_error(answer: Response, max_body_bytes: usize) -> UpstreamError {
     let (status, retry_after) = (answer.status(), retry_after(answer.headers()));
     match status {
         StatusCode::UNAUTHORIZED => UpstreamError::Unauthorized,
@@ -159,23 +159,23 @@ async fn refusal(answer: Response, max_body_bytes: usize) -> UpstreamError {
         status if status.is_server_error() => UpstreamError::ServerError { status, retry_after },
         status => match read_body(answer, max_body_bytes).await {
             Err(error) => error,
-            Ok(body) if !is_magic_hours(&body) => UpstreamError::NotMagicHour(status),
+            Ok(body) if !is_magic_hour_error(&body) => UpstreamError::NotMagicHour(status),
             Ok(_) if status == StatusCode::NOT_FOUND => UpstreamError::NotFound,
             Ok(_) => UpstreamError::Rejected(status),
         },
     }
 }
 
-/// Whether a body is the documented `{"message": "…"}` of Magic Hour's refusals and nothing more. Web frameworks and
-/// proxies send other fields along, or no JSON at all.
-fn is_magic_hours(body: &[u8]) -> bool {
+/// Whether a body is the documented `{"message": "…"}` of Magic Hour's errors and nothing more. Web frameworks and proxies
+/// send other fields, or no JSON.
+fn is_magic_hour_error(body: &[u8]) -> bool {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
-    struct Refusal {
+    struct ErrorBody {
         #[serde(rename = "message")]
         _message: String,
     }
-    serde_json::from_slice::<Refusal>(body).is_ok()
+    serde_json::from_slice::<ErrorBody>(body).is_ok()
 }
 
 async fn read_body(answer: Response, max_body_bytes: usize) -> Result<Bytes, UpstreamError> {
@@ -200,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_stays_one_segment_of_the_path_whatever_is_in_it() {
+    fn an_id_is_always_one_path_segment() {
         for (base, id, expected) in [
             ("https://h", "clx123", "/v1/video-projects/clx123"),
             ("https://h/mock/1.0/", "a-b_c~d.e", "/mock/1.0/v1/video-projects/a-b_c~d.e"),
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_documented_shape_is_magic_hours() {
+    fn only_the_documented_error_body_counts_as_magic_hours() {
         for (body, expected) in [
             (r#"{"message":"Not Found"}"#, true),
             (r#" {"message": ""} "#, true),
@@ -227,7 +227,7 @@ mod tests {
             ("<html>404</html>", false),
             ("", false),
         ] {
-            assert_eq!(is_magic_hours(body.as_bytes()), expected, "{body}");
+            assert_eq!(is_magic_hour_error(body.as_bytes()), expected, "{body}");
         }
     }
 }

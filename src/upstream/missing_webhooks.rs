@@ -1,6 +1,6 @@
-//! Whether webhooks arrive at all: what polls find out is what webhooks should have said.
+//! Detects missing webhooks: renders that ended according to a poll, without a webhook.
 //!
-//! [`count`] is what `GET /metrics` and `renderhook check` report. [`watch`] warns once an hour, from one of all processes.
+//! `GET /metrics` and `renderhook check` report [`count`]. [`watch`] logs a warning once an hour, from one of all processes.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,21 +11,21 @@ use tracing::warn;
 
 use crate::runtime::{BACKGROUND_TIMEOUT, Clock, Database, LogEvent, Shutdown};
 
-/// How late a webhook may be that still counts as having arrived.
+/// How late a webhook may arrive and still count.
 pub const GRACE: TimeDelta = TimeDelta::minutes(10);
-/// How far back renders are counted.
+/// The period in which renders are counted.
 pub const WINDOW: TimeDelta = TimeDelta::hours(24);
-/// How often the log says it.
+/// The interval between two warnings.
 const WARN_INTERVAL: TimeDelta = TimeDelta::hours(1);
-/// How often a process counts.
+/// The interval between two counts of a process.
 const COUNT_INTERVAL: Duration = Duration::from_mins(1);
 
-/// Of the renders that failed or became complete within [`WINDOW`], and at least [`GRACE`] ago.
+/// Counts of renders that failed or became complete within [`WINDOW`] and at least [`GRACE`] ago.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MissingWebhooks {
-    /// How many ended.
+    /// All of them.
     pub ended: i64,
-    /// Of how many only a poll brought the end, and no webhook came.
+    /// Those reported by a poll only.
     pub missing: i64,
 }
 
@@ -43,29 +43,29 @@ impl fmt::Display for MissingWebhooks {
         if !self.any() {
             return write!(
                 f,
-                "none is missing: a webhook came for each of the {ended} renders that ended in the last 24 hours"
+                "none is missing: a webhook arrived for each of the {ended} renders that ended in the last 24 hours"
             );
         }
         write!(
             f,
-            "no webhook came for {missing} of the {ended} renders that ended in the last 24 hours, only polls found out: "
+            "no webhook arrived for {missing} of the {ended} renders that ended in the last 24 hours, only polls reported them: "
         )?;
         f.write_str(if missing * 2 >= *ended {
             "the endpoint is probably mistyped or disabled in Developer Hub"
         } else {
-            "is every event ticked in Developer Hub, and does every request get through to /webhook?"
+            "are all events selected in Developer Hub, and does every request reach /webhook?"
         })
     }
 }
 
-/// Counts at `now`. Cancelations do not count, because no webhook brings them.
+/// Counts as of `now`. Canceled renders do not count, because no webhook reports them.
 pub async fn count(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<MissingWebhooks> {
     sqlx::query_as!(
         MissingWebhooks,
         r#"SELECT
                count(*) AS "ended!",
                count(*) FILTER (WHERE source = 'poll' AND NOT EXISTS (
-                   -- A stale delivery did arrive. One that was recorded before the end said something else.
+                   -- A stale delivery counts, because it did arrive. A delivery recorded before the end reported something else.
                    SELECT FROM deliveries AS d
                    WHERE d.render_id = t.render_id
                        AND d.received_at >= t.at - make_interval(secs => CASE WHEN d.outcome = 'stale' THEN $3::float8 ELSE 0 END)
@@ -81,9 +81,9 @@ pub async fn count(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<MissingWeb
     .await
 }
 
-/// Takes the turn to warn: `true` for one process an hour.
-async fn take_turn_to_warn(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<bool> {
-    // A time in the future was written by a clock that was wrong.
+/// Returns `true` for one process per hour, which then logs the warning.
+async fn take_hourly_turn(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<bool> {
+    // A time in the future comes from a clock that was wrong.
     let taken = sqlx::query!(
         "UPDATE upstream_throttle SET missing_webhooks_logged_at = $1
          WHERE missing_webhooks_logged_at <= $2 OR missing_webhooks_logged_at > $3",
@@ -94,22 +94,19 @@ async fn take_turn_to_warn(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<bo
     Ok(taken.execute(pool).await?.rows_affected() > 0)
 }
 
-/// Warns while webhooks are missing, until the service stops.
+/// Logs warnings while webhooks are missing, until the service stops.
 pub async fn watch(database: &Database, clock: &Clock, shutdown: &Shutdown) {
     while !shutdown.is_stopping() {
         let (pool, now) = (database.pool(), clock.now());
         if let Ok(webhooks) = database.with_timeout(BACKGROUND_TIMEOUT, count(pool, now)).await
             && webhooks.any()
-            && let Ok(true) = database.with_timeout(BACKGROUND_TIMEOUT, take_turn_to_warn(pool, now)).await
+            && let Ok(true) = database.with_timeout(BACKGROUND_TIMEOUT, take_hourly_turn(pool, now)).await
         {
             warn!(
                 event = %LogEvent::WebhooksMissing, renders.missing = webhooks.missing, renders.ended = webhooks.ended,
                 "webhooks are missing: {webhooks}"
             );
         }
-        tokio::select! {
-            () = shutdown.wait_for_stop() => {}
-            () = tokio::time::sleep(COUNT_INTERVAL) => {}
-        }
+        shutdown.sleep(COUNT_INTERVAL).await;
     }
 }

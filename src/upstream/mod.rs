@@ -1,8 +1,8 @@
-//! What Magic Hour is asked: details of renders, which bring fresh URLs as well, and deletion.
+//! Calls to Magic Hour's API: polling renders, which also gets fresh URLs, and deleting projects.
 //!
-//! [`Reconciler`] polls, [`Deleter`] deletes, and [`missing_webhooks`] counts what only polls brought. All calls go through
-//! [`MagicHour`], at the pace of the one [`Throttle`]; a failed one is an [`UpstreamError`], whose [`Scope`] says whom it
-//! concerns.
+//! [`Reconciler`] polls, [`Deleter`] deletes, and [`missing_webhooks`] counts renders that only polls reported. All calls
+//! go through [`MagicHour`] at the rate of the shared [`Throttle`]. A failed call returns an [`UpstreamError`], whose
+//! [`FailureScope`] says what it affects.
 
 pub mod client;
 mod deletion;
@@ -11,9 +11,9 @@ pub mod missing_webhooks;
 mod reconcile;
 mod throttle;
 
-pub use self::client::{Limits, MagicHour, Probe};
+pub use self::client::{CallLimits, MagicHour, Probe};
 pub use self::deletion::{Deleter, DeletionOutcome};
-pub use self::error::{Scope, UpstreamError};
+pub use self::error::{FailureScope, UpstreamError};
 pub use self::missing_webhooks::MissingWebhooks;
 pub use self::reconcile::Reconciler;
 pub use self::reconcile::schedule::Schedule;

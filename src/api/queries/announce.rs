@@ -103,7 +103,7 @@ async fn insert(
     };
     let inserted = sqlx::query!(
         "INSERT INTO renders (
-             id, kind, external_id, metadata, first_seen_at, last_seen_at, updated_at, poll_wanted, poll_due_at
+             id, kind, external_id, metadata, first_seen_at, last_seen_at, updated_at, poll_requested, poll_due_at
          )
          VALUES ($1, $2, $3, coalesce($4::text::json, '{}'), $5, $5, $5, true, $5)
          ON CONFLICT (id) DO NOTHING",
@@ -140,7 +140,7 @@ async fn update(
         "UPDATE renders
          SET kind = $2, external_id = $3, metadata = $4::text::json, last_seen_at = greatest(last_seen_at, $5),
              updated_at = CASE WHEN $6 THEN greatest(updated_at, $5) ELSE updated_at END,
-             poll_wanted = poll_wanted OR $7,
+             poll_requested = poll_requested OR $7,
              poll_due_at = CASE WHEN $7 THEN least(poll_due_at, $5) ELSE poll_due_at END
          WHERE id = $1",
         id.as_str(),

@@ -27,7 +27,7 @@ struct Row<'a> {
     attempts: u32,
     error: Option<Reason>,
     object: Option<StoredObject>,
-    delete_wanted: bool,
+    delete_after_store: bool,
     at: DateTime<Utc>,
 }
 
@@ -49,7 +49,7 @@ impl<'a> Changes<'a> {
             attempts: number,
             error: None,
             object: None,
-            delete_wanted: false,
+            delete_after_store: false,
             at,
         };
         let row = match settlement.clone() {
@@ -57,8 +57,8 @@ impl<'a> Changes<'a> {
             Settlement::Stored(object) => {
                 render.files.stored += 1;
                 self.notify(Wakeups::RENDERS, &entry.render_id);
-                let (object, delete_wanted) = (Some(object), entry.attempt.deletes);
-                Row { state: "stored", due_at: None, object, delete_wanted, ..row }
+                let (object, delete_after_store) = (Some(object), entry.attempt.deletes);
+                Row { state: "stored", due_at: None, object, delete_after_store, ..row }
             }
             Settlement::GiveUp { attempts, reason } => {
                 render.files.failed += 1;
@@ -112,13 +112,13 @@ impl<'a> Changes<'a> {
             "UPDATE downloads AS d
              SET state = n.state, lease = NULL, due_at = n.due_at, attempts = n.attempts, error_code = n.error_code,
                  error_message = n.error_message, content_type = n.content_type, size_bytes = n.size_bytes,
-                 sha256 = n.sha256, stored_at = n.stored_at, delete_wanted = n.delete_wanted, updated_at = n.updated_at
+                 sha256 = n.sha256, stored_at = n.stored_at, delete_after_store = n.delete_after_store, updated_at = n.updated_at
              FROM unnest(
                  $1::text[], $2::int4[], $3::text[], $4::timestamptz[], $5::int4[], $6::text[], $7::text[], $8::text[],
                  $9::int8[], $10::text[], $11::timestamptz[], $12::bool[], $13::timestamptz[]
              ) AS n (
                  render_id, index, state, due_at, attempts, error_code, error_message, content_type, size_bytes, sha256,
-                 stored_at, delete_wanted, updated_at
+                 stored_at, delete_after_store, updated_at
              )
              WHERE d.render_id = n.render_id AND d.index = n.index",
             &self.column(|row| row.render_id) as _,
@@ -132,7 +132,7 @@ impl<'a> Changes<'a> {
             &self.column(|row| row.object.as_ref().map(|object| object.size_bytes.cast_signed())) as _,
             &self.column(|row| row.object.as_ref().map(|object| object.sha256.as_str())) as _,
             &self.column(|row| row.object.as_ref().map(|_| row.at)) as _,
-            &self.column(|row| row.delete_wanted),
+            &self.column(|row| row.delete_after_store),
             &self.column(|row| row.at),
         );
         updated.execute(transaction).await.map(drop)

@@ -62,7 +62,7 @@ pub(crate) struct Current {
     /// When it was observed.
     pub(crate) url_observed_at: DateTime<Utc>,
     /// Whether the render is to be polled already.
-    pub(crate) poll_wanted: bool,
+    pub(crate) poll_requested: bool,
     /// When it was last polled.
     pub(crate) polled_at: Option<DateTime<Utc>>,
 }
@@ -172,7 +172,7 @@ fn polled_lately(attempt: &Attempt, current: &Current) -> bool {
     let now = attempt.ended_at;
     let lately =
         |at: DateTime<Utc>| at > now - POLL_INTERVAL && at < now + POLL_INTERVAL && at >= current.url_observed_at;
-    !current.poll_wanted && current.polled_at.is_some_and(lately)
+    !current.poll_requested && current.polled_at.is_some_and(lately)
 }
 
 fn await_url(attempt: &Attempt, reason: Reason) -> Settlement {
@@ -226,7 +226,7 @@ mod tests {
         Current {
             url: SignedUrl::parse("https://h/old").ok(),
             url_observed_at: now() - Duration::from_hours(1),
-            poll_wanted: false,
+            poll_requested: false,
             polled_at: None,
         }
     }
@@ -290,7 +290,7 @@ mod tests {
             ("await URL", attempt(expired()), polled(601)),
             ("retry", attempt(expired()), polled(599)),
             ("give up", last(expired()), polled(599)),
-            ("await URL", attempt(expired()), Current { poll_wanted: true, ..polled(599) }),
+            ("await URL", attempt(expired()), Current { poll_requested: true, ..polled(599) }),
             ("await URL", attempt(expired()), Current { url_observed_at: now(), ..polled(1) }),
             ("retry", Attempt { renews: false, ..attempt(expired()) }, same_url()),
             ("give up", Attempt { renews: false, ..last(expired()) }, same_url()),

@@ -44,7 +44,7 @@ pub(super) async fn settle(pool: &PgPool, entries: &[Entry]) -> sqlx::Result<Vec
         let current = Current {
             url: row.url,
             url_observed_at: row.url_observed_at,
-            poll_wanted: render.poll_wanted,
+            poll_requested: render.poll_requested,
             polled_at: render.polled_at,
         };
         let settlement = decide(&entry.attempt, &current);

@@ -86,13 +86,13 @@ pub async fn stale(pool: &PgPool, stale: &Stale, event: Option<&Event>) -> sqlx:
 async fn want_poll(transaction: &mut PgConnection, id: &RenderId, kind: Kind, now: DateTime<Utc>) -> sqlx::Result<()> {
     let wanted = sqlx::query!(
         r#"WITH created AS (
-               INSERT INTO renders AS r (id, kind, first_seen_at, last_seen_at, updated_at, poll_wanted, poll_due_at)
+               INSERT INTO renders AS r (id, kind, first_seen_at, last_seen_at, updated_at, poll_requested, poll_due_at)
                VALUES ($1, $2, $3, $3, $3, true, $3)
                ON CONFLICT (id) DO NOTHING
                RETURNING id
            ),
            wanted AS (
-               UPDATE renders SET poll_wanted = true, poll_due_at = least(poll_due_at, $3)
+               UPDATE renders SET poll_requested = true, poll_due_at = least(poll_due_at, $3)
                WHERE id = $1 AND archive <> 'stored'
            )
            SELECT pg_notify('renderhook_polls', ''), EXISTS (SELECT FROM created) AS "is_new!""#,

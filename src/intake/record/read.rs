@@ -59,7 +59,7 @@ pub(super) async fn lock(transaction: &mut PgConnection, ids: &[&str]) -> sqlx::
             fields,
             files: FileCounts { total: row.files_total, stored: row.files_stored, failed: row.files_failed },
             polling: Polling {
-                wanted: row.poll_wanted,
+                wanted: row.poll_requested,
                 due,
                 attempts: row.poll_attempts,
                 last_seen_at: row.last_seen_at,

@@ -1,4 +1,4 @@
-//! One attempt to delete a project: the four checks, the call, and what the log says.
+//! One attempt to delete a project: the four checks, the call, and the log.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tracing::{debug, error, info, warn};
 
 use super::Deleter;
 use super::files;
-use super::queue::{self, Claim, DeletionOutcome};
+use super::queue::{self, DeletionClaim, DeletionOutcome};
 use crate::archive::StoreError;
 use crate::intake::record::{self, Observation};
 use crate::runtime::{BACKGROUND_TIMEOUT, DatabaseError, LogEvent};
@@ -19,11 +19,11 @@ use crate::upstream::throttle::Blame;
 enum Postponed {
     #[error("a stored file cannot be read back: {0}")]
     Unreadable(#[from] StoreError),
-    #[error("Magic Hour lists a file that is not stored, or does not say that the render is complete")]
+    #[error("Magic Hour lists a file that is not stored, or does not report the render as complete")]
     NotAllStored,
-    #[error("the files have changed since they were verified, or another process has taken over")]
+    #[error("the files have changed since they were verified, or another process took over")]
     Changed,
-    #[error("calls to Magic Hour pause")]
+    #[error("calls to Magic Hour are paused")]
     Paused,
     #[error("{error}")]
     Upstream { error: UpstreamError, blame: Blame },
@@ -41,9 +41,9 @@ impl Postponed {
 }
 
 impl Deleter {
-    /// Deletes the project if everything is in order, and records what became of it. An error says that the database did
-    /// not take that: then the claim runs out, and another attempt finds out.
-    pub(super) async fn deal_with(&self, mut claim: Claim) -> Result<(), DatabaseError> {
+    /// Deletes the project if all checks pass, and records the outcome. Returns an error if the database fails; then the
+    /// claim expires, and another attempt follows.
+    pub(super) async fn process(&self, mut claim: DeletionClaim) -> Result<(), DatabaseError> {
         let pool = self.database.pool();
         match self.attempt(&mut claim).await {
             Ok(outcome) => {
@@ -62,8 +62,8 @@ impl Deleter {
         }
     }
 
-    async fn attempt(&self, claim: &mut Claim) -> Result<DeletionOutcome, Postponed> {
-        if !self.are_intact(claim).await? {
+    async fn attempt(&self, claim: &mut DeletionClaim) -> Result<DeletionOutcome, Postponed> {
+        if !self.match_store(claim).await? {
             return Ok(DeletionOutcome::Unproven);
         }
         let deleted = match self.confirm_files(claim).await {
@@ -80,10 +80,10 @@ impl Deleter {
         }
     }
 
-    /// Reads every object back. The claim is renewed meanwhile, since that may take long.
-    async fn are_intact(&self, claim: &mut Claim) -> Result<bool, Postponed> {
+    /// Reads every object back. That may take long, so the claim is renewed meanwhile.
+    async fn match_store(&self, claim: &mut DeletionClaim) -> Result<bool, Postponed> {
         let files = claim.files.clone();
-        let intact = files::are_intact(&self.store, &files);
+        let intact = files::match_store(&self.store, &files);
         tokio::pin!(intact);
         loop {
             tokio::select! {
@@ -98,37 +98,37 @@ impl Deleter {
         }
     }
 
-    /// Asks Magic Hour which files the project has. What it says is recorded like any other poll's answer, so a file that
-    /// is not stored yet is queued.
-    async fn confirm_files(&self, claim: &Claim) -> Result<(), Postponed> {
+    /// Gets the project's files from Magic Hour. The answer is recorded like that of a poll, so a file that is not stored yet
+    /// is queued.
+    async fn confirm_files(&self, claim: &DeletionClaim) -> Result<(), Postponed> {
         self.take_turn().await?;
-        let asked_at = self.clock.now();
+        let called_at = self.clock.now();
         let project = match self.magic_hour.details(claim.kind, &claim.id).await {
             Ok(project) => project,
-            Err(error) => return Err(self.failed(error, claim, asked_at).await),
+            Err(error) => return Err(self.failed(error, claim, called_at).await),
         };
-        self.throttle.record_success(asked_at).await;
-        if files::are_all(&claim.files, &project) {
+        self.throttle.record_success(called_at).await;
+        if files::include_all(&claim.files, &project) {
             return Ok(());
         }
-        let (observation, recorded) = self.recorder.record(Observation::poll(claim.kind, project, asked_at)).await?;
+        let (observation, recorded) = self.recorder.record(Observation::poll(claim.kind, project, called_at)).await?;
         record::log_recorded(&observation, &recorded);
         Err(Postponed::NotAllStored)
     }
 
-    /// Deletes the project, if the files are still the ones that were verified.
-    async fn delete(&self, claim: &Claim) -> Result<(), Postponed> {
+    /// Deletes the project if the files are still the ones that were verified.
+    async fn delete(&self, claim: &DeletionClaim) -> Result<(), Postponed> {
         self.take_turn().await?;
-        if !self.database.with_timeout(BACKGROUND_TIMEOUT, queue::still_holds(self.database.pool(), claim)).await? {
+        if !self.database.with_timeout(BACKGROUND_TIMEOUT, queue::is_still_valid(self.database.pool(), claim)).await? {
             return Err(Postponed::Changed);
         }
-        let asked_at = self.clock.now();
+        let called_at = self.clock.now();
         match self.magic_hour.delete(claim.kind, &claim.id).await {
             Ok(()) => {
-                self.throttle.record_success(asked_at).await;
+                self.throttle.record_success(called_at).await;
                 Ok(())
             }
-            Err(error) => Err(self.failed(error, claim, asked_at).await),
+            Err(error) => Err(self.failed(error, claim, called_at).await),
         }
     }
 
@@ -136,13 +136,13 @@ impl Deleter {
         if self.throttle.wait_for_turn().await? { Ok(()) } else { Err(Postponed::Paused) }
     }
 
-    async fn failed(&self, error: UpstreamError, claim: &Claim, asked_at: DateTime<Utc>) -> Postponed {
-        let blame = self.throttle.record_failure(&error, &claim.id, asked_at).await;
+    async fn failed(&self, error: UpstreamError, claim: &DeletionClaim, called_at: DateTime<Utc>) -> Postponed {
+        let blame = self.throttle.record_failure(&error, &claim.id, called_at).await;
         Postponed::Upstream { error, blame }
     }
 }
 
-/// What became of the deletion if a call failed with `error`; `None` if that is open.
+/// The outcome of a deletion after `error`; `None` if it should be retried.
 fn outcome_of(error: &UpstreamError) -> Option<DeletionOutcome> {
     match error {
         UpstreamError::NotFound => Some(DeletionOutcome::Deleted),
@@ -162,29 +162,29 @@ fn outcome_of(error: &UpstreamError) -> Option<DeletionOutcome> {
     }
 }
 
-fn log_outcome(claim: &Claim, outcome: DeletionOutcome) {
+fn log_outcome(claim: &DeletionClaim, outcome: DeletionOutcome) {
     let (id, kind) = (&claim.id, claim.kind);
     match outcome {
         DeletionOutcome::Deleted => info!(
             event = %LogEvent::DeletionCompleted, render.id = %id, render.kind = %kind,
-            "the project is deleted at Magic Hour: all its files are stored and verified"
+            "deleted the project at Magic Hour: all its files are stored and verified"
         ),
         DeletionOutcome::Refused => warn!(
             event = %LogEvent::DeletionRefused, render.id = %id, render.kind = %kind,
-            "Magic Hour does not delete the project: it is left alone"
+            "Magic Hour refuses to delete the project"
         ),
         DeletionOutcome::Unproven => error!(
             event = %LogEvent::DeletionWithheld, render.id = %id, render.kind = %kind,
-            "a stored object is not what was stored: its project is not deleted, and the file can still be downloaded again"
+            "a stored object does not match its record, so its project is not deleted: the file can still be downloaded again"
         ),
     }
 }
 
-/// Trouble of the account or the API is logged once, when calls pause.
-fn log_postponed(claim: &Claim, postponed: &Postponed) {
+/// Failures that pause all calls are only logged at `debug`, because the pause itself is logged.
+fn log_postponed(claim: &DeletionClaim, postponed: &Postponed) {
     let (id, kind) = (&claim.id, claim.kind);
     match postponed {
-        Postponed::Paused | Postponed::Upstream { blame: Blame::Everyone { .. }, .. } => debug!(
+        Postponed::Paused | Postponed::Upstream { blame: Blame::AllCalls { .. }, .. } => debug!(
             event = %LogEvent::DeletionPostponed, render.id = %id, render.kind = %kind, error = %postponed,
             "the project is not deleted yet"
         ),
@@ -194,7 +194,7 @@ fn log_postponed(claim: &Claim, postponed: &Postponed) {
         | Postponed::Upstream { blame: Blame::Render, .. }
         | Postponed::Database(_) => warn!(
             event = %LogEvent::DeletionPostponed, render.id = %id, render.kind = %kind, error = %postponed,
-            "the project is not deleted yet, and it is tried again with growing gaps"
+            "the project is not deleted yet: retrying with backoff"
         ),
     }
 }
@@ -206,7 +206,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_magic_hours_own_word_ends_a_deletion() {
+    fn only_magic_hours_own_answers_end_a_deletion() {
         for (error, expected) in [
             (UpstreamError::NotFound, Some(DeletionOutcome::Deleted)),
             (UpstreamError::Template, Some(DeletionOutcome::Refused)),

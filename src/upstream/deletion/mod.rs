@@ -1,11 +1,11 @@
-//! `DELETE_AFTER_STORE`: a project is deleted at Magic Hour once every one of its files is stored and verified.
+//! `DELETE_AFTER_STORE`: deletes a project at Magic Hour once all its files are stored and verified.
 //!
-//! A deletion cannot be undone, so it comes last and is checked four times: all files of the render are stored; each object
-//! is read back and hashes to what was stored; Magic Hour lists no file that is not among them; and right before the call,
-//! under the render's lock, the files are still the ones that were verified.
+//! A deletion cannot be undone, so there are four checks: all files of the render are stored; each object is read back and
+//! matches its recorded hash; Magic Hour lists no other file; and right before the call, under the render's lock, the
+//! files are still the ones that were verified.
 //!
-//! Guaranteed: a project whose files are not all verified is never deleted; a project that Magic Hour does not know any more
-//! counts as deleted; a template is left alone; a deletion that fails is repeated with growing gaps and holds up no other.
+//! Guaranteed: a project is only deleted if all its files are verified; a project that Magic Hour no longer knows counts
+//! as deleted; a template is not deleted; a failed deletion is retried with exponential backoff and does not delay others.
 
 mod attempt;
 mod files;
@@ -21,22 +21,22 @@ use crate::intake::record::Recorder;
 use crate::runtime::{BACKGROUND_TIMEOUT, Clock, Database, Shutdown};
 
 /// How often this process looks for projects to delete.
-const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+const IDLE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Deletes projects.
 #[derive(Debug)]
 pub struct Deleter {
-    /// Has the renders and their files.
+    /// The database.
     pub database: Database,
-    /// Records what the details API says.
+    /// Records the answers of the details API.
     pub recorder: Recorder,
-    /// The API.
+    /// The client for Magic Hour's API.
     pub magic_hour: MagicHour,
-    /// Says when the API may be called.
+    /// Limits the rate of calls.
     pub throttle: Throttle,
-    /// Has the objects.
+    /// The store.
     pub store: Store,
-    /// The time.
+    /// The clock.
     pub clock: Clock,
 }
 
@@ -46,22 +46,19 @@ impl Deleter {
         while !shutdown.is_stopping() {
             let pause = match shutdown.forced().run_until_cancelled(Box::pin(self.step())).await {
                 Some(true) => continue,
-                Some(false) => LOOK_INTERVAL,
+                Some(false) => IDLE_INTERVAL,
                 None => return,
             };
-            tokio::select! {
-                () = shutdown.wait_for_stop() => {}
-                () = tokio::time::sleep(pause) => {}
-            }
+            shutdown.sleep(pause).await;
         }
     }
 
-    /// Deals with one project, and says whether there was one.
+    /// Processes one project. Returns whether there was one.
     async fn step(&self) -> bool {
         let (pool, now) = (self.database.pool(), self.clock.now());
         let Ok(Some(claim)) = self.database.with_timeout(BACKGROUND_TIMEOUT, queue::claim(pool, now)).await else {
             return false;
         };
-        self.deal_with(claim).await.is_ok()
+        self.process(claim).await.is_ok()
     }
 }

@@ -1,18 +1,18 @@
-//! Polling: Magic Hour's details API is asked for what no webhook brought.
+//! Polls Magic Hour's details API for what no webhook reports.
 //!
-//! What is due stands in the rows of `renders`: unfinished renders that have been silent for a while, and renders about
-//! which something waits for an answer (an application announced one, a delivery was stale, two events contradict each
-//! other, a URL has expired). One [`Reconciler`] per process claims them one by one and records the answers like any other
+//! Unfinished renders are polled after some time without a webhook. Renders are polled at once if a poll is requested: an
+//! application announced the render, a delivery was stale, two events contradict each other, or a URL has expired. Each
+//! process runs one [`Reconciler`], which claims due renders one by one and records the answers like any other
 //! observation.
 //!
 //! Guaranteed:
-//! - No render is polled by two processes at once, and all processes together keep to one rate.
-//! - One render whose calls fail holds up no other: it is repeated at gaps of its own. Trouble of the account or the API
-//!   pauses all calls, is logged once, and fails no render and no file.
-//! - An answer moves a render by the same rules as a webhook, so one that lags behind moves nothing back.
+//! - No render is polled by two processes at once, and all processes together respect one rate limit.
+//! - A render whose polls fail does not delay others: it has its own backoff. A failure of the account or the API pauses
+//!   all calls, is logged once, and fails no render and no file.
+//! - An answer changes a render by the same rules as a webhook, so an outdated answer reverts nothing.
 
-mod due;
 mod poll;
+mod queue;
 pub(super) mod schedule;
 mod settlement;
 
@@ -28,112 +28,105 @@ use super::throttle::Throttle;
 use crate::intake::record::Recorder;
 use crate::runtime::{BACKGROUND_TIMEOUT, Clock, Database, DatabaseError, Shutdown, Wakeups};
 
-/// How often this process looks for due renders, unless a notification wakes it.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-/// How often it looks for renders that a wrong clock has stranded.
+/// How often this process looks for due renders without a notification.
+const IDLE_INTERVAL: Duration = Duration::from_secs(1);
+/// How often it looks for renders with implausible times from a wrong clock.
 const STRANDED_INTERVAL: Duration = Duration::from_mins(1);
-/// How many polls this process makes at once: a slow API slows polling down and does not pile polls up.
-const MAX_POLLS_AT_ONCE: usize = 16;
+/// The maximum number of concurrent polls of this process. If the API is slow, polling slows down.
+const MAX_CONCURRENT_POLLS: usize = 16;
 
 /// Polls Magic Hour.
 #[derive(Debug)]
 pub struct Reconciler {
-    /// Has the renders, and when each is due.
+    /// The database.
     pub database: Database,
     /// Records the answers.
     pub recorder: Recorder,
-    /// The API.
+    /// The client for Magic Hour's API.
     pub magic_hour: MagicHour,
-    /// Says when the API may be called.
+    /// Limits the rate of calls.
     pub throttle: Throttle,
-    /// The time.
+    /// The clock.
     pub clock: Clock,
-    /// When a render is polled.
+    /// When renders are polled.
     pub schedule: Schedule,
-    /// Wakes it when something waits for an answer.
+    /// Wakes the reconciler when a poll is requested.
     pub wakeups: Arc<Wakeups>,
 }
 
-/// What a process has done about polls that it may have missed.
+/// When this process last looked for missed polls.
 #[derive(Debug, Default)]
-struct CaughtUp {
-    /// How often the database had been lost when all unfinished renders were last made due; `None` before the first time.
-    losses: Option<u64>,
-    /// When stranded renders were last looked for, by the service's clock.
-    stranded_at: Option<DateTime<Utc>>,
+struct CatchUp {
+    /// The number of outages when all unfinished renders were last made due; `None` before the first time.
+    outages: Option<u64>,
+    /// When renders with implausible times were last made due.
+    stranded_checked_at: Option<DateTime<Utc>>,
 }
 
-/// What a look for work came to.
-enum Look {
-    Polls,
+/// The result of looking for a due render.
+enum Step {
+    PollStarted,
     NothingDue,
 }
 
 impl Reconciler {
     /// Polls until the service stops.
     pub async fn run(self: Arc<Self>, shutdown: &Shutdown) {
-        let permits = Arc::new(Semaphore::new(MAX_POLLS_AT_ONCE));
-        let mut caught_up = CaughtUp::default();
+        let permits = Arc::new(Semaphore::new(MAX_CONCURRENT_POLLS));
+        let mut catch_up = CatchUp::default();
         while !shutdown.is_stopping() {
             tokio::select! {
                 () = shutdown.wait_for_stop() => {}
-                Ok(permit) = permits.clone().acquire_owned() => match self.look(permit, &mut caught_up, shutdown).await {
-                    Ok(Look::Polls) => rest(self.throttle.gap(), shutdown).await,
-                    // The database logs its own trouble.
-                    Ok(Look::NothingDue) | Err(_) => tokio::select! {
+                Ok(permit) = permits.clone().acquire_owned() => match self.step(permit, &mut catch_up, shutdown).await {
+                    Ok(Step::PollStarted) => shutdown.sleep(self.throttle.call_interval()).await,
+                    // OK to ignore: database errors are already logged.
+                    Ok(Step::NothingDue) | Err(_) => tokio::select! {
                         () = self.wakeups.wait_for_polls() => {}
-                        () = rest(LOOK_INTERVAL, shutdown) => {}
+                        () = shutdown.sleep(IDLE_INTERVAL) => {}
                     },
                 },
             }
         }
     }
 
-    /// Claims the render that is due first, if it is our turn, and polls it beside this loop.
-    async fn look(
+    /// Claims the next due render, if the throttle allows it, and polls it in a separate task.
+    async fn step(
         self: &Arc<Self>,
         permit: OwnedSemaphorePermit,
-        caught_up: &mut CaughtUp,
+        catch_up: &mut CatchUp,
         shutdown: &Shutdown,
-    ) -> Result<Look, DatabaseError> {
-        self.catch_up(caught_up).await?;
-        let asked_at = self.clock.now();
-        let claim = due::claim(self.database.pool(), &self.throttle, &self.schedule, asked_at);
+    ) -> Result<Step, DatabaseError> {
+        self.catch_up(catch_up).await?;
+        let called_at = self.clock.now();
+        let claim = queue::claim(self.database.pool(), &self.throttle, &self.schedule, called_at);
         let Some(claim) = self.database.with_timeout(BACKGROUND_TIMEOUT, claim).await? else {
-            return Ok(Look::NothingDue);
+            return Ok(Step::NothingDue);
         };
         let (reconciler, stop) = (self.clone(), shutdown.forced().clone());
         shutdown.tasks().spawn(async move {
-            // A poll that is cut off at the end of the process is repeated when its claim runs out.
-            stop.run_until_cancelled(Box::pin(reconciler.poll(&claim, asked_at))).await;
+            // A poll that is canceled at shutdown is repeated once its claim expires.
+            stop.run_until_cancelled(Box::pin(reconciler.poll(&claim, called_at))).await;
             drop(permit);
         });
-        Ok(Look::Polls)
+        Ok(Step::PollStarted)
     }
 
-    /// While no process was running, or the database was lost, webhooks were refused: whatever is unfinished is due then.
-    async fn catch_up(&self, caught_up: &mut CaughtUp) -> Result<(), DatabaseError> {
+    /// Makes all unfinished renders due after a start or an outage, because webhooks were not accepted in the meantime.
+    async fn catch_up(&self, last: &mut CatchUp) -> Result<(), DatabaseError> {
         let (pool, now) = (self.database.pool(), self.clock.now());
-        if caught_up.losses.is_none() {
+        if last.outages.is_none() {
             self.throttle.record_start().await?;
         }
-        let losses = self.database.outage_count();
-        if caught_up.losses != Some(losses) {
-            self.database.with_timeout(BACKGROUND_TIMEOUT, due::make_all_due(pool, now)).await?;
-            caught_up.losses = Some(losses);
+        let outages = self.database.outage_count();
+        if last.outages != Some(outages) {
+            self.database.with_timeout(BACKGROUND_TIMEOUT, queue::make_all_due(pool, now)).await?;
+            last.outages = Some(outages);
         }
-        // At once if the clock was set back: what was written before may be stranded.
-        if caught_up.stranded_at.is_none_or(|at| now < at || now >= at + STRANDED_INTERVAL) {
-            self.database.with_timeout(BACKGROUND_TIMEOUT, due::make_stranded_due(pool, &self.schedule, now)).await?;
-            caught_up.stranded_at = Some(now);
+        // Immediately if the clock was set back, because times written before may now be implausible.
+        if last.stranded_checked_at.is_none_or(|at| now < at || now >= at + STRANDED_INTERVAL) {
+            self.database.with_timeout(BACKGROUND_TIMEOUT, queue::make_stranded_due(pool, &self.schedule, now)).await?;
+            last.stranded_checked_at = Some(now);
         }
         Ok(())
-    }
-}
-
-async fn rest(time: Duration, shutdown: &Shutdown) {
-    tokio::select! {
-        () = shutdown.wait_for_stop() => {}
-        () = tokio::time::sleep(time) => {}
     }
 }

@@ -1,43 +1,43 @@
-//! What a poll's outcome means for the next poll of the render: the decision, as pure code.
+//! Decides what follows from the outcome of a poll. Pure.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::schedule::{Awaiting, History, Next, Schedule};
+use super::schedule::{Missing, NextPoll, PollHistory, Schedule};
 use crate::domain::Status;
 
-/// After so many failed polls in a row nothing waits for the answer any longer: the files that did are tried with the URLs
-/// that they have.
+/// After this many consecutive failed polls, downloads no longer wait for an answer, and are attempted with the URLs that
+/// they have.
 const GIVE_UP_AFTER: u32 = 16;
 
-/// What a poll came to.
+/// The outcome of a poll.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
-    /// Magic Hour answered, and the render's status changed.
-    Moved,
-    /// Magic Hour answered, and it did not.
-    Unmoved,
+pub(super) enum PollOutcome {
+    /// The render's status changed.
+    StatusChanged,
+    /// The render's status did not change.
+    Unchanged,
     /// Magic Hour does not know the render.
     NotFound,
-    /// Magic Hour answered, in its own words, that it does not say more about this render.
+    /// Magic Hour rejected the request in its own format.
     Rejected,
     /// There was no usable answer.
     Failed {
-        /// How long Magic Hour asked to be left alone.
+        /// The `Retry-After` of the answer.
         retry_after: Option<Duration>,
     },
 }
 
-/// A render's row once the answer is recorded.
+/// The state of a render after its answer is recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct PolledRender {
     pub(super) status: Option<Status>,
-    /// Whether something waits for the answer.
-    pub(super) wanted: bool,
-    /// Whether Magic Hour has confirmed which of `error` and `canceled` it is.
+    /// Whether the poll was requested.
+    pub(super) requested: bool,
+    /// Whether a poll has confirmed which of `error` and `canceled` it is.
     pub(super) failure_confirmed: bool,
-    /// Whether no file is known, or one without a URL.
+    /// Whether it has no files, or a file without a URL.
     pub(super) lacks_urls: bool,
     pub(super) attempts: u32,
     pub(super) first_seen_at: DateTime<Utc>,
@@ -45,33 +45,39 @@ pub(super) struct PolledRender {
     pub(super) stalled_at: Option<DateTime<Utc>>,
 }
 
-/// What the row is to say.
+/// The decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Settlement {
-    pub(super) wanted: bool,
-    /// When it is polled next; `None` if nothing is left to ask.
-    pub(super) next: Option<Next>,
+pub(super) struct PollSettlement {
+    pub(super) requested: bool,
+    /// When it is polled next; `None` if nothing is missing.
+    pub(super) next: Option<NextPoll>,
     pub(super) attempts: u32,
     pub(super) not_found_at: Option<DateTime<Utc>>,
     pub(super) stalled_at: Option<DateTime<Utc>>,
-    /// Whether files that waited for the answer are tried now, each with the URL that it has.
-    pub(super) releases_files: bool,
+    /// Whether downloads that waited for the answer are due now.
+    pub(super) release_files: bool,
 }
 
 impl PolledRender {
-    /// Decides what follows from a poll's outcome at `now`. `chance` is from 0 to 1.
-    pub(super) fn settle(&self, outcome: Outcome, schedule: &Schedule, now: DateTime<Utc>, chance: f64) -> Settlement {
+    /// Decides what follows from a poll's outcome at `now`. `jitter` is from 0 to 1.
+    pub(super) fn settle(
+        &self,
+        outcome: PollOutcome,
+        schedule: &Schedule,
+        now: DateTime<Utc>,
+        jitter: f64,
+    ) -> PollSettlement {
         match outcome {
-            Outcome::Moved => self.answered(0, None, schedule, now, chance),
-            Outcome::Unmoved => self.answered(self.attempts.saturating_add(1), None, schedule, now, chance),
-            Outcome::NotFound => {
+            PollOutcome::StatusChanged => self.answered(0, None, schedule, now, jitter),
+            PollOutcome::Unchanged => self.answered(self.attempts.saturating_add(1), None, schedule, now, jitter),
+            PollOutcome::NotFound => {
                 let not_found_at = self.not_found_at.unwrap_or(now);
-                self.answered(self.attempts.saturating_add(1), Some(not_found_at), schedule, now, chance)
+                self.answered(self.attempts.saturating_add(1), Some(not_found_at), schedule, now, jitter)
             }
-            Outcome::Rejected => {
-                self.answered(self.attempts.saturating_add(1), self.not_found_at, schedule, now, chance)
+            PollOutcome::Rejected => {
+                self.answered(self.attempts.saturating_add(1), self.not_found_at, schedule, now, jitter)
             }
-            Outcome::Failed { retry_after } => self.failed(retry_after, schedule, now, chance),
+            PollOutcome::Failed { retry_after } => self.failed(retry_after, schedule, now, jitter),
         }
     }
 
@@ -81,55 +87,55 @@ impl PolledRender {
         not_found_at: Option<DateTime<Utc>>,
         schedule: &Schedule,
         now: DateTime<Utc>,
-        chance: f64,
-    ) -> Settlement {
+        jitter: f64,
+    ) -> PollSettlement {
         let (first_seen_at, stalled_at) = (self.first_seen_at, self.stalled_at);
-        let history = History { first_seen_at, stalled_at, attempts, found: not_found_at.is_none() };
-        let awaiting = self.awaiting().filter(|awaiting| match awaiting {
-            Awaiting::End | Awaiting::Urls => true,
-            Awaiting::Confirmation => history.found,
+        let history = PollHistory { first_seen_at, stalled_at, attempts, found: not_found_at.is_none() };
+        let missing = self.missing().filter(|missing| match missing {
+            Missing::Ending | Missing::Urls => true,
+            Missing::Confirmation => history.found,
         });
-        let is_stalled = match awaiting {
-            Some(Awaiting::End | Awaiting::Urls) => Schedule::is_stalled(&history, now),
-            Some(Awaiting::Confirmation) | None => false,
+        let is_stalled = match missing {
+            Some(Missing::Ending | Missing::Urls) => Schedule::is_stalled(&history, now),
+            Some(Missing::Confirmation) | None => false,
         };
-        Settlement {
-            wanted: matches!(awaiting, Some(Awaiting::Urls | Awaiting::Confirmation)),
-            next: awaiting.map(|awaiting| schedule.next(awaiting, &history, now, chance)),
+        PollSettlement {
+            requested: matches!(missing, Some(Missing::Urls | Missing::Confirmation)),
+            next: missing.map(|missing| schedule.next(missing, &history, now, jitter)),
             attempts,
             not_found_at,
             stalled_at: is_stalled.then(|| stalled_at.unwrap_or(now)),
-            releases_files: self.wanted,
+            release_files: self.requested,
         }
     }
 
-    /// A failed poll is repeated soon. What waits for the answer goes on waiting, but not forever.
+    /// A failed poll is retried soon. Downloads keep waiting for its answer, but not forever.
     fn failed(
         &self,
         retry_after: Option<Duration>,
         schedule: &Schedule,
         now: DateTime<Utc>,
-        chance: f64,
-    ) -> Settlement {
+        jitter: f64,
+    ) -> PollSettlement {
         let attempts = self.attempts.saturating_add(1);
-        let soon = Next::At(Schedule::after_failure(attempts, retry_after, now, chance));
-        let unanswered = self.answered(attempts, self.not_found_at, schedule, now, chance);
-        if self.wanted && attempts < GIVE_UP_AFTER {
-            return Settlement { wanted: true, next: Some(soon), releases_files: false, ..unanswered };
+        let retry = NextPoll::At(Schedule::after_failure(attempts, retry_after, now, jitter));
+        let unanswered = self.answered(attempts, self.not_found_at, schedule, now, jitter);
+        if self.requested && attempts < GIVE_UP_AFTER {
+            return PollSettlement { requested: true, next: Some(retry), release_files: false, ..unanswered };
         }
         match unanswered.stalled_at {
             Some(_) => unanswered,
-            None => Settlement { next: unanswered.next.map(|_| soon), ..unanswered },
+            None => PollSettlement { next: unanswered.next.map(|_| retry), ..unanswered },
         }
     }
 
-    fn awaiting(&self) -> Option<Awaiting> {
+    fn missing(&self) -> Option<Missing> {
         match self.status {
-            None | Some(Status::Draft | Status::Queued | Status::Rendering) => Some(Awaiting::End),
+            None | Some(Status::Draft | Status::Queued | Status::Rendering) => Some(Missing::Ending),
             Some(Status::Error | Status::Canceled) => {
-                (self.wanted && !self.failure_confirmed).then_some(Awaiting::Confirmation)
+                (self.requested && !self.failure_confirmed).then_some(Missing::Confirmation)
             }
-            Some(Status::Complete) => self.lacks_urls.then_some(Awaiting::Urls),
+            Some(Status::Complete) => self.lacks_urls.then_some(Missing::Urls),
         }
     }
 }
@@ -140,8 +146,9 @@ mod tests {
 
     use super::*;
 
-    const SCHEDULE: Schedule = Schedule { after: Duration::from_mins(5), longest: Duration::from_hours(1) };
-    const FAILED: Outcome = Outcome::Failed { retry_after: None };
+    const SCHEDULE: Schedule =
+        Schedule { initial_delay: Duration::from_mins(5), max_interval: Duration::from_hours(1) };
+    const FAILED: PollOutcome = PollOutcome::Failed { retry_after: None };
 
     fn now() -> DateTime<Utc> {
         DateTime::from_timestamp(1_800_000_000, 0).unwrap()
@@ -150,7 +157,7 @@ mod tests {
     fn render(status: Option<Status>) -> PolledRender {
         PolledRender {
             status,
-            wanted: false,
+            requested: false,
             failure_confirmed: false,
             lacks_urls: false,
             attempts: 1,
@@ -160,65 +167,65 @@ mod tests {
         }
     }
 
-    fn settle(render: PolledRender, outcome: Outcome) -> Settlement {
+    fn settle(render: PolledRender, outcome: PollOutcome) -> PollSettlement {
         render.settle(outcome, &SCHEDULE, now(), 0.0)
     }
 
-    /// In how many seconds a render is polled next.
-    fn gap(settlement: &Settlement) -> Option<i64> {
+    /// The number of seconds until the next poll.
+    fn delay(settlement: &PollSettlement) -> Option<i64> {
         settlement.next.map(|next| match next {
-            Next::At(at) => (at - now()).num_seconds(),
-            Next::Never => panic!("never"),
+            NextPoll::At(at) => (at - now()).num_seconds(),
+            NextPoll::Never => panic!("never"),
         })
     }
 
     #[test]
-    fn an_answer_leaves_a_render_watched_as_long_as_it_lacks_something() {
-        let wanted = |render: PolledRender| PolledRender { wanted: true, ..render };
+    fn a_render_is_polled_as_long_as_something_is_missing() {
+        let requested = |render: PolledRender| PolledRender { requested: true, ..render };
         let complete = render(Some(Status::Complete));
         let lacking = PolledRender { lacks_urls: true, ..complete };
         let failed = render(Some(Status::Error));
         let confirmed = PolledRender { failure_confirmed: true, ..failed };
         #[rustfmt::skip]
         let table = [
-            // The render, the outcome; the gap, whether something waits on, whether files are released.
-            (render(None), Outcome::Unmoved, Some(1200), false, false),
-            (wanted(render(Some(Status::Queued))), Outcome::Moved, Some(300), false, true),
-            (render(Some(Status::Rendering)), Outcome::NotFound, Some(1200), false, false),
-            (failed, Outcome::Moved, None, false, false),
-            (wanted(failed), Outcome::Unmoved, Some(1200), true, true),
-            (wanted(failed), Outcome::NotFound, None, false, true),
-            (wanted(confirmed), Outcome::Moved, None, false, true),
-            (wanted(render(Some(Status::Canceled))), Outcome::Unmoved, Some(1200), true, true),
-            (wanted(complete), Outcome::Unmoved, None, false, true),
-            (wanted(lacking), Outcome::Unmoved, Some(40), true, true),
-            (lacking, Outcome::Moved, Some(10), true, false),
-            (wanted(lacking), Outcome::NotFound, Some(40), true, true),
-            (wanted(complete), Outcome::Rejected, None, false, true),
-            (render(Some(Status::Queued)), Outcome::Rejected, Some(1200), false, false),
+            // The render and the outcome; the delay, whether a poll is requested, and whether downloads are due.
+            (render(None), PollOutcome::Unchanged, Some(1200), false, false),
+            (requested(render(Some(Status::Queued))), PollOutcome::StatusChanged, Some(300), false, true),
+            (render(Some(Status::Rendering)), PollOutcome::NotFound, Some(1200), false, false),
+            (failed, PollOutcome::StatusChanged, None, false, false),
+            (requested(failed), PollOutcome::Unchanged, Some(1200), true, true),
+            (requested(failed), PollOutcome::NotFound, None, false, true),
+            (requested(confirmed), PollOutcome::StatusChanged, None, false, true),
+            (requested(render(Some(Status::Canceled))), PollOutcome::Unchanged, Some(1200), true, true),
+            (requested(complete), PollOutcome::Unchanged, None, false, true),
+            (requested(lacking), PollOutcome::Unchanged, Some(40), true, true),
+            (lacking, PollOutcome::StatusChanged, Some(10), true, false),
+            (requested(lacking), PollOutcome::NotFound, Some(40), true, true),
+            (requested(complete), PollOutcome::Rejected, None, false, true),
+            (render(Some(Status::Queued)), PollOutcome::Rejected, Some(1200), false, false),
         ];
-        for (render, outcome, expected_gap, wanted, releases_files) in table {
+        for (render, outcome, expected_delay, requested, release_files) in table {
             let settlement = settle(render, outcome);
-            let facts = (gap(&settlement), settlement.wanted, settlement.releases_files);
-            assert_eq!(facts, (expected_gap, wanted, releases_files), "{render:?} {outcome:?}");
+            let actual = (delay(&settlement), settlement.requested, settlement.release_files);
+            assert_eq!(actual, (expected_delay, requested, release_files), "{render:?} {outcome:?}");
         }
     }
 
     #[test]
-    fn a_failed_poll_is_repeated_soon_and_what_waits_for_it_goes_on_waiting_up_to_a_limit() {
+    fn a_failed_poll_is_retried_soon_and_downloads_wait_for_it_up_to_a_limit() {
         let rendering = render(Some(Status::Rendering));
-        let dead_url = PolledRender { wanted: true, ..render(Some(Status::Complete)) };
-        for (render, wanted) in [(rendering, false), (dead_url, true)] {
+        let expired_url = PolledRender { requested: true, ..render(Some(Status::Complete)) };
+        for (render, requested) in [(rendering, false), (expired_url, true)] {
             let settlement = settle(render, FAILED);
-            let facts = (gap(&settlement), settlement.attempts, settlement.wanted, settlement.releases_files);
-            assert_eq!(facts, (Some(20), 2, wanted, false), "{render:?}");
+            let actual = (delay(&settlement), settlement.attempts, settlement.requested, settlement.release_files);
+            assert_eq!(actual, (Some(20), 2, requested, false), "{render:?}");
         }
-        let last = settle(PolledRender { attempts: GIVE_UP_AFTER - 1, ..dead_url }, FAILED);
-        assert_eq!((last.next, last.wanted, last.releases_files), (None, false, true));
+        let last = settle(PolledRender { attempts: GIVE_UP_AFTER - 1, ..expired_url }, FAILED);
+        assert_eq!((last.next, last.requested, last.release_files), (None, false, true));
         let finished = settle(render(Some(Status::Complete)), FAILED);
-        assert_eq!((finished.next, finished.wanted), (None, false));
-        let patient = settle(rendering, Outcome::Failed { retry_after: Some(Duration::from_mins(10)) });
-        assert_eq!(gap(&patient), Some(600));
+        assert_eq!((finished.next, finished.requested), (None, false));
+        let postponed = settle(rendering, PollOutcome::Failed { retry_after: Some(Duration::from_mins(10)) });
+        assert_eq!(delay(&postponed), Some(600));
     }
 
     #[test]
@@ -227,11 +234,11 @@ mod tests {
         let known = render(None);
         let unknown = PolledRender { not_found_at: Some(hour_ago), ..known };
         for (render, outcome, expected) in [
-            (known, Outcome::NotFound, Some(now())),
-            (unknown, Outcome::NotFound, Some(hour_ago)),
-            (unknown, Outcome::Unmoved, None),
+            (known, PollOutcome::NotFound, Some(now())),
+            (unknown, PollOutcome::NotFound, Some(hour_ago)),
+            (unknown, PollOutcome::Unchanged, None),
             (unknown, FAILED, Some(hour_ago)),
-            (unknown, Outcome::Rejected, Some(hour_ago)),
+            (unknown, PollOutcome::Rejected, Some(hour_ago)),
             (known, FAILED, None),
         ] {
             assert_eq!(settle(render, outcome).not_found_at, expected, "{render:?} {outcome:?}");
@@ -239,16 +246,16 @@ mod tests {
     }
 
     #[test]
-    fn a_render_is_marked_as_stalled_while_it_lacks_something_after_a_week() {
+    fn a_render_that_is_missing_something_for_a_week_is_stalled() {
         let old = PolledRender { first_seen_at: now() - TimeDelta::days(8), ..render(Some(Status::Rendering)) };
         let day = Some(86_400);
-        for outcome in [Outcome::Unmoved, FAILED] {
+        for outcome in [PollOutcome::Unchanged, FAILED] {
             let settlement = settle(old, outcome);
-            assert_eq!((settlement.stalled_at, gap(&settlement)), (Some(now()), day), "{outcome:?}");
+            assert_eq!((settlement.stalled_at, delay(&settlement)), (Some(now()), day), "{outcome:?}");
         }
-        let cured = PolledRender { status: Some(Status::Canceled), stalled_at: Some(now()), ..old };
-        assert_eq!(settle(cured, Outcome::Moved).stalled_at, None);
+        let recovered = PolledRender { status: Some(Status::Canceled), stalled_at: Some(now()), ..old };
+        assert_eq!(settle(recovered, PollOutcome::StatusChanged).stalled_at, None);
         let abandoned = PolledRender { stalled_at: Some(now() - TimeDelta::days(31)), ..old };
-        assert_eq!(settle(abandoned, Outcome::Unmoved).next, Some(Next::Never));
+        assert_eq!(settle(abandoned, PollOutcome::Unchanged).next, Some(NextPoll::Never));
     }
 }

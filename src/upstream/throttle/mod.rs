@@ -1,7 +1,7 @@
-//! How fast all processes call Magic Hour together, and whether they call at all: the one row of `upstream_throttle`.
+//! Limits the rate of calls to Magic Hour and pauses them, for all processes together: the only row of
+//! `upstream_throttle`.
 //!
-//! The rules are in [`state`]; here the row is locked, read and written. Guaranteed: all processes together keep to one rate,
-//! and a pause that one process began holds for all.
+//! The rules are in [`state`]. Guaranteed: all processes together respect one rate limit, and a pause affects all of them.
 
 mod state;
 
@@ -11,49 +11,49 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgPool, PgTransaction};
 use tracing::{error, info, warn};
 
-use self::state::State;
-pub(super) use self::state::{Blame, CLOCK_SKEW, LONGEST_PAUSE, Turn};
-use super::error::{Scope, UpstreamError};
+use self::state::ThrottleState;
+pub(super) use self::state::{Blame, CLOCK_SKEW, MAX_PAUSE, Turn};
+use super::error::{FailureScope, UpstreamError};
 use crate::domain::RenderId;
 use crate::runtime::{BACKGROUND_TIMEOUT, Clock, Database, DatabaseError, LogEvent};
 
-/// The throttle of all processes. Cheap to clone.
+/// The throttle that all processes share. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Throttle {
     database: Database,
     clock: Clock,
-    gap: Duration,
+    call_interval: Duration,
 }
 
 impl Throttle {
-    /// Calls at most once every `gap`.
+    /// Allows at most one call per `call_interval`.
     #[must_use]
-    pub fn new(database: Database, clock: Clock, gap: Duration) -> Self {
-        Self { database, clock, gap }
+    pub fn new(database: Database, clock: Clock, call_interval: Duration) -> Self {
+        Self { database, clock, call_interval }
     }
 
-    /// The shortest time between two calls of all processes together.
-    pub(super) fn gap(&self) -> Duration {
-        self.gap
+    /// The minimum time between two calls, for all processes together.
+    pub(super) fn call_interval(&self) -> Duration {
+        self.call_interval
     }
 
-    /// Takes the turn to make a call at `now`, in the transaction of what the call is for. Nothing is spent unless it is
-    /// granted and the transaction commits.
+    /// Takes the turn for a call at `now`, in the caller's transaction. The turn is only used up if it is granted and the
+    /// transaction commits.
     pub(super) async fn take_turn(
         &self,
         transaction: &mut PgTransaction<'_>,
         now: DateTime<Utc>,
     ) -> sqlx::Result<Turn> {
-        // Another process is taking its turn: it is not ours.
+        // If the row is locked, another process is taking its turn.
         let Some(state) = try_lock(transaction).await? else { return Ok(Turn::TooEarly) };
-        let turn = state.turn(self.gap, now);
+        let turn = state.turn(self.call_interval, now);
         if turn == Turn::Granted {
-            write(transaction, &State { next_call_at: now + self.gap, ..state }).await?;
+            write(transaction, &ThrottleState { next_call_at: now + self.call_interval, ..state }).await?;
         }
         Ok(turn)
     }
 
-    /// Waits for the turn to make a call; `false` if calls pause.
+    /// Waits for the turn for a call. Returns `false` if calls are paused.
     pub(super) async fn wait_for_turn(&self) -> Result<bool, DatabaseError> {
         loop {
             let now = self.clock.now();
@@ -66,54 +66,53 @@ impl Throttle {
             match turn.await? {
                 Turn::Granted => return Ok(true),
                 Turn::Paused => return Ok(false),
-                Turn::TooEarly => tokio::time::sleep(self.gap).await,
+                Turn::TooEarly => tokio::time::sleep(self.call_interval).await,
             }
         }
     }
 
-    /// Records that a call about `render`, made at `asked_at`, failed, and says whom that concerns. If calls pause now and
-    /// did not before, the log says so.
+    /// Records that a call about `render` at `called_at` failed, and returns what it affects. Logs when a pause begins.
     pub(super) async fn record_failure(
         &self,
         error: &UpstreamError,
         render: &RenderId,
-        asked_at: DateTime<Utc>,
+        called_at: DateTime<Utc>,
     ) -> Blame {
-        if error.scope() == Scope::Render {
+        if error.scope() == FailureScope::Render {
             // The API itself works.
-            self.record_success(asked_at).await;
+            self.record_success(called_at).await;
             return Blame::Render;
         }
         let now = self.clock.now();
-        let change = change(self.database.pool(), |state| state.after_failure(error, render, asked_at, now));
-        // Without a database nobody calls anyway.
+        let change = change(self.database.pool(), |state| state.after_failure(error, render, called_at, now));
+        // OK if the database fails: then there are no calls anyway.
         let blame = self.database.with_timeout(BACKGROUND_TIMEOUT, change).await.unwrap_or(Blame::Render);
-        if blame == (Blame::Everyone { is_news: true }) {
+        if blame == (Blame::AllCalls { pause_began: true }) {
             log_pause(error);
         }
         blame
     }
 
-    /// Records that the API answered a call that was made at `asked_at`.
-    pub(super) async fn record_success(&self, asked_at: DateTime<Utc>) {
+    /// Records that the API answered a call made at `called_at`.
+    pub(super) async fn record_success(&self, called_at: DateTime<Utc>) {
         let (pool, now) = (self.database.pool(), self.clock.now());
         let resumed = self.database.with_timeout(BACKGROUND_TIMEOUT, async {
-            // Almost always there is nothing to do, and nothing to lock.
-            if read(pool).await?.after_success(asked_at, now).is_none() {
+            // Usually there is nothing to change, so do not lock the row.
+            if read(pool).await?.after_success(called_at, now).is_none() {
                 return Ok(false);
             }
             change(pool, |state| {
-                let (was_paused, after) = (state.failures > 0, state.after_success(asked_at, now));
+                let (was_paused, after) = (state.failures > 0, state.after_success(called_at, now));
                 (was_paused && after.is_some(), after)
             })
             .await
         });
         if let Ok(true) = resumed.await {
-            info!(event = %LogEvent::UpstreamResumed, "Magic Hour's API answers again: calls resume");
+            info!(event = %LogEvent::UpstreamResumed, "calls to Magic Hour's API work again");
         }
     }
 
-    /// Records the start of a process: it may have another key, so a pause that Magic Hour did not ask for ends.
+    /// Records the start of a process. It may have another API key, so a pause ends unless Magic Hour requested it.
     pub(super) async fn record_start(&self) -> Result<(), DatabaseError> {
         let now = self.clock.now();
         let change = change(self.database.pool(), |state| ((), Some(state.after_start(now))));
@@ -122,54 +121,55 @@ impl Throttle {
 }
 
 fn log_pause(failure: &UpstreamError) {
-    let (code, what) = (failure.code(), "all calls pause, and are tried again with growing gaps");
-    if failure.needs_person() {
+    let (code, what) = (failure.code(), "all calls are paused and retried with backoff");
+    if failure.needs_operator() {
         error!(event = %LogEvent::UpstreamPaused, error = %code, "{failure}: {what}");
     } else {
         warn!(event = %LogEvent::UpstreamPaused, error = %code, "{failure}: {what}");
     }
 }
 
-/// Changes the row as `decide` says.
-async fn change<T>(pool: &PgPool, decide: impl FnOnce(State) -> (T, Option<State>)) -> sqlx::Result<T> {
+/// Updates the row as decided by `decide`.
+async fn change<T>(pool: &PgPool, decide: impl FnOnce(ThrottleState) -> (T, Option<ThrottleState>)) -> sqlx::Result<T> {
     let mut transaction = pool.begin().await?;
     let row = sqlx::query_as!(
-        Row,
+        ThrottleRow,
         "SELECT next_call_at, paused_until, retry_after_until, failures, suspect_render_id
          FROM upstream_throttle
          FOR UPDATE"
     );
-    let (decided, after) = decide(row.fetch_one(&mut *transaction).await?.into());
+    let (result, after) = decide(row.fetch_one(&mut *transaction).await?.into());
     if let Some(after) = after {
         write(&mut transaction, &after).await?;
     }
     transaction.commit().await?;
-    Ok(decided)
+    Ok(result)
 }
 
-async fn read(pool: &PgPool) -> sqlx::Result<State> {
+async fn read(pool: &PgPool) -> sqlx::Result<ThrottleState> {
     let row = sqlx::query_as!(
-        Row,
+        ThrottleRow,
         "SELECT next_call_at, paused_until, retry_after_until, failures, suspect_render_id FROM upstream_throttle"
     );
     Ok(row.fetch_one(pool).await?.into())
 }
 
-/// Locks the row unless another process has it. A process that is frozen while it has the row loses it.
-async fn try_lock(transaction: &mut PgTransaction<'_>) -> sqlx::Result<Option<State>> {
+/// Locks the row, or returns `None` if another process holds the lock. If a process freezes while it holds the lock,
+/// Postgres ends its transaction.
+async fn try_lock(transaction: &mut PgTransaction<'_>) -> sqlx::Result<Option<ThrottleState>> {
     sqlx::query!("SELECT set_config('idle_in_transaction_session_timeout', '15s', true)")
         .fetch_one(&mut **transaction)
         .await?;
     let row = sqlx::query_as!(
-        Row,
+        ThrottleRow,
         "SELECT next_call_at, paused_until, retry_after_until, failures, suspect_render_id
          FROM upstream_throttle
          FOR UPDATE SKIP LOCKED"
     );
-    Ok(row.fetch_optional(&mut **transaction).await?.map(State::from))
+    Ok(row.fetch_optional(&mut **transaction).await?.map(ThrottleState::from))
 }
 
-async fn write(transaction: &mut PgTransaction<'_>, state: &State) -> sqlx::Result<()> {
+async fn write(transaction: &mut PgTransaction<'_>, state: &ThrottleState) -> sqlx::Result<()> {
     let written = sqlx::query!(
         "UPDATE upstream_throttle
          SET next_call_at = $1, paused_until = $2, retry_after_until = $3, failures = $4, suspect_render_id = $5",
@@ -184,7 +184,7 @@ async fn write(transaction: &mut PgTransaction<'_>, state: &State) -> sqlx::Resu
     Ok(())
 }
 
-struct Row {
+struct ThrottleRow {
     next_call_at: DateTime<Utc>,
     paused_until: DateTime<Utc>,
     retry_after_until: DateTime<Utc>,
@@ -192,8 +192,8 @@ struct Row {
     suspect_render_id: Option<String>,
 }
 
-impl From<Row> for State {
-    fn from(row: Row) -> Self {
+impl From<ThrottleRow> for ThrottleState {
+    fn from(row: ThrottleRow) -> Self {
         Self {
             next_call_at: row.next_call_at,
             paused_until: row.paused_until,

@@ -135,7 +135,7 @@ async fn state(pool: &PgPool, prefix: &str) -> String {
     // What is to be asked is no state of the render: it may have been wanted before the word that answers it.
     let rows: Vec<(String, Value)> = sqlx::query_as(
         "SELECT r.id, jsonb_build_object(
-             'render', to_jsonb(r) - '{updated_at,first_seen_at,last_seen_at,poll_wanted,poll_due_at}'::text[],
+             'render', to_jsonb(r) - '{updated_at,first_seen_at,last_seen_at,poll_requested,poll_due_at}'::text[],
              'downloads', (
                  SELECT jsonb_agg(
                      to_jsonb(d) - '{updated_at}'::text[] - CASE WHEN url IS NULL THEN 'url_observed_at' ELSE '' END

@@ -16,12 +16,12 @@ fn webhook(id: &str, status: Status, seconds: i64) -> Observation {
 }
 
 async fn is_wanted(pool: &PgPool, id: &str) -> bool {
-    sqlx::query_scalar("SELECT poll_wanted FROM renders WHERE id = $1").bind(id).fetch_one(pool).await.unwrap()
+    sqlx::query_scalar("SELECT poll_requested FROM renders WHERE id = $1").bind(id).fetch_one(pool).await.unwrap()
 }
 
 /// The reconciler has had its answer.
 async fn answered(pool: &PgPool, id: &str) {
-    let answered = "UPDATE renders SET poll_wanted = false, poll_due_at = NULL WHERE id = $1";
+    let answered = "UPDATE renders SET poll_requested = false, poll_due_at = NULL WHERE id = $1";
     sqlx::query(answered).bind(id).execute(pool).await.unwrap();
 }
 

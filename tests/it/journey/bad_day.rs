@@ -33,7 +33,7 @@ use crate::support::wait::{settled, until};
 use crate::support::{App, Options};
 
 const RENDERS: usize = 300;
-const SCHEDULE: Schedule = Schedule { after: Duration::from_secs(1), longest: Duration::from_secs(5) };
+const SCHEDULE: Schedule = Schedule { initial_delay: Duration::from_secs(1), max_interval: Duration::from_secs(5) };
 
 /// One row if no poll is in progress, and none else.
 const NO_POLL_IN_PROGRESS: &str = "(SELECT) AS one WHERE NOT EXISTS
@@ -116,8 +116,8 @@ impl Day {
         let mut flags = magic_hour.serve_flags();
         flags.extend([
             format!("--storage-url={}", Url::from_file_path(folder.path()).unwrap()),
-            format!("--reconcile-after={}s", SCHEDULE.after.as_secs()),
-            format!("--reconcile-max-interval={}s", SCHEDULE.longest.as_secs()),
+            format!("--reconcile-after={}s", SCHEDULE.initial_delay.as_secs()),
+            format!("--reconcile-max-interval={}s", SCHEDULE.max_interval.as_secs()),
             "--reconcile-rate=200".to_owned(),
             "--download-lease=2s".to_owned(),
         ]);

@@ -12,31 +12,31 @@ use crate::support::words::{at, completed, connections, counts, record};
 /// Statements that each break one constraint, by its name.
 const REFUSED: [(&str, &str); 37] = [
     (
-        "renders_id_bounded",
+        "renders_id_length",
         "INSERT INTO renders (id, kind, first_seen_at, last_seen_at, updated_at) VALUES ('', 'video', now(), now(), now())",
     ),
-    ("renders_id_bounded", "UPDATE renders SET id = repeat('x', 256) WHERE id = 'free'"),
-    ("renders_id_bounded", "UPDATE renders SET id = repeat('я', 128) WHERE id = 'free'"),
+    ("renders_id_length", "UPDATE renders SET id = repeat('x', 256) WHERE id = 'free'"),
+    ("renders_id_length", "UPDATE renders SET id = repeat('я', 128) WHERE id = 'free'"),
     ("renders_kind_known", "UPDATE renders SET kind = 'model'"),
     ("renders_status_known", "UPDATE renders SET status = 'archived' WHERE id = 'free'"),
     ("renders_archive_known", "UPDATE renders SET archive = 'lost'"),
-    ("renders_files_counted", "UPDATE renders SET files_stored = files_total + 1"),
-    ("renders_metadata_is_a_map", "UPDATE renders SET metadata = 'null'"),
-    ("renders_poll_attempts_count", "UPDATE renders SET poll_attempts = -1"),
-    ("renders_deletion_attempts_count", "UPDATE renders SET deletion_attempts = -1"),
-    ("renders_wanted_is_due", "UPDATE renders SET poll_wanted = true, poll_due_at = NULL"),
+    ("renders_file_counts_consistent", "UPDATE renders SET files_stored = files_total + 1"),
+    ("renders_metadata_is_object", "UPDATE renders SET metadata = 'null'"),
+    ("renders_poll_attempts_not_negative", "UPDATE renders SET poll_attempts = -1"),
+    ("renders_deletion_attempts_not_negative", "UPDATE renders SET deletion_attempts = -1"),
+    ("renders_requested_poll_is_due", "UPDATE renders SET poll_requested = true, poll_due_at = NULL"),
     ("renders_deletion_known", "UPDATE renders SET deletion = 'perhaps'"),
     ("transitions_source_known", "UPDATE transitions SET source = 'rumour'"),
     (
-        "transitions_once",
+        "transitions_status_once",
         "INSERT INTO transitions (render_id, to_status, source, at) VALUES ('r', 'complete', 'poll', now())",
     ),
     ("transitions_changes_status", "UPDATE transitions SET from_status = 'complete'"),
     ("credits_source_known", "INSERT INTO credits (render_id, value, source, at) VALUES ('r', 1, 'rumour', now())"),
     ("deliveries_outcome_known", "UPDATE deliveries SET outcome = 'lost'"),
-    ("deliveries_problem_given", "UPDATE deliveries SET outcome = 'unreadable'"),
-    ("deliveries_problem_given", "UPDATE deliveries SET problem = 'none'"),
-    ("downloads_index_counts", "UPDATE downloads SET index = -1"),
+    ("deliveries_problem_matches_outcome", "UPDATE deliveries SET outcome = 'unreadable'"),
+    ("deliveries_problem_matches_outcome", "UPDATE deliveries SET problem = 'none'"),
+    ("downloads_index_not_negative", "UPDATE downloads SET index = -1"),
     ("downloads_state_known", "UPDATE downloads SET state = 'lost', due_at = NULL"),
     ("downloads_sha256_is_hex", "UPDATE downloads SET sha256 = repeat('A', 64)"),
     ("downloads_sha256_is_hex", "UPDATE downloads SET sha256 = repeat('a', 63)"),
@@ -45,14 +45,14 @@ const REFUSED: [(&str, &str); 37] = [
     ("downloads_due_while_unsettled", "UPDATE downloads SET due_at = NULL"),
     ("downloads_due_while_unsettled", "UPDATE downloads SET state = 'failed', error_code = 'x', error_message = 'x'"),
     (
-        "downloads_stored_is_proven",
+        "downloads_stored_has_object",
         "UPDATE downloads SET state = 'stored', due_at = NULL, stored_at = now(), size_bytes = 1",
     ),
     ("downloads_failed_has_error", "UPDATE downloads SET state = 'failed', due_at = NULL"),
-    ("downloads_unfailed_has_url", "UPDATE downloads SET url = NULL"),
-    ("downloads_error_whole", "UPDATE downloads SET error_code = 'x'"),
+    ("downloads_url_unless_failed", "UPDATE downloads SET url = NULL"),
+    ("downloads_error_has_code_and_message", "UPDATE downloads SET error_code = 'x'"),
     (
-        "checkpoints_bytes_count",
+        "checkpoints_bytes_not_negative",
         "INSERT INTO checkpoints (render_id, index, upload, bytes, hash_state, url_path, content_type, updated_at)
          VALUES ('r', 0, 'u', -1, '', '/', 'video/mp4', now())",
     ),
@@ -62,15 +62,15 @@ const REFUSED: [(&str, &str); 37] = [
          VALUES ('r', 1, 'u', 0, '', '/', 'video/mp4', now())",
     ),
     (
-        "signing_keys_purpose",
+        "signing_keys_purpose_known",
         "INSERT INTO signing_keys (purpose, key, created_at) VALUES ('letters', repeat('k', 32)::bytea, now())",
     ),
     (
         "signing_keys_length",
         "INSERT INTO signing_keys (purpose, key, created_at) VALUES ('file_links', 'short', now())",
     ),
-    ("upstream_throttle_is_one_row", "INSERT INTO upstream_throttle (one) VALUES (false)"),
-    ("upstream_throttle_failures_count", "UPDATE upstream_throttle SET failures = -1"),
+    ("upstream_throttle_single_row", "INSERT INTO upstream_throttle (singleton) VALUES (false)"),
+    ("upstream_throttle_failures_not_negative", "UPDATE upstream_throttle SET failures = -1"),
 ];
 
 #[sqlx::test]
@@ -92,7 +92,7 @@ async fn every_constraint_has_a_statement_that_it_refuses(pool: PgPool) {
     let named: BTreeSet<String> = sqlx::query_scalar(
         "SELECT conname::text FROM pg_constraint
          WHERE connamespace = 'public'::regnamespace AND conrelid <> '_sqlx_migrations'::regclass AND conislocal
-             AND (contype <> 'p' OR conname = 'transitions_once')",
+             AND (contype <> 'p' OR conname = 'transitions_status_once')",
     )
     .fetch_all(&pool)
     .await

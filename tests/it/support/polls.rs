@@ -19,7 +19,7 @@ const TRIGGER: &str = "
     CREATE TABLE polls (render_id text, at timestamptz, wanted boolean);
     CREATE FUNCTION keep_poll() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
-        INSERT INTO polls (render_id, at, wanted) VALUES (NEW.id, NEW.polled_at, OLD.poll_wanted);
+        INSERT INTO polls (render_id, at, wanted) VALUES (NEW.id, NEW.polled_at, OLD.poll_requested);
         RETURN NULL;
     END $$;
     CREATE TRIGGER keep_poll AFTER UPDATE ON renders FOR EACH ROW
@@ -119,6 +119,6 @@ pub(crate) async fn breaches(
 /// When a render is polled next at the earliest that was polled at `at`, and `attempts` times in a row without news: as
 /// docs/polling.md has it, not as the program computes it.
 fn earliest(schedule: &Schedule, attempts: u32, at: DateTime<Utc>) -> DateTime<Utc> {
-    let gap = schedule.after * 2_u32.saturating_pow(attempts);
-    at + gap.min(schedule.longest).mul_f64(0.8)
+    let gap = schedule.initial_delay * 2_u32.saturating_pow(attempts);
+    at + gap.min(schedule.max_interval).mul_f64(0.8)
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use renderhook::domain::{Kind, RenderId};
-use renderhook::upstream::{Limits, MagicHour, UpstreamError};
+use renderhook::upstream::{CallLimits, MagicHour, UpstreamError};
 use reqwest::StatusCode;
 use secrecy::SecretString;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -56,7 +56,7 @@ async fn server(reply: Reply) -> (Url, Arc<Mutex<Vec<String>>>) {
 }
 
 fn client(base: Url) -> MagicHour {
-    let limits = Limits { timeout: Duration::from_secs(10), max_body_bytes: 1000 };
+    let limits = CallLimits { timeout: Duration::from_secs(10), max_body_bytes: 1000 };
     MagicHour::with_limits(base, SecretString::from("mhk_test"), limits).unwrap()
 }
 
@@ -120,7 +120,7 @@ async fn a_deletion_is_a_204_and_a_404_counts_only_in_magic_hours_words() {
 #[tokio::test]
 async fn an_answer_that_does_not_arrive_in_time_is_a_timeout() {
     for head in ["", "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{"] {
-        let limits = Limits { timeout: Duration::from_millis(100), ..Limits::default() };
+        let limits = CallLimits { timeout: Duration::from_millis(100), ..CallLimits::default() };
         let (base, _) = server(Reply::Silence(head)).await;
         let client = MagicHour::with_limits(base, SecretString::from("mhk_test"), limits).unwrap();
         assert_eq!(client.details(Kind::Video, &id("x")).await, Err(UpstreamError::Timeout), "{head}");

@@ -156,7 +156,7 @@ async fn a_render_that_magic_hour_does_not_know_is_warned_about_once(pool: PgPoo
     let (magic_hour, folder) = (standin().await, TempDir::new().unwrap());
     let service = start(&pool, &magic_hour, &folder).await;
     post(&service, &signed(&video("strange", "rendering").event("video.started"))).await;
-    let ask = "UPDATE renders SET poll_wanted = true, poll_due_at = $1, polled_at = NULL";
+    let ask = "UPDATE renders SET poll_requested = true, poll_due_at = $1, polled_at = NULL";
     for count in 1..=2 {
         sqlx::query(ask).bind(Clock::system().now() - TimeDelta::seconds(1)).execute(&pool).await.unwrap();
         until("the answer", || async {

@@ -75,7 +75,7 @@ fn the_text_says_how_many_are_missing_and_what_is_probably_wrong() {
     let text = |ended, missing| MissingWebhooks { ended, missing }.to_string();
     assert!(text(7, 0).contains("the 7 renders"));
     assert!(text(7, 4).contains("4 of the 7 renders") && text(7, 4).contains("mistyped or disabled in Developer Hub"));
-    assert!(text(7, 1).contains("is every event ticked"));
+    assert!(text(7, 1).contains("are all events selected"));
 }
 
 #[sqlx::test]

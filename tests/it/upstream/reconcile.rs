@@ -30,7 +30,7 @@ fn stays(magic_hour: &StandIn, id: &str, stage: Stage) {
 #[derive(Debug, sqlx::FromRow)]
 struct Row {
     status: Option<String>,
-    poll_wanted: bool,
+    poll_requested: bool,
     poll_due_at: Option<DateTime<Utc>>,
     polled_at: Option<DateTime<Utc>>,
     poll_attempts: i32,
@@ -39,7 +39,7 @@ struct Row {
 }
 
 async fn row(pool: &PgPool, id: &str) -> Row {
-    let row = "SELECT status, poll_wanted, nullif(poll_due_at, 'infinity') AS poll_due_at, polled_at, poll_attempts, not_found_at,
+    let row = "SELECT status, poll_requested, nullif(poll_due_at, 'infinity') AS poll_due_at, polled_at, poll_attempts, not_found_at,
                    stalled_at
                FROM renders WHERE id = $1";
     sqlx::query_as(row).bind(id).fetch_one(pool).await.unwrap()
@@ -91,7 +91,7 @@ async fn a_cancelation_is_found_by_polling_and_the_render_is_not_polled_again(po
     assert_eq!((&moves[1]["event"], &moves[1]["lag_ms"]), (&Value::Null, &Value::Null));
     until("the question to be settled", || async { row(&pool, "gone").await.poll_due_at.is_none().then_some(()) })
         .await;
-    assert!(!row(&pool, "gone").await.poll_wanted, "it has ended: it is not polled again");
+    assert!(!row(&pool, "gone").await.poll_requested, "it has ended: it is not polled again");
     app.stop().await.unwrap();
 }
 
@@ -173,7 +173,7 @@ async fn wanted_renders_are_polled_first_and_then_the_most_silent_one(pool: PgPo
     }
     stays(&magic_hour, "wanted", Stage::Rendering);
     seen(&pool, "wanted", "rendering", TimeDelta::minutes(1)).await;
-    let wanted = "UPDATE renders SET poll_wanted = true, poll_due_at = last_seen_at WHERE id = 'wanted'";
+    let wanted = "UPDATE renders SET poll_requested = true, poll_due_at = last_seen_at WHERE id = 'wanted'";
     sqlx::query(wanted).execute(&pool).await.unwrap();
     let app = start(&pool, &magic_hour, &["--reconcile-rate=10"]).await;
     settled(&pool, "fourth", 1).await;
@@ -258,7 +258,7 @@ async fn a_stale_delivery_is_not_recorded_and_its_render_is_polled_at_once(pool:
     // A render that is complete and stored is not polled.
     let asked = magic_hour.call_count(&Method::GET, "new");
     app.deliver(&signed_at(hour_ago, &lie.event("image.errored"))).await;
-    assert!(!row(&pool, "new").await.poll_wanted);
+    assert!(!row(&pool, "new").await.poll_requested);
     assert_eq!(magic_hour.call_count(&Method::GET, "new"), asked);
     app.stop().await.unwrap();
 }
@@ -272,9 +272,9 @@ async fn a_poll_settles_which_of_two_ends_it_is(pool: PgPool) {
     app.send("video.canceled", &video("either", "canceled")).await;
     let render = becomes(&app, "either", "canceled").await;
     assert_eq!(render["transitions"][1]["source"], "poll");
-    until("the question to be settled", || async { (!row(&pool, "either").await.poll_wanted).then_some(()) }).await;
+    until("the question to be settled", || async { (!row(&pool, "either").await.poll_requested).then_some(()) }).await;
     app.send("video.errored", &video("either", "error")).await;
-    assert!(!row(&pool, "either").await.poll_wanted, "once");
+    assert!(!row(&pool, "either").await.poll_requested, "once");
     assert_eq!(app.render("either").await["status"], "canceled");
     assert_eq!(magic_hour.call_count(&Method::GET, "either"), 1);
     app.stop().await.unwrap();
@@ -288,10 +288,10 @@ async fn an_answer_that_lags_behind_settles_nothing_and_the_render_is_polled_aga
     app.send("video.errored", &video("behind", "error")).await;
     app.send("video.canceled", &video("behind", "canceled")).await;
     until("the first answer", || async { (row(&pool, "behind").await.poll_attempts >= 1).then_some(()) }).await;
-    assert!(row(&pool, "behind").await.poll_wanted, "it says neither end");
+    assert!(row(&pool, "behind").await.poll_requested, "it says neither end");
     assert!(magic_hour.move_render("behind", Stage::Canceled));
     becomes(&app, "behind", "canceled").await;
-    until("the question to be settled", || async { (!row(&pool, "behind").await.poll_wanted).then_some(()) }).await;
+    until("the question to be settled", || async { (!row(&pool, "behind").await.poll_requested).then_some(()) }).await;
     app.stop().await.unwrap();
 }
 
@@ -348,7 +348,7 @@ async fn an_event_that_arrives_during_a_poll_is_not_undone_by_the_answer(pool: P
     .await;
     app.stop().await.unwrap();
     let row = row(&pool, "meanwhile").await;
-    assert_eq!((row.status.as_deref(), row.poll_due_at, row.poll_wanted), (Some("error"), None, false));
+    assert_eq!((row.status.as_deref(), row.poll_due_at, row.poll_requested), (Some("error"), None, false));
 }
 
 #[sqlx::test]
@@ -431,7 +431,7 @@ async fn a_file_waits_for_a_fresh_url_through_a_failed_poll(pool: PgPool) {
         (row.poll_attempts == 1).then_some(row)
     })
     .await;
-    assert!(failed.poll_wanted, "the file goes on waiting");
+    assert!(failed.poll_requested, "the file goes on waiting");
     app.archived("renewed", "stored").await;
     let attempts: i32 = sqlx::query_scalar("SELECT attempts FROM downloads").fetch_one(&pool).await.unwrap();
     assert_eq!(attempts, 1, "waiting costs no attempt");
@@ -470,7 +470,7 @@ async fn something_that_wants_an_answer_during_a_slow_poll_starts_no_second_one_
     let flags = ["--reconcile-after=1s"];
     let apps = [start(&pool, &magic_hour, &flags).await, start(&pool, &magic_hour, &flags).await];
     until("the slow poll", || async { (magic_hour.total_calls() == 1).then_some(()) }).await;
-    let wants = "UPDATE renders SET poll_wanted = true, poll_due_at = now() - interval '1 second'";
+    let wants = "UPDATE renders SET poll_requested = true, poll_due_at = now() - interval '1 second'";
     sqlx::query(wants).execute(&pool).await.unwrap();
     until("the poll that was wanted", || async { (magic_hour.total_calls() == 2).then_some(()) }).await;
     let calls = magic_hour.call_log.calls();

@@ -4,7 +4,7 @@ SELECT
     project_type, name, error_code, error_message, credits_charged, deleted, created_at,
     field_versions AS "field_versions: Json<FieldVersions>",
     files_total, files_stored, files_failed,
-    poll_wanted, poll_due_at = 'infinity' AS "never_poll", nullif(poll_due_at, 'infinity') AS poll_due_at,
+    poll_requested, poll_due_at = 'infinity' AS "never_poll", nullif(poll_due_at, 'infinity') AS poll_due_at,
     poll_attempts, first_seen_at, last_seen_at, updated_at, not_found_at, stalled_at
 FROM renders
 WHERE id = ANY ($1)

@@ -10,7 +10,7 @@ WITH row AS (
     ) AS row (
         is_new, id, kind, status, failure_confirmed, seen_event_types, project_type, name,
         error_code, error_message, credits_charged, deleted, created_at, field_versions, archive, files_total,
-        files_stored, files_failed, poll_wanted, never_poll, poll_due_at, poll_attempts, first_seen_at,
+        files_stored, files_failed, poll_requested, never_poll, poll_due_at, poll_attempts, first_seen_at,
         last_seen_at, updated_at, not_found_at, stalled_at
     )
 ),
@@ -18,12 +18,12 @@ inserted AS (
     INSERT INTO renders (
         id, kind, status, failure_confirmed, seen_event_types, project_type, name, error_code,
         error_message, credits_charged, deleted, created_at, field_versions, archive, files_total, files_stored,
-        files_failed, poll_wanted, poll_due_at, poll_attempts, first_seen_at, last_seen_at, updated_at
+        files_failed, poll_requested, poll_due_at, poll_attempts, first_seen_at, last_seen_at, updated_at
     )
     SELECT
         id, kind, status, failure_confirmed, seen_event_types::text[], project_type, name, error_code,
         error_message, credits_charged, deleted, created_at, field_versions, archive, files_total, files_stored,
-        files_failed, poll_wanted, poll_due_at, poll_attempts, first_seen_at, last_seen_at, updated_at
+        files_failed, poll_requested, poll_due_at, poll_attempts, first_seen_at, last_seen_at, updated_at
     FROM row
     WHERE is_new
     ORDER BY id
@@ -35,11 +35,11 @@ updated AS (
     SET (
         kind, status, failure_confirmed, seen_event_types, project_type, name, error_code,
         error_message, credits_charged, deleted, created_at, field_versions, archive, files_total, files_stored,
-        files_failed, poll_wanted, poll_due_at, poll_attempts, last_seen_at, updated_at, not_found_at, stalled_at
+        files_failed, poll_requested, poll_due_at, poll_attempts, last_seen_at, updated_at, not_found_at, stalled_at
     ) = ROW (
         row.kind, row.status, row.failure_confirmed, row.seen_event_types::text[],
         row.project_type, row.name, row.error_code, row.error_message, row.credits_charged, row.deleted, row.created_at,
-        row.field_versions, row.archive, row.files_total, row.files_stored, row.files_failed, row.poll_wanted,
+        row.field_versions, row.archive, row.files_total, row.files_stored, row.files_failed, row.poll_requested,
         CASE WHEN row.never_poll THEN 'infinity' ELSE row.poll_due_at END, row.poll_attempts,
         row.last_seen_at, row.updated_at, row.not_found_at, row.stalled_at
     )

@@ -1,48 +1,47 @@
-//! Which render is polled next, and what its row says after the answer: the columns `poll_…`, `not_found_at` and `stalled_at`
-//! of `renders`.
+//! The queue of renders to poll: the columns `poll_…`, `not_found_at`, and `stalled_at` of `renders`.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgPool, PgTransaction};
 
-use super::schedule::{Next, Schedule};
-use super::settlement::{Outcome, PolledRender, Settlement};
+use super::schedule::{NextPoll, Schedule};
+use super::settlement::{PollOutcome, PollSettlement, PolledRender};
 use crate::domain::{Kind, RenderId, Status};
 use crate::upstream::throttle::{CLOCK_SKEW, Throttle, Turn};
 
 /// How long a poll may take before another process repeats it.
-const CLAIM: Duration = Duration::from_mins(2);
-/// How many rows a statement puts in the queue, so that none runs long.
+const CLAIM_DURATION: Duration = Duration::from_mins(2);
+/// The maximum number of rows per statement, so that none takes long.
 const BATCH: i64 = 1000;
 
-/// A render that this process polls.
+/// A claim to poll a render.
 #[derive(Debug)]
-pub(super) struct Claim {
+pub(super) struct PollClaim {
     pub(super) id: RenderId,
     pub(super) kind: Kind,
-    /// Whether something waits for the answer.
-    pub(super) wanted: bool,
-    /// Whether Magic Hour did not know it when it was polled before.
+    /// Whether the poll was requested.
+    pub(super) requested: bool,
+    /// Whether the previous poll did not find it.
     pub(super) was_not_found: bool,
-    /// The end of the claim, which identifies it.
+    /// When the claim expires. This also identifies the claim.
     until: DateTime<Utc>,
 }
 
-/// Claims the render to poll at `now`: one that something waits for before the others, then the one that was neither seen
-/// nor polled for longest. `None` if none is due, or it is not our turn.
+/// Claims the next render to poll: first those with a requested poll, then the one without webhook or poll for the longest
+/// time. Returns `None` if none is due or the throttle does not allow a call.
 pub(super) async fn claim(
     pool: &PgPool,
     throttle: &Throttle,
     schedule: &Schedule,
     now: DateTime<Utc>,
-) -> sqlx::Result<Option<Claim>> {
+) -> sqlx::Result<Option<PollClaim>> {
     let mut transaction = pool.begin().await?;
     let claim = match throttle.take_turn(&mut transaction, now).await? {
         Turn::Granted => claim_due(&mut transaction, schedule, now).await?,
         Turn::TooEarly | Turn::Paused => None,
     };
-    // A turn is spent only on a claim.
+    // Without a claim, the turn is not used up.
     match claim {
         Some(_) => transaction.commit().await?,
         None => transaction.rollback().await?,
@@ -54,43 +53,43 @@ async fn claim_due(
     transaction: &mut PgTransaction<'_>,
     schedule: &Schedule,
     now: DateTime<Utc>,
-) -> sqlx::Result<Option<Claim>> {
+) -> sqlx::Result<Option<PollClaim>> {
     let row = sqlx::query!(
         r#"UPDATE renders
            SET poll_due_at = $4, poll_claimed_until = $4, polled_at = $1
            WHERE id = (
                SELECT id
                FROM renders
-               WHERE (NOT finished OR poll_wanted)
+               WHERE (NOT finished OR poll_requested)
                    AND coalesce(poll_due_at, last_seen_at) <= $1
                    AND (poll_due_at IS NOT NULL OR last_seen_at <= $2)
-                   -- What lies further ahead than it can was written by a clock that was wrong.
+                   -- A time further ahead than possible comes from a clock that was wrong.
                    AND coalesce(polled_at <= $3 OR polled_at > $5, true)
                    AND coalesce(poll_claimed_until <= $1 OR poll_claimed_until > $6, true)
-               ORDER BY poll_wanted DESC, greatest(last_seen_at, polled_at), id
+               ORDER BY poll_requested DESC, greatest(last_seen_at, polled_at), id
                LIMIT 1
                FOR UPDATE SKIP LOCKED
            )
-           RETURNING id, kind, poll_wanted, not_found_at, poll_claimed_until AS "until!""#,
+           RETURNING id, kind, poll_requested, not_found_at, poll_claimed_until AS "until!""#,
         now,
-        now - schedule.after,
+        now - schedule.initial_delay,
         now - schedule.min_interval(),
-        now + CLAIM,
+        now + CLAIM_DURATION,
         now + CLOCK_SKEW,
-        now + CLAIM + CLOCK_SKEW,
+        now + CLAIM_DURATION + CLOCK_SKEW,
     );
     let Some(row) = row.fetch_optional(&mut **transaction).await? else { return Ok(None) };
-    Ok(Some(Claim {
+    Ok(Some(PollClaim {
         id: row.id.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?,
         kind: row.kind.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?,
-        wanted: row.poll_wanted,
+        requested: row.poll_requested,
         was_not_found: row.not_found_at.is_some(),
         until: row.until,
     }))
 }
 
-/// Makes every render due that is unfinished or wanted, but for those that are polled right now and those that are
-/// abandoned. Rows that others have locked are skipped: they are being written anyway.
+/// Makes every render due that is unfinished or has a requested poll, except those being polled and those that are no longer
+/// polled. Locked rows are skipped, because they are being updated anyway.
 pub(super) async fn make_all_due(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<()> {
     loop {
         let due = sqlx::query!(
@@ -98,7 +97,7 @@ pub(super) async fn make_all_due(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Res
              WHERE id IN (
                  SELECT id
                  FROM renders
-                 WHERE (NOT finished OR poll_wanted)
+                 WHERE (NOT finished OR poll_requested)
                      AND coalesce(poll_due_at > $1, true)
                      AND poll_due_at IS DISTINCT FROM 'infinity'
                      AND coalesce(poll_claimed_until <= $1 OR poll_claimed_until > $2, true)
@@ -106,7 +105,7 @@ pub(super) async fn make_all_due(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Res
                  FOR UPDATE SKIP LOCKED
              )",
             now,
-            now + CLAIM + CLOCK_SKEW,
+            now + CLAIM_DURATION + CLOCK_SKEW,
             BATCH,
         );
         if due.execute(pool).await?.rows_affected() == 0 {
@@ -115,8 +114,8 @@ pub(super) async fn make_all_due(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Res
     }
 }
 
-/// Makes every render due whose next poll lies further ahead than any gap of `schedule`, or that was last seen in the
-/// future: a clock that was ahead wrote that.
+/// Makes every render due whose next poll is further ahead than `schedule` allows, or that was last seen in the future:
+/// such times come from a clock that was wrong.
 pub(super) async fn make_stranded_due(pool: &PgPool, schedule: &Schedule, now: DateTime<Utc>) -> sqlx::Result<()> {
     loop {
         let due = sqlx::query!(
@@ -124,7 +123,7 @@ pub(super) async fn make_stranded_due(pool: &PgPool, schedule: &Schedule, now: D
          WHERE id IN (
              SELECT id
              FROM renders
-             WHERE (NOT finished OR poll_wanted)
+             WHERE (NOT finished OR poll_requested)
                  AND coalesce(poll_due_at, last_seen_at) > $2
                  AND coalesce(poll_due_at > $3 AND poll_due_at < 'infinity', true)
              LIMIT $4
@@ -132,7 +131,7 @@ pub(super) async fn make_stranded_due(pool: &PgPool, schedule: &Schedule, now: D
          )",
             now,
             now + CLOCK_SKEW,
-            now + schedule.longest_gap() + CLOCK_SKEW,
+            now + schedule.max_delay() + CLOCK_SKEW,
             BATCH,
         );
         if due.execute(pool).await?.rows_affected() == 0 {
@@ -141,44 +140,44 @@ pub(super) async fn make_stranded_due(pool: &PgPool, schedule: &Schedule, now: D
     }
 }
 
-/// Settles a poll: says when the render is polled next, and lets files try that waited for the answer. What an event or a
-/// request has changed since the claim stays as it is.
+/// Settles a poll: schedules the next one, and makes downloads due that waited for it. If an event or a request has changed
+/// the schedule since the claim, that change stays.
 pub(super) async fn settle(
     pool: &PgPool,
-    claim: &Claim,
-    outcome: Outcome,
+    claim: &PollClaim,
+    outcome: PollOutcome,
     schedule: &Schedule,
-    chance: f64,
+    jitter: f64,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     let mut transaction = pool.begin().await?;
-    // The claim may have run out: then another process settles.
+    // If the claim has expired, another process settles.
     let Some(claimed) = lock(&mut transaction, claim).await? else { return Ok(()) };
-    let releases_files = if claimed.is_untouched {
-        let settlement = claimed.render.settle(outcome, schedule, now, chance);
+    let release_files = if claimed.is_unchanged {
+        let settlement = claimed.render.settle(outcome, schedule, now, jitter);
         write(&mut transaction, claim, &claimed.render, &settlement, now).await?;
-        settlement.releases_files
+        settlement.release_files
     } else {
         release(&mut transaction, claim).await?;
-        claim.wanted && !matches!(outcome, Outcome::Failed { .. })
+        claim.requested && !matches!(outcome, PollOutcome::Failed { .. })
     };
-    if releases_files {
-        release_files(&mut transaction, claim, now).await?;
+    if release_files {
+        make_files_due(&mut transaction, claim, now).await?;
     }
     transaction.commit().await
 }
 
-struct Claimed {
+struct ClaimedRender {
     render: PolledRender,
-    /// Whether nobody has changed since the claim when it is to be polled.
-    is_untouched: bool,
+    /// Whether its schedule has not changed since the claim.
+    is_unchanged: bool,
 }
 
-async fn lock(transaction: &mut PgTransaction<'_>, claim: &Claim) -> sqlx::Result<Option<Claimed>> {
+async fn lock(transaction: &mut PgTransaction<'_>, claim: &PollClaim) -> sqlx::Result<Option<ClaimedRender>> {
     let row = sqlx::query!(
         r#"SELECT
-               status, poll_wanted, failure_confirmed, poll_attempts, first_seen_at, not_found_at, stalled_at,
-               coalesce(poll_due_at = $2, false) AS "is_untouched!",
+               status, poll_requested, failure_confirmed, poll_attempts, first_seen_at, not_found_at, stalled_at,
+               coalesce(poll_due_at = $2, false) AS "is_unchanged!",
                files_total = 0 OR EXISTS (SELECT FROM downloads WHERE render_id = $1 AND url IS NULL) AS "lacks_urls!"
            FROM renders
            WHERE id = $1 AND poll_claimed_until = $2
@@ -188,10 +187,10 @@ async fn lock(transaction: &mut PgTransaction<'_>, claim: &Claim) -> sqlx::Resul
     );
     let Some(row) = row.fetch_optional(&mut **transaction).await? else { return Ok(None) };
     let status = row.status.as_deref().map(str::parse::<Status>).transpose();
-    Ok(Some(Claimed {
+    Ok(Some(ClaimedRender {
         render: PolledRender {
             status: status.map_err(|error| sqlx::Error::Decode(Box::new(error)))?,
-            wanted: row.poll_wanted,
+            requested: row.poll_requested,
             failure_confirmed: row.failure_confirmed,
             lacks_urls: row.lacks_urls,
             attempts: row.poll_attempts.unsigned_abs(),
@@ -199,53 +198,57 @@ async fn lock(transaction: &mut PgTransaction<'_>, claim: &Claim) -> sqlx::Resul
             not_found_at: row.not_found_at,
             stalled_at: row.stalled_at,
         },
-        is_untouched: row.is_untouched,
+        is_unchanged: row.is_unchanged,
     }))
 }
 
 async fn write(
     transaction: &mut PgTransaction<'_>,
-    claim: &Claim,
+    claim: &PollClaim,
     before: &PolledRender,
-    after: &Settlement,
+    after: &PollSettlement,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     let (due_at, never) = match after.next {
         None => (None, false),
-        Some(Next::At(at)) => (Some(at), false),
-        Some(Next::Never) => (None, true),
+        Some(NextPoll::At(at)) => (Some(at), false),
+        Some(NextPoll::Never) => (None, true),
     };
-    let is_news = (before.not_found_at, before.stalled_at) != (after.not_found_at, after.stalled_at);
+    let is_visible_change = (before.not_found_at, before.stalled_at) != (after.not_found_at, after.stalled_at);
     let written = sqlx::query!(
         "UPDATE renders
          SET poll_claimed_until = NULL,
              poll_due_at = CASE WHEN $3 THEN 'infinity' ELSE $2::timestamptz END,
-             poll_wanted = $4, poll_attempts = $5, not_found_at = $6, stalled_at = $7,
+             poll_requested = $4, poll_attempts = $5, not_found_at = $6, stalled_at = $7,
              updated_at = greatest(updated_at, $8)
          WHERE id = $1",
         claim.id.as_str(),
         due_at,
         never,
-        after.wanted,
+        after.requested,
         i32::try_from(after.attempts).unwrap_or(i32::MAX),
         after.not_found_at,
         after.stalled_at,
-        is_news.then_some(now),
+        is_visible_change.then_some(now),
     );
     let written = written.execute(&mut **transaction).await?;
-    debug_assert_eq!(written.rows_affected(), 1, "its row is locked");
+    debug_assert_eq!(written.rows_affected(), 1, "the row is locked");
     Ok(())
 }
 
-async fn release(transaction: &mut PgTransaction<'_>, claim: &Claim) -> sqlx::Result<()> {
+async fn release(transaction: &mut PgTransaction<'_>, claim: &PollClaim) -> sqlx::Result<()> {
     let released = sqlx::query!("UPDATE renders SET poll_claimed_until = NULL WHERE id = $1", claim.id.as_str());
     let released = released.execute(&mut **transaction).await?;
-    debug_assert_eq!(released.rows_affected(), 1, "its row is locked");
+    debug_assert_eq!(released.rows_affected(), 1, "the row is locked");
     Ok(())
 }
 
-/// Lets the files of a render try that waited for the answer. There may be none.
-async fn release_files(transaction: &mut PgTransaction<'_>, claim: &Claim, now: DateTime<Utc>) -> sqlx::Result<()> {
+/// Makes a render's downloads due that waited for the answer, if there are any.
+async fn make_files_due(
+    transaction: &mut PgTransaction<'_>,
+    claim: &PollClaim,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
     let released = sqlx::query!(
         "UPDATE downloads SET due_at = $2 WHERE render_id = $1 AND state = 'pending' AND due_at > $2",
         claim.id.as_str(),
