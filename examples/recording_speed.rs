@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use bytes::Bytes;
 use futures::future::try_join_all;
+use renderhook::feed::PostedTypes;
 use renderhook::intake::record::{self, Observation};
 use renderhook::intake::signature::sign;
 use renderhook::intake::{SignatureHeaders, Verdict, Verifier};
@@ -46,7 +47,7 @@ async fn measure(database: PgConnectOptions) -> anyhow::Result<()> {
     let connection = |part| words.iter().skip(part).step_by(8).map(std::slice::from_ref).collect::<Vec<_>>();
     try_join_all((0..8).map(async |part| -> sqlx::Result<()> {
         for word in connection(part) {
-            record::record(&pool, Clock::system().now(), word).await?;
+            record::record(&pool, Clock::system().now(), word, PostedTypes::default()).await?;
         }
         Ok(())
     }))
@@ -64,7 +65,7 @@ async fn calls(pool: &PgPool, what: &str, slices: impl Iterator<Item = &[Observa
     let (mut count, mut events) = (0, 0);
     let begun = Instant::now();
     for slice in slices {
-        record::record(pool, Clock::system().now(), slice).await?;
+        record::record(pool, Clock::system().now(), slice, PostedTypes::default()).await?;
         count += 1;
         events += slice.len();
     }

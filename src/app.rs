@@ -20,6 +20,7 @@ use crate::archive::Store;
 use crate::archive::backlog;
 use crate::archive::worker;
 use crate::config::Config;
+use crate::feed::PostedTypes;
 use crate::http::{self, BodyReader};
 use crate::intake::record::Recorder;
 use crate::intake::retention;
@@ -74,7 +75,7 @@ pub async fn run(
     let own_descriptors = 128 + 8 * u64::try_from(config.downloads.concurrency).unwrap_or(u64::MAX);
     let limits = config.http_limits.fit_descriptors(descriptors::raise_limit(), own_descriptors);
     let bodies = BodyReader::new(&limits);
-    let recorder = Recorder::start(database.clone(), clock.clone());
+    let recorder = Recorder::start(database.clone(), clock.clone(), PostedTypes::default());
     let router = router::router(
         Arc::new(Receiver {
             verifier: config.verifier,

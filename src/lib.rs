@@ -13,7 +13,7 @@
 //! Each folder is a room, private inside, and the arrows between rooms run one way:
 //!
 //! ```text
-//!  cli ▶ config, app ▶ api, upstream ▶ archive, intake ▶ http ▶ runtime ▶ domain
+//!  cli ▶ config, app ▶ api, upstream ▶ archive, intake ▶ feed ▶ http ▶ runtime ▶ domain
 //! ```
 //!
 //! `docs/architecture.md` walks one webhook, one file and one question through them.
@@ -24,6 +24,7 @@ pub mod archive;
 pub mod cli;
 pub mod config;
 pub mod domain;
+pub mod feed;
 pub mod http;
 pub mod intake;
 pub mod runtime;

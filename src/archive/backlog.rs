@@ -21,15 +21,11 @@ const UNCLAIMED: Duration = Duration::from_mins(5);
 /// How often it is checked and logged.
 const INTERVAL: Duration = Duration::from_mins(10);
 
-/// The downloads that are not stored, in numbers.
+/// What is urgent about the downloads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Backlog {
-    /// How many downloads wait.
-    pub pending: i64,
-    /// How many are being downloaded.
+    /// How many files are being downloaded.
     pub downloading: i64,
-    /// How many have failed.
-    pub failed: i64,
     /// When the first URL expires whose file is not stored yet.
     pub first_expires_at: Option<DateTime<Utc>>,
     /// How many files need a person: less than [`ALARM`] left, and failing or unclaimed.
@@ -40,26 +36,24 @@ pub struct Backlog {
     pub most_urgent_expires_at: Option<DateTime<Utc>>,
 }
 
-/// Reads the backlog.
+/// Reads the backlog. Takes as long as there are files about to be lost; how many wait or are stored does not matter.
 pub async fn read(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<Backlog> {
     sqlx::query_as!(
         Backlog,
-        r#"WITH waiting AS (
-               SELECT render_id, index, state, expires_at,
-                   expires_at < $1 AND state = 'pending'
-                       AND (error_code IS NOT NULL OR due_at < $2) AS endangered
+        r#"WITH endangered AS MATERIALIZED (
+               SELECT render_id, expires_at
                FROM downloads
-               WHERE due_at IS NOT NULL
+               WHERE due_at IS NOT NULL AND expires_at < $1 AND state = 'pending'
+                   AND (error_code IS NOT NULL OR due_at < $2)
            )
            SELECT
-               count(*) FILTER (WHERE state = 'pending') AS "pending!",
-               count(*) FILTER (WHERE state = 'downloading') AS "downloading!",
-               (SELECT count(*) FROM downloads WHERE state = 'failed') AS "failed!",
-               min(expires_at) AS first_expires_at,
-               count(*) FILTER (WHERE endangered) AS "endangered!",
-               (array_agg(render_id ORDER BY expires_at, render_id) FILTER (WHERE endangered))[1] AS most_urgent,
-               min(expires_at) FILTER (WHERE endangered) AS most_urgent_expires_at
-           FROM waiting"#,
+               (SELECT count(*) FROM downloads WHERE state = 'downloading') AS "downloading!",
+               (SELECT min(expires_at) FROM downloads WHERE due_at IS NOT NULL) AS first_expires_at,
+               (SELECT count(*) FROM endangered) AS "endangered!",
+               urgent.render_id AS "most_urgent?",
+               urgent.expires_at AS "most_urgent_expires_at?"
+           FROM (VALUES (true)) AS always
+               LEFT JOIN (SELECT * FROM endangered ORDER BY expires_at, render_id LIMIT 1) AS urgent ON true"#,
         now + ALARM,
         now - UNCLAIMED,
     )

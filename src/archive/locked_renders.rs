@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use crate::domain::{ArchiveState, FileCounts, Status};
+use crate::domain::{ArchiveState, FileCounts, Notification, Progress, Status};
+use crate::feed::Outbox;
 use crate::runtime::Tallies;
 
 /// A locked render.
@@ -58,8 +59,16 @@ impl LockedRenders {
         self.0.get_mut(id)
     }
 
-    /// Writes what has changed. Call it last: the totals are shared with other transactions.
-    pub(super) async fn write(self, transaction: &mut PgConnection, now: DateTime<Utc>) -> sqlx::Result<()> {
+    /// Adds what the feed reports of the renders.
+    pub(super) fn report<'a>(&'a self, outbox: &mut Outbox<'a>) {
+        for (id, render) in &self.0 {
+            let progress = |files| Progress { status: render.status, files };
+            outbox.extend(id, Notification::of_files(progress(render.before), progress(render.files)));
+        }
+    }
+
+    /// Writes what has changed. Call it as late as possible: the totals are shared with other transactions.
+    pub(super) async fn write(&self, transaction: &mut PgConnection, now: DateTime<Utc>) -> sqlx::Result<()> {
         self.request_polls(transaction, now).await?;
         let changed: Vec<_> = self.0.iter().filter(|(_, render)| render.files != render.before).collect();
         if changed.is_empty() {

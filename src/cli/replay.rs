@@ -3,6 +3,7 @@
 use super::database;
 use super::output::Output;
 use crate::config::DatabaseArgs;
+use crate::feed::PostedTypes;
 use crate::intake::Reread;
 use crate::intake::record::Outcome;
 use crate::intake::record::kept::Kept;
@@ -63,7 +64,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
             printed = output.line(line);
         }
     };
-    replay::run(&database, &clock, since, args.dry_run, each).await?;
+    replay::run(&database, &clock, since, args.dry_run, PostedTypes::default(), each).await?;
     printed?;
     output.line(counts.summary(args.dry_run))?;
     Ok(())

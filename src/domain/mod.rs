@@ -3,6 +3,7 @@
 mod archive_state;
 mod download_state;
 pub mod event;
+mod notification;
 mod object_key;
 pub mod render;
 
@@ -11,5 +12,6 @@ pub use self::download_state::DownloadState;
 pub use self::event::{
     Action, DownloadEntry, Event, EventType, Nullable, Payload, PayloadFields, RenderError, SignedUrl, UnreadableEvent,
 };
+pub use self::notification::{Notification, NotificationType, Progress};
 pub use self::object_key::ObjectKey;
 pub use self::render::{ExternalId, Kind, RenderId, Status, rank_of};

@@ -7,6 +7,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::domain::{EventType, UnreadableEvent};
+use crate::feed::PostedTypes;
 use crate::intake::record::kept::{self, Kept};
 use crate::intake::record::{self, Observation, Outcome, Recorded, Recorder};
 use crate::runtime::Clock;
@@ -56,9 +57,10 @@ pub async fn run(
     clock: &Clock,
     since: Option<DateTime<Utc>>,
     dry_run: bool,
+    posted: PostedTypes,
     mut each: impl FnMut(&Kept, &Reread),
 ) -> Result<(), DatabaseError> {
-    let recorder = Recorder::start(database.clone(), clock.clone());
+    let recorder = Recorder::start(database.clone(), clock.clone(), posted);
     let mut after = 0;
     loop {
         let found = database.with_timeout(BACKGROUND_TIMEOUT, kept::find(database.pool(), since, after, BATCH)).await?;

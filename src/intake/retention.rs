@@ -1,4 +1,4 @@
-//! `EVENT_RETENTION`: old deliveries are removed, a day at a time.
+//! `EVENT_RETENTION`: old deliveries are removed, a day at a time, and old notifications in batches.
 //!
 //! `deliveries` is partitioned by the day of arrival (UTC). [`run`] creates the days ahead and drops the old ones whole,
 //! which leaves no dead rows behind. Guaranteed: recording never waits for it longer than 100 ms, never needs it (a day
@@ -13,6 +13,7 @@ use std::time::Duration;
 use chrono::{DateTime, Days, NaiveDate, Utc};
 use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 
+use crate::feed;
 use crate::runtime::Clock;
 use crate::runtime::Shutdown;
 use crate::runtime::{BACKGROUND_TIMEOUT, Database};
@@ -115,6 +116,12 @@ pub async fn delete_old(
     Ok(deleted.execute(pool).await?.rows_affected())
 }
 
+/// Removes the oldest notifications that were written `retention` ago, by both clocks; and says how many they were.
+async fn remove_notifications(pool: &PgPool, now: DateTime<Utc>, retention: Duration) -> sqlx::Result<u64> {
+    let before = earlier_of(pool, now).await? - retention;
+    feed::remove_old(pool, before, BATCH).await
+}
+
 /// The days that have a partition.
 async fn days(pool: &PgPool) -> sqlx::Result<Vec<NaiveDate>> {
     let names = sqlx::query_scalar!(
@@ -171,7 +178,8 @@ pub async fn run(database: &Database, clock: &Clock, retention: Duration, shutdo
         let everywhere = matches!(dropped, Ok(Change::NotAllowed));
         let deleted =
             database.with_timeout(BACKGROUND_TIMEOUT, delete_old(pool, now, retention, everywhere, BATCH)).await;
-        if deleted.is_ok_and(|deleted| deleted > 0) {
+        let removed = database.with_timeout(BACKGROUND_TIMEOUT, remove_notifications(pool, now, retention)).await;
+        if deleted.is_ok_and(|deleted| deleted > 0) || removed.is_ok_and(|removed| removed > 0) {
             continue;
         }
         shutdown.sleep(EVERY).await;

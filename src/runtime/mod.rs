@@ -11,7 +11,7 @@ mod log;
 mod log_queue;
 mod shutdown;
 mod signals;
-pub mod tallies;
+mod tallies;
 pub mod telemetry;
 mod wakeups;
 
@@ -26,6 +26,6 @@ pub use self::log::LogEvent;
 pub use self::log_queue::LogQueue;
 pub use self::shutdown::Shutdown;
 pub use self::signals::stop_signal;
-pub use self::tallies::{Tallies, Tally};
+pub use self::tallies::{Tallies, Tally, Totals};
 pub use self::telemetry::LogFormat;
 pub use self::wakeups::Wakeups;

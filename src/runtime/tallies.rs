@@ -19,7 +19,7 @@ const SHARDS: i16 = 16;
 pub enum Tally {
     /// The number of renders of this kind with this status.
     Renders(Kind, Option<Status>),
-    /// The credits charged for renders of this kind.
+    /// The credits charged for complete renders of this kind.
     Credits(Kind),
     /// The number of files that are neither stored nor failed.
     FilesUnsettled,
@@ -88,8 +88,26 @@ impl Tallies {
     }
 }
 
-/// Reads every total that was ever written, by its [`Tally::name`].
-pub async fn read(pool: &PgPool) -> sqlx::Result<BTreeMap<String, f64>> {
-    let rows = sqlx::query!(r#"SELECT name, sum(value)::float8 AS "value!" FROM tallies GROUP BY name"#);
-    Ok(rows.fetch_all(pool).await?.into_iter().map(|row| (row.name, row.value)).collect())
+/// The totals at one moment.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Totals(BTreeMap<String, f64>);
+
+impl Totals {
+    /// Reads every total.
+    pub async fn read(pool: &PgPool) -> sqlx::Result<Self> {
+        let rows = sqlx::query!(r#"SELECT name, sum(value)::float8 AS "value!" FROM tallies GROUP BY name"#);
+        Ok(Self(rows.fetch_all(pool).await?.into_iter().map(|row| (row.name, row.value)).collect()))
+    }
+
+    /// A total; 0 if nothing was ever counted.
+    #[must_use]
+    pub fn get(&self, tally: Tally) -> f64 {
+        self.0.get(&tally.name()).copied().unwrap_or_default()
+    }
+}
+
+impl FromIterator<(Tally, f64)> for Totals {
+    fn from_iter<I: IntoIterator<Item = (Tally, f64)>>(totals: I) -> Self {
+        Self(totals.into_iter().map(|(tally, value)| (tally.name(), value)).collect())
+    }
 }

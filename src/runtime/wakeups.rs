@@ -51,6 +51,9 @@ impl Wakeups {
     /// The channel for changed renders. The payload is the render's id.
     pub(crate) const RENDERS: &str = "renderhook_renders";
 
+    /// The channel for new notifications in the feed.
+    pub(crate) const FEED: &str = "renderhook_feed";
+
     /// Waits until downloads may have become due since the last call.
     pub async fn wait_for_downloads(&self) {
         self.downloads.notified().await;

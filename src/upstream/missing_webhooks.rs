@@ -1,6 +1,7 @@
 //! Detects missing webhooks: renders that ended according to a poll, without a webhook.
 //!
-//! `GET /metrics` and `renderhook check` report [`count`]. [`watch`] logs a warning once an hour, from one of all processes.
+//! `renderhook check` reports [`count`], and `GET /metrics` [`count_missing`]. [`watch`] logs a warning once an hour, from
+//! one of all processes.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgPool;
 use tracing::warn;
 
+use crate::domain::Status;
 use crate::runtime::{BACKGROUND_TIMEOUT, Clock, Database, LogEvent, Shutdown};
 
 /// How late a webhook may arrive and still count.
@@ -19,6 +21,9 @@ pub const WINDOW: TimeDelta = TimeDelta::hours(24);
 const WARN_INTERVAL: TimeDelta = TimeDelta::hours(1);
 /// The interval between two counts of a process.
 const COUNT_INTERVAL: Duration = Duration::from_mins(1);
+
+/// How many of the latest renders are checked for a metric.
+pub const METRIC_LIMIT: i64 = 1_000;
 
 /// Counts of renders that failed or became complete within [`WINDOW`] and at least [`GRACE`] ago.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,24 +63,49 @@ impl fmt::Display for MissingWebhooks {
     }
 }
 
-/// Counts as of `now`. Canceled renders do not count, because no webhook reports them.
+/// The statuses that webhooks report as the end of a render. Nothing reports a cancelation.
+fn ends() -> Vec<&'static str> {
+    let reported = |status: &Status| match status {
+        Status::Error | Status::Complete => true,
+        Status::Draft | Status::Queued | Status::Rendering | Status::Canceled => false,
+    };
+    Status::ALL.iter().filter(|status| reported(status)).map(|status| status.as_str()).collect()
+}
+
+/// Counts at `now`. Reads every render that ended within [`WINDOW`].
 pub async fn count(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<MissingWebhooks> {
-    sqlx::query_as!(
-        MissingWebhooks,
-        r#"SELECT
-               count(*) AS "ended!",
-               count(*) FILTER (WHERE source = 'poll' AND NOT EXISTS (
-                   -- A stale delivery counts, because it did arrive. A delivery recorded before the end reported something else.
-                   SELECT FROM deliveries AS d
-                   WHERE d.render_id = t.render_id
-                       AND d.received_at >= t.at - make_interval(secs => CASE WHEN d.outcome = 'stale' THEN $3::float8 ELSE 0 END)
-                       AND d.received_at <= t.at + make_interval(secs => $3)
-               )) AS "missing!"
-           FROM transitions AS t
-           WHERE to_status IN ('error', 'complete') AND at > $1 AND at <= $2"#,
+    let ended = sqlx::query_scalar!(
+        r#"SELECT count(*) AS "ended!" FROM transitions WHERE at > $1 AND at <= $2 AND to_status = ANY ($3)"#,
         now - WINDOW,
         now - GRACE,
+        &ends() as _,
+    );
+    Ok(MissingWebhooks { ended: ended.fetch_one(pool).await?, missing: count_missing(pool, now, i64::MAX).await? })
+}
+
+/// Counts only the missing ones, among the `limit` latest renders whose end a poll found.
+pub async fn count_missing(pool: &PgPool, now: DateTime<Utc>, limit: i64) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(
+        r#"SELECT count(*) AS "missing!"
+           FROM (
+               SELECT render_id, at
+               FROM transitions
+               WHERE source = 'poll' AND at > $1 AND at <= $2 AND to_status = ANY ($3)
+               ORDER BY at DESC
+               LIMIT $5
+           ) AS t
+           WHERE NOT EXISTS (
+               -- A stale delivery counts, because it did arrive. A delivery recorded before the end reported something else.
+               SELECT FROM deliveries AS d
+               WHERE d.render_id = t.render_id
+                   AND d.received_at >= t.at - make_interval(secs => CASE WHEN d.outcome = 'stale' THEN $4::float8 ELSE 0 END)
+                   AND d.received_at <= t.at + make_interval(secs => $4)
+           )"#,
+        now - WINDOW,
+        now - GRACE,
+        &ends() as _,
         GRACE.as_seconds_f64(),
+        limit,
     )
     .fetch_one(pool)
     .await
@@ -98,8 +128,9 @@ async fn take_hourly_turn(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<boo
 pub async fn watch(database: &Database, clock: &Clock, shutdown: &Shutdown) {
     while !shutdown.is_stopping() {
         let (pool, now) = (database.pool(), clock.now());
-        if let Ok(webhooks) = database.with_timeout(BACKGROUND_TIMEOUT, count(pool, now)).await
-            && webhooks.any()
+        if let Ok(missing) = database.with_timeout(BACKGROUND_TIMEOUT, count_missing(pool, now, METRIC_LIMIT)).await
+            && missing > 0
+            && let Ok(webhooks) = database.with_timeout(BACKGROUND_TIMEOUT, count(pool, now)).await
             && let Ok(true) = database.with_timeout(BACKGROUND_TIMEOUT, take_hourly_turn(pool, now)).await
         {
             warn!(

@@ -5,6 +5,7 @@ mod archive;
 mod cli;
 mod deploy;
 mod docs;
+mod feed;
 mod http;
 mod intake;
 mod journey;

@@ -11,6 +11,7 @@ use tokio::sync::{Mutex as AsyncMutex, oneshot};
 use super::decide::{Attempt, Settlement};
 use super::rows::{self, Entry};
 use crate::archive::queue::{Lease, LeaseError};
+use crate::feed::PostedTypes;
 use crate::runtime::{BACKGROUND_TIMEOUT, Database, DatabaseError};
 
 /// How many attempts one transaction settles at most.
@@ -22,6 +23,7 @@ type Answer = Result<Settlement, LeaseError>;
 /// Settles attempts, in batches.
 #[derive(Debug, Default)]
 pub struct Settler {
+    posted: PostedTypes,
     queue: Mutex<Vec<Queued>>,
     /// Held by the leader.
     leader: AsyncMutex<()>,
@@ -34,6 +36,12 @@ struct Queued {
 }
 
 impl Settler {
+    /// Notifications of `posted` types are to be posted.
+    #[must_use]
+    pub fn new(posted: PostedTypes) -> Self {
+        Self { posted, ..Self::default() }
+    }
+
     /// Settles an attempt under its lease. After a database error, nothing is known about it, and trying again is safe.
     pub async fn settle(&self, database: &Database, lease: &Lease, attempt: Attempt) -> Answer {
         let (answer, mut answered) = oneshot::channel();
@@ -46,7 +54,7 @@ impl Settler {
                 _leader = self.leader.lock() => {
                     let batch = self.next_batch();
                     if !batch.is_empty() {
-                        settle_batch(database, batch).await;
+                        settle_batch(database, batch, self.posted).await;
                     }
                 }
             }
@@ -65,11 +73,11 @@ impl Settler {
 }
 
 /// Settles a batch, and tells each of its attempts what became of it.
-async fn settle_batch(database: &Database, batch: Vec<Queued>) {
+async fn settle_batch(database: &Database, batch: Vec<Queued>, posted: PostedTypes) {
     let (entries, senders): (Vec<_>, Vec<_>) = batch.into_iter().map(|queued| (queued.entry, queued.answer)).unzip();
-    let answers = match transaction(database, &entries).await {
+    let answers = match transaction(database, &entries, posted).await {
         // One entry that the database does not accept must not fail the others.
-        Err(DatabaseError::Refused(_)) if entries.len() > 1 => one_by_one(database, &entries).await,
+        Err(DatabaseError::Refused(_)) if entries.len() > 1 => one_by_one(database, &entries, posted).await,
         Ok(settlements) => settlements.into_iter().map(|settled| settled.ok_or(LeaseError::Lost)).collect(),
         // To all: nothing is known about any of them.
         Err(error) => vec![Err(error.into())],
@@ -81,10 +89,10 @@ async fn settle_batch(database: &Database, batch: Vec<Queued>) {
     }
 }
 
-async fn one_by_one(database: &Database, entries: &[Entry]) -> Vec<Answer> {
+async fn one_by_one(database: &Database, entries: &[Entry], posted: PostedTypes) -> Vec<Answer> {
     let mut answers = Vec::with_capacity(entries.len());
     for entry in entries {
-        let settled = transaction(database, std::slice::from_ref(entry)).await;
+        let settled = transaction(database, std::slice::from_ref(entry), posted).await;
         answers.push(match settled {
             Ok(settlements) => settlements.into_iter().next().flatten().ok_or(LeaseError::Lost),
             Err(error) => Err(error.into()),
@@ -94,6 +102,10 @@ async fn one_by_one(database: &Database, entries: &[Entry]) -> Vec<Answer> {
 }
 
 /// One transaction, and again after a conflict with another one. `None` for an entry that lost its lease.
-async fn transaction(database: &Database, entries: &[Entry]) -> Result<Vec<Option<Settlement>>, DatabaseError> {
-    database.with_timeout_and_retry(BACKGROUND_TIMEOUT, || rows::settle(database.pool(), entries)).await
+async fn transaction(
+    database: &Database,
+    entries: &[Entry],
+    posted: PostedTypes,
+) -> Result<Vec<Option<Settlement>>, DatabaseError> {
+    database.with_timeout_and_retry(BACKGROUND_TIMEOUT, || rows::settle(database.pool(), entries, posted)).await
 }

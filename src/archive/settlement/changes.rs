@@ -7,6 +7,8 @@ use super::decide::Settlement;
 use super::rows::Entry;
 use crate::archive::locked_renders::LockedRender;
 use crate::archive::queue::{Reason, StoredObject};
+use crate::domain::{DownloadState, Notification};
+use crate::feed::Outbox;
 use crate::runtime::Wakeups;
 
 /// The rows of a batch as they are to be.
@@ -22,7 +24,7 @@ pub(super) struct Changes<'a> {
 struct Row<'a> {
     render_id: &'a str,
     index: i32,
-    state: &'static str,
+    state: DownloadState,
     due_at: Option<DateTime<Utc>>,
     attempts: u32,
     error: Option<Reason>,
@@ -44,7 +46,7 @@ impl<'a> Changes<'a> {
         let row = Row {
             render_id: &entry.render_id,
             index: entry.index,
-            state: "pending",
+            state: DownloadState::Pending,
             due_at: Some(at),
             attempts: number,
             error: None,
@@ -58,12 +60,12 @@ impl<'a> Changes<'a> {
                 render.files.stored += 1;
                 self.notify(Wakeups::RENDERS, &entry.render_id);
                 let (object, delete_after_store) = (Some(object), entry.attempt.deletes);
-                Row { state: "stored", due_at: None, object, delete_after_store, ..row }
+                Row { state: DownloadState::Stored, due_at: None, object, delete_after_store, ..row }
             }
             Settlement::GiveUp { attempts, reason } => {
                 render.files.failed += 1;
                 self.notify(Wakeups::RENDERS, &entry.render_id);
-                Row { state: "failed", due_at: None, attempts, error: Some(reason), ..row }
+                Row { state: DownloadState::Failed, due_at: None, attempts, error: Some(reason), ..row }
             }
             Settlement::AwaitUrl { reason, due_at } => {
                 render.request_poll = true;
@@ -103,6 +105,20 @@ impl<'a> Changes<'a> {
         self.send_notifications(transaction).await
     }
 
+    /// What the feed reports of these downloads.
+    pub(super) fn outbox(&self) -> Outbox<'a> {
+        let mut outbox = Outbox::default();
+        for row in &self.rows {
+            let index = row.index;
+            match row.state {
+                DownloadState::Stored => outbox.add(row.render_id, Notification::DownloadStored { index }),
+                DownloadState::Failed => outbox.add(row.render_id, Notification::DownloadFailed { index }),
+                DownloadState::Pending | DownloadState::Downloading => {}
+            }
+        }
+        outbox
+    }
+
     fn column<'s, T>(&'s self, value: impl Fn(&'s Row<'a>) -> T) -> Vec<T> {
         self.rows.iter().map(value).collect()
     }
@@ -123,7 +139,7 @@ impl<'a> Changes<'a> {
              WHERE d.render_id = n.render_id AND d.index = n.index",
             &self.column(|row| row.render_id) as _,
             &self.column(|row| row.index),
-            &self.column(|row| row.state) as _,
+            &self.column(|row| row.state.as_str()) as _,
             &self.column(|row| row.due_at) as _,
             &self.column(|row| row.attempts.cast_signed()),
             &self.column(|row| row.error.as_ref().map(|error| error.code.as_str())) as _,

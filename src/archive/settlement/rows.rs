@@ -14,6 +14,7 @@ use super::decide::{Attempt, Current, Settlement, decide};
 use crate::archive::locked_renders::LockedRenders;
 use crate::archive::queue::{Lease, Reason};
 use crate::domain::SignedUrl;
+use crate::feed::PostedTypes;
 
 /// An attempt, and the lease that it was made under.
 #[derive(Debug)]
@@ -31,7 +32,11 @@ impl Entry {
 }
 
 /// Settles a batch. `None` for an entry that lost its lease.
-pub(super) async fn settle(pool: &PgPool, entries: &[Entry]) -> sqlx::Result<Vec<Option<Settlement>>> {
+pub(super) async fn settle(
+    pool: &PgPool,
+    entries: &[Entry],
+    posted: PostedTypes,
+) -> sqlx::Result<Vec<Option<Settlement>>> {
     let mut transaction = pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
     let ids: Vec<_> = entries.iter().map(|entry| entry.render_id.as_str()).collect();
     let mut renders = LockedRenders::lock(&mut transaction, &ids).await?;
@@ -55,7 +60,10 @@ pub(super) async fn settle(pool: &PgPool, entries: &[Entry]) -> sqlx::Result<Vec
     changes.write(&mut transaction).await?;
     // OK because the entries of a batch ended at nearly the same time.
     let now = entries.iter().map(|entry| entry.attempt.ended_at).max().unwrap_or_default();
+    let mut outbox = changes.outbox();
+    renders.report(&mut outbox);
     renders.write(&mut transaction, now).await?;
+    outbox.write(&mut transaction, posted, now).await?;
     transaction.commit().await?;
     Ok(settlements)
 }

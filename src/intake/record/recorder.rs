@@ -14,6 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::observation::Observation;
 use super::{Recorded, transaction};
+use crate::feed::PostedTypes;
 use crate::runtime::{Clock, Database, DatabaseError, REQUEST_TIMEOUT};
 
 /// How many observations may wait.
@@ -40,11 +41,11 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Starts recording into `database`.
+    /// Starts recording into `database`. Notifications of `posted` types are to be posted.
     #[must_use]
-    pub fn start(database: Database, clock: Clock) -> Self {
+    pub fn start(database: Database, clock: Clock, posted: PostedTypes) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE);
-        tokio::spawn(form_batches(Arc::new(Writer { database, clock }), waiting));
+        tokio::spawn(form_batches(Arc::new(Writer { database, clock, posted }), waiting));
         Self { queue }
     }
 
@@ -86,6 +87,7 @@ async fn form_batches(writer: Arc<Writer>, mut waiting: mpsc::Receiver<Job>) {
 struct Writer {
     database: Database,
     clock: Clock,
+    posted: PostedTypes,
 }
 
 impl Writer {
@@ -107,13 +109,14 @@ impl Writer {
             return Vec::new();
         }
         let (pool, now) = (self.database.pool(), self.clock.now());
-        let whole = async { whole(transaction::record(pool, now, observations).await, observations.len()) };
+        let whole =
+            async { whole(transaction::record(pool, now, observations, self.posted).await, observations.len()) };
         match self.database.with_timeout(REQUEST_TIMEOUT, whole).await {
             Ok(Some(recorded)) => recorded.into_iter().map(Ok).collect(),
             Ok(None) => {
                 let mut results = Vec::with_capacity(observations.len());
                 for observation in observations {
-                    let alone = transaction::record(pool, now, std::slice::from_ref(observation));
+                    let alone = transaction::record(pool, now, std::slice::from_ref(observation), self.posted);
                     let recorded = self.database.with_timeout(REQUEST_TIMEOUT, alone).await;
                     results.push(recorded.and_then(first));
                 }

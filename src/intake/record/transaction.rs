@@ -13,6 +13,7 @@ use super::observation::Observation;
 use super::rule::{self, Download, StoredRender};
 use super::{Recorded, read, write};
 use crate::domain::RenderId;
+use crate::feed::PostedTypes;
 
 /// What each transaction depends on, in one round trip. What a dead process holds is let go after these times.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '2s'; \
@@ -23,16 +24,22 @@ const REPETITIONS_WITHIN: TimeDelta = TimeDelta::days(1);
 const TRIES: usize = 8;
 
 /// Records `observations`, in their order, and says of each what it did. Committed when it returns.
-pub async fn record(pool: &PgPool, now: DateTime<Utc>, observations: &[Observation]) -> sqlx::Result<Vec<Recorded>> {
+/// Transitions are reported in the feed, and those of `posted` types are to be posted.
+pub async fn record(
+    pool: &PgPool,
+    now: DateTime<Utc>,
+    observations: &[Observation],
+    posted: PostedTypes,
+) -> sqlx::Result<Vec<Recorded>> {
     for _ in 1..TRIES {
-        match Box::pin(try_to_record(pool, now, observations)).await {
+        match Box::pin(try_to_record(pool, now, observations, posted)).await {
             Ok(Some(recorded)) => return Ok(recorded),
             Ok(None) => {}
             Err(error) if is_conflict(&error) => {}
             Err(error) => return Err(error),
         }
     }
-    Box::pin(try_to_record(pool, now, observations)).await?.ok_or(sqlx::Error::RowNotFound)
+    Box::pin(try_to_record(pool, now, observations, posted)).await?.ok_or(sqlx::Error::RowNotFound)
 }
 
 /// Whether Postgres asks to try the transaction again: a serialization failure or a deadlock.
@@ -46,6 +53,7 @@ async fn try_to_record(
     pool: &PgPool,
     now: DateTime<Utc>,
     observations: &[Observation],
+    posted: PostedTypes,
 ) -> sqlx::Result<Option<Vec<Recorded>>> {
     let mut by_render: BTreeMap<&RenderId, Vec<usize>> = BTreeMap::new();
     for (place, observation) in observations.iter().enumerate().filter(|(_, it)| it.kind.is_some()) {
@@ -75,6 +83,7 @@ async fn try_to_record(
     }
     write::downloads(&mut transaction, &decisions).await?;
     write::history(&mut transaction, observations, &recorded, &decisions, now).await?;
+    write::outbox(&decisions).write(&mut transaction, posted, now).await?;
     transaction.commit().await?;
     Ok(Some(recorded))
 }

@@ -8,7 +8,8 @@ use super::Recorded;
 use super::field_versions::FieldVersions;
 use super::observation::{Observation, Source};
 use super::rule::{Decision, PollDue, StoredRender, Versioned};
-use crate::domain::{ArchiveState, EventType, Nullable, Status};
+use crate::domain::{ArchiveState, EventType, Notification, Nullable, Progress, Status};
+use crate::feed::Outbox;
 use crate::runtime::{Tallies, Tally, Wakeups};
 
 /// A decision, and the render as it was before.
@@ -153,10 +154,31 @@ pub(super) async fn history(
     written.execute(transaction).await.map(drop)
 }
 
+/// What the feed reports.
+pub(super) fn outbox<'a>(decided: &'a [Decided<'_>]) -> Outbox<'a> {
+    let mut outbox = Outbox::default();
+    let progress = |render: &StoredRender| Progress { status: render.status, files: render.files };
+    for (before, decision) in decided {
+        let (id, before) = (decision.render.id.as_str(), before.map(progress).unwrap_or_default());
+        for transition in &decision.transitions {
+            outbox.extend(id, Notification::of_transition(transition.moved.from, transition.moved.to));
+        }
+        outbox.extend(id, Notification::of_files(before, progress(&decision.render)));
+    }
+    outbox
+}
+
+/// The credits that a render adds to the total. Until it is complete they are an estimate, and may be refunded.
+fn credits(render: &StoredRender) -> i128 {
+    match render.status {
+        Some(Status::Complete) => render.fields.credits_charged.as_ref().map_or(0, |it| i128::from(it.value)),
+        Some(Status::Draft | Status::Queued | Status::Rendering | Status::Error | Status::Canceled) | None => 0,
+    }
+}
+
 /// By how much the totals change.
 fn tallies(decided: &[Decided<'_>]) -> Tallies {
     let mut tallies = Tallies::default();
-    let credits = |render: &StoredRender| render.fields.credits_charged.as_ref().map_or(0, |it| i128::from(it.value));
     for (before, Decision { render, .. }) in decided {
         if let Some(before) = before {
             tallies.add(Tally::Renders(before.kind, before.status), -1);

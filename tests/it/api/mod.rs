@@ -3,5 +3,6 @@
 mod announce;
 mod files;
 mod list;
+mod metrics;
 mod openapi;
 mod renders;

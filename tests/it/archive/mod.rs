@@ -1,5 +1,6 @@
 //! A file's journey: queue, leases, transfers, stores.
 
+mod backlog;
 mod faults;
 mod leases;
 mod many_files;

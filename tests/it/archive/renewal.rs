@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use renderhook::feed::PostedTypes;
 use renderhook::runtime::Clock;
 use renderhook_dev::standin::{Project, StandIn};
 use reqwest::Method;
@@ -129,7 +130,7 @@ async fn a_render_that_magic_hour_does_not_know_is_tried_with_its_old_urls_and_e
 async fn tell_fresh_url(pool: &PgPool, id: &str, url: url::Url) {
     let now = Clock::system().now();
     let payload = completed(id, &[url.as_str()], Some(now + TimeDelta::days(2)), now);
-    record::record(pool, now, &[payload]).await.unwrap();
+    record::record(pool, now, &[payload], PostedTypes::default()).await.unwrap();
 }
 
 #[sqlx::test]

@@ -1,6 +1,6 @@
 //! However words are ordered, repeated or spread over calls and connections, the renders end in the same state.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,11 +10,12 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, TestError, TestRng, TestRunner};
-use renderhook::domain::Status;
+use renderhook::domain::{Kind, Status};
+use renderhook::feed::PostedTypes;
 use renderhook::intake::record::{self, Observation, Recorded};
-use renderhook::runtime::tallies;
+use renderhook::runtime::{Tally, Totals};
 use serde_json::{Value, json};
-use sqlx::PgPool;
+use sqlx::{AssertSqlSafe, PgPool};
 use tokio::runtime::Handle;
 
 use crate::support::words::{at, connections, history, now, record, record_each, word};
@@ -204,11 +205,12 @@ async fn check(pool: &PgPool, pools: &[PgPool], number: usize, case: &Case) {
     let at_once = prefix("atonce");
     let words = words(&case.again, &at_once);
     let calls = slices(&words, &case.cuts).into_iter().zip(pools.iter().cycle());
-    let recorded: Vec<Recorded> = join_all(calls.map(|(slice, pool)| record::record(pool, now(), slice)))
-        .await
-        .into_iter()
-        .flat_map(Result::unwrap)
-        .collect();
+    let recorded: Vec<Recorded> =
+        join_all(calls.map(|(slice, pool)| record::record(pool, now(), slice, PostedTypes::default())))
+            .await
+            .into_iter()
+            .flat_map(Result::unwrap)
+            .collect();
     check_history(pool, &at_once, &recorded).await;
     assert_eq!(state(pool, &at_once).await, expected, "at once");
 
@@ -222,19 +224,28 @@ async fn check(pool: &PgPool, pools: &[PgPool], number: usize, case: &Case) {
 
 /// The totals for /metrics are what counting the rows would give.
 async fn check_tallies(pool: &PgPool) {
-    let rows: Vec<(String, f64)> = sqlx::query_as(
-        "SELECT 'renders.' || kind || '.' || coalesce(status, 'unknown'), count(*)::float8 FROM renders GROUP BY 1
-         UNION ALL SELECT 'credits.' || kind, sum(coalesce(credits_charged, 0))::float8 FROM renders GROUP BY 1
-         UNION ALL SELECT 'files.unsettled', count(*)::float8 FROM downloads WHERE due_at IS NOT NULL
-         UNION ALL SELECT 'files.failed', count(*)::float8 FROM downloads WHERE state = 'failed'",
-    )
-    .fetch_all(pool)
-    .await
-    .unwrap();
-    let counted: BTreeMap<_, _> = rows.into_iter().filter(|(_, count)| *count != 0.0).collect();
-    let mut tallies = tallies::read(pool).await.unwrap();
-    tallies.retain(|_, count| *count != 0.0);
-    assert_eq!(tallies, counted);
+    let totals = Totals::read(pool).await.unwrap();
+    let count =
+        async |statement: &str| -> f64 { sqlx::query_scalar(AssertSqlSafe(statement)).fetch_one(pool).await.unwrap() };
+    for kind in Kind::ALL {
+        for status in Status::ALL.into_iter().map(Some).chain([None]) {
+            let is = status.map_or("IS NULL".to_owned(), |status| format!("= '{status}'"));
+            let counted =
+                count(&format!("SELECT count(*)::float8 FROM renders WHERE kind = '{kind}' AND status {is}")).await;
+            assert!((totals.get(Tally::Renders(kind, status)) - counted).abs() < 0.5, "{kind} {status:?}");
+        }
+        let complete = format!("FROM renders WHERE kind = '{kind}' AND status = 'complete'");
+        let charged = count(&format!("SELECT coalesce(sum(credits_charged), 0)::float8 {complete}")).await;
+        assert!((totals.get(Tally::Credits(kind)) - charged).abs() < 0.5, "credits for {kind}");
+    }
+    for (tally, condition) in [
+        (Tally::FilesUnsettled, "due_at IS NOT NULL"),
+        (Tally::FilesStored, "state = 'stored'"),
+        (Tally::FilesFailed, "state = 'failed'"),
+    ] {
+        let counted = count(&format!("SELECT count(*)::float8 FROM downloads WHERE {condition}")).await;
+        assert!((totals.get(tally) - counted).abs() < 0.5, "{tally:?}");
+    }
     let archives: i64 = sqlx::query_scalar(
         "SELECT count(*) FROM renders AS r
          WHERE (files_total, files_failed) <> (SELECT count(*), count(*) FILTER (WHERE state = 'failed')

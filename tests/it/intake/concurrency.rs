@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use futures::future::join_all;
 use renderhook::domain::render::Status::{Complete, Rendering};
+use renderhook::feed::PostedTypes;
 use renderhook::intake::record::{self, Move, Outcome};
 use serde_json::json;
 use sqlx::PgPool;
@@ -23,7 +24,7 @@ async fn of_fifty_deliveries_of_one_event_at_once_one_is_news(pool: PgPool) {
         let mut calls = JoinSet::new();
         for pool in pools.iter().cycle().take(50) {
             let (pool, word) = (pool.clone(), [word.clone()]);
-            calls.spawn(async move { record::record(&pool, now(), &word).await.unwrap()[0] });
+            calls.spawn(async move { record::record(&pool, now(), &word, PostedTypes::default()).await.unwrap()[0] });
         }
         let recorded = calls.join_all().await;
         let mut outcomes = HashMap::new();
@@ -50,7 +51,7 @@ async fn a_start_and_a_completion_at_once_leave_one_chain(pool: PgPool) {
             .cycle()
             .take(6)
             .zip(pools.iter().cycle())
-            .map(|(word, pool)| record::record(pool, now(), std::slice::from_ref(word)));
+            .map(|(word, pool)| record::record(pool, now(), std::slice::from_ref(word), PostedTypes::default()));
         join_all(calls).await.into_iter().for_each(|recorded| drop(recorded.unwrap()));
         let history = history(&pool, &id).await;
         let short = vec![(None, Complete)];
@@ -78,7 +79,7 @@ async fn slices_that_overlap_in_opposite_orders_never_deadlock(pool: PgPool) {
         });
         let mut calls = JoinSet::new();
         for (slice, pool) in slices.zip(pools.iter().cycle().cloned()) {
-            calls.spawn(async move { record::record(&pool, now(), &slice).await });
+            calls.spawn(async move { record::record(&pool, now(), &slice, PostedTypes::default()).await });
         }
         for recorded in calls.join_all().await {
             recorded.unwrap();
@@ -101,7 +102,9 @@ async fn a_slice_is_recorded_whole_or_not_at_all(pool: PgPool) {
     ] {
         let mut one = pool.acquire().await.unwrap();
         sqlx::query(refused).execute(&mut *one).await.unwrap();
-        let error = record::record(&pool, now(), &[good.clone(), later.clone(), good.clone()]).await.unwrap_err();
+        let error = record::record(&pool, now(), &[good.clone(), later.clone(), good.clone()], PostedTypes::default())
+            .await
+            .unwrap_err();
         let constraint = error.into_database_error().and_then(|error| error.constraint().map(str::to_owned));
         assert_eq!(constraint.as_deref(), Some("refused"), "{refused}");
         assert_eq!(counts(&pool).await, (0, 0, 0, 0), "{refused}");

@@ -2,6 +2,7 @@
 
 use futures::future::join_all;
 use renderhook::domain::Status::{Complete, Rendering};
+use renderhook::feed::PostedTypes;
 use renderhook::intake::record::{Outcome, Recorder};
 use renderhook::runtime::{Clock, Database};
 use sqlx::PgPool;
@@ -9,7 +10,7 @@ use sqlx::PgPool;
 use crate::support::words::{at, completed, connections, counts, history, now, telling};
 
 fn recorder(pool: &PgPool) -> Recorder {
-    Recorder::start(Database::from_pool(pool.clone()), Clock::from_fn(now))
+    Recorder::start(Database::from_pool(pool.clone()), Clock::from_fn(now), PostedTypes::default())
 }
 
 #[sqlx::test]

@@ -1,15 +1,14 @@
-//! What the service sees to by itself: old deliveries, urgent files, and the numbers about them.
+//! Removing deliveries that are older than `EVENT_RETENTION`.
 
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use renderhook::archive::backlog;
+use renderhook::feed::PostedTypes;
 use renderhook::intake::record::{self as recording, Outcome};
 use renderhook::intake::retention::{self, Change};
 use renderhook::runtime::Clock;
 use sqlx::PgPool;
 
-use crate::support::app::video;
 use crate::support::words::{at, completed, connections, record};
 use crate::support::{App, Options, until};
 
@@ -22,7 +21,9 @@ async fn rows(pool: &PgPool) -> Vec<(String, i64)> {
 /// Deliveries that came at these times.
 async fn came(pool: &PgPool, times: &[DateTime<Utc>]) {
     for (number, at) in times.iter().enumerate() {
-        recording::record(pool, *at, &[completed(&format!("r{number}"), &[], None, *at)]).await.unwrap();
+        recording::record(pool, *at, &[completed(&format!("r{number}"), &[], None, *at)], PostedTypes::default())
+            .await
+            .unwrap();
     }
 }
 
@@ -113,43 +114,4 @@ async fn the_running_service_creates_days_and_removes_what_is_older_than_the_set
         .await
         .unwrap();
     assert_eq!(days, 1 + 4, "the default, today and three days ahead");
-}
-
-#[sqlx::test]
-async fn a_file_is_endangered_when_it_has_little_time_left_and_nothing_works(pool: PgPool) {
-    let now = Clock::system().now();
-    let soon = Some(now + TimeDelta::minutes(90));
-    record(&pool, &[completed("soon", &["https://files.example/a.mp4"], soon, now)]).await;
-    let later = Some(now + TimeDelta::hours(20));
-    record(&pool, &[completed("later", &["https://files.example/b.mp4"], later, now)]).await;
-    sqlx::query("UPDATE downloads SET due_at = $1").bind(now).execute(&pool).await.unwrap();
-    let look = backlog::read(&pool, now).await.unwrap();
-    assert_eq!((look.pending, look.endangered, look.most_urgent), (2, 0, None));
-    assert_eq!(look.first_expires_at.map(|at| at.timestamp()), soon.map(|at| at.timestamp()));
-
-    // Nobody takes it up.
-    let look = backlog::read(&pool, now + TimeDelta::minutes(6)).await.unwrap();
-    assert_eq!((look.endangered, look.most_urgent.as_deref()), (1, Some("soon")));
-
-    // It fails.
-    sqlx::query("UPDATE downloads SET error_code = 'http_500', error_message = 'm'").execute(&pool).await.unwrap();
-    let look = backlog::read(&pool, now).await.unwrap();
-    assert_eq!((look.endangered, look.most_urgent.as_deref()), (1, Some("soon")));
-}
-
-#[sqlx::test]
-async fn the_metrics_are_for_who_has_a_token_and_tell_the_time_left(pool: PgPool) {
-    let app = App::start_with(&pool, Options::flags(&["--download-concurrency=0"])).await;
-    let mut project = video("waiting", "complete");
-    project.downloads = vec!["https://files.example/a.mp4".parse().unwrap()];
-    assert_eq!(app.send("video.completed", &project).await.status, 200);
-    assert_eq!(app.client.get(app.at("/metrics")).send().await.unwrap().status(), 401);
-    let answer = app.get("/metrics").await;
-    assert!(answer.headers()["content-type"].to_str().unwrap().starts_with("text/plain"));
-    let text = answer.text().await.unwrap();
-    assert!(text.contains("renderhook_downloads{state=\"pending\"} 1"), "{text}");
-    let left = text.lines().find_map(|line| line.strip_prefix("renderhook_download_time_left_seconds "));
-    let left: f64 = left.unwrap().parse().unwrap();
-    assert!((86_000.0..=86_400.0).contains(&left), "{left}");
-    app.stop().await.unwrap();
 }

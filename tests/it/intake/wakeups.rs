@@ -1,6 +1,7 @@
 //! Whom recording wakes: who waits for a render that changed, the workers when there is work, and nobody else.
 
 use renderhook::api::queries::announce;
+use renderhook::feed::PostedTypes;
 
 use renderhook::api::{Announcement, ExternalIdUpdate};
 use renderhook::domain::Kind;
@@ -27,7 +28,7 @@ impl Ear {
 
     /// Records a slice and gives whom that woke, sorted: a render's id, or `workers`.
     async fn woken_by(&mut self, words: &[Observation]) -> Vec<String> {
-        record::record(&self.pool, now(), words).await.unwrap();
+        record::record(&self.pool, now(), words, PostedTypes::default()).await.unwrap();
         self.heard().await
     }
 
@@ -97,7 +98,8 @@ async fn a_known_url_told_again_neither_wakes_the_workers_nor_cuts_a_wait_short(
         .await
         .unwrap();
     // Signed afresh: the URL is known to work for longer, which is no reason to try it sooner.
-    let told = record::record(&pool, now(), &[completed("a", &URL, None, at(9))]).await.unwrap();
+    let told =
+        record::record(&pool, now(), &[completed("a", &URL, None, at(9))], PostedTypes::default()).await.unwrap();
     assert_eq!(told[0].queued, 0);
     let due: Vec<chrono::DateTime<chrono::Utc>> =
         sqlx::query_scalar("SELECT due_at FROM downloads WHERE url_observed_at = $1")

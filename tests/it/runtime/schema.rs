@@ -10,7 +10,7 @@ use sqlx::migrate::Migrator;
 use crate::support::words::{at, completed, connections, counts, record};
 
 /// Statements that each break one constraint, by its name.
-const REFUSED: [(&str, &str); 37] = [
+const REFUSED: [(&str, &str); 45] = [
     (
         "renders_id_length",
         "INSERT INTO renders (id, kind, first_seen_at, last_seen_at, updated_at) VALUES ('', 'video', now(), now(), now())",
@@ -69,6 +69,14 @@ const REFUSED: [(&str, &str); 37] = [
         "signing_keys_length",
         "INSERT INTO signing_keys (purpose, key, created_at) VALUES ('file_links', 'short', now())",
     ),
+    ("notifications_type_known", "UPDATE notifications SET type = 'render.lost', to_status = NULL"),
+    ("notifications_state_known", "UPDATE notifications SET state = 'lost'"),
+    ("notifications_moved_has_status", "UPDATE notifications SET to_status = NULL"),
+    ("notifications_download_has_index", "UPDATE notifications SET download_index = 0"),
+    ("notifications_due_while_pending", "UPDATE notifications SET due_at = now()"),
+    ("notifications_leased_while_pending", "UPDATE notifications SET lease = gen_random_uuid()"),
+    ("notifications_delivered_at_given", "UPDATE notifications SET state = 'delivered'"),
+    ("feed_single_row", "INSERT INTO feed (singleton) VALUES (false)"),
     ("upstream_throttle_single_row", "INSERT INTO upstream_throttle (singleton) VALUES (false)"),
     ("upstream_throttle_failures_not_negative", "UPDATE upstream_throttle SET failures = -1"),
 ];

@@ -14,6 +14,7 @@ use renderhook::archive::queue;
 use renderhook::archive::{Capacity, Claimed, Settler};
 use renderhook::domain::Kind;
 use renderhook::domain::event;
+use renderhook::feed::PostedTypes;
 use renderhook::intake::record::{self, Observation};
 use renderhook::runtime::Clock;
 use renderhook::runtime::Database;
@@ -125,7 +126,9 @@ impl Bench {
         project.downloads = vec![url];
         let payload = event::parse_details(project.payload().to_string().as_bytes()).unwrap();
         let now = Clock::system().now();
-        record::record(&self.pool, now, &[Observation::poll(Kind::Video, payload, now)]).await.unwrap();
+        record::record(&self.pool, now, &[Observation::poll(Kind::Video, payload, now)], PostedTypes::default())
+            .await
+            .unwrap();
     }
 
     /// Claims the file of a render over a worker that still has it, as if its lease had run out.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use renderhook::domain::event;
 use renderhook::domain::{Kind, Status};
+use renderhook::feed::PostedTypes;
 use renderhook::intake::record::{self, Observation, Recorded};
 use renderhook::intake::signature::sign;
 use renderhook::intake::{SignatureHeaders, Verdict, Verifier};
@@ -67,7 +68,7 @@ pub(crate) fn completed(
 
 /// Records words in one call.
 pub(crate) async fn record(pool: &PgPool, words: &[Observation]) -> Vec<Recorded> {
-    record::record(pool, now(), words).await.unwrap()
+    record::record(pool, now(), words, PostedTypes::default()).await.unwrap()
 }
 
 /// Records words one by one.

@@ -68,6 +68,10 @@ async fn a_webhook_is_missing_if_a_poll_found_the_end_and_none_arrived_within_te
         expected.missing += i64::from(is_missing);
         assert_eq!(missing_webhooks::count(&pool, now).await.unwrap(), expected, "{id}");
     }
+    ended(&pool, "latest", "complete", "poll", ago(50)).await;
+    let among = |limit| missing_webhooks::count_missing(&pool, now, limit);
+    assert_eq!(among(missing_webhooks::METRIC_LIMIT).await.unwrap(), expected.missing + 1);
+    assert_eq!(among(1).await.unwrap(), 1, "only the latest is looked at");
 }
 
 #[test]

@@ -1,0 +1,193 @@
+//! What the application is told about a render, and when: pure functions of what changed.
+
+use super::archive_state::FileCounts;
+use super::render::{Status, string_enum};
+
+/// The type of a notification.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum NotificationType {
+    /// The render is complete, and every file is stored.
+    Ready,
+    /// The render is complete, every file is stored or has failed, and at least one has failed.
+    Incomplete,
+    /// The status became `error`.
+    Failed,
+    /// The status became `canceled`.
+    Canceled,
+    /// The status changed.
+    Moved,
+    /// A file was stored.
+    DownloadStored,
+    /// A file has failed.
+    DownloadFailed,
+}
+
+impl NotificationType {
+    /// Every type.
+    pub const ALL: [Self; 7] = [
+        Self::Ready,
+        Self::Incomplete,
+        Self::Failed,
+        Self::Canceled,
+        Self::Moved,
+        Self::DownloadStored,
+        Self::DownloadFailed,
+    ];
+
+    /// The name in the API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "render.ready",
+            Self::Incomplete => "render.incomplete",
+            Self::Failed => "render.failed",
+            Self::Canceled => "render.canceled",
+            Self::Moved => "render.moved",
+            Self::DownloadStored => "download.stored",
+            Self::DownloadFailed => "download.failed",
+        }
+    }
+
+    /// Whether it can be posted to `NOTIFY_URL`; the others are only in the feed.
+    #[must_use]
+    pub const fn can_be_posted(self) -> bool {
+        match self {
+            Self::Ready | Self::Incomplete | Self::Failed | Self::Canceled | Self::Moved => true,
+            Self::DownloadStored | Self::DownloadFailed => false,
+        }
+    }
+}
+
+string_enum!(NotificationType);
+
+/// A notification, with the details of its type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notification {
+    /// See [`NotificationType::Ready`].
+    Ready,
+    /// See [`NotificationType::Incomplete`].
+    Incomplete,
+    /// See [`NotificationType::Failed`].
+    Failed,
+    /// See [`NotificationType::Canceled`].
+    Canceled,
+    /// See [`NotificationType::Moved`].
+    Moved {
+        /// The status before; `None` for the first one.
+        from: Option<Status>,
+        /// The status after.
+        to: Status,
+    },
+    /// See [`NotificationType::DownloadStored`].
+    DownloadStored {
+        /// Which of the render's files, from 0.
+        index: i32,
+    },
+    /// See [`NotificationType::DownloadFailed`].
+    DownloadFailed {
+        /// Which of the render's files, from 0.
+        index: i32,
+    },
+}
+
+impl Notification {
+    /// Its type.
+    #[must_use]
+    pub const fn notification_type(self) -> NotificationType {
+        match self {
+            Self::Ready => NotificationType::Ready,
+            Self::Incomplete => NotificationType::Incomplete,
+            Self::Failed => NotificationType::Failed,
+            Self::Canceled => NotificationType::Canceled,
+            Self::Moved { .. } => NotificationType::Moved,
+            Self::DownloadStored { .. } => NotificationType::DownloadStored,
+            Self::DownloadFailed { .. } => NotificationType::DownloadFailed,
+        }
+    }
+
+    /// What a transition is reported by, in order.
+    pub fn of_transition(from: Option<Status>, to: Status) -> impl Iterator<Item = Self> {
+        let end = match to {
+            Status::Draft | Status::Queued | Status::Rendering | Status::Complete => None,
+            Status::Error => Some(Self::Failed),
+            Status::Canceled => Some(Self::Canceled),
+        };
+        std::iter::once(Self::Moved { from, to }).chain(end)
+    }
+
+    /// What is reported when a render's status and files change from `before` to `after`, beside its transitions.
+    #[must_use]
+    pub fn of_files(before: Progress, after: Progress) -> Option<Self> {
+        let result = after.result()?;
+        (before.result() != Some(result) || before.files != after.files).then_some(result)
+    }
+}
+
+/// How far a render and its files are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Its status, if one is known.
+    pub status: Option<Status>,
+    /// Its files.
+    pub files: FileCounts,
+}
+
+impl Progress {
+    /// What became of a complete render's files, once each is stored or has failed.
+    fn result(self) -> Option<Notification> {
+        let is_settled = self.files.total > 0 && self.files.unsettled() == 0;
+        match self.status {
+            Some(Status::Complete) if is_settled && self.files.failed == 0 => Some(Notification::Ready),
+            Some(Status::Complete) if is_settled => Some(Notification::Incomplete),
+            Some(_) | None => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn progress(status: Status, total: i32, stored: i32, failed: i32) -> Progress {
+        Progress { status: Some(status), files: FileCounts { total, stored, failed } }
+    }
+
+    #[test]
+    fn every_transition_is_reported_and_failures_have_a_type_of_their_own() {
+        let types = |to| {
+            let all = Notification::of_transition(Some(Status::Queued), to);
+            all.map(Notification::notification_type).collect::<Vec<_>>()
+        };
+        assert_eq!(types(Status::Rendering), [NotificationType::Moved]);
+        assert_eq!(types(Status::Complete), [NotificationType::Moved]);
+        assert_eq!(types(Status::Error), [NotificationType::Moved, NotificationType::Failed]);
+        assert_eq!(types(Status::Canceled), [NotificationType::Moved, NotificationType::Canceled]);
+    }
+
+    #[test]
+    fn the_files_of_a_complete_render_are_reported_once_all_are_settled() {
+        use Status::{Complete, Rendering};
+        let table = [
+            (progress(Complete, 2, 0, 0), progress(Complete, 2, 1, 0), None),
+            (progress(Complete, 2, 1, 0), progress(Complete, 2, 2, 0), Some(Notification::Ready)),
+            (progress(Complete, 2, 0, 0), progress(Complete, 2, 0, 1), None),
+            (progress(Complete, 2, 1, 0), progress(Complete, 2, 1, 1), Some(Notification::Incomplete)),
+            (progress(Complete, 2, 0, 1), progress(Complete, 2, 0, 2), Some(Notification::Incomplete)),
+            // Nothing new.
+            (progress(Complete, 2, 2, 0), progress(Complete, 2, 2, 0), None),
+            // After a retry.
+            (progress(Complete, 2, 1, 1), progress(Complete, 2, 1, 0), None),
+            (progress(Complete, 2, 1, 0), progress(Complete, 2, 2, 0), Some(Notification::Ready)),
+            // A file that came later makes the render unready, and its end is news.
+            (progress(Complete, 1, 1, 0), progress(Complete, 2, 1, 0), None),
+            (progress(Complete, 1, 1, 0), progress(Complete, 2, 1, 1), Some(Notification::Incomplete)),
+            // Without files, and before it is complete, there is nothing to report.
+            (progress(Rendering, 0, 0, 0), progress(Complete, 0, 0, 0), None),
+            (progress(Rendering, 1, 0, 0), progress(Rendering, 1, 1, 0), None),
+            (progress(Rendering, 1, 1, 0), progress(Complete, 1, 1, 0), Some(Notification::Ready)),
+        ];
+        for (before, after, expected) in table {
+            assert_eq!(Notification::of_files(before, after), expected, "{before:?} {after:?}");
+        }
+    }
+}

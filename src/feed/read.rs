@@ -1,0 +1,227 @@
+//! Reading the feed, a page at a time.
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
+
+use super::cursor::{Cursor, FeedId};
+use crate::domain::{Notification, NotificationType, RenderId};
+
+/// How many rows one statement reads. A page of rare types may take several.
+const CHUNK: i64 = 1_000;
+/// How many statements a page takes at most. A page that is shorter than its limit still has a cursor that advances.
+const CHUNKS: usize = 20;
+
+/// Which notifications.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Filter {
+    /// Of these types.
+    pub types: Vec<NotificationType>,
+    /// About this render; `None` for all.
+    pub render: Option<RenderId>,
+}
+
+/// A notification in the feed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its id, which is also its `webhook-id`.
+    pub id: Uuid,
+    /// Which render it is about.
+    pub render_id: String,
+    /// What it reports.
+    pub notification: Notification,
+    /// When it was written.
+    pub at: DateTime<Utc>,
+    /// Its place in the feed.
+    pub cursor: Cursor,
+}
+
+/// Some notifications, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// At most as many as were asked for.
+    pub entries: Vec<Entry>,
+    /// Where to read on. Never before the cursor that was given.
+    pub next: Cursor,
+    /// Whether there is nothing behind `next` yet.
+    pub is_end: bool,
+}
+
+/// Why the feed cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum FeedError {
+    /// Notifications after the cursor were removed, or the cursor belongs to another database.
+    #[error("the cursor has expired")]
+    Expired,
+    /// The database failed.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+impl Page {
+    /// An empty page at the end of the feed: where a reader begins that wants only what comes.
+    pub async fn at_end(pool: &PgPool) -> sqlx::Result<Self> {
+        let bounds = Bounds::read(&mut *pool.acquire().await?).await?;
+        let last = sqlx::query_scalar!("SELECT position FROM notifications ORDER BY position DESC LIMIT 1");
+        // Visible positions only: one that is taken but not committed is still to come.
+        let position = last.fetch_optional(pool).await?.unwrap_or(bounds.removed_through);
+        Ok(Self { entries: Vec::new(), next: Cursor { feed: bounds.feed, position }, is_end: true })
+    }
+}
+
+/// Where the feed begins, and which positions were taken.
+struct Bounds {
+    feed: FeedId,
+    removed_through: i64,
+    last_taken: i64,
+}
+
+impl Bounds {
+    async fn read(connection: &mut PgConnection) -> sqlx::Result<Self> {
+        let row = sqlx::query!(
+            r#"SELECT id, removed_through, (SELECT last_value FROM notifications_position_seq) AS "last_taken!"
+               FROM feed"#
+        );
+        let row = row.fetch_one(connection).await?;
+        Ok(Self { feed: row.id.into(), removed_through: row.removed_through, last_taken: row.last_taken })
+    }
+
+    /// The position after which to read.
+    fn start(&self, after: Option<Cursor>) -> Result<i64, FeedError> {
+        match after {
+            None => Ok(self.removed_through),
+            // A cursor ahead of the feed was given by a database that has since been restored from a backup.
+            Some(cursor) if cursor.feed != self.feed || cursor.position > self.last_taken => Err(FeedError::Expired),
+            Some(cursor) if cursor.position < self.removed_through => Err(FeedError::Expired),
+            Some(cursor) => Ok(cursor.position),
+        }
+    }
+}
+
+/// Reads up to `limit` notifications after a cursor; without one, from the oldest that is kept.
+pub async fn read(pool: &PgPool, filter: &Filter, after: Option<Cursor>, limit: usize) -> Result<Page, FeedError> {
+    // One snapshot: rows that are removed meanwhile are not skipped unnoticed.
+    let mut snapshot = pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+    let bounds = Bounds::read(&mut snapshot).await?;
+    let mut position = bounds.start(after)?;
+    let (mut entries, mut is_end) = (Vec::new(), false);
+    for _ in 0..CHUNKS {
+        let rows = rows(&mut snapshot, filter, position).await?;
+        let is_last = i64::try_from(rows.len()).is_ok_and(|count| count < CHUNK);
+        let (taken, seen) = take(rows, filter, bounds.feed, limit - entries.len());
+        entries.extend(taken);
+        position = seen.position.unwrap_or(position);
+        is_end = is_last && seen.all;
+        if is_end || entries.len() == limit {
+            break;
+        }
+    }
+    snapshot.commit().await?;
+    Ok(Page { entries, next: Cursor { feed: bounds.feed, position }, is_end })
+}
+
+/// How far a chunk was read.
+struct Seen {
+    /// The last position; `None` if the chunk was empty.
+    position: Option<i64>,
+    /// Whether that was the chunk's last row.
+    all: bool,
+}
+
+/// The rows of a chunk that fit the filter, at most `limit`.
+fn take(rows: Vec<Row>, filter: &Filter, feed: FeedId, limit: usize) -> (Vec<Entry>, Seen) {
+    let (mut entries, mut position, count) = (Vec::new(), None, rows.len());
+    for (place, row) in rows.into_iter().enumerate() {
+        position = Some(row.position);
+        let fits = |entry: &Entry| filter.types.contains(&entry.notification.notification_type());
+        entries.extend(row.entry(feed).filter(fits));
+        if entries.len() == limit {
+            return (entries, Seen { position, all: place + 1 == count });
+        }
+    }
+    (entries, Seen { position, all: true })
+}
+
+/// A row as it is stored.
+struct Row {
+    position: i64,
+    id: Uuid,
+    render_id: String,
+    r#type: String,
+    from_status: Option<String>,
+    to_status: Option<String>,
+    download_index: Option<i32>,
+    at: DateTime<Utc>,
+}
+
+async fn rows(connection: &mut PgConnection, filter: &Filter, after: i64) -> sqlx::Result<Vec<Row>> {
+    if let Some(render) = &filter.render {
+        let rows = sqlx::query_as!(
+            Row,
+            "SELECT position, id, render_id, type, from_status, to_status, download_index, at FROM notifications
+             WHERE render_id = $1 AND position > $2 ORDER BY position LIMIT $3",
+            render.as_str(),
+            after,
+            CHUNK,
+        );
+        return rows.fetch_all(connection).await;
+    }
+    let rows = sqlx::query_as!(
+        Row,
+        "SELECT position, id, render_id, type, from_status, to_status, download_index, at FROM notifications
+         WHERE position > $1 ORDER BY position LIMIT $2",
+        after,
+        CHUNK,
+    );
+    rows.fetch_all(connection).await
+}
+
+impl Row {
+    /// `None` if a newer version wrote what this one does not know.
+    fn entry(self, feed: FeedId) -> Option<Entry> {
+        let status = |text: Option<String>| text.map(|text| text.parse()).transpose().ok();
+        let notification = match self.r#type.parse().ok()? {
+            NotificationType::Ready => Notification::Ready,
+            NotificationType::Incomplete => Notification::Incomplete,
+            NotificationType::Failed => Notification::Failed,
+            NotificationType::Canceled => Notification::Canceled,
+            NotificationType::Moved => {
+                Notification::Moved { from: status(self.from_status)?, to: status(self.to_status)?? }
+            }
+            NotificationType::DownloadStored => Notification::DownloadStored { index: self.download_index? },
+            NotificationType::DownloadFailed => Notification::DownloadFailed { index: self.download_index? },
+        };
+        let cursor = Cursor { feed, position: self.position };
+        Some(Entry { id: self.id, render_id: self.render_id, notification, at: self.at, cursor })
+    }
+}
+
+/// Removes up to `limit` notifications that were written before `before`, oldest first, and returns how many. One that
+/// is still to be posted stays, and so does what came after it.
+pub async fn remove_old(pool: &PgPool, before: DateTime<Utc>, limit: i64) -> sqlx::Result<u64> {
+    let mut transaction = pool.begin().await?;
+    // Locked first, so that two processes do not remove at once.
+    sqlx::query!("SELECT FROM feed FOR UPDATE").execute(&mut *transaction).await?;
+    let removed = sqlx::query!(
+        r#"WITH oldest AS (
+               SELECT position, at, state FROM notifications ORDER BY position LIMIT $2
+           ),
+           removed AS (
+               DELETE FROM notifications
+               WHERE position < coalesce(
+                   (SELECT min(position) FROM oldest WHERE at >= $1 OR state = 'pending'),
+                   (SELECT max(position) + 1 FROM oldest)
+               )
+               RETURNING position
+           )
+           SELECT count(*) AS "count!", max(position) AS last FROM removed"#,
+        before,
+        limit,
+    );
+    let removed = removed.fetch_one(&mut *transaction).await?;
+    if let Some(last) = removed.last {
+        sqlx::query!("UPDATE feed SET removed_through = $1", last).execute(&mut *transaction).await?;
+    }
+    transaction.commit().await?;
+    Ok(removed.count.unsigned_abs())
+}

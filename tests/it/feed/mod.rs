@@ -1,0 +1,5 @@
+//! The feed, and what is written to it.
+
+mod order;
+mod removal;
+mod written;
