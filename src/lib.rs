@@ -13,7 +13,7 @@
 //! Each folder is a room, private inside, and the arrows between rooms run one way:
 //!
 //! ```text
-//!  cli ▶ config, app ▶ api, upstream ▶ archive, intake ▶ feed ▶ http ▶ runtime ▶ domain
+//!  cli ▶ config, app ▶ api, upstream ▶ views ▶ archive, intake ▶ feed ▶ http ▶ runtime ▶ domain
 //! ```
 //!
 //! `docs/architecture.md` walks one webhook, one file and one question through them.
@@ -29,3 +29,4 @@ pub mod http;
 pub mod intake;
 pub mod runtime;
 pub mod upstream;
+pub mod views;

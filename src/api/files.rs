@@ -25,12 +25,13 @@ use utoipa::ToSchema;
 use crate::api::bearer::{Access, unauthorized};
 use crate::api::file_serving::ServeFiles;
 use crate::api::link_key::{InvalidLink, SignedQuery};
-use crate::api::queries::{self, FileLookup, StoredFile, file_path};
+use crate::api::queries::{self, FileLookup, StoredFile};
 use crate::api::renders::{ApiState, render_id};
 use crate::archive::{LINK_LIFETIME, Store};
 use crate::domain::RenderId;
 use crate::http::{ByteRange, CommonErrors, HttpError, Message, RequestedRange};
 use crate::runtime::{LogEvent, REQUEST_TIMEOUT};
+use crate::views::file_path;
 
 /// The id and the index in the path.
 type FilePath = Result<Path<(String, String)>, PathRejection>;

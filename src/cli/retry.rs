@@ -4,12 +4,12 @@ use anyhow::bail;
 
 use super::database;
 use super::output::Output;
-use crate::api::queries;
 use crate::archive::retry;
 use crate::archive::{RetryFilter, RetryState};
 use crate::config::DatabaseArgs;
 use crate::domain::RenderId;
 use crate::runtime::{BACKGROUND_TIMEOUT, Clock};
+use crate::views;
 
 /// Flags of `retry`.
 #[derive(Debug, clap::Args)]
@@ -37,7 +37,7 @@ pub(super) struct Args {
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let database = database::connect(&args.database).await?;
     if let Some(id) = &args.render
-        && !database.with_timeout(BACKGROUND_TIMEOUT, queries::exists(database.pool(), id)).await?
+        && !database.with_timeout(BACKGROUND_TIMEOUT, views::exists(database.pool(), id)).await?
     {
         bail!("there is no render with the id {id}");
     }

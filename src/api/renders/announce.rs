@@ -15,10 +15,10 @@ use utoipa::ToSchema;
 
 use super::{ApiState, one_of, unknown_render};
 use crate::api::queries::announce::{self, AnnounceOutcome, Announcement, ExternalIdUpdate};
-use crate::api::queries::{self, RenderView};
 use crate::domain::{ExternalId, Kind, RenderId};
 use crate::http::{CommonErrors, HttpError, Message};
 use crate::runtime::REQUEST_TIMEOUT;
+use crate::views::{self, RenderView};
 
 /// The maximum size of the metadata, as written.
 const MAX_METADATA_BYTES: usize = 16 << 10;
@@ -64,7 +64,7 @@ pub(crate) async fn put(
         AnnounceOutcome::Updated => StatusCode::OK,
         AnnounceOutcome::KindMismatch => return Err(kind_mismatch(announcement.kind)),
     };
-    let render = database.with_timeout(REQUEST_TIMEOUT, queries::render(pool, &state.store, &id)).await?;
+    let render = database.with_timeout(REQUEST_TIMEOUT, views::render(pool, &state.store, &id)).await?;
     Ok((status, Json(render.ok_or_else(unknown_render)?)))
 }
 

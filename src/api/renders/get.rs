@@ -12,10 +12,10 @@ use tokio::time::Instant;
 use utoipa::IntoParams;
 
 use super::{ApiState, bad_query, id_in_path, unknown_render};
-use crate::api::queries::{self, RenderView};
 use crate::domain::RenderId;
 use crate::http::{CommonErrors, HttpError, Message};
 use crate::runtime::REQUEST_TIMEOUT;
+use crate::views::{self, RenderView};
 
 /// The maximum value of `wait`.
 const MAX_WAIT: Duration = Duration::from_mins(1);
@@ -72,7 +72,7 @@ impl ApiState {
         let deadline = Instant::now() + wait;
         let mut changes = self.wakeups.subscribe_to_renders(); // before the first read, so that no change is missed
         loop {
-            let found = queries::render(self.database.pool(), &self.store, id);
+            let found = views::render(self.database.pool(), &self.store, id);
             let render = self.database.with_timeout(REQUEST_TIMEOUT, found).await?.ok_or_else(unknown_render)?;
             if render.is_finished() || Instant::now() >= deadline || self.shutdown.is_stopping() {
                 return Ok(render);

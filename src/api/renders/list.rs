@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{ApiState, bad_query, one_of};
-use crate::api::queries::{self, ListFilter, RenderView};
 use crate::domain::ArchiveState;
 use crate::domain::{Kind, Status};
 use crate::http::{CommonErrors, HttpError, Message};
 use crate::runtime::REQUEST_TIMEOUT;
+use crate::views::{self, ListFilter, RenderView};
 
 /// The default page size.
 const DEFAULT_LIMIT: u16 = 50;
@@ -77,7 +77,7 @@ pub(crate) async fn get(
 ) -> Result<Json<RenderList>, HttpError> {
     let Query(parameters) = parameters.map_err(|rejection| bad_query(&rejection))?;
     let (filter, limit) = (parameters.filter()?, parameters.limit()?);
-    let page = queries::list(state.database.pool(), &state.store, &filter, limit);
+    let page = views::list(state.database.pool(), &state.store, &filter, limit);
     let page = state.database.with_timeout(REQUEST_TIMEOUT, page).await?;
     Ok(Json(RenderList { renders: page.renders, next_cursor: page.next.map(|cursor| cursor.to_string()) }))
 }

@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{ApiState, bad_query, id_in_path, unknown_render};
-use crate::api::queries;
 use crate::archive::{RetryFilter, RetryState, retry};
 use crate::http::{CommonErrors, HttpError, Message};
 use crate::runtime::REQUEST_TIMEOUT;
+use crate::views;
 
 /// The query parameters.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -70,7 +70,7 @@ pub(crate) async fn retry(
     let pool = state.database.pool();
     state
         .database
-        .with_timeout(REQUEST_TIMEOUT, queries::exists(pool, &id))
+        .with_timeout(REQUEST_TIMEOUT, views::exists(pool, &id))
         .await?
         .then_some(())
         .ok_or_else(unknown_render)?;

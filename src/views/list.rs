@@ -11,7 +11,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
-use super::one::log_unreadable;
+use super::one::view_or_log;
 use super::row::{RenderRow, select_renders};
 use super::view::RenderView;
 use crate::archive::Store;
@@ -113,12 +113,6 @@ pub async fn list(pool: &PgPool, store: &Store, filter: &ListFilter, limit: u16)
     let last = rows.last().filter(|_| has_more);
     let next = last.and_then(|row| Some(Cursor { first_seen_at: row.first_seen_at, id: row.id.parse().ok()? }));
     Ok(Page { renders: rows.into_iter().filter_map(|row| view_or_log(row, store)).collect(), next })
-}
-
-/// The view of a render. One that cannot be read is logged and left out, so that the others are still returned.
-fn view_or_log(row: RenderRow, store: &Store) -> Option<RenderView> {
-    let id = row.id.clone();
-    row.view(store).map_err(|unreadable| log_unreadable(&id, unreadable)).ok()
 }
 
 /// Reads the matching renders: by external id, or the newest of each matching combination of kind, archive state, and

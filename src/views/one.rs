@@ -3,7 +3,7 @@
 use sqlx::PgPool;
 use tracing::error;
 
-use super::row::{UnreadableRow, select_renders};
+use super::row::{RenderRow, UnreadableRow, select_renders};
 use super::view::RenderView;
 use crate::archive::Store;
 use crate::domain::RenderId;
@@ -21,7 +21,11 @@ pub async fn exists(pool: &PgPool, id: &RenderId) -> sqlx::Result<bool> {
     Ok(found.is_some())
 }
 
-/// Logs that a render is left out of an answer.
-pub(super) fn log_unreadable(id: &str, unreadable: UnreadableRow) {
-    error!(event = %LogEvent::RenderUnreadable, render.id = id, error = %unreadable, "a render cannot be read and is left out of a list: please report this");
+/// The view of a render. One that cannot be read is logged and left out, so that the others are still returned.
+pub(super) fn view_or_log(row: RenderRow, store: &Store) -> Option<RenderView> {
+    let id = row.id.clone();
+    let logged = |unreadable: UnreadableRow| {
+        error!(event = %LogEvent::RenderUnreadable, render.id = id, error = %unreadable, "a render cannot be read and is left out: please report this");
+    };
+    row.view(store).map_err(logged).ok()
 }

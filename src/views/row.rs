@@ -143,7 +143,8 @@ impl DownloadRow {
 }
 
 /// The path of a file in this API.
-pub(in crate::api) fn file_path(id: &str, index: i32) -> String {
+#[must_use]
+pub fn file_path(id: &str, index: i32) -> String {
     format!("/renders/{}/downloads/{index}", segment(id))
 }
 

@@ -1,0 +1,16 @@
+//! What a render looks like from outside: one type, [`RenderView`], for answers, lists, notifications, and streams.
+//!
+//! Each read is one round trip, however many renders, downloads, and transitions it returns: all of them use one
+//! statement, `select_renders!`.
+
+mod list;
+mod many;
+mod one;
+mod row;
+mod view;
+
+pub use self::list::{Cursor, InvalidCursor, ListFilter, Page, list};
+pub use self::many::renders;
+pub use self::one::{exists, render};
+pub use self::row::file_path;
+pub use self::view::RenderView;
