@@ -23,7 +23,9 @@ CREATE TABLE notifications (
     -- How far posting is. NULL: it is only in the feed.
     state text
         CONSTRAINT notifications_state_known CHECK (state IN ('pending', 'delivered', 'failed')),
-    -- How many attempts were begun.
+    -- Since when it is posted: when it was written, or sent again by hand. NOTIFY_MAX_AGE counts from here.
+    pending_since timestamptz,
+    -- How many attempts were started.
     attempts integer NOT NULL DEFAULT 0,
     -- When the next attempt may be claimed; also the end of the lease of the current one.
     due_at timestamptz,
@@ -34,6 +36,7 @@ CREATE TABLE notifications (
     error text,
     CONSTRAINT notifications_moved_has_status CHECK ((type = 'render.moved') = (to_status IS NOT NULL)),
     CONSTRAINT notifications_download_has_index CHECK ((type LIKE 'download.%') = (download_index IS NOT NULL)),
+    CONSTRAINT notifications_posted_has_start CHECK ((state IS NULL) = (pending_since IS NULL)),
     CONSTRAINT notifications_due_while_pending CHECK ((state IS NOT DISTINCT FROM 'pending') = (due_at IS NOT NULL)),
     CONSTRAINT notifications_leased_while_pending CHECK (lease IS NULL OR state IS NOT DISTINCT FROM 'pending'),
     CONSTRAINT notifications_delivered_at_given CHECK ((state IS NOT DISTINCT FROM 'delivered') = (delivered_at IS NOT NULL))

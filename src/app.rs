@@ -20,11 +20,11 @@ use crate::archive::Store;
 use crate::archive::backlog;
 use crate::archive::worker;
 use crate::config::Config;
-use crate::feed::PostedTypes;
 use crate::http::{self, BodyReader};
 use crate::intake::record::Recorder;
 use crate::intake::retention;
 use crate::intake::{Advised, Receiver};
+use crate::notify::Notifier;
 use crate::runtime::Clock;
 use crate::runtime::Database;
 use crate::runtime::LogEvent;
@@ -53,16 +53,11 @@ pub async fn run(
     shutdown: Shutdown,
 ) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
-    if matches!(config.access, Access::Anyone) {
-        warn!(event = %LogEvent::AuthDisabled, "API_TOKENS is none: anyone who reaches this address may read every render");
-    }
-    for warning in &config.warnings {
-        warn!(event = %LogEvent::ConfigWarning, setting = warning.name, "{}: {}", warning.name, warning.problem);
-    }
+    log_warnings(&config);
     let wakeups = Arc::new(Wakeups::default());
     let downloader = Arc::new(Downloader {
         database: database.clone(),
-        settler: Settler::default(),
+        settler: Settler::new(config.notify.posted),
         store: config.store.clone(),
         fetcher: Fetcher::new(config.downloads.guard, config.downloads.max_bytes)
             .context("cannot build the HTTP client")?,
@@ -75,7 +70,7 @@ pub async fn run(
     let own_descriptors = 128 + 8 * u64::try_from(config.downloads.concurrency).unwrap_or(u64::MAX);
     let limits = config.http_limits.fit_descriptors(descriptors::raise_limit(), own_descriptors);
     let bodies = BodyReader::new(&limits);
-    let recorder = Recorder::start(database.clone(), clock.clone(), PostedTypes::default());
+    let recorder = Recorder::start(database.clone(), clock.clone(), config.notify.posted);
     let router = router::router(
         Arc::new(Receiver {
             verifier: config.verifier,
@@ -96,6 +91,7 @@ pub async fn run(
             },
             clock: clock.clone(),
             wakeups: wakeups.clone(),
+            posted: config.notify.posted,
             shutdown: shutdown.clone(),
             bodies,
         }),
@@ -120,6 +116,13 @@ pub async fn run(
     parts.start(async move { retention::run(&base, &time, config.event_retention, &stop).await });
     let (stop, base, time) = (shutdown.clone(), database.clone(), clock.clone());
     parts.start(async move { backlog::watch(&base, &time, &stop).await });
+    if let Some(client) = config.notify.client {
+        let (database, store, clock, max_age) =
+            (database.clone(), config.store.clone(), clock.clone(), config.notify.max_age);
+        let notifier = Notifier { database, store, clock, client, max_age };
+        let (stop, woken) = (shutdown.clone(), wakeups.clone());
+        parts.start(async move { Box::pin(notifier.run(&woken, &stop)).await });
+    }
     if let Some(magic_hour) = config.upstream.magic_hour {
         let throttle = Throttle::new(database.clone(), clock.clone(), config.upstream.poll_interval);
         let reconciler = Arc::new(Reconciler {
@@ -143,6 +146,16 @@ pub async fn run(
     }
     shutdown.tasks().spawn(probe(config.store, shutdown.clone()));
     parts.supervise().await
+}
+
+/// Logs settings that are valid but risky or probably mistakes.
+fn log_warnings(config: &Config) {
+    if matches!(config.access, Access::Anyone) {
+        warn!(event = %LogEvent::AuthDisabled, "API_TOKENS is none: anyone who reaches this address may read every render");
+    }
+    for warning in &config.warnings {
+        warn!(event = %LogEvent::ConfigWarning, setting = warning.name, "{}: {}", warning.name, warning.problem);
+    }
 }
 
 /// Logs at startup whether the store can be written. A failing store does not stop the service: events are still accepted,

@@ -1,12 +1,14 @@
 //! The HTTP API for applications and operators.
 
 mod bearer;
+mod events;
 mod file_serving;
 mod files;
 mod health;
 mod link_key;
 mod metrics;
 pub mod openapi;
+mod parameters;
 pub mod queries;
 mod renders;
 pub mod router;

@@ -13,6 +13,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::api::bearer::{Access, unauthorized};
+use crate::api::events;
 use crate::api::files;
 use crate::api::health::{self, Health};
 use crate::api::metrics::{self, Metrics};
@@ -81,6 +82,8 @@ fn render_routes() -> OpenApiRouter<Arc<ApiState>> {
         .routes(routes!(renders::get::get, renders::announce::put))
         .routes(routes!(files::link))
         .routes(routes!(renders::retry::retry))
+        .routes(routes!(renders::notify::notify))
+        .routes(routes!(events::get))
 }
 
 fn file_routes() -> OpenApiRouter<Arc<ApiState>> {

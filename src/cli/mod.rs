@@ -4,6 +4,7 @@ mod check;
 mod database;
 mod health;
 mod migrate;
+mod notify;
 mod openapi;
 mod output;
 mod replay;
@@ -35,6 +36,8 @@ enum Command {
     Check(Box<check::Args>),
     /// Puts failed downloads back in the queue
     Retry(retry::Args),
+    /// Sends notifications to the application again
+    Notify(notify::Args),
     /// Reads stored deliveries again that were unreadable or unknown when they arrived
     Replay(replay::Args),
     /// Signs and posts an event the way Magic Hour does
@@ -83,6 +86,7 @@ impl Cli {
             Command::Migrate(args) => migrate::run(&args).await,
             Command::Check(args) => check::run(*args).await,
             Command::Retry(args) => retry::run(args).await,
+            Command::Notify(args) => notify::run(args).await,
             Command::Replay(args) => replay::run(args).await,
             Command::Send(args) => send::run(*args).await,
             Command::Health(args) => health::run(&args).await,

@@ -2,8 +2,7 @@
 
 use super::database;
 use super::output::Output;
-use crate::config::DatabaseArgs;
-use crate::feed::PostedTypes;
+use crate::config::{ConfigErrors, DatabaseArgs, NotifyArgs};
 use crate::intake::Reread;
 use crate::intake::record::Outcome;
 use crate::intake::record::kept::Kept;
@@ -15,6 +14,8 @@ use crate::runtime::Clock;
 pub(super) struct Args {
     #[command(flatten)]
     database: DatabaseArgs,
+    #[command(flatten)]
+    notify: NotifyArgs,
     /// Only deliveries received within this time, such as 24h (default: all stored deliveries)
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     since: Option<std::time::Duration>,
@@ -51,6 +52,9 @@ impl Counts {
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
+    let mut errors = ConfigErrors::default();
+    let notify = args.notify.read(&mut errors);
+    let notify = errors.into_result(notify)?;
     let database = database::connect(&args.database).await?;
     let clock = Clock::system();
     let since = database::time_ago(args.since, clock.now());
@@ -64,7 +68,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
             printed = output.line(line);
         }
     };
-    replay::run(&database, &clock, since, args.dry_run, PostedTypes::default(), each).await?;
+    replay::run(&database, &clock, since, args.dry_run, notify.posted, each).await?;
     printed?;
     output.line(counts.summary(args.dry_run))?;
     Ok(())

@@ -10,6 +10,7 @@ mod downloads;
 mod errors;
 mod files;
 mod listen;
+mod notify;
 mod parse;
 mod secret;
 mod serve;
@@ -21,7 +22,8 @@ pub use self::database::DatabaseArgs;
 pub use self::errors::{ConfigError, ConfigErrors, ConfigWarning};
 pub use self::files::Files;
 pub use self::listen::ListenArgs;
-pub use self::serve::{ApiKeySetting, Config, Dependencies, ServeArgs};
+pub use self::notify::{Notify, NotifyArgs};
+pub use self::serve::{ApiKeySetting, Config, Dependencies, NotifySetting, ServeArgs};
 pub use self::shown::{ShownSetting, shown};
 pub use self::webhook_secrets::{WebhookSecretArgs, WebhookSecrets};
 

@@ -14,6 +14,7 @@ use super::downloads::{DownloadArgs, Downloads};
 use super::errors::{ConfigErrors, ConfigWarning};
 use super::files::{FileArgs, Files};
 use super::listen::ListenArgs;
+use super::notify::{Notify, NotifyArgs};
 use super::parse::{SettingWithDefault, non_empty, parse};
 use super::secret::{self, SecretSource};
 use super::upstream::{Upstream, UpstreamArgs};
@@ -22,6 +23,7 @@ use crate::api::{Access, BearerTokens};
 use crate::archive::Store;
 use crate::http::Limits;
 use crate::intake::Verifier;
+use crate::notify::Client;
 use crate::runtime::{DatabaseUrls, LogFormat};
 
 const STORAGE_URL: &str = "STORAGE_URL";
@@ -63,6 +65,8 @@ pub struct ServeArgs {
     downloads: DownloadArgs,
     #[command(flatten)]
     upstream: UpstreamArgs,
+    #[command(flatten)]
+    notify: NotifyArgs,
     /// How long deliveries are stored
     #[arg(long, env = EVENT_RETENTION.name, value_name = "TIME", default_value = EVENT_RETENTION.default)]
     event_retention: String,
@@ -96,6 +100,8 @@ pub struct Config {
     pub downloads: Downloads,
     /// The settings for Magic Hour's API.
     pub upstream: Upstream,
+    /// The settings for notifications.
+    pub notify: Notify,
     /// How long deliveries are kept.
     pub event_retention: Duration,
     /// The format of the log.
@@ -118,6 +124,19 @@ pub struct Dependencies {
     pub api_key: ApiKeySetting,
     /// `SIGNATURE_TOLERANCE`.
     pub tolerance: Option<Duration>,
+    /// Where notifications are posted.
+    pub notify: NotifySetting,
+}
+
+/// `NOTIFY_URL` and what belongs to it, for `check`.
+#[derive(Debug, Clone)]
+pub enum NotifySetting {
+    /// A setting is invalid.
+    Invalid,
+    /// No URL is set.
+    Unset,
+    /// A URL is set.
+    Set(Client),
 }
 
 /// `MAGIC_HOUR_API_KEY`, for `check`.
@@ -164,6 +183,7 @@ impl ServeArgs {
         let max_body_bytes = MAX_BODY_BYTES.bytes(&self.max_body_bytes, &mut errors);
         let downloads = self.downloads.read(&mut errors);
         let upstream = self.upstream.read(&mut errors);
+        let notify = self.notify.read(&mut errors);
         let event_retention = self.event_retention(&mut errors);
         let log_format = self.log_format(terminal, &mut errors);
         let Some(store) = store else { return Err(errors) };
@@ -179,6 +199,7 @@ impl ServeArgs {
             http_limits: Limits::default(),
             downloads,
             upstream,
+            notify,
             event_retention,
             log_format,
             warnings: secrets.warnings(),
@@ -197,6 +218,11 @@ impl ServeArgs {
                 Some(Some(key)) => ApiKeySetting::Set(key),
             },
             tolerance: SIGNATURE_TOLERANCE.duration(&self.signature_tolerance, &mut ConfigErrors::default()),
+            notify: match if_valid(|errors| self.notify.read(errors)) {
+                None => NotifySetting::Invalid,
+                Some(Notify { client: None, .. }) => NotifySetting::Unset,
+                Some(Notify { client: Some(client), .. }) => NotifySetting::Set(client),
+            },
         }
     }
 

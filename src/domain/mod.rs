@@ -12,6 +12,6 @@ pub use self::download_state::DownloadState;
 pub use self::event::{
     Action, DownloadEntry, Event, EventType, Nullable, Payload, PayloadFields, RenderError, SignedUrl, UnreadableEvent,
 };
-pub use self::notification::{Notification, NotificationType, Progress};
+pub use self::notification::{Notification, NotificationId, NotificationState, NotificationType, Progress};
 pub use self::object_key::ObjectKey;
 pub use self::render::{ExternalId, Kind, RenderId, Status, rank_of};

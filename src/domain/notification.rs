@@ -1,24 +1,87 @@
-//! What the application is told about a render, and when: pure functions of what changed.
+//! What the application is notified of, and when: pure functions of what changed.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
 
 use super::archive_state::FileCounts;
 use super::render::{Status, string_enum};
 
+/// The id of a notification, which is its `webhook-id`: the same in every attempt, so that a receiver recognizes a
+/// repetition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ToSchema)]
+#[schema(value_type = String, pattern = "^msg_[0-9a-f]{32}$", example = "msg_0b54e0c64f0b4b0f9a6b0f6a3f5d7c11")]
+pub struct NotificationId(Uuid);
+
+impl NotificationId {
+    /// The notification with this id in the database.
+    #[must_use]
+    pub const fn new(id: Uuid) -> Self {
+        Self(id)
+    }
+}
+
+impl fmt::Display for NotificationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "msg_{}", self.0.simple())
+    }
+}
+
+impl Serialize for NotificationId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// How far posting a notification is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum NotificationState {
+    /// It will be posted, or posted again.
+    Pending,
+    /// The application accepted it.
+    Delivered,
+    /// It has failed for good.
+    Failed,
+}
+
+impl NotificationState {
+    /// The name in the API and in the database.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Delivered => "delivered",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// The type of a notification.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 pub enum NotificationType {
     /// The render is complete, and every file is stored.
+    #[serde(rename = "render.ready")]
     Ready,
     /// The render is complete, every file is stored or has failed, and at least one has failed.
+    #[serde(rename = "render.incomplete")]
     Incomplete,
     /// The status became `error`.
+    #[serde(rename = "render.failed")]
     Failed,
     /// The status became `canceled`.
+    #[serde(rename = "render.canceled")]
     Canceled,
     /// The status changed.
+    #[serde(rename = "render.moved")]
     Moved,
     /// A file was stored.
+    #[serde(rename = "download.stored")]
     DownloadStored,
     /// A file has failed.
+    #[serde(rename = "download.failed")]
     DownloadFailed,
 }
 

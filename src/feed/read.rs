@@ -1,6 +1,6 @@
 //! Reading the feed, a page at a time.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
@@ -196,6 +196,9 @@ impl Row {
     }
 }
 
+/// How long a notification is kept at most that nobody posts, for example because there is no URL any more.
+const MAX_PENDING: TimeDelta = TimeDelta::days(30);
+
 /// Removes up to `limit` notifications that were written before `before`, oldest first, and returns how many. One that
 /// is still to be posted stays, and so does what came after it.
 pub async fn remove_old(pool: &PgPool, before: DateTime<Utc>, limit: i64) -> sqlx::Result<u64> {
@@ -204,12 +207,12 @@ pub async fn remove_old(pool: &PgPool, before: DateTime<Utc>, limit: i64) -> sql
     sqlx::query!("SELECT FROM feed FOR UPDATE").execute(&mut *transaction).await?;
     let removed = sqlx::query!(
         r#"WITH oldest AS (
-               SELECT position, at, state FROM notifications ORDER BY position LIMIT $2
+               SELECT position, at, state, pending_since FROM notifications ORDER BY position LIMIT $2
            ),
            removed AS (
                DELETE FROM notifications
                WHERE position < coalesce(
-                   (SELECT min(position) FROM oldest WHERE at >= $1 OR state = 'pending'),
+                   (SELECT min(position) FROM oldest WHERE at >= $1 OR state = 'pending' AND pending_since >= $3),
                    (SELECT max(position) + 1 FROM oldest)
                )
                RETURNING position
@@ -217,6 +220,7 @@ pub async fn remove_old(pool: &PgPool, before: DateTime<Utc>, limit: i64) -> sql
            SELECT count(*) AS "count!", max(position) AS last FROM removed"#,
         before,
         limit,
+        before - MAX_PENDING,
     );
     let removed = removed.fetch_one(&mut *transaction).await?;
     if let Some(last) = removed.last {

@@ -88,6 +88,14 @@ log_events! {
     DownloadUrlRenewed = "download.url_renewed",
     /// A worker took over a download whose lease had expired.
     DownloadTakenOver = "download.taken_over",
+    /// The application accepted a notification.
+    NotificationDelivered = "notification.delivered",
+    /// The application did not accept a notification. It is posted again.
+    NotificationRetried = "notification.retried",
+    /// A notification has failed for good.
+    NotificationFailed = "notification.failed",
+    /// The application has accepted nothing for an hour or more.
+    NotificationsFailing = "notifications.failing",
     /// A poll was sent to Magic Hour's details API.
     PollSent = "poll.sent",
     /// Magic Hour answered a poll.

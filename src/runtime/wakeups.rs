@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use sqlx::postgres::{PgListener, PgNotification};
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::timeout;
 
 use crate::domain::RenderId;
@@ -26,12 +26,20 @@ const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Wakeups {
     downloads: Notify,
     polls: Notify,
+    notifications: Notify,
+    feed: watch::Sender<()>,
     renders: broadcast::Sender<RenderId>,
 }
 
 impl Default for Wakeups {
     fn default() -> Self {
-        Self { downloads: Notify::new(), polls: Notify::new(), renders: broadcast::Sender::new(256) }
+        Self {
+            downloads: Notify::new(),
+            polls: Notify::new(),
+            notifications: Notify::new(),
+            feed: watch::Sender::new(()),
+            renders: broadcast::Sender::new(256),
+        }
     }
 }
 
@@ -64,6 +72,17 @@ impl Wakeups {
         self.polls.notified().await;
     }
 
+    /// Waits until notifications may have become due since the last call.
+    pub async fn wait_for_notifications(&self) {
+        self.notifications.notified().await;
+    }
+
+    /// Subscribes to the growth of the feed. Subscribe before reading a page, so that nothing is missed in between.
+    #[must_use]
+    pub fn subscribe_to_feed(&self) -> FeedGrowth {
+        FeedGrowth(self.feed.subscribe())
+    }
+
     /// Subscribes to changes of renders. Subscribe before reading a render, so that no change is missed in between.
     #[must_use]
     pub fn subscribe_to_renders(&self) -> RenderChanges {
@@ -92,10 +111,11 @@ impl Wakeups {
 
     /// Forwards notifications until the connection is lost.
     async fn forward(&self, mut listener: PgListener) -> sqlx::Result<()> {
-        listener.listen_all([Self::DOWNLOADS, Self::POLLS, Self::RENDERS]).await?;
+        listener.listen_all([Self::DOWNLOADS, Self::POLLS, Self::RENDERS, Self::FEED]).await?;
         // Something may have changed before this connection listened.
         self.downloads.notify_one();
         self.polls.notify_one();
+        self.notifications.notify_one();
         loop {
             match timeout(HEARTBEAT_INTERVAL, listener.try_recv()).await {
                 Ok(Ok(Some(notification))) => self.wake(&notification),
@@ -113,9 +133,27 @@ impl Wakeups {
         match (notification.channel(), notification.payload().parse()) {
             (Self::DOWNLOADS, _) => self.downloads.notify_one(),
             (Self::POLLS, _) => self.polls.notify_one(),
+            (Self::FEED, _) => {
+                self.notifications.notify_one();
+                self.feed.send_replace(());
+            }
             // OK to ignore: sending fails if there is no subscriber.
             (Self::RENDERS, Ok(id)) => drop(self.renders.send(id)),
             _ => {}
+        }
+    }
+}
+
+/// A subscription to the growth of the feed.
+#[derive(Debug)]
+pub struct FeedGrowth(watch::Receiver<()>);
+
+impl FeedGrowth {
+    /// Waits until the feed may have grown.
+    pub async fn wait(&mut self) {
+        if self.0.changed().await.is_err() {
+            // OK to wait forever: the sender lives as long as the process, and callers also have a timer.
+            std::future::pending::<()>().await;
         }
     }
 }

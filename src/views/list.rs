@@ -83,6 +83,7 @@ macro_rules! listed {
         let filter: &ListFilter = $filter;
         select_renders!(
             $source,
+            "NULL::json",
             "WHERE r.kind = ANY ($1) AND r.archive = ANY ($2) AND (r.status = ANY ($3) OR ($4 AND r.status IS NULL))
                  AND ($5::text IS NULL OR r.external_id = $5)
                  AND (r.first_seen_at, r.id) < (coalesce($6::timestamptz, 'infinity'), coalesce($7, ''))

@@ -9,9 +9,17 @@ use crate::archive::Store;
 use crate::domain::RenderId;
 use crate::runtime::LogEvent;
 
-/// Reads a render with its downloads and transitions; `None` if it is unknown.
+/// Reads a render with its downloads, transitions, and notifications; `None` if it is unknown.
 pub async fn render(pool: &PgPool, store: &Store, id: &RenderId) -> sqlx::Result<Option<RenderView>> {
-    let row = select_renders!("renders", "WHERE r.id = $1", id.as_str()).fetch_optional(pool).await?;
+    let row = select_renders!(
+        "renders",
+        "coalesce((SELECT json_agg(n ORDER BY n.position)
+                   FROM (SELECT position, id, type, state, attempts, due_at, delivered_at, error
+                         FROM notifications WHERE render_id = r.id AND state IS NOT NULL) AS n), '[]')",
+        "WHERE r.id = $1",
+        id.as_str(),
+    );
+    let row = row.fetch_optional(pool).await?;
     row.map(|row| row.view(store)).transpose().map_err(|unreadable| sqlx::Error::Decode(Box::new(unreadable)))
 }
 

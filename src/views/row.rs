@@ -5,15 +5,18 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use sqlx::types::Json;
+use uuid::Uuid;
 
-use super::view::{DownloadError, DownloadView, RenderView, StoredObject};
+use super::view::{DownloadError, DownloadView, NotificationView, RenderView, StoredObject};
 use crate::archive::Store;
-use crate::domain::{ArchiveState, DownloadState, ObjectKey, RenderError};
+use crate::domain::{
+    ArchiveState, DownloadState, NotificationId, NotificationState, NotificationType, ObjectKey, RenderError,
+};
 
-/// Reads [`RenderRow`]s: `select_renders!(source, rest, parameters…)`. `source` is used instead of the table `renders`, and
-/// `rest` follows the `FROM` clause.
+/// Reads [`RenderRow`]s: `select_renders!(source, notifications, rest, parameters…)`. `source` is used instead of the table `renders`, and
+/// `rest` follows the `FROM` clause. `notifications` is the column of that name.
 macro_rules! select_renders {
-    ($source:literal, $rest:literal, $($parameter:expr),+ $(,)?) => {
+    ($source:literal, $notifications:literal, $rest:literal, $($parameter:expr),+ $(,)?) => {
         sqlx::query_as!(
             super::row::RenderRow,
             r#"SELECT
@@ -31,7 +34,8 @@ macro_rules! select_renders {
                           FROM downloads WHERE render_id = r.id) AS d) AS "downloads: super::row::Raw",
                    (SELECT json_agg(json_build_object('from', from_status, 'to', to_status, 'source', source,
                                                       'event', event_type, 'at', at, 'lag_ms', lag_ms) ORDER BY id)
-                    FROM transitions WHERE render_id = r.id) AS "transitions: super::row::Raw"
+                    FROM transitions WHERE render_id = r.id) AS "transitions: super::row::Raw",
+                   "# + $notifications + r#" AS "notifications: super::row::Raw"
                FROM "# + $source + " AS r " + $rest,
             $($parameter),+
         )
@@ -64,6 +68,7 @@ pub(super) struct RenderRow {
     pub(super) archive: String,
     pub(super) downloads: Option<Raw>,
     pub(super) transitions: Option<Raw>,
+    pub(super) notifications: Option<Raw>,
 }
 
 /// A row that this version cannot read, for example because of a status of a newer version.
@@ -111,6 +116,7 @@ impl RenderRow {
             archive: self.archive.parse::<ArchiveState>().map_err(|_| UnreadableRow("archive"))?,
             downloads: downloads.into_iter().map(|download| download.view(&self.id, store)).collect(),
             transitions: list(self.transitions, "transitions")?,
+            notifications: notifications(self.notifications)?,
             id: self.id,
         })
     }
@@ -120,6 +126,34 @@ impl RenderRow {
 fn list<T: DeserializeOwned>(raw: Option<Raw>, column: &'static str) -> Result<Vec<T>, UnreadableRow> {
     let Some(Json(raw)) = raw else { return Ok(Vec::new()) };
     serde_json::from_str(raw.get()).map_err(|_| UnreadableRow(column))
+}
+
+/// A row of `notifications`, aggregated as JSON.
+#[derive(Debug, Deserialize)]
+struct NotificationRow {
+    id: Uuid,
+    r#type: NotificationType,
+    state: NotificationState,
+    attempts: i32,
+    due_at: Option<DateTime<Utc>>,
+    delivered_at: Option<DateTime<Utc>>,
+    error: Option<String>,
+}
+
+/// The notifications, if they were read.
+fn notifications(raw: Option<Raw>) -> Result<Option<Vec<NotificationView>>, UnreadableRow> {
+    let Some(raw) = raw else { return Ok(None) };
+    let rows: Vec<NotificationRow> = list(Some(raw), "notifications")?;
+    let view = |row: NotificationRow| NotificationView {
+        id: NotificationId::new(row.id),
+        r#type: row.r#type,
+        state: row.state,
+        attempts: row.attempts,
+        next_attempt_at: row.due_at,
+        delivered_at: row.delivered_at,
+        error: row.error,
+    };
+    Ok(Some(rows.into_iter().map(view).collect()))
 }
 
 impl DownloadRow {

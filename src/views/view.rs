@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use crate::domain::{ArchiveState, DownloadState, Kind, RenderError, Status};
+use crate::domain::{
+    ArchiveState, DownloadState, Kind, NotificationId, NotificationState, NotificationType, RenderError, Status,
+};
 use crate::intake::record::Source;
 
 /// A render with its downloads, transitions, and credits.
@@ -52,6 +54,29 @@ pub struct RenderView {
     pub(super) archive: ArchiveState,
     pub(super) downloads: Vec<DownloadView>,
     pub(super) transitions: Vec<TransitionView>,
+    /// The notifications posted to the application, oldest first. Only where a single render is returned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) notifications: Option<Vec<NotificationView>>,
+}
+
+/// A notification that is posted to the application.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = PostedNotification)]
+pub(super) struct NotificationView {
+    /// The `webhook-id`.
+    pub(super) id: NotificationId,
+    pub(super) r#type: NotificationType,
+    pub(super) state: NotificationState,
+    /// The number of attempts that were started.
+    pub(super) attempts: i32,
+    /// When the next attempt is due, while it is `pending`.
+    #[schema(required = true)]
+    pub(super) next_attempt_at: Option<DateTime<Utc>>,
+    #[schema(required = true)]
+    pub(super) delivered_at: Option<DateTime<Utc>>,
+    /// Why the last attempt failed.
+    #[schema(required = true)]
+    pub(super) error: Option<String>,
 }
 
 /// A file of a render.

@@ -9,6 +9,7 @@ mod feed;
 mod http;
 mod intake;
 mod journey;
+mod notify;
 mod runtime;
 mod support;
 mod upstream;

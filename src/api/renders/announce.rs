@@ -13,7 +13,8 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::{ApiState, one_of, unknown_render};
+use super::{ApiState, unknown_render};
+use crate::api::parameters::one_of;
 use crate::api::queries::announce::{self, AnnounceOutcome, Announcement, ExternalIdUpdate};
 use crate::domain::{ExternalId, Kind, RenderId};
 use crate::http::{CommonErrors, HttpError, Message};

@@ -11,14 +11,13 @@ use serde::Deserialize;
 use tokio::time::Instant;
 use utoipa::IntoParams;
 
-use super::{ApiState, bad_query, id_in_path, unknown_render};
+use super::{ApiState, id_in_path, unknown_render};
+use crate::api::parameters;
 use crate::domain::RenderId;
 use crate::http::{CommonErrors, HttpError, Message};
 use crate::runtime::REQUEST_TIMEOUT;
 use crate::views::{self, RenderView};
 
-/// The maximum value of `wait`.
-const MAX_WAIT: Duration = Duration::from_mins(1);
 /// How often the render is read while waiting, without a notification.
 const READ_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -57,14 +56,9 @@ pub(crate) async fn get(
     parameters: Result<Query<GetParameters>, QueryRejection>,
 ) -> Result<Json<RenderView>, HttpError> {
     let id = id_in_path(id)?;
-    let Query(parameters) = parameters.map_err(|rejection| bad_query(&rejection))?;
-    let wait = parameters.wait.as_deref().map(wait).transpose()?.unwrap_or_default();
+    let Query(parameters) = parameters.map_err(|rejection| parameters::bad_query(&rejection))?;
+    let wait = parameters::wait(parameters.wait.as_ref())?;
     state.find(&id, wait).await.map(Json)
-}
-
-fn wait(text: &str) -> Result<Duration, HttpError> {
-    let wait = humantime::parse_duration(text).ok().filter(|wait| *wait <= MAX_WAIT);
-    wait.ok_or_else(|| HttpError::bad_request("`wait` must be a duration of at most 60s, such as 30s"))
 }
 
 impl ApiState {

@@ -1,6 +1,5 @@
 //! `GET /renders`: lists renders, with filters.
 
-use std::str::FromStr;
 use std::sync::Arc;
 
 use axum::Json;
@@ -9,7 +8,8 @@ use axum::extract::{Query, State};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{ApiState, bad_query, one_of};
+use super::ApiState;
+use crate::api::parameters::{self, one_of, read};
 use crate::domain::ArchiveState;
 use crate::domain::{Kind, Status};
 use crate::http::{CommonErrors, HttpError, Message};
@@ -75,8 +75,9 @@ pub(crate) async fn get(
     State(state): State<Arc<ApiState>>,
     parameters: Result<Query<ListParameters>, QueryRejection>,
 ) -> Result<Json<RenderList>, HttpError> {
-    let Query(parameters) = parameters.map_err(|rejection| bad_query(&rejection))?;
-    let (filter, limit) = (parameters.filter()?, parameters.limit()?);
+    let Query(parameters) = parameters.map_err(|rejection| parameters::bad_query(&rejection))?;
+    let (filter, limit) =
+        (parameters.filter()?, parameters::limit(parameters.limit.as_ref(), DEFAULT_LIMIT, MAX_LIMIT)?);
     let page = views::list(state.database.pool(), &state.store, &filter, limit);
     let page = state.database.with_timeout(REQUEST_TIMEOUT, page).await?;
     Ok(Json(RenderList { renders: page.renders, next_cursor: page.next.map(|cursor| cursor.to_string()) }))
@@ -92,22 +93,4 @@ impl ListParameters {
             after: read("cursor", self.cursor.as_ref(), || "the `next_cursor` of an earlier answer".to_owned())?,
         })
     }
-
-    fn limit(&self) -> Result<u16, HttpError> {
-        let limits = || format!("a whole number from 1 to {MAX_LIMIT}");
-        let limit = read("limit", self.limit.as_ref(), limits)?.unwrap_or(DEFAULT_LIMIT);
-        if (1..=MAX_LIMIT).contains(&limit) { Ok(limit) } else { Err(must_be("limit", &limits())) }
-    }
-}
-
-fn read<T: FromStr>(
-    name: &str,
-    text: Option<&String>,
-    expected: impl FnOnce() -> String,
-) -> Result<Option<T>, HttpError> {
-    text.map(|text| text.parse().map_err(|_| must_be(name, &expected()))).transpose()
-}
-
-fn must_be(name: &str, expected: &str) -> HttpError {
-    HttpError::bad_request(format!("`{name}` must be {expected}"))
 }

@@ -3,17 +3,18 @@
 pub(super) mod announce;
 pub(super) mod get;
 pub(super) mod list;
+pub(super) mod notify;
 pub(super) mod retry;
 
-use std::error::Error as _;
 use std::sync::Arc;
 
 use axum::extract::Path;
-use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::rejection::PathRejection;
 
 use crate::api::file_serving::FileServing;
 use crate::archive::Store;
 use crate::domain::RenderId;
+use crate::feed::PostedTypes;
 use crate::http::{BodyReader, HttpError};
 use crate::runtime::{Clock, Database, Shutdown, Wakeups};
 
@@ -30,6 +31,8 @@ pub struct ApiState {
     pub clock: Clock,
     /// Wakes waiting callers when a render changes.
     pub wakeups: Arc<Wakeups>,
+    /// The types of notifications that are posted.
+    pub posted: PostedTypes,
     /// Answers waiting callers when the service stops.
     pub shutdown: Shutdown,
     /// Reads request bodies.
@@ -50,15 +53,4 @@ fn unknown_render() -> HttpError {
     HttpError::not_found(
         "there is no render with this id: has its webhook arrived, or does the id belong to another account?",
     )
-}
-
-/// 400 for an invalid query string, with the parser's message but without its prefix.
-fn bad_query(rejection: &QueryRejection) -> HttpError {
-    let cause = rejection.source().map_or_else(|| rejection.body_text(), ToString::to_string);
-    HttpError::bad_request(format!("the query string is invalid: {cause}"))
-}
-
-/// The expected values, for error messages.
-fn one_of(values: &[&str]) -> String {
-    format!("one of {}", values.join(", "))
 }

@@ -8,7 +8,8 @@ use axum::extract::{Path, Query, State};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{ApiState, bad_query, id_in_path, unknown_render};
+use super::{ApiState, id_in_path, unknown_render};
+use crate::api::parameters::bad_query;
 use crate::archive::{RetryFilter, RetryState, retry};
 use crate::http::{CommonErrors, HttpError, Message};
 use crate::runtime::REQUEST_TIMEOUT;

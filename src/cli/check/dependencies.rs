@@ -1,16 +1,17 @@
 //! Checks all dependencies at the same time.
 
 use super::line::Line;
-use super::{database, store, upstream};
+use super::{database, notify, store, upstream};
 use crate::config::Dependencies;
 use crate::runtime::Clock;
 
 /// Checks every dependency. The order of the lines is fixed.
 pub(super) async fn check(dependencies: &Dependencies, clock: &Clock) -> Vec<Line> {
-    let (database, store, upstream) = tokio::join!(
+    let (database, store, upstream, notify) = tokio::join!(
         database::check(dependencies, clock),
         store::check(dependencies.store.as_ref()),
         upstream::check(dependencies, clock),
+        notify::check(dependencies, clock),
     );
     let found = [
         ("database", database.database),
@@ -19,6 +20,7 @@ pub(super) async fn check(dependencies: &Dependencies, clock: &Clock) -> Vec<Lin
         ("api key", upstream.key),
         ("clock", upstream.clock),
         ("webhooks", database.webhooks),
+        ("notifications", notify),
     ];
     found.iter().map(|(name, finding)| Line::new(name, finding)).collect()
 }

@@ -1,6 +1,7 @@
 //! What applications ask.
 
 mod announce;
+mod events;
 mod files;
 mod list;
 mod metrics;

@@ -10,7 +10,7 @@ use sqlx::migrate::Migrator;
 use crate::support::words::{at, completed, connections, counts, record};
 
 /// Statements that each break one constraint, by its name.
-const REFUSED: [(&str, &str); 45] = [
+const REFUSED: [(&str, &str); 48] = [
     (
         "renders_id_length",
         "INSERT INTO renders (id, kind, first_seen_at, last_seen_at, updated_at) VALUES ('', 'video', now(), now(), now())",
@@ -73,9 +73,12 @@ const REFUSED: [(&str, &str); 45] = [
     ("notifications_state_known", "UPDATE notifications SET state = 'lost'"),
     ("notifications_moved_has_status", "UPDATE notifications SET to_status = NULL"),
     ("notifications_download_has_index", "UPDATE notifications SET download_index = 0"),
+    ("notifications_posted_has_start", "UPDATE notifications SET pending_since = now()"),
     ("notifications_due_while_pending", "UPDATE notifications SET due_at = now()"),
     ("notifications_leased_while_pending", "UPDATE notifications SET lease = gen_random_uuid()"),
     ("notifications_delivered_at_given", "UPDATE notifications SET state = 'delivered'"),
+    ("notify_health_single_row", "INSERT INTO notify_health (singleton) VALUES (false)"),
+    ("notify_health_reported_while_failing", "UPDATE notify_health SET reported_at = now()"),
     ("feed_single_row", "INSERT INTO feed (singleton) VALUES (false)"),
     ("upstream_throttle_single_row", "INSERT INTO upstream_throttle (singleton) VALUES (false)"),
     ("upstream_throttle_failures_not_negative", "UPDATE upstream_throttle SET failures = -1"),

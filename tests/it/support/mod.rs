@@ -9,6 +9,7 @@ pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod proxy_tcp;
 pub(crate) mod raw;
+pub(crate) mod receiver;
 pub(crate) mod rows;
 pub(crate) mod s3;
 pub(crate) mod scripted;

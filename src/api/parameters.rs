@@ -1,0 +1,50 @@
+//! Parsing query parameters. Every error names the parameter and what it must be.
+
+use std::error::Error as _;
+use std::str::FromStr;
+use std::time::Duration;
+
+use axum::extract::rejection::QueryRejection;
+
+use crate::http::HttpError;
+
+/// The maximum value of `wait`.
+const MAX_WAIT: Duration = Duration::from_mins(1);
+
+/// 400 for an invalid query string, with the parser's message but without its prefix.
+pub(super) fn bad_query(rejection: &QueryRejection) -> HttpError {
+    let cause = rejection.source().map_or_else(|| rejection.body_text(), ToString::to_string);
+    HttpError::bad_request(format!("the query string is invalid: {cause}"))
+}
+
+/// The value of a parameter, if it is given.
+pub(super) fn read<T: FromStr>(
+    name: &str,
+    text: Option<&String>,
+    expected: impl FnOnce() -> String,
+) -> Result<Option<T>, HttpError> {
+    text.map(|text| text.parse().map_err(|_| must_be(name, &expected()))).transpose()
+}
+
+/// The page size.
+pub(super) fn limit(text: Option<&String>, default: u16, max: u16) -> Result<u16, HttpError> {
+    let expected = || format!("a whole number from 1 to {max}");
+    let limit = read("limit", text, expected)?.unwrap_or(default);
+    if (1..=max).contains(&limit) { Ok(limit) } else { Err(must_be("limit", &expected())) }
+}
+
+/// How long an answer may be held; zero by default.
+pub(super) fn wait(text: Option<&String>) -> Result<Duration, HttpError> {
+    let Some(text) = text else { return Ok(Duration::ZERO) };
+    let wait = humantime::parse_duration(text).ok().filter(|wait| *wait <= MAX_WAIT);
+    wait.ok_or_else(|| must_be("wait", "a duration of at most 60s, such as 30s"))
+}
+
+pub(super) fn must_be(name: &str, expected: &str) -> HttpError {
+    HttpError::bad_request(format!("`{name}` must be {expected}"))
+}
+
+/// The expected values, for error messages.
+pub(super) fn one_of(values: &[&str]) -> String {
+    format!("one of {}", values.join(", "))
+}

@@ -1,0 +1,61 @@
+//! `POST /renders/{id}/notify`: sends notifications again.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{ApiState, id_in_path, unknown_render};
+use crate::domain::NotificationId;
+use crate::feed::PostedTypes;
+use crate::http::{CommonErrors, HttpError, Message};
+use crate::notify::{ResendFilter, resend};
+use crate::runtime::REQUEST_TIMEOUT;
+use crate::views;
+
+/// The notifications that are sent again.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct NotifyResult {
+    /// A message for people.
+    message: &'static str,
+    /// The ids of the notifications that are due now, in their order.
+    notifications: Vec<NotificationId>,
+}
+
+/// Send the notifications of a render again
+///
+/// Posts every notification of the render to `NOTIFY_URL` again, in order and with the same ids, whether it was accepted
+/// or not.
+#[utoipa::path(
+    post,
+    path = "/renders/{id}/notify",
+    operation_id = "notify_render",
+    tag = "renders",
+    params(("id" = String, Path, min_length = 1, max_length = 255, description = "Magic Hour's id of the render.", example = "clx123")),
+    responses(
+        (status = 200, description = "The notifications that are due now. There may be none.", body = NotifyResult),
+        (status = 404, description = "The render is unknown.", body = Message),
+        (status = 409, description = "`NOTIFY_URL` is not set, so nothing is posted.", body = Message),
+        CommonErrors,
+    ),
+)]
+pub(crate) async fn notify(
+    State(state): State<Arc<ApiState>>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Json<NotifyResult>, HttpError> {
+    let id = id_in_path(id)?;
+    if state.posted == PostedTypes::default() {
+        return Err(HttpError::new(StatusCode::CONFLICT, "NOTIFY_URL is not set, so nothing is posted"));
+    }
+    let is_known = views::exists(state.database.pool(), &id);
+    state.database.with_timeout(REQUEST_TIMEOUT, is_known).await?.then_some(()).ok_or_else(unknown_render)?;
+    let filter = ResendFilter { render: Some(id), posted: state.posted, ..ResendFilter::default() };
+    let mut notifications = Vec::new();
+    resend(&state.database, &filter, state.clock.now(), |resent| notifications.push(resent.id)).await?;
+    let message = if notifications.is_empty() { "this render has no notification yet" } else { "back in the queue" };
+    Ok(Json(NotifyResult { message, notifications }))
+}

@@ -1,0 +1,206 @@
+//! Posts messages, under the guard that downloads use.
+
+use std::fmt;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use reqwest::redirect::Policy;
+use reqwest::{Response, StatusCode};
+use tokio::time::{Instant, timeout, timeout_at};
+use url::Url;
+
+use super::message::Message;
+use super::signing::SigningKeys;
+use crate::archive::fetch::guard::{Guard, UrlRejection};
+use crate::archive::fetch::resolve::{GuardedResolver, rejection_in};
+
+/// How much of an answer is read and kept.
+const MAX_ANSWER_BYTES: usize = 1024;
+
+/// What the receiver replied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// 2xx.
+    Delivered,
+    /// 410: the receiver does not want this message.
+    Gone {
+        /// The answer.
+        error: String,
+    },
+    /// Anything else, or nothing.
+    Failed {
+        /// The answer, or why there was none.
+        error: String,
+        /// How long the receiver asks to be left alone.
+        retry_after: Option<Duration>,
+    },
+}
+
+/// Posts messages to `NOTIFY_URL`.
+#[derive(Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    guard: Guard,
+    /// May contain a credential.
+    url: Url,
+    keys: SigningKeys,
+    timeout: Duration,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("keys", &self.keys).field("timeout", &self.timeout).finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// A client for `url`. `timeout` covers a whole request.
+    pub fn new(url: Url, keys: SigningKeys, timeout: Duration) -> Result<Self, reqwest::Error> {
+        // The operator chose the URL, so http and private networks are allowed. Metadata services and the like are not.
+        let guard = Guard::new(Vec::new(), true);
+        let http = reqwest::Client::builder()
+            .dns_resolver(GuardedResolver::new(guard.clone()))
+            .redirect(Policy::none())
+            .no_proxy()
+            .referer(false)
+            .user_agent(concat!("renderhook/", env!("CARGO_PKG_VERSION")))
+            .build()?;
+        Ok(Self { http, guard, url, keys, timeout })
+    }
+
+    /// How long a request may take.
+    #[must_use]
+    pub const fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Posts a message, signed at `now`.
+    pub async fn post(&self, message: &Message, now: DateTime<Utc>) -> Reply {
+        if let Err(rejection) = self.guard.judge_url(&self.url) {
+            return unsent(refused(rejection));
+        }
+        let deadline = Instant::now() + self.timeout;
+        let request = self
+            .http
+            .post(self.url.clone())
+            .header(CONTENT_TYPE, "application/json")
+            .header("webhook-id", message.id.to_string())
+            .header("webhook-timestamp", now.timestamp())
+            .header("webhook-signature", self.keys.sign(message.id, now, &message.body))
+            .body(message.body.clone());
+        match timeout(self.timeout, request.send()).await {
+            Err(_elapsed) => unsent(format!("no answer within {}", humantime::format_duration(self.timeout))),
+            Ok(Err(error)) => unsent(why(&error.without_url())),
+            Ok(Ok(response)) => reply(response, now, deadline).await,
+        }
+    }
+}
+
+fn unsent(error: String) -> Reply {
+    Reply::Failed { error, retry_after: None }
+}
+
+/// Why a request failed, without the URL.
+fn why(error: &reqwest::Error) -> String {
+    if let Some(rejection) = rejection_in(error) {
+        return refused(rejection);
+    }
+    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+fn refused(rejection: UrlRejection) -> String {
+    match rejection {
+        UrlRejection::PrivateAddress(kind) => format!("NOTIFY_URL leads to {kind}, where nothing is posted"),
+        UrlRejection::InvalidUrl
+        | UrlRejection::NotHttps
+        | UrlRejection::Userinfo
+        | UrlRejection::HostNotAllowed
+        | UrlRejection::TooManyRedirects
+        | UrlRejection::InvalidRedirect => {
+            "NOTIFY_URL must be an http or https URL without a user or password".to_owned()
+        }
+    }
+}
+
+/// Reads an answer, but not more of it than is kept. A body that does not end in time changes nothing about its status.
+async fn reply(mut response: Response, now: DateTime<Utc>, deadline: Instant) -> Reply {
+    let (status, retry_after) = (response.status(), retry_after(response.headers(), now));
+    let mut body = Vec::new();
+    while body.len() < MAX_ANSWER_BYTES
+        && let Ok(Ok(Some(chunk))) = timeout_at(deadline, response.chunk()).await
+    {
+        body.extend_from_slice(&chunk[..chunk.len().min(MAX_ANSWER_BYTES - body.len())]);
+    }
+    if status.is_success() {
+        return Reply::Delivered;
+    }
+    let error = answer_text(status, &body);
+    if status == StatusCode::GONE { Reply::Gone { error } } else { Reply::Failed { error, retry_after } }
+}
+
+/// `Retry-After`, in either of its forms.
+fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = DateTime::<Utc>::from(httpdate::parse_http_date(text).ok()?);
+    (date - now).to_std().ok()
+}
+
+/// The answer as text on one line.
+fn answer_text(status: StatusCode, body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body).replace(|c: char| c.is_control(), " ");
+    let text = text.trim();
+    let status = if status.is_redirection() {
+        format!("HTTP {}: redirects are not followed", status.as_u16())
+    } else {
+        format!("HTTP {}", status.as_u16())
+    };
+    if text.is_empty() { status } else { format!("{status}: {text}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_text_on_one_line() {
+        assert_eq!(answer_text(StatusCode::BAD_GATEWAY, b""), "HTTP 502");
+        assert_eq!(answer_text(StatusCode::BAD_REQUEST, b"no\r\nway\0\xff "), "HTTP 400: no  way \u{fffd}");
+        assert_eq!(answer_text(StatusCode::FOUND, b""), "HTTP 302: redirects are not followed");
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now = DateTime::from_timestamp(784_111_777, 0).unwrap();
+        for (text, expected) in [
+            ("120", Some(120)),
+            (" 0 ", Some(0)),
+            ("Sun, 06 Nov 1994 08:50:37 GMT", Some(60)),
+            ("Sun, 06 Nov 1994 08:48:37 GMT", None),
+            ("-1", None),
+            ("soon", None),
+        ] {
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, text.parse().unwrap())]);
+            assert_eq!(retry_after(&headers, now), expected.map(Duration::from_secs), "{text}");
+        }
+        assert_eq!(retry_after(&HeaderMap::new(), now), None);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_posted_to_addresses_that_no_application_has() {
+        let keys = SigningKeys::parse(&["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".into()]).unwrap();
+        let message = Message { id: crate::domain::NotificationId::new(uuid::Uuid::nil()), body: Vec::new() };
+        for url in ["http://169.254.169.254/latest", "http://[fe80::1]/", "http://100.100.100.200/", "http://0.0.0.0/"]
+        {
+            let client = Client::new(url.parse().unwrap(), keys.clone(), Duration::from_secs(1)).unwrap();
+            let Reply::Failed { error, .. } = client.post(&message, DateTime::UNIX_EPOCH).await else {
+                panic!("{url}")
+            };
+            assert!(error.starts_with("NOTIFY_URL leads to "), "{url}: {error}");
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! The notifier: claims what is due, posts it, and settles the replies in batches.
+
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tracing::{error, info, warn};
+
+use super::client::{Client, Reply};
+use super::health;
+use super::message::Message;
+use super::queue::{self, Attempt, Claimed};
+use super::schedule::{Verdict, verdict};
+use crate::archive::Store;
+use crate::domain::NotificationId;
+use crate::runtime::{BACKGROUND_TIMEOUT, Clock, Database, DatabaseError, LogEvent, Shutdown, Wakeups};
+use crate::views::{self, RenderView};
+
+/// How many requests are in progress at once, at most.
+pub const CONCURRENCY: usize = 64;
+/// The longest sleep: the database may have changed without a wakeup.
+const MAX_SLEEP: Duration = Duration::from_secs(5);
+/// The shortest sleep, also while the database is unreachable.
+const MIN_SLEEP: Duration = Duration::from_millis(100);
+/// How often the health of the receiver is checked.
+const HEALTH_INTERVAL: Duration = Duration::from_mins(1);
+/// By how much gaps vary.
+const JITTER: std::ops::Range<f64> = 0.85..1.15;
+
+/// Posts notifications.
+#[derive(Debug, Clone)]
+pub struct Notifier {
+    /// The database.
+    pub database: Database,
+    /// The store, whose URLs are part of a render.
+    pub store: Store,
+    /// The clock.
+    pub clock: Clock,
+    /// Posts to `NOTIFY_URL`.
+    pub client: Client,
+    /// After this time a notification has failed.
+    pub max_age: Duration,
+}
+
+impl Notifier {
+    /// Posts until the service stops. Then it waits for the replies to what it has posted.
+    pub async fn run(&self, wakeups: &Wakeups, shutdown: &Shutdown) {
+        let mut posts = JoinSet::new();
+        let mut health_due = Instant::now();
+        while !shutdown.is_stopping() {
+            let may_be_more = posts.len() < CONCURRENCY && Box::pin(self.start(&mut posts)).await;
+            if health_due <= Instant::now() {
+                self.report_health().await;
+                health_due = Instant::now() + HEALTH_INTERVAL;
+            }
+            if posts.len() < CONCURRENCY && may_be_more {
+                self.settle(finished(&mut posts)).await;
+                continue;
+            }
+            let sleep = if posts.len() < CONCURRENCY { self.until_next().await } else { MAX_SLEEP };
+            tokio::select! {
+                Some(attempt) = posts.join_next() => {
+                    let attempts = attempt.ok().into_iter().chain(finished(&mut posts)).collect();
+                    self.settle(attempts).await;
+                }
+                () = wakeups.wait_for_notifications() => {}
+                () = tokio::time::sleep(sleep) => {}
+                () = shutdown.wait_for_stop() => {}
+            }
+        }
+        let replies = async {
+            while let Some(attempt) = posts.join_next().await {
+                self.settle(attempt.into_iter().chain(finished(&mut posts)).collect()).await;
+            }
+        };
+        // OK to break off: the leases end, and another process posts them again.
+        shutdown.forced().run_until_cancelled(Box::pin(replies)).await;
+    }
+
+    /// Claims as many notifications as there is room for and starts to post them. Returns whether more may be due.
+    async fn start(&self, posts: &mut JoinSet<Attempt>) -> bool {
+        let (pool, now) = (self.database.pool(), self.clock.now());
+        let room = i64::try_from(CONCURRENCY - posts.len()).unwrap_or(i64::MAX);
+        let claims = queue::claim(pool, now, self.client.timeout(), room);
+        // OK to treat an error as an empty queue: the database logs it, and the notifier sleeps.
+        let Ok(claims) = self.database.with_timeout(BACKGROUND_TIMEOUT, claims).await else { return false };
+        let ids: Vec<_> = claims.claimed.iter().map(|it| it.render_id.as_str()).collect();
+        let renders = views::renders(pool, &self.store, &ids);
+        // Without their renders they are posted when their leases have ended.
+        let Ok(renders) = self.database.with_timeout(BACKGROUND_TIMEOUT, renders).await else { return false };
+        for claimed in claims.claimed {
+            let message = renders.get(&claimed.render_id).and_then(|render| message(&claimed, render));
+            posts.spawn(self.clone().attempt(claimed, message));
+        }
+        claims.may_be_more
+    }
+
+    /// One attempt.
+    async fn attempt(self, claimed: Claimed, message: Option<Message>) -> Attempt {
+        let Some(message) = message else {
+            let error = Some("the render cannot be read any more".to_owned());
+            return Attempt { claimed, verdict: Verdict::Failed, error };
+        };
+        let reply = self.client.post(&message, self.clock.now()).await;
+        let (now, jitter) = (self.clock.now(), rand::random_range(JITTER));
+        let verdict = verdict(&reply, claimed.attempt, claimed.since, now, self.max_age, jitter);
+        let error = match reply {
+            Reply::Delivered => None,
+            Reply::Gone { error } | Reply::Failed { error, .. } => Some(error),
+        };
+        let attempt = Attempt { claimed, verdict, error };
+        log(&attempt);
+        attempt
+    }
+
+    /// Records how attempts ended. If the database is away, they are posted again when their leases have ended.
+    async fn settle(&self, attempts: Vec<Attempt>) {
+        if attempts.is_empty() {
+            return;
+        }
+        let now = self.clock.now();
+        let settled = || queue::settle(self.database.pool(), now, &attempts);
+        // OK to ignore: the database logs its errors, and the leases end.
+        let _ = self.database.with_timeout_and_retry(BACKGROUND_TIMEOUT, settled).await;
+        let is_accepting = attempts.iter().any(|it| it.verdict == Verdict::Delivered);
+        let health = health::record(self.database.pool(), now, is_accepting);
+        let _ = self.database.with_timeout(BACKGROUND_TIMEOUT, health).await;
+    }
+
+    async fn report_health(&self) {
+        let now = self.clock.now();
+        let turn = health::take_turn_to_report(self.database.pool(), now);
+        if let Ok(Some(since)) = self.database.with_timeout(BACKGROUND_TIMEOUT, turn).await {
+            error!(
+                event = %LogEvent::NotificationsFailing, failing_s = (now - since).num_seconds(),
+                "the application has accepted no notification for an hour or more: look at NOTIFY_URL and at its log; \
+                 then `renderhook notify --failed` sends what has failed again"
+            );
+        }
+    }
+
+    /// How long until the next notification is due.
+    async fn until_next(&self) -> Duration {
+        let next: Result<_, DatabaseError> =
+            self.database.with_timeout(BACKGROUND_TIMEOUT, queue::next_due(self.database.pool())).await;
+        let next = next.ok().flatten().map(|due_at| (due_at - self.clock.now()).to_std().unwrap_or_default());
+        next.unwrap_or(MAX_SLEEP).clamp(MIN_SLEEP, MAX_SLEEP)
+    }
+}
+
+/// The attempts that have ended by now.
+fn finished(posts: &mut JoinSet<Attempt>) -> Vec<Attempt> {
+    std::iter::from_fn(|| posts.try_join_next()).filter_map(Result::ok).collect()
+}
+
+/// What is posted about a render as it is now.
+fn message(claimed: &Claimed, render: &RenderView) -> Option<Message> {
+    Message::new(NotificationId::new(claimed.id), &claimed.r#type, claimed.at, render).ok()
+}
+
+fn log(attempt: &Attempt) {
+    let Attempt { claimed, verdict, error } = attempt;
+    let id = NotificationId::new(claimed.id);
+    match verdict {
+        Verdict::Delivered => info!(
+            event = %LogEvent::NotificationDelivered, render.id = claimed.render_id, notification.id = %id,
+            notification.type = claimed.r#type, notification.attempt = claimed.attempt, "the application was notified"
+        ),
+        Verdict::Retry { at } => warn!(
+            event = %LogEvent::NotificationRetried, render.id = claimed.render_id, notification.id = %id,
+            notification.type = claimed.r#type, notification.attempt = claimed.attempt, next_attempt_at = %at,
+            error = error.as_deref().unwrap_or_default(), "the application did not accept a notification"
+        ),
+        Verdict::Failed => error!(
+            event = %LogEvent::NotificationFailed, render.id = claimed.render_id, notification.id = %id,
+            notification.type = claimed.r#type, notification.attempt = claimed.attempt,
+            error = error.as_deref().unwrap_or_default(),
+            "a notification has failed: `renderhook notify` sends it again"
+        ),
+    }
+}

@@ -1,0 +1,135 @@
+//! Posting while processes die, receivers hang, and several processes share the work.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use renderhook::runtime::Clock;
+use rustix::process::Signal;
+use sqlx::PgPool;
+use tempfile::TempDir;
+
+use crate::support::app::{signed, video};
+use crate::support::process::{Service, database_url, serve};
+use crate::support::receiver::{Reaction, Receiver};
+use crate::support::{App, Options, until};
+
+async fn pending(pool: &PgPool) -> i64 {
+    let pending = "SELECT count(*) FROM notifications WHERE state = 'pending'";
+    sqlx::query_scalar(pending).fetch_one(pool).await.unwrap()
+}
+
+async fn fail(app: &App, id: &str) {
+    assert_eq!(app.send("video.errored", &video(id, "error")).await.status, 200);
+}
+
+#[sqlx::test]
+async fn processes_share_the_work_and_each_notification_is_posted_once(pool: PgPool) {
+    let receiver = Receiver::start().await;
+    let start = || App::start_with(&pool, Options { flags: receiver.flags(), ..Options::default() });
+    let apps = [start().await, start().await, start().await];
+    for number in 0..60 {
+        fail(&apps[number % 3], &format!("render-{number}")).await;
+    }
+    until("nothing to be pending", || async { (pending(&pool).await == 0).then_some(()) }).await;
+    let received = receiver.received();
+    let ids: BTreeSet<_> = received.iter().map(|it| it.id.as_str()).collect();
+    assert_eq!((received.len(), ids.len()), (60, 60));
+    for app in apps {
+        app.stop().await.unwrap();
+    }
+}
+
+#[sqlx::test]
+async fn a_receiver_that_hangs_holds_up_no_webhook_and_no_stop(pool: PgPool) {
+    let receiver = Receiver::start().await;
+    receiver.react_always(Reaction::Hang);
+    let mut options = Options { flags: receiver.flags(), ..Options::default() };
+    options.flags.push("--notify-timeout=2s".to_owned());
+    let app = App::start_with(&pool, options).await;
+    for number in 0..100 {
+        fail(&app, &format!("render-{number}")).await;
+    }
+    receiver.wait_for(renderhook::notify::CONCURRENCY).await;
+    let in_progress: i64 = sqlx::query_scalar("SELECT count(*) FROM notifications WHERE lease IS NOT NULL")
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+    assert!(in_progress <= i64::try_from(renderhook::notify::CONCURRENCY).unwrap(), "{in_progress}");
+    receiver.react_always(Reaction::Status(200));
+    app.stop().await.unwrap();
+}
+
+/// Lets a service die in the middle of its requests, again and again.
+#[sqlx::test]
+async fn a_kill_loses_no_notification_and_keeps_the_order_of_each_render(pool: PgPool) {
+    let receiver = Receiver::start().await;
+    receiver.react_always(Reaction::Hang);
+    let folder = TempDir::new().unwrap();
+    let start = || {
+        let mut command = serve(&database_url(&pool), &folder);
+        command.args(receiver.flags()).arg("--notify-events=render.moved,render.failed");
+        Service::start(command)
+    };
+    let mut expected = BTreeMap::new();
+    for round in 0..4 {
+        let mut service = start().await;
+        let id = format!("render-{round}");
+        for (event_type, status) in [("video.started", "rendering"), ("video.errored", "error")] {
+            let delivery = signed(&video(&id, status).event(event_type));
+            assert_eq!(delivery.post(&service.client, &service.at("/webhook")).await.unwrap().status, 200);
+        }
+        expected.insert(id, vec!["render.moved", "render.moved", "render.failed"]);
+        let posted = receiver.received().len();
+        until("a request of this process", || async { (receiver.received().len() > posted).then_some(()) }).await;
+        service.signal(Signal::KILL);
+        service.ended().await;
+        let expired = "UPDATE notifications SET due_at = $1 WHERE lease IS NOT NULL";
+        sqlx::query(expired).bind(Clock::system().now()).execute(&pool).await.unwrap();
+    }
+    receiver.react_always(Reaction::Status(204));
+    let service = start().await;
+    until("nothing to be pending", || async { (pending(&pool).await == 0).then_some(()) }).await;
+    service.stop().await;
+    let mut posted: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
+    for received in receiver.received() {
+        let of_render = posted.entry(received.render_id().to_owned()).or_default();
+        if of_render.last().is_none_or(|(id, _)| *id != received.id) {
+            of_render.push((received.id.clone(), received.kind().to_owned()));
+        }
+    }
+    let kinds: BTreeMap<_, Vec<_>> = posted
+        .iter()
+        .map(|(id, posted)| (id.clone(), posted.iter().map(|(_, kind)| kind.as_str()).collect()))
+        .collect();
+    assert_eq!(kinds, expected, "each at least once, its repetitions next to each other, and in order");
+}
+
+#[sqlx::test]
+async fn an_hour_of_nothing_but_errors_is_logged_once_by_one_process(pool: PgPool) {
+    let receiver = Receiver::start().await;
+    let folder = TempDir::new().unwrap();
+    let failing = "UPDATE notify_health SET failing_since = $1";
+    let two_hours_ago = Clock::system().now() - chrono::TimeDelta::hours(2);
+    sqlx::query(failing).bind(two_hours_ago).execute(&pool).await.unwrap();
+    let start = || {
+        let mut command = serve(&database_url(&pool), &folder);
+        command.args(receiver.flags());
+        Service::start(command)
+    };
+    let first = start().await;
+    let line = until("the line", || async { first.log.telling("notifications.failing").pop() }).await;
+    assert_eq!((&line["level"], line["failing_s"].as_i64().map(|it| it / 60)), (&"ERROR".into(), Some(120)));
+    let second = start().await;
+    let delivery = signed(&video("clx", "error").event("video.errored"));
+    assert_eq!(delivery.post(&second.client, &second.at("/webhook")).await.unwrap().status, 200);
+    until("the success to be recorded", || async {
+        let since = "SELECT failing_since IS NULL FROM notify_health";
+        sqlx::query_scalar::<_, bool>(since).fetch_one(&pool).await.unwrap().then_some(())
+    })
+    .await;
+    assert_eq!(
+        (first.log.telling("notifications.failing").len(), second.log.telling("notifications.failing").len()),
+        (1, 0)
+    );
+    first.stop().await;
+    second.stop().await;
+}

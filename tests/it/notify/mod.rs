@@ -1,0 +1,5 @@
+//! Notifying the application.
+
+mod again;
+mod faults;
+mod posting;
