@@ -19,6 +19,7 @@ use crate::support::app::{signed, video};
 use crate::support::bench::{Bench, PART, fetcher, noise};
 use crate::support::process::{Service, database_url, serve};
 use crate::support::scripted::{Length, Origin, Step};
+use crate::support::tls::{Ending, TlsFront};
 use crate::support::until;
 
 #[sqlx::test]
@@ -334,4 +335,37 @@ async fn a_body_that_only_the_connection_ends_is_read_once_if_a_hash_proves_it(p
     bench.attempt("hashed").await;
     bench.assert_stored("hashed", &file).await;
     assert_eq!(origin.asked().len(), 2);
+}
+
+#[sqlx::test]
+async fn over_tls_an_end_without_close_notify_stores_nothing_however_often_it_is_the_same(pool: PgPool) {
+    let half = 100_000;
+    for (ending, archive) in [(Ending::Abrupt, "pending"), (Ending::CloseNotify, "stored")] {
+        let file = noise(200_000, 16);
+        let origin = Origin::start(file.clone()).await;
+        // Two reads agree, so only TLS says whether the end is one.
+        origin.always(Step { length: Length::Closing, cut: Some(half), ..Step::default() });
+        let (front, folder) = (TlsFront::start(origin.address(), ending).await, TempDir::new().unwrap());
+        let mut command = serve(&database_url(&pool), &folder);
+        command.env("SSL_CERT_FILE", front.certificate());
+        let service = Service::start(command).await;
+        let id = format!("{ending:?}").to_lowercase();
+        let mut project = video(&id, "complete");
+        project.downloads.push(front.url(&origin.url("a.mp4")));
+        let delivery = signed(&project.event("video.completed"));
+        assert_eq!(delivery.post(&service.client, &service.at("webhook")).await.unwrap().status, 200);
+        let render = until("the first attempt to end", || async {
+            let (_, render) = service.get(&format!("renders/{id}")).await;
+            let download = &render["downloads"][0];
+            (download["state"] == "stored" || !download["error"].is_null()).then_some(render)
+        })
+        .await;
+        let download = &render["downloads"][0];
+        assert_eq!(render["archive"], archive, "{render}");
+        match ending {
+            Ending::Abrupt => assert_eq!(download["error"]["code"], "broken_off", "{render}"),
+            Ending::CloseNotify => assert_eq!(download["size_bytes"], half, "{render}"),
+        }
+        service.stop().await;
+    }
 }

@@ -1,6 +1,8 @@
 //! A file's journey: queue, leases, transfers, stores.
 
 mod backlog;
+#[cfg(target_os = "linux")]
+mod descriptors;
 mod faults;
 mod leases;
 mod many_files;

@@ -138,7 +138,14 @@ mod descriptors {
         origin.release();
         let command = limited(&serve(&database_url(&pool), &folder), "ulimit -n 400");
         let service = Service::start(command).await;
-        let _strangers = join_all((0..600).map(|_| Wire::to(&service.base))).await;
+        let strangers = join_all((0..600).map(|_| async {
+            let mut wire = Wire::to(&service.base).await;
+            // OK to get no answer: later strangers take the places of earlier ones.
+            wire.say(LIVEZ).await;
+            wire.hear().await;
+            wire
+        }))
+        .await;
         let mut project = video("stored", "complete");
         project.downloads.push(origin.url("slow.bin"));
         let delivery = signed(&project.event("video.completed"));
@@ -147,7 +154,13 @@ mod descriptors {
             (service.get("renders/stored").await.1["archive"] == "stored").then_some(())
         })
         .await;
-        assert_eq!(service.log.telling("download.retried").len(), 0);
+        for event in ["download.retried", "download.postponed", "database.lost"] {
+            assert_eq!(service.log.telling(event).len(), 0, "{event}");
+        }
+        let open = std::fs::read_dir(format!("/proc/{}/fd", service.pid())).unwrap().count();
+        // A quarter of the limit and more is left for files, and as much for the database and the store.
+        assert!((90..250).contains(&open), "{open}");
+        drop(strangers);
         service.stop().await;
     }
 }

@@ -139,6 +139,11 @@ impl Origin {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Where the file is, under a name and a query of its own.
     pub(crate) fn url(&self, path: &str) -> Url {
         Url::parse(&format!("http://{}/{path}", self.address)).unwrap()
