@@ -63,7 +63,8 @@ async fn webhooks(dependencies: &Dependencies, urls: &DatabaseUrls, inspection: 
 }
 
 fn inspected(inspection: &Inspection, urls: &DatabaseUrls) -> Finding {
-    let Inspection { version, missing_migrations, unknown_migrations, isolation, .. } = inspection;
+    let Inspection { version, missing_migrations, unknown_migrations, .. } = inspection;
+    let role_settings = missing_role_settings(inspection);
     let all = MIGRATIONS.iter().count();
     let listens_through_pooler = inspection.pooling == Pooling::Transaction && matches!(urls.direct, DirectUrl::Unset);
     if inspection.read_only {
@@ -79,10 +80,19 @@ fn inspected(inspection: &Inspection, urls: &DatabaseUrls) -> Finding {
     } else if listens_through_pooler {
         let next = "set DATABASE_DIRECT_URL to Postgres itself, or to none";
         Finding::warn(format!("Postgres {version} answers through a pooler in transaction mode: {next}"))
-    } else if isolation != "read committed" {
-        let next = "ALTER ROLE … SET default_transaction_isolation = 'read committed'";
-        Finding::warn(format!("Postgres {version} answers through a pooler, with isolation level {isolation}: {next}"))
+    } else if !role_settings.is_empty() {
+        let next =
+            role_settings.iter().map(|setting| format!("ALTER ROLE … SET {setting}")).collect::<Vec<_>>().join("; ");
+        Finding::warn(format!("Postgres {version} answers through a pooler, and the role lacks settings: {next}"))
     } else {
         Finding::ok(format!("Postgres {version} answers; all {all} migrations are applied"))
     }
+}
+
+/// What has to be set on the role because the pooler passes on no startup options.
+fn missing_role_settings(inspection: &Inspection) -> Vec<&'static str> {
+    let isolation =
+        (inspection.isolation != "read committed").then_some("default_transaction_isolation = 'read committed'");
+    let statement_timeout = (!inspection.has_statement_timeout).then_some("statement_timeout = '12s'");
+    isolation.into_iter().chain(statement_timeout).collect()
 }

@@ -21,6 +21,8 @@ pub struct Inspection {
     pub unsafe_settings: Vec<String>,
     /// The default isolation level, such as `read committed`.
     pub isolation: String,
+    /// Whether the server ends statements that run for too long.
+    pub has_statement_timeout: bool,
     /// Whether there is a pooler.
     pub pooling: Pooling,
 }
@@ -45,6 +47,7 @@ pub async fn inspect(urls: &DatabaseUrls) -> Result<Inspection, InspectError> {
         r#"SELECT current_setting('server_version') AS "version!",
                current_setting('transaction_read_only')::boolean AS "read_only!",
                current_setting('transaction_isolation') AS "isolation!",
+               current_setting('statement_timeout') <> '0' AS "has_statement_timeout!",
                ARRAY(SELECT name FROM pg_settings
                      WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit') AND setting = 'off'
                      ORDER BY name) AS "unsafe_settings!: Vec<String>""#
@@ -58,6 +61,7 @@ pub async fn inspect(urls: &DatabaseUrls) -> Result<Inspection, InspectError> {
         unknown_migrations: unknown,
         unsafe_settings: server.unsafe_settings,
         isolation: server.isolation,
+        has_statement_timeout: server.has_statement_timeout,
         pooling,
     })
 }

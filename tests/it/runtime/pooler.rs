@@ -156,3 +156,19 @@ async fn check_says_whether_a_pooler_can_be_used(pool: PgPool) {
         assert!(line.starts_with("FAIL") && line.contains("PgBouncer 1.21 or newer"), "{line}");
     }
 }
+
+#[sqlx::test]
+async fn check_names_the_settings_that_a_pooler_keeps_from_the_server(pool: PgPool) {
+    let direct = database_url(&pool);
+    let name = pool.connect_options().get_database().unwrap().to_owned();
+    for (value, status, text) in [("0", "warn", "SET statement_timeout = '12s'"), ("12s", "ok", "are applied")] {
+        let set = format!("ALTER DATABASE \"{name}\" SET statement_timeout = '{value}'");
+        sqlx::query(sqlx::AssertSqlSafe(set)).execute(&pool).await.unwrap();
+        // A new pooler each time: open server connections keep the settings that they began with.
+        let Some(pooler) = PgBouncer::start(&direct, "session").await else { return };
+        let check = renderhook(&["check"]).env("DATABASE_URL", pooler.url(&direct).as_str()).output().await.unwrap();
+        let lines = String::from_utf8(check.stdout).unwrap();
+        let line = lines.lines().find(|line| line.contains(" database ")).unwrap_or_else(|| panic!("{lines}"));
+        assert!(line.starts_with(status) && line.contains(text), "{line}");
+    }
+}
