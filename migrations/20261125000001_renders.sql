@@ -2,7 +2,7 @@
 CREATE TABLE renders (
     -- Magic Hour's project id. Its length is limited because it is indexed and part of object keys.
     id text PRIMARY KEY
-        CONSTRAINT renders_id_length CHECK (octet_length(id) BETWEEN 1 AND 255),
+        CONSTRAINT renders_id_length CHECK (char_length(id) BETWEEN 1 AND 255),
     -- Also the name of its details endpoint (`/v1/{kind}-projects/{id}`). Set by the first observation.
     kind text NOT NULL
         CONSTRAINT renders_kind_known CHECK (kind IN ('video', 'image', 'audio')),

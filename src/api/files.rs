@@ -47,7 +47,7 @@ type FilePath = Result<Path<(String, String)>, PathRejection>;
     operation_id = "get_file",
     tag = "renders",
     params(
-        ("id" = String, Path, min_length = 1, max_length = 255, description = "Magic Hour's id of the render.", example = "clx123"),
+        ("id" = String, Path, min_length = 1, max_length = 255, pattern = "^[^\\u0000]*$", description = "Magic Hour's id of the render.", example = "clx123"),
         ("index" = i32, Path, minimum = 0, description = "The download's `index`."),
         ("expires" = Option<i64>, Query, nullable = false, description = "From a link: its expiry time, in Unix seconds."),
         ("signature" = Option<String>, Query, nullable = false, description = "From a link."),
@@ -105,7 +105,7 @@ pub(super) struct FileLink {
     operation_id = "get_file_link",
     tag = "renders",
     params(
-        ("id" = String, Path, min_length = 1, max_length = 255, description = "Magic Hour's id of the render.", example = "clx123"),
+        ("id" = String, Path, min_length = 1, max_length = 255, pattern = "^[^\\u0000]*$", description = "Magic Hour's id of the render.", example = "clx123"),
         ("index" = i32, Path, minimum = 0, description = "The download's `index`."),
     ),
     responses(

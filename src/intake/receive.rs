@@ -55,7 +55,7 @@ pub struct Receiver {
     pub advised: Advised,
 }
 
-/// An event, for the OpenAPI document. What is read of it is up to [`event::parse`].
+/// An event, as Magic Hour sends it.
 #[derive(utoipa::ToSchema)]
 #[schema(as = Event)]
 #[expect(dead_code, reason = "it only describes the body")]
@@ -72,7 +72,7 @@ struct EventBody {
 #[expect(dead_code, reason = "it only describes the body")]
 struct PayloadBody {
     /// The render's id.
-    #[schema(min_length = 1, max_length = 255, example = "clx123")]
+    #[schema(min_length = 1, max_length = 255, pattern = "^[^\\u0000]*$", example = "clx123")]
     id: String,
     #[schema(required = false, example = "complete")]
     status: Option<String>,

@@ -34,7 +34,7 @@ const MAX_BODY_BYTES: usize = 64 << 10;
     path = "/renders/{id}",
     operation_id = "announce_render",
     tag = "renders",
-    params(("id" = String, Path, min_length = 1, max_length = 255, description = "Magic Hour's id of the render.", example = "clx123")),
+    params(("id" = String, Path, min_length = 1, max_length = 255, pattern = "^[^\\u0000]*$", description = "Magic Hour's id of the render.", example = "clx123")),
     request_body(
         content = AnnouncementBody,
         description = "Parsed as JSON, whatever its `Content-Type`.",
@@ -56,7 +56,7 @@ pub(crate) async fn put(
     body: Body,
 ) -> Result<(StatusCode, Json<RenderView>), HttpError> {
     let id = id.ok().and_then(|Path(id)| id.parse::<RenderId>().ok());
-    let id = id.ok_or_else(|| HttpError::bad_request("a render's id is 1 to 255 bytes of text without U+0000"))?;
+    let id = id.ok_or_else(|| HttpError::bad_request("a render's id is 1 to 255 characters without U+0000"))?;
     let announcement = read(&state.bodies.read(body, MAX_BODY_BYTES, too_large).await?)?;
     let (database, pool) = (&state.database, state.database.pool());
     let announced = announce::announce(pool, &id, &announcement, state.clock.now());
@@ -80,7 +80,7 @@ fn too_large() -> HttpError {
     HttpError::new(StatusCode::PAYLOAD_TOO_LARGE, message)
 }
 
-/// The body of an announcement.
+/// What an application announces about a render.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = Announcement)]
@@ -89,7 +89,7 @@ struct AnnouncementBody {
     kind: String,
     /// The application's own id for the render. If missing, it stays the same; `null` removes it.
     #[serde(default, deserialize_with = "external_id_update")]
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 255)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 255, pattern = "^[^\\u0000]*$")]
     external_id: ExternalIdUpdate,
     /// A JSON object of at most 16 KiB, returned in every answer about the render exactly as written. If missing, it stays the
     /// same.

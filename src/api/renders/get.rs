@@ -40,7 +40,7 @@ pub(crate) struct GetParameters {
     operation_id = "get_render",
     tag = "renders",
     params(
-        ("id" = String, Path, min_length = 1, max_length = 255, description = "Magic Hour's id of the render.", example = "clx123"),
+        ("id" = String, Path, min_length = 1, max_length = 255, pattern = "^[^\\u0000]*$", description = "Magic Hour's id of the render.", example = "clx123"),
         GetParameters,
     ),
     responses(

@@ -36,7 +36,7 @@ pub(crate) struct ListParameters {
     #[param(value_type = Option<ArchiveState>)]
     archive: Option<String>,
     /// Renders with this external id.
-    #[param(min_length = 1, max_length = 255, example = "order-17")]
+    #[param(min_length = 1, max_length = 255, pattern = "^[^\\u0000]*$", example = "order-17")]
     external_id: Option<String>,
     /// The page size.
     #[param(value_type = Option<u16>, minimum = 1, maximum = 200, default = 50)]
@@ -89,7 +89,9 @@ impl ListParameters {
             status: read("status", self.status.as_ref(), || one_of(&Status::ALL.map(Status::as_str)))?,
             kind: read("kind", self.kind.as_ref(), || one_of(&Kind::ALL.map(Kind::as_str)))?,
             archive: read("archive", self.archive.as_ref(), || one_of(&ArchiveState::ALL.map(ArchiveState::as_str)))?,
-            external_id: read("external_id", self.external_id.as_ref(), || "1 to 255 bytes without U+0000".to_owned())?,
+            external_id: read("external_id", self.external_id.as_ref(), || {
+                "1 to 255 characters without U+0000".to_owned()
+            })?,
             after: read("cursor", self.cursor.as_ref(), || "the `next_cursor` of an earlier answer".to_owned())?,
         })
     }

@@ -22,7 +22,7 @@ use crate::views;
 pub(crate) struct RetryParameters {
     /// Which downloads to retry: `failed` ones, which start over with all attempts, or `pending` ones, which become due now.
     #[serde(default)]
-    #[param(default = "failed")]
+    #[param(inline, default = "failed")]
     state: RetryableState,
 }
 
@@ -53,7 +53,7 @@ pub(crate) struct RetryResult {
     path = "/renders/{id}/retry",
     operation_id = "retry_render",
     tag = "renders",
-    params(("id" = String, Path, min_length = 1, max_length = 255, description = "Magic Hour's id of the render.", example = "clx123"), RetryParameters),
+    params(("id" = String, Path, min_length = 1, max_length = 255, pattern = "^[^\\u0000]*$", description = "Magic Hour's id of the render.", example = "clx123"), RetryParameters),
     responses(
         (status = 200, description = "The downloads that are due now. There may be none.", body = RetryResult),
         (status = 400, description = "A parameter is invalid.", body = Message),

@@ -64,7 +64,8 @@ impl Guard {
         match url.scheme() {
             "https" => {}
             "http" if self.allow_private => {}
-            _ => return Err(UrlRejection::NotHttps),
+            "http" => return Err(UrlRejection::NotHttps),
+            _ => return Err(UrlRejection::UnsupportedScheme),
         }
         if !url.username().is_empty() || url.password().is_some() {
             return Err(UrlRejection::Userinfo);
@@ -130,11 +131,14 @@ pub enum UrlRejection {
     /// The text is not an absolute URL with a host.
     #[error("the download's URL cannot be read: it is not an absolute URL with a host")]
     InvalidUrl,
-    /// The scheme is not `https`.
+    /// The scheme is `http`.
     #[error(
         "the URL is not https, and files are fetched over https only: DOWNLOAD_ALLOW_PRIVATE=true allows http, in development"
     )]
     NotHttps,
+    /// The scheme is neither `https` nor `http`.
+    #[error("the URL is not https, and files are fetched over https only: ask for an https URL")]
+    UnsupportedScheme,
     /// A user or a password stands before the host, where it serves to hide which host it is, or to leak into logs.
     #[error(
         "the URL has a user name or password before its host, and such URLs are not fetched: ask whoever made it for one without"
@@ -165,7 +169,7 @@ impl UrlRejection {
     pub const fn code(self) -> &'static str {
         match self {
             Self::InvalidUrl => "invalid_url",
-            Self::NotHttps => "not_https",
+            Self::NotHttps | Self::UnsupportedScheme => "not_https",
             Self::Userinfo => "userinfo_in_url",
             Self::HostNotAllowed => "host_not_allowed",
             Self::PrivateAddress(_) => "private_address",
@@ -660,8 +664,14 @@ mod tests {
 
     #[test]
     fn the_advice_names_the_setting_only_where_it_would_help() {
-        let refusal = development().admit("http://169.254.169.254/").expect_err("metadata is refused");
-        assert_eq!(refusal, UrlRejection::PrivateAddress(NonPublic::CloudMetadata));
-        assert!(!refusal.to_string().contains("DOWNLOAD_ALLOW_PRIVATE"), "{refusal}");
+        for (guard, url, expected) in [
+            (development(), "http://169.254.169.254/", UrlRejection::PrivateAddress(NonPublic::CloudMetadata)),
+            (development(), "ftp://127.0.0.1/a.mp4", UrlRejection::UnsupportedScheme),
+            (any_host(), "ftp://example.com/a.mp4", UrlRejection::UnsupportedScheme),
+        ] {
+            let refusal = guard.admit(url).expect_err(url);
+            assert_eq!(refusal, expected);
+            assert!(!refusal.to_string().contains("DOWNLOAD_ALLOW_PRIVATE"), "{refusal}");
+        }
     }
 }

@@ -130,7 +130,7 @@ pub enum UnreadableEvent {
     NoType,
     /// `payload.id` is missing or not a valid id. Also if it contains something that is not text (U+0000, invalid UTF-8, a
     /// lone surrogate): after replacement, it could equal another render's id.
-    #[error("the body has no `payload.id` that is a string of 1 to 255 bytes of text")]
+    #[error("the body has no `payload.id` that is a string of 1 to 255 characters")]
     NoId,
     /// `downloads` has more entries than can be stored.
     #[error("`downloads` has more than {} entries", payload::MAX_DOWNLOADS)]

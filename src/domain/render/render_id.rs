@@ -5,13 +5,13 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
-/// Magic Hour's id of a render: 1 to 255 bytes of text without U+0000, which Postgres cannot store.
+/// Magic Hour's id of a render: 1 to 255 characters of text without U+0000, which Postgres cannot store.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct RenderId(String);
 
 impl RenderId {
-    /// The maximum length, in bytes. Magic Hour's ids are about 25 bytes.
-    pub const MAX_BYTES: usize = 255;
+    /// The maximum length, in characters. Magic Hour's ids have about 25.
+    pub const MAX_CHARACTERS: usize = 255;
 
     /// The id as text.
     #[must_use]
@@ -26,8 +26,8 @@ pub enum InvalidRenderId {
     /// The text is empty.
     #[error("the id is empty")]
     Empty,
-    /// The text exceeds [`RenderId::MAX_BYTES`].
-    #[error("the id is longer than {} bytes", RenderId::MAX_BYTES)]
+    /// The text exceeds [`RenderId::MAX_CHARACTERS`].
+    #[error("the id is longer than {} characters", RenderId::MAX_CHARACTERS)]
     TooLong,
     /// The text contains U+0000.
     #[error("the id contains U+0000")]
@@ -40,7 +40,7 @@ impl FromStr for RenderId {
     fn from_str(text: &str) -> Result<Self, InvalidRenderId> {
         if text.is_empty() {
             Err(InvalidRenderId::Empty)
-        } else if text.len() > Self::MAX_BYTES {
+        } else if text.chars().count() > Self::MAX_CHARACTERS {
             Err(InvalidRenderId::TooLong)
         } else if text.contains('\0') {
             Err(InvalidRenderId::Nul)
@@ -65,7 +65,8 @@ mod tests {
         assert_eq!("".parse::<RenderId>(), Err(InvalidRenderId::Empty));
         assert_eq!("a\0b".parse::<RenderId>(), Err(InvalidRenderId::Nul));
         assert_eq!("x".repeat(256).parse::<RenderId>(), Err(InvalidRenderId::TooLong));
-        assert_eq!("x".repeat(255).parse::<RenderId>().map(|id| id.as_str().len()), Ok(255));
+        assert_eq!("😀".repeat(256).parse::<RenderId>(), Err(InvalidRenderId::TooLong));
+        assert_eq!("😀".repeat(255).parse::<RenderId>().map(|id| id.as_str().len()), Ok(4 * 255));
         assert_eq!("ключ/..".parse::<RenderId>().map(|id| id.to_string()), Ok("ключ/..".to_owned()));
     }
 }

@@ -133,10 +133,10 @@ async fn an_announcement_that_cannot_be_kept_is_refused_and_leaves_nothing(pool:
         (r#"{"kind": "Video"}"#, "`kind` must be one of"),
         (r#"{"kind": "video", "kind": "image"}"#, "duplicate field `kind`"),
         (r#"{"kind": "video", "status": "complete"}"#, "unknown field `status`"),
-        (r#"{"kind": "video", "external_id": ""}"#, "`external_id` must be 1 to 255 bytes"),
+        (r#"{"kind": "video", "external_id": ""}"#, "`external_id` must be 1 to 255 characters"),
         (r#"{"kind": "video", "external_id": 17}"#, "invalid type: integer `17`"),
         (r#"{"kind": "video", "external_id": "a\u0000b"}"#, "`external_id` must be"),
-        (&json!({"kind": "video", "external_id": "я".repeat(128)}).to_string(), "`external_id` must be"),
+        (&json!({"kind": "video", "external_id": "я".repeat(256)}).to_string(), "`external_id` must be"),
         (r#"{"kind": "video", "metadata": null}"#, "`metadata` must be an object"),
         (r#"{"kind": "video", "metadata": "text"}"#, "`metadata` must be an object"),
         (r#"{"kind": "video", "metadata": []}"#, "`metadata` must be an object"),
@@ -168,7 +168,7 @@ async fn an_announcement_that_cannot_be_kept_is_refused_and_leaves_nothing(pool:
     let body = wide(16384).to_string();
     let request = app.client.put(app.at("renders/clx")).bearer_auth(TOKEN).header(CONTENT_TYPE, "text/plain");
     assert_eq!(request.body(body).send().await.unwrap().status(), 201);
-    let name = "y".repeat(255);
+    let name = "😀".repeat(255);
     assert_eq!(put_json(&app, "clx", json!({"kind": "video", "external_id": name})).await.0, 200);
     assert_eq!(app.render("clx").await["metadata"], wide(16384)["metadata"]);
     app.stop().await.unwrap();

@@ -237,6 +237,7 @@ async fn an_invalid_parameter_is_400_and_named(pool: PgPool) {
         assert_eq!(told.as_object().unwrap().len(), 1, "{told}");
         let sentence = told["message"].as_str().unwrap();
         assert!(sentence.contains(named) || query.contains("%ff"), "{query}: {sentence}");
+        assert!(!sentence.contains("deserialize"), "{query}: {sentence}");
     }
     let stranger = app.client.get(app.at("/renders")).send().await.unwrap();
     assert_eq!(stranger.status(), 401);

@@ -43,6 +43,27 @@ async fn the_command_prints_what_the_service_tells_to_anyone(pool: PgPool) {
 }
 
 #[test]
+fn every_reference_in_the_document_resolves() {
+    fn references(value: &Value) -> Vec<&str> {
+        match value {
+            Value::Object(fields) => {
+                let own = fields.get("$ref").and_then(Value::as_str);
+                own.into_iter().chain(fields.values().flat_map(references)).collect()
+            }
+            Value::Array(items) => items.iter().flat_map(references).collect(),
+            _ => vec![],
+        }
+    }
+    let document = document();
+    let references = references(&document);
+    assert!(!references.is_empty());
+    for reference in references {
+        let found = reference.strip_prefix('#').and_then(|pointer| document.pointer(pointer));
+        assert!(found.is_some(), "{reference}");
+    }
+}
+
+#[test]
 fn the_docs_have_a_section_for_every_operation_and_for_no_other() {
     let page = include_str!("../../../docs/http-api.md");
     let titles = page.lines().filter_map(|line| line.strip_prefix("## `"));

@@ -196,10 +196,10 @@ async fn a_store_that_cannot_be_written_fails_with_the_reason_and_shows_no_crede
 async fn a_rejected_key_fails_with_the_reason_from_the_api(pool: PgPool) {
     let (folder, url) = (TempDir::new().unwrap(), database_url(&pool));
     for (status, body, words) in [
-        (401, r#"{"message":"Unauthorized"}"#, "refuses the key"),
+        (401, r#"{"message":"Unauthorized"}"#, "rejects the key"),
         (403, "", "denies access"),
-        (402, r#"{"message":"Payment required"}"#, "asks for payment"),
-        (429, "", "fewer calls"),
+        (402, r#"{"message":"Payment required"}"#, "requires payment"),
+        (429, "", "limits the rate"),
         (503, "", "failed (503"),
         (404, "<html>", "does not answer like Magic Hour's API"),
         (302, "", "does not answer like Magic Hour's API"),
@@ -216,10 +216,10 @@ async fn a_rejected_key_fails_with_the_reason_from_the_api(pool: PgPool) {
     let another =
         CheckReport::run(check(&url, &folder, &healthy_api().await).env("MAGIC_HOUR_API_KEY", "mhk_another_hush"))
             .await;
-    assert_eq!((another.status_of("api key", "refuses the key"), another.code), ("FAIL", Some(1)));
+    assert_eq!((another.status_of("api key", "rejects the key"), another.code), ("FAIL", Some(1)));
 
     let nobody = CheckReport::run(&mut check(&url, &folder, &Url::parse("http://127.0.0.1:1/").unwrap())).await;
-    assert_eq!((nobody.status_of("api key", "does not answer"), nobody.code), ("FAIL", Some(1)));
+    assert_eq!((nobody.status_of("api key", "cannot be reached"), nobody.code), ("FAIL", Some(1)));
     assert_eq!(nobody.status_of("clock", "not checked"), "warn");
 }
 
@@ -253,6 +253,16 @@ async fn a_wrong_clock_warns_and_fails_if_events_would_be_rejected(pool: PgPool)
         assert_eq!((report.status_of("clock", words), report.problems()), (status, vec!["clock"]), "{off}");
         assert_eq!(report.code, Some(i32::from(status == "FAIL")), "{off}");
     }
+}
+
+#[sqlx::test]
+async fn a_server_that_may_lose_committed_data_causes_a_warning(pool: PgPool) {
+    let (folder, api) = (TempDir::new().unwrap(), healthy_api().await);
+    let name = pool.connect_options().get_database().unwrap().to_owned();
+    let set = format!("ALTER DATABASE \"{name}\" SET synchronous_commit = off");
+    sqlx::query(sqlx::AssertSqlSafe(set)).execute(&pool).await.unwrap();
+    let report = CheckReport::run(&mut check(&database_url(&pool), &folder, &api)).await;
+    assert_eq!((report.status_of("durability", "synchronous_commit"), report.code), ("warn", Some(0)));
 }
 
 #[sqlx::test]
@@ -305,6 +315,7 @@ async fn a_dependency_that_does_not_answer_fails_after_a_time_limit() {
     let (database, api) = (Url::parse(&database).unwrap(), Url::parse(&api).unwrap());
     let report = CheckReport::run(&mut check(&database, &folder, &api)).await;
     assert_eq!((report.problems(), report.code), (vec!["database", "api key", "clock"], Some(1)));
+    assert_eq!(report.status_of("clock", &format!("not checked: http://{address} cannot be reached")), "warn");
     for name in ["database", "api key"] {
         assert_eq!(report.status_of(name, "no answer within"), "FAIL");
     }

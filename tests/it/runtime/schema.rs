@@ -16,7 +16,7 @@ const REFUSED: [(&str, &str); 48] = [
         "INSERT INTO renders (id, kind, first_seen_at, last_seen_at, updated_at) VALUES ('', 'video', now(), now(), now())",
     ),
     ("renders_id_length", "UPDATE renders SET id = repeat('x', 256) WHERE id = 'free'"),
-    ("renders_id_length", "UPDATE renders SET id = repeat('я', 128) WHERE id = 'free'"),
+    ("renders_id_length", "UPDATE renders SET id = repeat('я', 256) WHERE id = 'free'"),
     ("renders_kind_known", "UPDATE renders SET kind = 'model'"),
     ("renders_status_known", "UPDATE renders SET status = 'archived' WHERE id = 'free'"),
     ("renders_archive_known", "UPDATE renders SET archive = 'lost'"),
