@@ -45,9 +45,8 @@ impl Counts {
         let Self { recorded, unknown, unreadable } = self;
         let verb = if dry_run { "would be recorded" } else { "recorded" };
         let total = recorded + unknown + unreadable;
-        format!(
-            "{total} deliveries read again: {recorded} {verb}, {unknown} still unknown, {unreadable} still unreadable"
-        )
+        let noun = if total == 1 { "delivery" } else { "deliveries" };
+        format!("{total} {noun} read again: {recorded} {verb}, {unknown} still unknown, {unreadable} still unreadable")
     }
 }
 

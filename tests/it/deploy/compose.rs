@@ -208,6 +208,16 @@ fn every_image_names_its_version_and_every_lasting_service_its_health() {
 }
 
 #[test]
+fn links_to_files_come_through_renderhook_and_begin_with_what_the_operator_sets() {
+    let compose = compose();
+    let variables = environment(&compose["services"]["renderhook"]);
+    for variable in [("SERVE_FILES", "proxy"), ("PUBLIC_URL", "${PUBLIC_URL:-}")] {
+        assert!(variables.contains(&variable), "{variables:?}");
+    }
+    assert!(text(".env.example").contains("#PUBLIC_URL=https://"));
+}
+
+#[test]
 fn every_container_is_confined() {
     let compose = compose();
     for (name, service) in services(&compose) {

@@ -57,7 +57,7 @@ async fn what_was_kept_is_recorded_once_in_its_order_and_what_is_still_not_known
     assert_eq!((outcomes(&pool).await, counts(&pool).await), (before, (0, 0, 7, 0)));
 
     let told = replay(&pool, &["--since", "1h"]).await;
-    assert!(told.ends_with("1 deliveries read again: 1 recorded, 0 still unknown, 0 still unreadable\n"), "{told}");
+    assert!(told.ends_with("1 delivery read again: 1 recorded, 0 still unknown, 0 still unreadable\n"), "{told}");
     assert_eq!(counts(&pool).await, (1, 1, 7, 0));
 
     let told = replay(&pool, &[]).await;
