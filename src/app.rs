@@ -70,7 +70,7 @@ pub async fn run(
     let own_descriptors = 128 + 8 * u64::try_from(config.downloads.concurrency).unwrap_or(u64::MAX);
     let limits = config.http_limits.fit_descriptors(descriptors::raise_limit(), own_descriptors);
     let bodies = BodyReader::new(&limits);
-    let recorder = Recorder::start(database.clone(), clock.clone(), config.notify.posted);
+    let recorder = Recorder::start(database.clone(), clock.clone(), config.notify.posted, config.queue_limits);
     let router = router::router(
         Arc::new(Receiver {
             verifier: config.verifier,

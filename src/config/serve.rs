@@ -23,6 +23,7 @@ use crate::api::{Access, BearerTokens};
 use crate::archive::Store;
 use crate::http::Limits;
 use crate::intake::Verifier;
+use crate::intake::record::QueueLimits;
 use crate::notify::Client;
 use crate::runtime::{DatabaseUrls, LogFormat};
 
@@ -96,6 +97,8 @@ pub struct Config {
     pub max_body_bytes: usize,
     /// The limits of the HTTP server.
     pub http_limits: Limits,
+    /// How much may wait to be recorded.
+    pub queue_limits: QueueLimits,
     /// The settings for downloads.
     pub downloads: Downloads,
     /// The settings for Magic Hour's API.
@@ -197,6 +200,7 @@ impl ServeArgs {
             access,
             max_body_bytes: usize::try_from(max_body_bytes).unwrap_or(usize::MAX),
             http_limits: Limits::default(),
+            queue_limits: QueueLimits::default(),
             downloads,
             upstream,
             notify,

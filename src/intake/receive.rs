@@ -20,7 +20,7 @@ use crate::domain::event;
 use crate::domain::Kind;
 use crate::domain::{Event, EventType};
 use crate::http::{BodyReader, HttpError, Message};
-use crate::intake::record::{self, Observation, Outcome, Recorded, Recorder, kept};
+use crate::intake::record::{self, Observation, Outcome, RecordError, Recorded, Recorder, kept};
 use crate::intake::signature::{
     Delivery, Rejection, SIGNATURE_HEADER, SignatureHeaders, Stale, TIMESTAMP_HEADER, Verdict, Verified, Verifier,
 };
@@ -200,6 +200,15 @@ impl Advised {
             *said_at = Some(now);
         }
         due
+    }
+}
+
+impl From<RecordError> for HttpError {
+    fn from(error: RecordError) -> Self {
+        match error {
+            RecordError::QueueFull => Self::overloaded(),
+            RecordError::Database(error) => error.into(),
+        }
     }
 }
 

@@ -9,9 +9,9 @@ use chrono::{DateTime, Utc};
 use crate::domain::{EventType, UnreadableEvent};
 use crate::feed::PostedTypes;
 use crate::intake::record::kept::{self, Kept};
-use crate::intake::record::{self, Observation, Outcome, Recorded, Recorder};
+use crate::intake::record::{self, Observation, Outcome, QueueLimits, RecordError, Recorded, Recorder};
 use crate::runtime::Clock;
-use crate::runtime::{BACKGROUND_TIMEOUT, Database, DatabaseError};
+use crate::runtime::{BACKGROUND_TIMEOUT, Database};
 
 /// How many deliveries are fetched at once.
 const BATCH: i64 = 100;
@@ -59,8 +59,8 @@ pub async fn run(
     dry_run: bool,
     posted: PostedTypes,
     mut each: impl FnMut(&Kept, &Reread),
-) -> Result<(), DatabaseError> {
-    let recorder = Recorder::start(database.clone(), clock.clone(), posted);
+) -> Result<(), RecordError> {
+    let recorder = Recorder::start(database.clone(), clock.clone(), posted, QueueLimits::default());
     let mut after = 0;
     loop {
         let found = database.with_timeout(BACKGROUND_TIMEOUT, kept::find(database.pool(), since, after, BATCH)).await?;
@@ -77,7 +77,7 @@ pub async fn run(
     }
 }
 
-async fn record(recorder: &Recorder, observation: Observation) -> Result<Reread, DatabaseError> {
+async fn record(recorder: &Recorder, observation: Observation) -> Result<Reread, RecordError> {
     let (observation, result) = recorder.record(observation).await?;
     record::log_recorded(&observation, &result);
     Ok(Reread::Recorded(Box::new(observation), result))

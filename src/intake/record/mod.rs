@@ -19,7 +19,7 @@ mod write;
 
 pub use self::log::log_recorded;
 pub use self::observation::{Observation, Source};
-pub use self::recorder::Recorder;
+pub use self::recorder::{QueueLimits, RecordError, Recorder};
 pub use self::rule::KEPT_REPETITIONS;
 pub use self::transaction::record;
 use crate::domain::Status;

@@ -1,10 +1,10 @@
 //! Group commit: what arrives while a batch commits forms the next one.
 //!
-//! [`Recorder::record`] puts an observation into a bounded queue and returns its own answer after its commit. When nothing
-//! is under way, a batch begins at once with what is there, so that an idle service adds no delay; under load, batches
-//! grow, and a commit serves many. Guaranteed: an answer is sent only after the commit; an observation that the database
-//! refuses fails alone; when the database is lost, exactly those fail whose commit is not known, and recording them again
-//! is harmless; and memory is bounded, because a full queue refuses.
+//! [`Recorder::record`] puts an observation into a bounded queue and returns its own answer after its commit. While no
+//! batch is in flight, one begins at once with what is there, so an idle service adds no delay; under load, batches grow,
+//! and one commit serves many. Guaranteed: an answer is sent only after the commit; an observation that the database
+//! refuses fails alone; if the database is lost, exactly those fail whose commit is not known, and recording them again is
+//! harmless; a full queue refuses at once, so that memory is bounded and the sender soon tries again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,48 +17,79 @@ use super::{Recorded, transaction};
 use crate::feed::PostedTypes;
 use crate::runtime::{Clock, Database, DatabaseError, REQUEST_TIMEOUT};
 
-/// How many observations may wait.
-const QUEUE: usize = 1024;
 /// How many observations a batch takes.
 const BATCH: usize = 256;
-/// How many bytes of bodies a batch takes, but for its last one.
+/// How many bytes of bodies a batch takes, not counting its last observation.
 const BATCH_BYTES: usize = 4 << 20;
-/// How many batches are under way at once: while one waits for the disk, the next one is decided.
+/// How many batches are in flight at once: while one waits for the disk, the next one is decided.
 const IN_FLIGHT: usize = 2;
-/// How long an observation may wait for its place in the queue and for its answer.
+/// How long an observation may wait for its answer.
 const ANSWER: Duration = Duration::from_secs(5);
+
+/// How much may wait to be recorded. The defaults are what `serve` runs with; tests make them smaller.
+#[derive(Debug, Clone, Copy)]
+pub struct QueueLimits {
+    /// Observations.
+    pub observations: usize,
+    /// Bytes of their bodies. They stay in memory until their batch begins, also when their senders no longer wait.
+    pub bytes: usize,
+}
+
+impl Default for QueueLimits {
+    fn default() -> Self {
+        Self { observations: 1024, bytes: 16 << 20 }
+    }
+}
+
+/// Why an observation was not recorded, as far as is known.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum RecordError {
+    /// Too much is waiting already. Nothing was done.
+    #[error("too many observations wait to be recorded")]
+    QueueFull,
+    /// The database did not commit it, or did not say so in time.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+}
 
 /// What waits to be recorded.
 struct Job {
     observation: Observation,
     answer: oneshot::Sender<Result<(Observation, Recorded), DatabaseError>>,
+    /// Its share of [`QueueLimits::bytes`].
+    _bytes: OwnedSemaphorePermit,
 }
 
-/// Records observations in batches. Cheap to clone; it works for as long as there is a clone.
+/// Records observations in batches. Cheap to clone; it works as long as there is a clone.
 #[derive(Debug, Clone)]
 pub struct Recorder {
     queue: mpsc::Sender<Job>,
+    bytes: Arc<Semaphore>,
+    limits: QueueLimits,
 }
 
 impl Recorder {
     /// Starts recording into `database`. Notifications of `posted` types are to be posted.
     #[must_use]
-    pub fn start(database: Database, clock: Clock, posted: PostedTypes) -> Self {
-        let (queue, waiting) = mpsc::channel(QUEUE);
+    pub fn start(database: Database, clock: Clock, posted: PostedTypes, limits: QueueLimits) -> Self {
+        let (queue, waiting) = mpsc::channel(limits.observations);
         tokio::spawn(form_batches(Arc::new(Writer { database, clock, posted }), waiting));
-        Self { queue }
+        Self { queue, bytes: Arc::new(Semaphore::new(limits.bytes)), limits }
     }
 
     /// Records an observation, and gives it back with what it did. Committed when it returns.
-    pub async fn record(&self, observation: Observation) -> Result<(Observation, Recorded), DatabaseError> {
+    pub async fn record(&self, observation: Observation) -> Result<(Observation, Recorded), RecordError> {
+        // A body larger than the limit is accepted if no other waits.
+        let bytes = u32::try_from(observation.body_bytes().min(self.limits.bytes)).unwrap_or(u32::MAX);
+        let bytes = self.bytes.clone().try_acquire_many_owned(bytes).map_err(|_full| RecordError::QueueFull)?;
         let (answer, answered) = oneshot::channel();
-        let job = Job { observation, answer };
-        let recorded = async {
-            // OK because the task that takes from the queue ends after the last sender.
-            self.queue.send(job).await.map_err(|_closed| DatabaseError::TimedOut)?;
-            answered.await.map_err(|_dropped| DatabaseError::TimedOut)?
-        };
-        tokio::time::timeout(ANSWER, recorded).await.unwrap_or(Err(DatabaseError::TimedOut))
+        let job = Job { observation, answer, _bytes: bytes };
+        // The queue is never closed: the task that takes from it ends after the last sender.
+        self.queue.try_send(job).map_err(|_full| RecordError::QueueFull)?;
+        match tokio::time::timeout(ANSWER, answered).await {
+            Ok(Ok(recorded)) => Ok(recorded?),
+            Ok(Err(_)) | Err(_) => Err(DatabaseError::TimedOut.into()),
+        }
     }
 }
 

@@ -15,9 +15,13 @@ use super::{Recorded, read, write};
 use crate::domain::RenderId;
 use crate::feed::PostedTypes;
 
-/// What each transaction depends on, in one round trip. What a dead process holds is let go after these times.
+/// What each transaction depends on, in one round trip. What a dead process holds is let go after these times. Rows are
+/// found by their keys, whatever the statistics say: a plan made while a table was empty would read the whole table until
+/// the next ANALYZE.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '2s'; \
-    SET LOCAL statement_timeout = '2500ms'; SET LOCAL idle_in_transaction_session_timeout = '5s'";
+    SET LOCAL statement_timeout = '2500ms'; SET LOCAL idle_in_transaction_session_timeout = '5s'; \
+    SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; \
+    SET LOCAL plan_cache_mode = force_generic_plan";
 /// How far back repetitions of a request are counted: far longer than a signature is accepted.
 const REPETITIONS_WITHIN: TimeDelta = TimeDelta::days(1);
 /// How often a transaction is tried that another one got in the way of.

@@ -9,7 +9,7 @@ use super::Deleter;
 use super::files;
 use super::queue::{self, DeletionClaim, DeletionOutcome};
 use crate::archive::StoreError;
-use crate::intake::record::{self, Observation};
+use crate::intake::record::{self, Observation, RecordError};
 use crate::runtime::{BACKGROUND_TIMEOUT, DatabaseError, LogEvent};
 use crate::upstream::error::UpstreamError;
 use crate::upstream::throttle::Blame;
@@ -29,13 +29,20 @@ enum Postponed {
     Upstream { error: UpstreamError, blame: Blame },
     #[error(transparent)]
     Database(#[from] DatabaseError),
+    #[error(transparent)]
+    Record(#[from] RecordError),
 }
 
 impl Postponed {
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Upstream { error, .. } => error.retry_after(),
-            Self::Unreadable(_) | Self::NotAllStored | Self::Changed | Self::Paused | Self::Database(_) => None,
+            Self::Unreadable(_)
+            | Self::NotAllStored
+            | Self::Changed
+            | Self::Paused
+            | Self::Database(_)
+            | Self::Record(_) => None,
         }
     }
 }
@@ -192,7 +199,8 @@ fn log_postponed(claim: &DeletionClaim, postponed: &Postponed) {
         | Postponed::NotAllStored
         | Postponed::Changed
         | Postponed::Upstream { blame: Blame::Render, .. }
-        | Postponed::Database(_) => warn!(
+        | Postponed::Database(_)
+        | Postponed::Record(_) => warn!(
             event = %LogEvent::DeletionPostponed, render.id = %id, render.kind = %kind, error = %postponed,
             "the project is not deleted yet: retrying with backoff"
         ),

@@ -1,16 +1,27 @@
 //! Group commit: what arrives together is committed together, and each sender gets its own true answer.
 
+use futures::StreamExt;
 use futures::future::join_all;
+use futures::stream::FuturesUnordered;
 use renderhook::domain::Status::{Complete, Rendering};
 use renderhook::feed::PostedTypes;
-use renderhook::intake::record::{Outcome, Recorder};
+use renderhook::intake::record::{Outcome, QueueLimits, RecordError, Recorder};
 use renderhook::runtime::{Clock, Database};
+use renderhook_dev::standin::Delivery;
 use sqlx::PgPool;
 
+use crate::support::app::{signed, video};
+use crate::support::raw::exchange;
 use crate::support::words::{at, completed, connections, counts, history, now, telling};
+use crate::support::{App, Options, until};
 
 fn recorder(pool: &PgPool) -> Recorder {
-    Recorder::start(Database::from_pool(pool.clone()), Clock::from_fn(now), PostedTypes::default())
+    Recorder::start(
+        Database::from_pool(pool.clone()),
+        Clock::from_fn(now),
+        PostedTypes::default(),
+        QueueLimits::default(),
+    )
 }
 
 #[sqlx::test]
@@ -92,4 +103,63 @@ async fn a_batch_that_cannot_be_committed_in_time_fails_whole_and_its_repetition
         assert!(recorded.is_ok());
     }
     assert_eq!(counts(&pool).await, (20, 20, 20, 0));
+}
+
+/// A whole signed request.
+fn delivery(event: &[u8]) -> Vec<u8> {
+    let Delivery { timestamp, signature, body } = signed(event);
+    let head = format!(
+        "POST /webhook HTTP/1.1\r\nhost: h\r\nmagic-hour-event-signature: {signature}\r\n\
+         magic-hour-event-timestamp: {timestamp}\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    [head.as_bytes(), &body].concat()
+}
+
+/// How many batches wait for a lock of `renders`.
+async fn blocked_batches(pool: &PgPool) -> i64 {
+    let blocked = "SELECT count(*) FROM pg_locks WHERE relation = 'renders'::regclass AND NOT granted";
+    sqlx::query_scalar(blocked).fetch_one(pool).await.unwrap()
+}
+
+#[sqlx::test]
+async fn a_full_queue_answers_503_at_once_and_what_waits_in_it_is_recorded(pool: PgPool) {
+    let queue_limits = QueueLimits { observations: 3, ..QueueLimits::default() };
+    let app = App::start_with(&pool, Options { queue_limits, ..Options::default() }).await;
+    let pool = connections(&pool, 2);
+    let send = |n: usize| {
+        let (base, event) = (app.base.clone(), video(&format!("r{n}"), "rendering").event("video.started"));
+        tokio::spawn(async move { exchange(&base, delivery(&event)).await.unwrap() })
+    };
+    let mut sent = FuturesUnordered::new();
+    let mut lock = pool.begin().await.unwrap();
+    sqlx::query("LOCK TABLE renders").execute(&mut *lock).await.unwrap();
+    // Two batches in flight, which cannot commit, and as many waiting as there is room for.
+    for n in 0..2 {
+        sent.push(send(n));
+        let in_flight = i64::try_from(n + 1).unwrap();
+        until("a batch to wait for the lock", || async { (blocked_batches(&pool).await == in_flight).then_some(()) })
+            .await;
+    }
+    sent.extend((2..9).map(send));
+    for _ in 0..4 {
+        let refused = sent.next().await.unwrap().unwrap();
+        assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")), "{refused:?}");
+    }
+    lock.rollback().await.unwrap();
+    let recorded: Vec<_> = sent.map(|reply| reply.unwrap().status).collect().await;
+    assert_eq!(recorded, [200; 5]);
+    assert_eq!(counts(&pool).await, (5, 5, 5, 0));
+}
+
+#[sqlx::test]
+async fn the_bytes_that_wait_are_bounded_and_a_body_larger_than_the_bound_is_recorded_alone(pool: PgPool) {
+    let limits = QueueLimits { bytes: 1, ..QueueLimits::default() };
+    let recorder =
+        Recorder::start(Database::from_pool(pool.clone()), Clock::from_fn(now), PostedTypes::default(), limits);
+    let [first, second] = ["a", "b"].map(|id| recorder.record(telling(id, Some(Rendering), at(1))));
+    let (first, second) = tokio::join!(first, second);
+    assert_eq!(first.unwrap().1.outcome, Outcome::Recorded);
+    assert!(matches!(second.unwrap_err(), RecordError::QueueFull));
+    recorder.record(telling("b", Some(Rendering), at(1))).await.unwrap();
 }

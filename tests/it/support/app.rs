@@ -7,6 +7,7 @@ use renderhook::app;
 use renderhook::config::{Config, ServeArgs};
 use renderhook::domain::Kind;
 use renderhook::http::Limits;
+use renderhook::intake::record::QueueLimits;
 use renderhook::runtime::Clock;
 use renderhook::runtime::Database;
 use renderhook::runtime::Shutdown;
@@ -41,6 +42,8 @@ pub(crate) struct Options {
     pub(crate) database: Option<Database>,
     /// Other limits of the HTTP server.
     pub(crate) http_limits: Limits,
+    /// Other limits of the queue of recording.
+    pub(crate) queue_limits: QueueLimits,
 }
 
 impl Options {
@@ -86,7 +89,8 @@ impl App {
             "--download-allow-private=true".to_owned(),
         ];
         let settings = ServeArgs::from_flags(usual.into_iter().chain(options.flags)).unwrap();
-        let config = Config { http_limits: options.http_limits, ..settings.read(options.environment, false).unwrap() };
+        let config = settings.read(options.environment, false).unwrap();
+        let config = Config { http_limits: options.http_limits, queue_limits: options.queue_limits, ..config };
         // Connections of the service's own: it may need more than a test's pool has.
         let own = || {
             let connect = PgPoolOptions::new().max_connections(10);
