@@ -6,12 +6,13 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use bytes::{Bytes, BytesMut};
 use futures::TryStreamExt as _;
 use object_store::signer::Method;
-use renderhook::archive::{Store, Upload};
+use renderhook::archive::{NewObject, Store, Upload};
 use renderhook::domain::Kind;
 use renderhook::domain::ObjectKey;
 use url::Url;
@@ -53,8 +54,10 @@ impl Trial {
         Ok(ObjectKey::new(Kind::Video, &self.id.parse()?, 0, Some(&url)))
     }
 
-    async fn begin(&self, name: &str, length: usize) -> anyhow::Result<Upload> {
-        Ok(self.store.begin(&self.key(name)?, TYPE, length as u64, Uuid::new_v4()).await?)
+    fn begin(&self, name: &str, length: usize) -> anyhow::Result<Upload> {
+        let (key, token) = (self.key(name)?, Uuid::new_v4());
+        let object = NewObject { key: &key, content_type: TYPE, max_bytes: length as u64, token };
+        Ok(self.store.begin(object))
     }
 
     async fn read(&self, name: &str, range: Option<Range<u64>>) -> anyhow::Result<BytesMut> {
@@ -69,10 +72,10 @@ impl Trial {
 
     async fn whole(&self, name: &str, length: usize) -> anyhow::Result<()> {
         let file = noise(length);
-        let mut upload = self.begin(name, length).await?;
+        let mut upload = self.begin(name, length)?;
         write(&mut upload, &file).await?;
         ensure!(self.read(name, None).await.is_err(), "{name}: there is an object before the end");
-        upload.finish().await.with_context(|| format!("the end of {name}"))?;
+        upload.finish(lease()).await.with_context(|| format!("the end of {name}"))?;
         ensure!(self.read(name, None).await? == file, "{name}: the object is not the file");
         if length > 200 {
             ensure!(self.read(name, Some(100..200)).await? == file[100..200], "{name}: another range");
@@ -93,7 +96,7 @@ impl Trial {
 
     async fn resume(&self) -> anyhow::Result<&'static str> {
         let (file, key) = (noise(LENGTH), self.key("resumed")?);
-        let mut upload = self.begin("resumed", LENGTH).await?;
+        let mut upload = self.begin("resumed", LENGTH)?;
         write(&mut upload, &file[..PART]).await?;
         upload.flush().await?;
         let Some(saved) = upload.save().await? else {
@@ -103,13 +106,13 @@ impl Trial {
         drop(upload);
         let mut upload = self.store.resume(&key, TYPE, &saved, PART as u64, Uuid::new_v4()).await?;
         write(&mut upload, &file[PART..]).await?;
-        upload.finish().await?;
+        upload.finish(lease()).await?;
         ensure!(self.read("resumed", None).await? == file, "the object is not the file");
         Ok("an upload is resumed by another process")
     }
 
     async fn abort(&self) -> anyhow::Result<()> {
-        let mut upload = self.begin("aborted", LENGTH).await?;
+        let mut upload = self.begin("aborted", LENGTH)?;
         write(&mut upload, &noise(LENGTH)).await?;
         upload.flush().await?;
         let saved = upload.save().await?;
@@ -120,6 +123,11 @@ impl Trial {
         ensure!(self.read("aborted", None).await.is_err(), "there is an object");
         Ok(())
     }
+}
+
+/// Until when the lease of a writer is held at least.
+fn lease() -> Instant {
+    Instant::now() + Duration::from_mins(1)
 }
 
 /// Writes in pieces, as they come from a network.

@@ -20,4 +20,4 @@ pub use self::fetch::{Failure, Fetcher};
 pub use self::queue::{Capacity, Claimed, LeaseError, Reason, StoredObject};
 pub use self::retry::{RetriedDownload, RetryFilter, RetryState};
 pub use self::settlement::{Attempt, Outcome, Settlement, Settler};
-pub use self::store::{BucketError, InvalidStorageUrl, LINK_LIFETIME, Store, StoreError, Upload};
+pub use self::store::{BucketError, InvalidStorageUrl, LINK_LIFETIME, NewObject, Store, StoreError, Upload};

@@ -117,7 +117,7 @@ async fn retry_chunk(
     // OK to update in any order: the renders are locked, and claims skip what is locked.
     let updated = sqlx::query!(
         "UPDATE downloads AS d
-         SET state = 'pending', due_at = $3, updated_at = $3,
+         SET state = 'pending', due_at = $3, ready = true, updated_at = $3,
              attempts = CASE WHEN $5 THEN 0 ELSE attempts END,
              first_attempt_at = CASE WHEN $5 THEN NULL ELSE first_attempt_at END
          FROM unnest($1::text[], $2::int4[]) AS found (render_id, index)

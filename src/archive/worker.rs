@@ -1,13 +1,15 @@
 //! The worker: claims what is due and processes it, as many downloads at once as it may.
 //!
-//! The loop only decides when to claim; [`Downloader::process`] is the work. A permit belongs to each download and moves
-//! into its task, so the limit holds whatever becomes of it.
+//! The loop only decides when to claim; the work is the [`Downloader`]'s. A permit belongs to each transfer and moves into
+//! its task, so the limit holds whatever becomes of it. While an attempt is settled, its permit is another transfer's; at
+//! most as many attempts wait to be settled as there may be transfers.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 use crate::archive::download::Downloader;
 use crate::archive::queue::{self, Capacity};
@@ -27,6 +29,7 @@ pub async fn run(downloader: Arc<Downloader>, concurrency: usize, wakeups: &Wake
         // One place is kept for another host than the one that takes all the others.
         per_host: i64::try_from(concurrency.saturating_sub(1).max(1)).unwrap_or(i64::MAX),
         hosts: Hosts::default(),
+        settling: Arc::new(Semaphore::new(concurrency)),
     };
     let permits = Arc::new(Semaphore::new(concurrency));
     while !shutdown.is_stopping() {
@@ -53,6 +56,8 @@ struct Worker {
     downloader: Arc<Downloader>,
     per_host: i64,
     hosts: Hosts,
+    /// Bounds the attempts that wait to be settled.
+    settling: Arc<Semaphore>,
 }
 
 impl Worker {
@@ -68,11 +73,17 @@ impl Worker {
         let claimed = queue::claim(database, clock.now(), *lease, &capacity).await.unwrap_or_default();
         let count = claimed.len();
         for (claimed, permit) in claimed.into_iter().zip(free) {
-            let (downloader, shutdown) = (self.downloader.clone(), shutdown.clone());
+            let (downloader, settling) = (self.downloader.clone(), self.settling.clone());
+            let shutdown = shutdown.clone();
             let place = self.hosts.enter(claimed.url.as_ref().map(SignedUrl::host).unwrap_or_default());
             shutdown.tasks().clone().spawn(async move {
-                Box::pin(downloader.process(claimed, &shutdown)).await;
+                let ended = Box::pin(downloader.attempt(claimed, &shutdown)).await;
+                // OK without a permit: the semaphore is never closed.
+                let _settling = settling.acquire_owned().await;
                 drop((place, permit));
+                if let Some(ended) = ended {
+                    downloader.settle(ended, &shutdown).await;
+                }
             });
         }
         count
@@ -81,15 +92,23 @@ impl Worker {
     /// Sleeps until a download falls due that there is a place for, a place becomes free, a wake-up call comes, or the
     /// service stops.
     async fn sleep(&self, wakeups: &Wakeups, shutdown: &Shutdown) {
+        // Most often a place becomes free soon, and it does not matter what falls due when.
+        if timeout(SHORTEST_SLEEP, self.woken_up(wakeups, shutdown)).await.is_ok() {
+            return;
+        }
         let Downloader { database, clock, .. } = &*self.downloader;
         let next = queue::next_due(database, &self.hosts.full(self.per_host)).await;
         let until_next = next.ok().flatten().map(|due_at| (due_at - clock.now()).to_std().unwrap_or_default());
-        let nap = until_next.unwrap_or(LONGEST_SLEEP).clamp(SHORTEST_SLEEP, LONGEST_SLEEP);
+        let nap = until_next.unwrap_or(LONGEST_SLEEP).min(LONGEST_SLEEP);
+        // OK if nothing wakes it up: then it is time.
+        let _ = timeout(nap, self.woken_up(wakeups, shutdown)).await;
+    }
+
+    async fn woken_up(&self, wakeups: &Wakeups, shutdown: &Shutdown) {
         tokio::select! {
             () = shutdown.wait_for_stop() => {}
             () = wakeups.wait_for_downloads() => {}
             () = self.hosts.left.notified() => {}
-            () = tokio::time::sleep(nap) => {}
         }
     }
 }

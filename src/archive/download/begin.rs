@@ -7,14 +7,13 @@ use crate::archive::checkpoint::{self, Checkpoint};
 use crate::archive::fetch::digest::Hashes;
 use crate::archive::fetch::{Incoming, Origin, ResumePoint, Resumption};
 use crate::archive::media_type;
+use crate::archive::store::NewObject;
 use crate::domain::SignedUrl;
 
 impl<'a> Transfer<'a> {
     pub(super) async fn begin(attempt: Attempt<'a>, url: &'a SignedUrl) -> Result<Self, Interruption> {
         let Attempt { downloader, claimed, stop, .. } = attempt;
-        // OK to start over without a database: what the checkpoint names is ended by the store's own rules.
-        let found = checkpoint::find(&downloader.database, &claimed.lease).await.unwrap_or_default();
-        if let Some(checkpoint) = found {
+        if let Some(checkpoint) = find_checkpoint(attempt).await {
             if let Some(transfer) = Self::resume(attempt, url, &checkpoint).await? {
                 return Ok(transfer);
             }
@@ -31,8 +30,12 @@ impl<'a> Transfer<'a> {
         // The first bytes show the media type if the header does not.
         let first = unless_stopped(stop, incoming.next()).await?.unwrap_or_default();
         let content_type = media_type::of(origin.content_type.as_deref(), &first, &claimed.key);
-        let (max_bytes, token) = (incoming.max_bytes(), claimed.lease.token());
-        let upload = downloader.store.begin(&claimed.key, &content_type, max_bytes, token).await?;
+        let upload = downloader.store.begin(NewObject {
+            key: &claimed.key,
+            content_type: &content_type,
+            max_bytes: incoming.max_bytes(),
+            token: claimed.lease.token(),
+        });
         let hashes = Hashes::new(&origin.announced);
         let mut transfer = Self {
             downloader,
@@ -101,4 +104,14 @@ impl<'a> Transfer<'a> {
             Err(why) => Err(transfer.break_off(why).await),
         }
     }
+}
+
+/// The checkpoint of an earlier attempt.
+async fn find_checkpoint(attempt: Attempt<'_>) -> Option<Checkpoint> {
+    let Attempt { downloader, claimed, .. } = attempt;
+    if claimed.is_untouched {
+        return None;
+    }
+    // OK to start over without a database: what the checkpoint names is ended by the store's own rules.
+    checkpoint::find(&downloader.database, &claimed.lease).await.ok().flatten()
 }

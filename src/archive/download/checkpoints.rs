@@ -108,9 +108,9 @@ impl Transfer<'_> {
 
 impl Downloader {
     /// Ends what earlier attempts left in the store, if anything, and if the lease is held for certain.
-    pub(super) async fn discard_upload(&self, claimed: &Claimed, lease: &LeaseKeeper<'_>) {
+    pub(super) async fn discard_upload(&self, claimed: &Claimed) {
         let Ok(Some(checkpoint)) = checkpoint::find(&self.database, &claimed.lease).await else { return };
-        if lease.confirm().await {
+        if LeaseKeeper::new(self, &claimed.lease).confirm().await {
             // An upload that cannot be ended now keeps its checkpoint, for when the download is retried.
             let _ = timeout(self.lease, self.end_upload(claimed, &checkpoint)).await;
         }

@@ -37,8 +37,14 @@ impl<'a> LeaseKeeper<'a> {
     /// Whether the lease is held, as far as is known: looks it up unless that was done a moment ago. A database that is
     /// away renews nothing, and lets nobody take over through it either.
     pub(super) async fn is_not_lost(&self) -> bool {
-        let confirmed_at = *self.confirmed_at.lock().unwrap_or_else(PoisonError::into_inner);
-        confirmed_at.elapsed() < self.downloader.lease / 3 || !matches!(self.renew().await, Err(LeaseError::Lost))
+        self.confirmed_at().elapsed() < self.downloader.lease / 3
+            || !matches!(self.renew().await, Err(LeaseError::Lost))
+    }
+
+    /// Until when the lease is certainly held: half of its length, which leaves enough for slow statements and for clocks
+    /// that differ.
+    pub(super) fn held_until(&self) -> std::time::Instant {
+        (self.confirmed_at() + self.downloader.lease / 2).into_std()
     }
 
     /// Renews the lease for its whole length, and returns whether it is certainly held for that time.
@@ -47,9 +53,14 @@ impl<'a> LeaseKeeper<'a> {
     }
 
     async fn renew(&self) -> Result<(), LeaseError> {
+        let started_at = Instant::now();
         let until = self.downloader.clock.now() + self.downloader.lease;
         queue::renew(&self.downloader.database, self.lease, until).await?;
-        *self.confirmed_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        *self.confirmed_at.lock().unwrap_or_else(PoisonError::into_inner) = started_at;
         Ok(())
+    }
+
+    fn confirmed_at(&self) -> Instant {
+        *self.confirmed_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -57,40 +57,58 @@ pub struct Downloader {
     pub deletes: bool,
 }
 
+/// An attempt that has ended and is to be settled.
+#[derive(Debug)]
+pub struct EndedAttempt {
+    claimed: Claimed,
+    started_at: DateTime<Utc>,
+    outcome: Outcome,
+}
+
 impl Downloader {
     /// Makes one attempt at a claimed download and settles it. A stop interrupts it and gives the claim back.
     pub async fn process(&self, claimed: Claimed, shutdown: &Shutdown) {
-        let started_at = self.clock.now();
-        let lease = LeaseKeeper::new(self, &claimed.lease);
-        let settling =
-            Settling { downloader: self, claimed: &claimed, lease: &lease, started_at, deadline: shutdown.forced() };
-        if claimed.taken_over && claimed.attempt > self.max_attempts {
-            settling.settle(Outcome::LeasesExpired).await;
-            return;
+        if let Some(ended) = Box::pin(self.attempt(claimed, shutdown)).await {
+            self.settle(ended, shutdown).await;
         }
+    }
+
+    /// Makes one attempt at a claimed download. `None` if nothing is left to settle.
+    pub async fn attempt(&self, claimed: Claimed, shutdown: &Shutdown) -> Option<EndedAttempt> {
+        let started_at = self.clock.now();
+        if claimed.taken_over && claimed.attempt > self.max_attempts {
+            return Some(EndedAttempt { claimed, started_at, outcome: Outcome::LeasesExpired });
+        }
+        let settling = Settling { downloader: self, claimed: &claimed, started_at, deadline: shutdown.forced() };
         if self.renews && expires_soon(&claimed, started_at) {
             match settling.settle(Outcome::UrlExpiring).await {
-                AttemptEnd::Settled => return,
+                AttemptEnd::Settled => return None,
                 AttemptEnd::StillClaimed => {}
             }
         }
         log_start(&claimed);
-        let outcome = match self.transfer(&claimed, &lease, shutdown).await {
+        let outcome = match self.transfer(&claimed, shutdown).await {
             Ok(object) => Outcome::Stored(object),
             Err(Interruption::Failed(failure) | Interruption::Spoiled(failure)) => Outcome::Failed(failure),
             Err(Interruption::Stopped) => Outcome::Interrupted,
-            Err(Interruption::LeaseLost) => return settling.log_lost_lease(),
+            Err(Interruption::LeaseLost) => {
+                settling.log_lost_lease();
+                return None;
+            }
         };
+        Some(EndedAttempt { claimed, started_at, outcome })
+    }
+
+    /// Settles an attempt.
+    pub async fn settle(&self, ended: EndedAttempt, shutdown: &Shutdown) {
+        let EndedAttempt { claimed, started_at, outcome } = ended;
+        let settling = Settling { downloader: self, claimed: &claimed, started_at, deadline: shutdown.forced() };
         settling.settle(outcome).await;
     }
 
     /// Transfers the file while the lease is renewed.
-    async fn transfer(
-        &self,
-        claimed: &Claimed,
-        lease: &LeaseKeeper<'_>,
-        shutdown: &Shutdown,
-    ) -> Result<StoredObject, Interruption> {
+    async fn transfer(&self, claimed: &Claimed, shutdown: &Shutdown) -> Result<StoredObject, Interruption> {
+        let lease = &LeaseKeeper::new(self, &claimed.lease);
         let stop = shutdown.requested().child_token();
         let done = CancellationToken::new();
         let attempt = Attempt { downloader: self, claimed, lease, stop: &stop, deadline: shutdown.forced() };

@@ -7,7 +7,6 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::Downloader;
-use super::lease::LeaseKeeper;
 use crate::archive::queue::{Claimed, LeaseError};
 use crate::archive::settlement::{Attempt, Outcome, Settlement, may_give_up};
 use crate::runtime::DatabaseError;
@@ -28,7 +27,6 @@ pub(super) enum AttemptEnd {
 pub(super) struct Settling<'a> {
     pub(super) downloader: &'a Downloader,
     pub(super) claimed: &'a Claimed,
-    pub(super) lease: &'a LeaseKeeper<'a>,
     pub(super) started_at: DateTime<Utc>,
     /// When nothing waits any longer for a database that is away.
     pub(super) deadline: &'a CancellationToken,
@@ -48,7 +46,7 @@ impl Settling<'_> {
             ended_at: self.downloader.clock.now(),
         };
         if may_give_up(&attempt) {
-            self.downloader.discard_upload(self.claimed, self.lease).await;
+            self.downloader.discard_upload(self.claimed).await;
         }
         match self.settle_with_retry(&attempt).await {
             Some(Ok(Settlement::GoAhead)) => AttemptEnd::StillClaimed,

@@ -192,7 +192,7 @@ impl Transfer<'_> {
         if !self.lease.is_not_lost().await {
             return Err(Interruption::LeaseLost);
         }
-        self.upload.finish().await?;
+        self.upload.finish(self.lease.held_until()).await?;
         Ok(StoredObject {
             content_type: self.content_type.clone(),
             size_bytes: self.passed,

@@ -126,15 +126,16 @@ impl<'a> Changes<'a> {
     async fn update_downloads(&self, transaction: &mut PgConnection) -> sqlx::Result<()> {
         let updated = sqlx::query!(
             "UPDATE downloads AS d
-             SET state = n.state, lease = NULL, due_at = n.due_at, attempts = n.attempts, error_code = n.error_code,
-                 error_message = n.error_message, content_type = n.content_type, size_bytes = n.size_bytes,
-                 sha256 = n.sha256, stored_at = n.stored_at, delete_after_store = n.delete_after_store, updated_at = n.updated_at
+             SET state = n.state, lease = NULL, due_at = n.due_at, ready = n.ready, attempts = n.attempts,
+                 error_code = n.error_code, error_message = n.error_message, content_type = n.content_type,
+                 size_bytes = n.size_bytes, sha256 = n.sha256, stored_at = n.stored_at,
+                 delete_after_store = n.delete_after_store, updated_at = n.updated_at
              FROM unnest(
                  $1::text[], $2::int4[], $3::text[], $4::timestamptz[], $5::int4[], $6::text[], $7::text[], $8::text[],
-                 $9::int8[], $10::text[], $11::timestamptz[], $12::bool[], $13::timestamptz[]
+                 $9::int8[], $10::text[], $11::timestamptz[], $12::bool[], $13::timestamptz[], $14::bool[]
              ) AS n (
                  render_id, index, state, due_at, attempts, error_code, error_message, content_type, size_bytes, sha256,
-                 stored_at, delete_after_store, updated_at
+                 stored_at, delete_after_store, updated_at, ready
              )
              WHERE d.render_id = n.render_id AND d.index = n.index",
             &self.column(|row| row.render_id) as _,
@@ -150,6 +151,7 @@ impl<'a> Changes<'a> {
             &self.column(|row| row.object.as_ref().map(|_| row.at)) as _,
             &self.column(|row| row.delete_after_store),
             &self.column(|row| row.at),
+            &self.column(|row| row.due_at.is_some_and(|due_at| due_at <= row.at)),
         );
         updated.execute(transaction).await.map(drop)
     }

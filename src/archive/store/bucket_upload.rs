@@ -11,10 +11,10 @@ use bytes::{Bytes, BytesMut};
 use object_store::path::Path;
 use object_store::{Attribute, Attributes, PutMultipartOptions, PutOptions, PutPayload};
 
-use super::PART_BYTES;
 use super::bucket::Bucket;
 use super::error::BucketError;
 use super::multipart::{Multipart, SavedUpload, ignore_ended};
+use super::{NewObject, PART_BYTES};
 use crate::domain::ObjectKey;
 
 /// How many parts of one file are sent at once, besides the one that is being filled.
@@ -39,8 +39,9 @@ pub struct BucketUpload {
 }
 
 impl Bucket {
-    /// Begins a file of at most `max_bytes`.
-    pub(super) fn begin(&self, key: &ObjectKey, content_type: &str, max_bytes: u64) -> BucketUpload {
+    /// Begins a file.
+    pub(super) fn begin(&self, object: NewObject<'_>) -> BucketUpload {
+        let NewObject { key, content_type, max_bytes, .. } = object;
         BucketUpload::new(self.clone(), self.path(key), typed(content_type), part_bytes(max_bytes), max_bytes)
     }
 

@@ -2,19 +2,17 @@
 //!
 //! While one buffer is written by another thread the next one fills, then they are swapped. What is written is synced to
 //! the disk along the way, beside the writing: the object may appear only once all of it is on the disk, and then little
-//! is left to wait for.
+//! is left to wait for. A file that fits in one buffer waits for another thread only once, at its end.
 
-use std::fs::File;
-use std::io::{self, Write};
-use std::path::PathBuf;
+use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
-use tokio::fs;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::PART_BYTES;
-use super::object_path::{ObjectPath, ignore_gone};
+use super::folder_part::FolderPart;
 
 /// How much is written at once: enough to make up for the switch to another thread, and little enough that the bytes are
 /// still in the processor's caches when they are written.
@@ -25,10 +23,10 @@ const SYNC_BYTES: u64 = 64 << 20;
 /// A file that is being written.
 #[derive(Debug)]
 pub struct FolderUpload {
-    file: Arc<File>,
-    part: PathBuf,
-    paths: ObjectPath,
+    part: Arc<FolderPart>,
     length: u64,
+    /// The length of a buffer.
+    capacity: usize,
     filling: BytesMut,
     writing: Option<JoinHandle<io::Result<BytesMut>>>,
     /// The buffer that is filled next.
@@ -38,11 +36,19 @@ pub struct FolderUpload {
 }
 
 impl FolderUpload {
-    /// Continues after the first `length` bytes of `file`.
-    pub(super) fn new(file: File, part: PathBuf, paths: ObjectPath, length: u64) -> Self {
-        let file = Arc::new(file);
-        let filling = BytesMut::new();
-        Self { file, part, paths, length, filling, writing: None, spare: None, syncing: None, unsynced: 0 }
+    /// Continues after the first `length` bytes of `part`, up to `max_bytes`.
+    pub(super) fn new(part: FolderPart, length: u64, max_bytes: u64) -> Self {
+        let left = usize::try_from(max_bytes.saturating_sub(length)).unwrap_or(usize::MAX);
+        Self {
+            part: Arc::new(part),
+            length,
+            capacity: left.min(WRITE_BYTES),
+            filling: BytesMut::new(),
+            writing: None,
+            spare: None,
+            syncing: None,
+            unsynced: 0,
+        }
     }
 
     pub(super) async fn ready(&mut self) -> io::Result<()> {
@@ -56,7 +62,7 @@ impl FolderUpload {
                 self.write_out().await?;
             }
             if self.filling.capacity() == 0 {
-                self.filling = self.spare.take().unwrap_or_else(|| BytesMut::with_capacity(WRITE_BYTES));
+                self.filling = self.spare.take().unwrap_or_else(|| BytesMut::with_capacity(self.capacity));
             }
             let piece = bytes.split_to(bytes.len().min(WRITE_BYTES - self.filling.len()));
             self.filling.extend_from_slice(&piece);
@@ -72,14 +78,14 @@ impl FolderUpload {
         }
         if self.unsynced >= SYNC_BYTES && self.syncing.as_ref().is_none_or(JoinHandle::is_finished) {
             self.synced().await?;
-            let file = self.file.clone();
-            self.syncing = Some(spawn_blocking(move || file.sync_data()));
+            let part = self.part.clone();
+            self.syncing = Some(spawn_blocking(move || part.sync()));
             self.unsynced = 0;
         }
-        let (file, mut full) = (self.file.clone(), std::mem::take(&mut self.filling));
+        let (part, mut full) = (self.part.clone(), std::mem::take(&mut self.filling));
         self.unsynced += full.len() as u64;
         self.writing = Some(spawn_blocking(move || {
-            (&*file).write_all(&full)?;
+            part.write(&full)?;
             full.clear();
             Ok(full)
         }));
@@ -111,7 +117,7 @@ impl FolderUpload {
     }
 
     pub(super) fn save(&self) -> String {
-        self.part.file_name().unwrap_or_default().to_string_lossy().into_owned()
+        self.part.name()
     }
 
     /// Writes and syncs everything so far.
@@ -119,17 +125,27 @@ impl FolderUpload {
         self.write_out().await?;
         self.written().await?;
         self.synced().await?;
-        let file = self.file.clone();
         self.unsynced = 0;
-        spawn_blocking(move || file.sync_all()).await?
+        let part = self.part.clone();
+        spawn_blocking(move || part.sync()).await?
     }
 
-    pub(super) async fn finish(&mut self) -> io::Result<()> {
-        self.flush().await?;
-        self.paths.publish(&self.part).await
+    /// Writes and syncs what is left, and publishes, all in one go: of a small file that is everything.
+    pub(super) async fn finish(&mut self, held_until: Instant) -> io::Result<()> {
+        self.written().await?;
+        self.synced().await?;
+        let (part, rest) = (self.part.clone(), std::mem::take(&mut self.filling));
+        let published = spawn_blocking(move || {
+            part.write(&rest)?;
+            part.publish(held_until)
+        });
+        published.await?
     }
 
-    pub(super) async fn abort(self) -> io::Result<()> {
-        fs::remove_file(&self.part).await.or_else(ignore_gone)
+    pub(super) async fn abort(mut self) -> io::Result<()> {
+        // OK to ignore an error: the file is not wanted any more.
+        let _ = self.written().await;
+        let part = self.part.clone();
+        spawn_blocking(move || part.remove()).await?
     }
 }

@@ -7,15 +7,17 @@ mod bucket;
 mod bucket_read;
 mod bucket_upload;
 mod client;
+mod durable_folders;
 mod error;
 mod folder;
+mod folder_part;
 mod folder_upload;
 mod multipart;
 mod object_path;
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
@@ -65,18 +67,13 @@ impl Store {
         }
     }
 
-    /// Begins to write the object at `key`, of at most `max_bytes`. `token` separates two writers of the same object.
-    pub async fn begin(
-        &self,
-        key: &ObjectKey,
-        content_type: &str,
-        max_bytes: u64,
-        token: Uuid,
-    ) -> Result<Upload, StoreError> {
-        Ok(match self {
-            Self::Folder(folder) => Upload::Folder(Box::new(folder.begin(key, token).await?)),
-            Self::Bucket(bucket) => Upload::Bucket(Box::new(bucket.begin(key, content_type, max_bytes))),
-        })
+    /// Begins to write an object.
+    #[must_use]
+    pub fn begin(&self, object: NewObject<'_>) -> Upload {
+        match self {
+            Self::Folder(folder) => Upload::Folder(Box::new(folder.begin(object))),
+            Self::Bucket(bucket) => Upload::Bucket(Box::new(bucket.begin(object))),
+        }
     }
 
     /// Resumes an upload that another worker saved with [`Upload::save`], of which the store durably has `bytes`.
@@ -133,6 +130,19 @@ impl Store {
     }
 }
 
+/// An object that is to be written.
+#[derive(Debug, Clone, Copy)]
+pub struct NewObject<'a> {
+    /// Its key.
+    pub key: &'a ObjectKey,
+    /// Its media type.
+    pub content_type: &'a str,
+    /// How many bytes it has at most.
+    pub max_bytes: u64,
+    /// Separates two writers of the same object.
+    pub token: Uuid,
+}
+
 /// An object that is being written. Dropped without [`Upload::finish`], it leaves no object; only [`Upload::abort`]
 /// leaves nothing at all.
 #[derive(Debug)]
@@ -187,10 +197,11 @@ impl Upload {
         }
     }
 
-    /// Makes the object appear. If that fails, the upload is still there and can be aborted.
-    pub async fn finish(&mut self) -> Result<(), StoreError> {
+    /// Makes the object appear. If that fails, the upload is still there and can be aborted. The writer's lease is held
+    /// until `held_until` at least: what a folder's writer begins later could replace a successor's object.
+    pub async fn finish(&mut self, held_until: Instant) -> Result<(), StoreError> {
         match self {
-            Self::Folder(upload) => Ok(upload.finish().await?),
+            Self::Folder(upload) => Ok(upload.finish(held_until).await?),
             Self::Bucket(upload) => Ok(upload.finish().await?),
         }
     }

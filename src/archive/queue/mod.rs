@@ -5,12 +5,12 @@
 //! the newest lease can renew or settle, because every such statement matches the lease's token. A worker that lost its
 //! lease changes nothing.
 
-use std::time::Duration;
+mod claim;
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::archive::backoff::LONGEST_WAIT;
+pub use self::claim::claim;
 use crate::domain::ObjectKey;
 use crate::domain::RenderId;
 use crate::domain::SignedUrl;
@@ -78,8 +78,8 @@ pub struct Claimed {
     pub first_attempt_at: DateTime<Utc>,
     /// Whether another worker had it and let its lease expire.
     pub taken_over: bool,
-    /// Whether no worker ever had it: then there is nothing of it in the store.
-    pub untouched: bool,
+    /// Whether no worker had it before: then there is no checkpoint either.
+    pub is_untouched: bool,
 }
 
 /// How many downloads a worker may claim, given those that it has.
@@ -93,79 +93,10 @@ pub struct Capacity {
     pub in_progress: Vec<(String, i64)>,
 }
 
-/// Claims downloads that are due at `now` for `lease`, as many as `capacity` allows. Those whose URLs expire first go
-/// first.
-pub async fn claim(
-    database: &Database,
-    now: DateTime<Utc>,
-    lease: Duration,
-    capacity: &Capacity,
-) -> Result<Vec<Claimed>, DatabaseError> {
-    let (hosts, counts): (Vec<_>, Vec<_>) = capacity.in_progress.iter().cloned().unzip();
-    // No clock that is right schedules anything later than this.
-    let too_late = now + lease.max(LONGEST_WAIT);
-    let rows = sqlx::query!(
-        r#"WITH host AS (
-               SELECT DISTINCT host AS name FROM downloads WHERE due_at <= $1 OR due_at > $7
-           ),
-           in_progress AS (
-               SELECT * FROM unnest($4::text[], $5::int8[]) AS in_progress (name, count)
-           ),
-           due AS (
-               SELECT file.*
-               FROM host LEFT JOIN in_progress USING (name)
-               CROSS JOIN LATERAL (
-                   SELECT render_id, index, expires_at, due_at, state = 'downloading' AS taken_over,
-                       first_attempt_at IS NULL AS first
-                   FROM downloads
-                   WHERE (due_at <= $1 OR due_at > $7) AND downloads.host = host.name
-                   ORDER BY expires_at NULLS LAST, due_at
-                   LIMIT greatest($6 - coalesce(in_progress.count, 0), 0)
-                   FOR UPDATE SKIP LOCKED
-               ) AS file
-               ORDER BY expires_at NULLS LAST, due_at
-               LIMIT $2
-           )
-           UPDATE downloads AS d
-           SET state = 'downloading', lease = gen_random_uuid(), due_at = $3, attempts = attempts + 1,
-               first_attempt_at = coalesce(first_attempt_at, $1), updated_at = $1
-           FROM due
-           WHERE d.render_id = due.render_id AND d.index = due.index
-           RETURNING d.render_id, d.index, d.lease AS "lease!", d.url AS "url!", d.expires_at, d.key, d.attempts,
-               d.first_attempt_at AS "first_attempt_at!", due.taken_over AS "taken_over!",
-               due.first AND NOT EXISTS (
-                   SELECT FROM checkpoints AS c WHERE c.render_id = d.render_id AND c.index = d.index
-               ) AS "untouched!""#,
-        now,
-        capacity.limit,
-        now + lease,
-        &hosts,
-        &counts,
-        capacity.per_host,
-        too_late,
-    );
-    let rows = database.with_timeout(BACKGROUND_TIMEOUT, rows.fetch_all(database.pool())).await?;
-    let claimed = rows.into_iter().filter_map(|row| {
-        // OK because every id was parsed before it was recorded.
-        let render_id = row.render_id.parse().ok()?;
-        Some(Claimed {
-            lease: Lease { render_id, index: row.index, token: row.lease },
-            url: SignedUrl::parse(&row.url),
-            expires_at: row.expires_at,
-            key: ObjectKey::from_row(row.key),
-            attempt: row.attempts.unsigned_abs(),
-            first_attempt_at: row.first_attempt_at,
-            taken_over: row.taken_over,
-            untouched: row.untouched,
-        })
-    });
-    Ok(claimed.collect())
-}
-
-/// When the next download falls due of a host that is not one of `full`.
+/// When the next download that waits for its time falls due, of a host that is not one of `full`.
 pub async fn next_due(database: &Database, full: &[String]) -> Result<Option<DateTime<Utc>>, DatabaseError> {
     let next = sqlx::query_scalar!(
-        "SELECT min(due_at) FROM downloads WHERE due_at IS NOT NULL AND host <> ALL ($1::text[])",
+        "SELECT min(due_at) FROM downloads WHERE NOT ready AND due_at IS NOT NULL AND host <> ALL ($1::text[])",
         full,
     );
     database.with_timeout(BACKGROUND_TIMEOUT, next.fetch_one(database.pool())).await
@@ -174,7 +105,7 @@ pub async fn next_due(database: &Database, full: &[String]) -> Result<Option<Dat
 /// Extends the lease until `until`.
 pub async fn renew(database: &Database, lease: &Lease, until: DateTime<Utc>) -> Result<(), LeaseError> {
     let renewed = sqlx::query!(
-        "UPDATE downloads SET due_at = $4 WHERE render_id = $1 AND index = $2 AND lease = $3",
+        "UPDATE downloads SET due_at = $4, ready = false WHERE render_id = $1 AND index = $2 AND lease = $3",
         lease.render_id.as_str(),
         lease.index,
         lease.token,

@@ -1,0 +1,125 @@
+//! Bringing names to the disk: a file's name is there once its folder is synced, and a folder's once the one above is.
+//!
+//! A new folder needs every folder above it synced, up to the one that holds the store. For a folder that was synced
+//! together with those above, its own sync is enough; so this process remembers such folders, each by its path and the
+//! time of its birth: one that was deleted and made again is another folder. Everything here blocks.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+/// How many folders are remembered before it starts over.
+const MAX_REMEMBERED: usize = 4096;
+
+/// The folders of a store. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct DurableFolders {
+    root: Arc<Path>,
+    /// Folders whose names are on the disk, with the names of all folders above, and when each was made.
+    remembered: Arc<Mutex<HashMap<PathBuf, SystemTime>>>,
+}
+
+impl DurableFolders {
+    /// The folders of the store at `root`.
+    pub(super) fn below(root: &Path) -> Self {
+        Self { root: root.into(), remembered: Arc::default() }
+    }
+
+    /// Returns once a power cut cannot undo what was created in `folder`, or renamed into it, before the call.
+    pub(super) fn sync(&self, folder: &Path) -> io::Result<()> {
+        let mut synced = Vec::new();
+        let inside = folder.ancestors().take_while(|folder| folder.starts_with(&self.root));
+        for folder in inside {
+            let opened = File::open(folder)?;
+            opened.sync_all()?;
+            // Where the file system does not say when a folder was made, it is not remembered.
+            let Ok(made_at) = opened.metadata()?.created() else { continue };
+            if self.lock().get(folder) == Some(&made_at) {
+                self.remember(synced);
+                return Ok(());
+            }
+            synced.push((folder.to_owned(), made_at));
+        }
+        self.root.parent().map_or(Ok(()), sync_if_readable)?;
+        self.remember(synced);
+        Ok(())
+    }
+
+    fn remember(&self, folders: Vec<(PathBuf, SystemTime)>) {
+        let mut remembered = self.lock();
+        if remembered.len() + folders.len() > MAX_REMEMBERED {
+            remembered.clear();
+        }
+        remembered.extend(folders);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<PathBuf, SystemTime>> {
+        self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn sync_if_readable(folder: &Path) -> io::Result<()> {
+    match File::open(folder) {
+        Ok(folder) => folder.sync_all(),
+        // OK because a process that may not read the folder above the store did not make the store's folder there.
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn remembered(folders: &DurableFolders) -> Vec<PathBuf> {
+        let mut paths: Vec<_> = folders.lock().keys().cloned().collect();
+        paths.sort();
+        paths
+    }
+
+    #[test]
+    fn a_folder_is_remembered_once_it_and_all_above_are_synced() {
+        let above = tempfile::tempdir().unwrap();
+        let root = above.path().join("store");
+        let (one, other) = (root.join("video/one"), root.join("video/other"));
+        fs::create_dir_all(&one).unwrap();
+        fs::create_dir_all(&other).unwrap();
+        let folders = DurableFolders::below(&root);
+        assert!(folders.sync(&root.join("video/missing")).is_err());
+        assert_eq!(remembered(&folders), [] as [PathBuf; 0]);
+        folders.sync(&one).unwrap();
+        assert_eq!(remembered(&folders), [root.clone(), root.join("video"), one.clone()]);
+        folders.sync(&other).unwrap();
+        assert_eq!(remembered(&folders), [root.clone(), root.join("video"), one, other]);
+    }
+
+    #[test]
+    fn a_folder_that_was_made_again_is_another_folder() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("video");
+        fs::create_dir(&folder).unwrap();
+        let folders = DurableFolders::below(root.path());
+        folders.sync(&folder).unwrap();
+        // As if it had been made at another time: what a test makes again within a tick of the clock has the same.
+        folders.lock().insert(folder.clone(), SystemTime::UNIX_EPOCH);
+        folders.lock().remove(root.path());
+        folders.sync(&folder).unwrap();
+        assert_eq!(remembered(&folders), [root.path().to_owned(), folder.clone()]);
+        assert_ne!(folders.lock()[&folder], SystemTime::UNIX_EPOCH);
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let root = tempfile::tempdir().unwrap();
+        let folders = DurableFolders::below(root.path());
+        let many = (0..MAX_REMEMBERED).map(|number| (PathBuf::from(number.to_string()), SystemTime::UNIX_EPOCH));
+        folders.remember(many.collect());
+        folders.sync(root.path()).unwrap();
+        assert_eq!(remembered(&folders), [root.path().to_owned()]);
+    }
+}
