@@ -101,7 +101,7 @@ fn word(event_type: &str, payload: &Value) -> Observation {
     let body = json!({"type": event_type, "payload": payload}).to_string();
     let timestamp = now.timestamp().to_string();
     let signature = sign(&secret, &timestamp, body.as_bytes());
-    let seal = SignatureHeaders::read([signature.as_bytes()], [timestamp.as_bytes()]).expect("well-formed headers");
+    let seal = SignatureHeaders::parse([signature.as_bytes()], [timestamp.as_bytes()]).expect("well-formed headers");
     let verdict = Verifier::new(&[secret], Duration::from_mins(1)).verify(&seal, Bytes::from(body), now);
     let Ok(Verdict::Fresh(verified)) = verdict else { panic!("it was signed just now") };
     Observation::webhook(&verified).expect("a whole event")

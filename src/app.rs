@@ -23,7 +23,7 @@ use crate::config::Config;
 use crate::http::{self, BodyReader};
 use crate::intake::record::Recorder;
 use crate::intake::retention;
-use crate::intake::{Advised, Receiver};
+use crate::intake::{AdviceLimiter, Receiver};
 use crate::notify::Notifier;
 use crate::runtime::Clock;
 use crate::runtime::Database;
@@ -79,7 +79,7 @@ pub async fn run(
             clock: clock.clone(),
             bodies: bodies.clone(),
             max_body_bytes: config.max_body_bytes,
-            advised: Advised::default(),
+            advice: AdviceLimiter::default(),
         }),
         Arc::new(ApiState {
             database: database.clone(),

@@ -3,9 +3,9 @@
 use super::database;
 use super::output::Output;
 use crate::config::{ConfigErrors, DatabaseArgs, NotifyArgs};
-use crate::intake::Reread;
+use crate::intake::Replayed;
 use crate::intake::record::Outcome;
-use crate::intake::record::kept::Kept;
+use crate::intake::record::deliveries::StoredDelivery;
 use crate::intake::replay;
 use crate::runtime::Clock;
 
@@ -33,11 +33,11 @@ struct Counts {
 }
 
 impl Counts {
-    fn add(&mut self, reread: &Reread) {
-        match reread {
-            Reread::Unreadable(_) => self.unreadable += 1,
-            reread if reread.is_understood() => self.recorded += 1,
-            Reread::Readable(_) | Reread::Recorded(..) => self.unknown += 1,
+    fn add(&mut self, replayed: &Replayed) {
+        match replayed {
+            Replayed::Unreadable(_) => self.unreadable += 1,
+            replayed if replayed.is_understood() => self.recorded += 1,
+            Replayed::Readable(_) | Replayed::Recorded(..) => self.unknown += 1,
         }
     }
 
@@ -46,7 +46,7 @@ impl Counts {
         let verb = if dry_run { "would be recorded" } else { "recorded" };
         let total = recorded + unknown + unreadable;
         let noun = if total == 1 { "delivery" } else { "deliveries" };
-        format!("{total} {noun} read again: {recorded} {verb}, {unknown} still unknown, {unreadable} still unreadable")
+        format!("{total} {noun} replayed: {recorded} {verb}, {unknown} still unknown, {unreadable} still unreadable")
     }
 }
 
@@ -58,11 +58,11 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let clock = Clock::system();
     let since = database::time_ago(args.since, clock.now());
     let (mut output, mut counts, mut printed) = (Output::default(), Counts::default(), Ok(()));
-    let each = |kept: &Kept, reread: &Reread| {
-        counts.add(reread);
-        let (event_type, id) = reread.about().unwrap_or(("-", "-"));
-        let received_at = kept.received_at().to_rfc3339();
-        let line = format!("delivery {} {received_at} {event_type} {id}: {}", kept.id(), result(reread));
+    let each = |delivery: &StoredDelivery, replayed: &Replayed| {
+        counts.add(replayed);
+        let (event_type, id) = replayed.event_type_and_render_id().unwrap_or(("-", "-"));
+        let received_at = delivery.received_at().to_rfc3339();
+        let line = format!("delivery {} {received_at} {event_type} {id}: {}", delivery.id(), result(replayed));
         if printed.is_ok() {
             printed = output.line(line);
         }
@@ -73,15 +73,15 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn result(reread: &Reread) -> String {
-    match reread {
-        Reread::Unreadable(why) => format!("still unreadable: {why}"),
-        Reread::Readable(observation) if !observation.is_known() => {
+fn result(replayed: &Replayed) -> String {
+    match replayed {
+        Replayed::Unreadable(why) => format!("still unreadable: {why}"),
+        Replayed::Readable(observation) if !observation.is_known() => {
             "readable, but its type or status is still unknown".to_owned()
         }
-        Reread::Readable(_) => "would be recorded".to_owned(),
-        Reread::Recorded(_, recorded) => match (recorded.outcome, recorded.moved) {
-            (_, Some(moved)) => format!("recorded; the render is now {}", moved.to),
+        Replayed::Readable(_) => "would be recorded".to_owned(),
+        Replayed::Recorded(_, recorded) => match (recorded.outcome, recorded.transition) {
+            (_, Some(change)) => format!("recorded; the render is now {}", change.to),
             (Outcome::Unknown, None) => "its type or status is still unknown".to_owned(),
             (Outcome::Late, None) => "recorded; the render was already further along".to_owned(),
             (Outcome::Recorded | Outcome::Duplicate, None) => "recorded".to_owned(),

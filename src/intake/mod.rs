@@ -1,4 +1,4 @@
-//! What Magic Hour says: webhooks are verified, read and recorded.
+//! Webhooks from Magic Hour: verifying, parsing, and recording them.
 
 pub mod receive;
 pub mod record;
@@ -7,6 +7,6 @@ pub mod retention;
 pub mod signature;
 mod skew;
 
-pub use self::receive::{Advised, Receiver};
-pub use self::replay::Reread;
+pub use self::receive::{AdviceLimiter, Receiver};
+pub use self::replay::Replayed;
 pub use self::signature::{SIGNATURE_HEADER, SignatureHeaders, TIMESTAMP_HEADER, Verdict, Verifier};

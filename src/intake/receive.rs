@@ -1,9 +1,11 @@
-//! `POST /webhook`: from a request to an answer.
+//! `POST /webhook`.
 //!
-//! Guaranteed: 200 only after what was said is committed; an authentic event is never answered with 500 or 429, and
-//! with a refusal only where sending it again cannot help or, as 503, where it will; nothing is stored, and no more than
-//! the largest body is held, for who cannot sign. Each step has its own deadline, and together they end well before
-//! Magic Hour's ten seconds.
+//! Guaranteed:
+//! - 200 is only sent after the commit.
+//! - An authentic event never gets 500 or 429. It gets 503 if Magic Hour should send it again, and another error only if a
+//!   retry cannot help.
+//! - Nothing of a request without a valid signature is stored, and its body uses limited memory.
+//! - Each step has a deadline, so the answer is sent well within Magic Hour's limit of ten seconds.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,50 +17,45 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::timeout;
 use tracing::{error, info, warn};
 
-use crate::domain::event;
-
-use crate::domain::Kind;
-use crate::domain::{Event, EventType};
+use crate::domain::{Event, EventType, Kind, event};
 use crate::http::{BodyReader, HttpError, Message};
-use crate::intake::record::{self, Observation, Outcome, RecordError, Recorded, Recorder, kept};
+use crate::intake::record::{self, Observation, Outcome, RecordError, Recorded, Recorder, deliveries};
 use crate::intake::signature::{
     Delivery, Rejection, SIGNATURE_HEADER, SignatureHeaders, Stale, TIMESTAMP_HEADER, Verdict, Verified, Verifier,
 };
-use crate::intake::skew::Skew;
-use crate::runtime::Clock;
-use crate::runtime::LogEvent;
-use crate::runtime::{Database, REQUEST_TIMEOUT};
+use crate::intake::skew::ClockSkew;
+use crate::runtime::{Clock, Database, LogEvent, REQUEST_TIMEOUT};
 
-/// How long the whole may take. The steps' own deadlines end before it; it is for what they do not foresee.
-const HANDLER: Duration = Duration::from_secs(8);
-/// What a 401 asks for: the two signature headers.
-const CHALLENGE: &str = "MagicHourSignature";
-/// How often it is said what to do about stale deliveries.
-const ADVICE: TimeDelta = TimeDelta::hours(1);
+/// The time limit of the whole handler, in case the deadlines of the steps do not suffice.
+const HANDLER_TIMEOUT: Duration = Duration::from_secs(8);
+/// The authentication scheme in `WWW-Authenticate` of a 401.
+const AUTH_SCHEME: &str = "MagicHourSignature";
+/// How often the log explains what to do about stale deliveries.
+const ADVICE_INTERVAL: TimeDelta = TimeDelta::hours(1);
 
-/// What receiving needs.
+/// The state of the webhook handler.
 #[derive(Debug)]
 pub struct Receiver {
-    /// Who is believed.
+    /// Verifies signatures.
     pub verifier: Verifier,
-    /// Where deliveries are kept that are not recorded.
+    /// Stores unreadable and stale deliveries.
     pub database: Database,
-    /// What records the others.
+    /// Records events.
     pub recorder: Recorder,
-    /// What time it is.
+    /// The clock.
     pub clock: Clock,
-    /// Reads the bodies, within the memory that all of them share.
+    /// Reads bodies within the shared memory budget.
     pub bodies: BodyReader,
-    /// The largest body.
+    /// The maximum size of a body.
     pub max_body_bytes: usize,
-    /// When it was last said what to do about stale deliveries.
-    pub advised: Advised,
+    /// Limits how often the log explains what to do about stale deliveries.
+    pub advice: AdviceLimiter,
 }
 
 /// An event, as Magic Hour sends it.
 #[derive(utoipa::ToSchema)]
 #[schema(as = Event)]
-#[expect(dead_code, reason = "it only describes the body")]
+#[expect(dead_code, reason = "only used for the OpenAPI document")]
 struct EventBody {
     /// The event's type.
     #[schema(example = "video.completed")]
@@ -69,7 +66,7 @@ struct EventBody {
 /// The project that an event is about: the same object that Magic Hour's details API returns.
 #[derive(utoipa::ToSchema)]
 #[schema(as = Payload)]
-#[expect(dead_code, reason = "it only describes the body")]
+#[expect(dead_code, reason = "only used for the OpenAPI document")]
 struct PayloadBody {
     /// The render's id.
     #[schema(min_length = 1, max_length = 255, pattern = "^[^\\u0000]*$", example = "clx123")]
@@ -78,9 +75,9 @@ struct PayloadBody {
     status: Option<String>,
 }
 
-/// Takes a delivery of a webhook
+/// Receives webhooks from Magic Hour
 ///
-/// The address to register in Magic Hour's Developer Hub.
+/// Register this address in Magic Hour's Developer Hub.
 #[utoipa::path(
     post,
     path = "/webhook",
@@ -89,37 +86,37 @@ struct PayloadBody {
     security(()),
     params(
         ("magic-hour-event-signature" = String, Header, description = "HMAC-SHA256 in hex."),
-        ("magic-hour-event-timestamp" = String, Header, description = "When it was signed, in Unix seconds."),
+        ("magic-hour-event-timestamp" = String, Header, description = "The time of signing, in Unix seconds."),
     ),
     request_body(
         content = EventBody,
-        description = "An event. Fields that are not described here are kept, too.",
+        description = "An event. Fields that are not described here are stored, too.",
         example = json!({"type": "video.completed", "payload": {"id": "clx123", "status": "complete"}}),
     ),
     responses(
-        (status = 200, description = "It is committed; a duplicate, a late and an unknown one as well.", body = Message),
-        (status = 400, description = "It is authentic and no event, and is kept; or it was not whole.", body = Message),
-        (status = 401, description = "Its signature is not believed, or not its time.", body = Message),
+        (status = 200, description = "The event is recorded. Also sent for duplicate, late, and unknown events.", body = Message),
+        (status = 400, description = "The body is authentic, but not a valid event; it is stored. Or the body is incomplete.", body = Message),
+        (status = 401, description = "The signature is missing or wrong, or the timestamp is outside the tolerance.", body = Message),
         (status = 408, description = "The body did not arrive in time.", body = Message),
         (status = 413, description = "The body is larger than `MAX_BODY_BYTES`.", body = Message),
-        (status = 503, description = "Our own trouble: send it again.", body = Message),
+        (status = 503, description = "renderhook cannot record the event now. Magic Hour sends it again.", body = Message),
     ),
 )]
 pub async fn receive(State(receiver): State<Arc<Receiver>>, request: Request) -> Result<Json<Message>, HttpError> {
-    let answer = timeout(HANDLER, receiver.take(request)).await;
+    let answer = timeout(HANDLER_TIMEOUT, receiver.handle(request)).await;
     let message = answer.unwrap_or_else(|_elapsed| Err(HttpError::unavailable()))?;
     Ok(Json(Message { message: message.to_owned() }))
 }
 
 impl Receiver {
-    async fn take(&self, request: Request) -> Result<&'static str, HttpError> {
+    async fn handle(&self, request: Request) -> Result<&'static str, HttpError> {
         let (head, body) = request.into_parts();
-        if announced(&head.headers).is_some_and(|length| length > self.max_body_bytes as u64) {
+        if content_length(&head.headers).is_some_and(|length| length > self.max_body_bytes as u64) {
             return Err(self.too_large());
         }
-        let seal = seal(&head.headers).map_err(rejected)?;
+        let signature = signature_headers(&head.headers).map_err(rejected)?;
         let body = self.bodies.read(body, self.max_body_bytes, || self.too_large()).await?;
-        match self.verifier.verify(&seal, body.clone(), self.clock.now()).map_err(rejected)? {
+        match self.verifier.verify(&signature, body.clone(), self.clock.now()).map_err(rejected)? {
             Verdict::Fresh(verified) => self.record_event(verified).await,
             Verdict::Stale(stale) => self.quarantine_stale(stale).await,
         }
@@ -127,7 +124,7 @@ impl Receiver {
 
     fn too_large(&self) -> HttpError {
         let message = format!("the body is larger than {} bytes: raise MAX_BODY_BYTES", self.max_body_bytes);
-        warn!(event = %LogEvent::WebhookRejected, error = "too_large", "refused a request to /webhook: {message}");
+        warn!(event = %LogEvent::WebhookRejected, error = "too_large", "rejected a request to /webhook: {message}");
         HttpError::new(StatusCode::PAYLOAD_TOO_LARGE, message)
     }
 
@@ -136,10 +133,10 @@ impl Receiver {
             Ok(observation) => observation,
             Err(why) => {
                 self.database
-                    .with_timeout(REQUEST_TIMEOUT, kept::unreadable(self.database.pool(), &verified, why))
+                    .with_timeout(REQUEST_TIMEOUT, deliveries::store_unreadable(self.database.pool(), &verified, why))
                     .await?;
-                error!(event = %LogEvent::WebhookUnreadable, error = %why, "kept an authentic delivery that is no event");
-                return Err(HttpError::bad_request(format!("{why}; the body is kept")));
+                error!(event = %LogEvent::WebhookUnreadable, error = %why, "stored an authentic delivery that is not a valid event");
+                return Err(HttpError::bad_request(format!("{why}; the body was stored")));
             }
         };
         let (observation, recorded) = self.recorder.record(observation).await?;
@@ -147,35 +144,33 @@ impl Receiver {
         Ok(match recorded.outcome {
             Outcome::Recorded => "recorded",
             Outcome::Duplicate => "a duplicate: this event was recorded before",
-            Outcome::Late => "recorded: the render had already come further",
-            Outcome::Unknown => "recorded: this type or status is not known yet and is kept",
+            Outcome::Late => "recorded: the render was already further along",
+            Outcome::Unknown => "recorded: its type or status is not known yet",
         })
     }
 
     async fn quarantine_stale(&self, stale: Stale) -> Result<&'static str, HttpError> {
         let delivery = stale.delivery();
         let event = event::parse(&delivery.body).ok();
-        let kept = kept::stale(self.database.pool(), &stale, event.as_ref());
-        self.database.with_timeout(REQUEST_TIMEOUT, kept).await?;
-        self.say_stale(delivery, event.as_ref());
+        let stored = deliveries::store_stale(self.database.pool(), &stale, event.as_ref());
+        self.database.with_timeout(REQUEST_TIMEOUT, stored).await?;
+        self.log_stale(delivery, event.as_ref());
         Err(HttpError::unauthorized(
-            CHALLENGE,
-            "the timestamp is outside the tolerance: the event is not believed; sign it afresh",
+            AUTH_SCHEME,
+            "the timestamp is outside the tolerance, so the event is not recorded: sign it again",
         ))
     }
-}
 
-impl Receiver {
-    /// Tells of each, and of what to do once an hour: when a clock is off, every delivery is stale.
-    fn say_stale(&self, delivery: &Delivery, event: Option<&Event>) {
-        let skew = Skew::of(delivery.sent_at, delivery.received_at);
-        let message = if self.advised.is_due(delivery.received_at) {
+    /// Logs every stale delivery, but explains what to do only once an hour, because all deliveries are stale if a clock is wrong.
+    fn log_stale(&self, delivery: &Delivery, event: Option<&Event>) {
+        let skew = ClockSkew::of(delivery.sent_at, delivery.received_at);
+        let message = if self.advice.is_due(delivery.received_at) {
             format!(
-                "an authentic delivery was signed outside the tolerance: it is kept and not believed, and Magic Hour is asked \
-                 about the render if there is a key; {skew}"
+                "the timestamp of an authentic delivery is outside the tolerance. The delivery is stored but not trusted, and \
+                 the render is polled if MAGIC_HOUR_API_KEY is set. {skew}"
             )
         } else {
-            "an authentic delivery was signed outside the tolerance, like one before".to_owned()
+            "the timestamp of another authentic delivery is outside the tolerance".to_owned()
         };
         warn!(
             event = %LogEvent::WebhookStale,
@@ -188,16 +183,16 @@ impl Receiver {
     }
 }
 
-/// When something was last said that is not to be said with every delivery.
+/// Allows a piece of advice to be logged once per interval.
 #[derive(Debug, Default)]
-pub struct Advised(Mutex<Option<DateTime<Utc>>>);
+pub struct AdviceLimiter(Mutex<Option<DateTime<Utc>>>);
 
-impl Advised {
+impl AdviceLimiter {
     fn is_due(&self, now: DateTime<Utc>) -> bool {
-        let mut said_at = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = said_at.is_none_or(|said_at| (now - said_at).abs() >= ADVICE);
+        let mut advised_at = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = advised_at.is_none_or(|advised_at| (now - advised_at).abs() >= ADVICE_INTERVAL);
         if due {
-            *said_at = Some(now);
+            *advised_at = Some(now);
         }
         due
     }
@@ -212,18 +207,18 @@ impl From<RecordError> for HttpError {
     }
 }
 
-fn announced(headers: &HeaderMap) -> Option<u64> {
+fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-fn seal(headers: &HeaderMap) -> Result<SignatureHeaders, Rejection> {
+fn signature_headers(headers: &HeaderMap) -> Result<SignatureHeaders, Rejection> {
     let values = |name| headers.get_all(name).iter().map(axum::http::HeaderValue::as_bytes);
-    SignatureHeaders::read(values(SIGNATURE_HEADER), values(TIMESTAMP_HEADER))
+    SignatureHeaders::parse(values(SIGNATURE_HEADER), values(TIMESTAMP_HEADER))
 }
 
 fn rejected(why: Rejection) -> HttpError {
-    warn!(event = %LogEvent::WebhookRejected, error = why.code(), "refused a request to /webhook: {why}");
-    HttpError::unauthorized(CHALLENGE, why.to_string())
+    warn!(event = %LogEvent::WebhookRejected, error = why.code(), "rejected a request to /webhook: {why}");
+    HttpError::unauthorized(AUTH_SCHEME, why.to_string())
 }
 
 fn log_delivery(verified: &Verified, observation: &Observation, recorded: &Recorded) {
@@ -240,7 +235,7 @@ fn log_delivery(verified: &Verified, observation: &Observation, recorded: &Recor
         render.kind = observation.kind().map(Kind::as_str),
         lag_ms = verified.delivery().lag_ms(),
         downloads.queued = recorded.queued,
-        "recorded a delivery"
+        "a delivery was recorded"
     );
     record::log_recorded(observation, recorded);
 }

@@ -1,84 +1,86 @@
-//! Kept deliveries are read again, as this version reads them.
+//! Replays stored deliveries that were unreadable or unknown, because a later version may understand them.
 //!
-//! What could not be read when it came, or was not known, may be to a later version. Guaranteed: only what was verified
-//! when it came is read; each delivery is recorded like a webhook, in one transaction with what becomes of its row, so that
-//! replaying once more, or twice at once, changes nothing; nothing is kept a second time.
+//! Guaranteed:
+//! - Only deliveries whose signature was verified at arrival are replayed.
+//! - Each delivery is recorded like a webhook, and its row is updated in the same transaction. Replaying again, or twice at
+//!   once, changes nothing.
 
 use chrono::{DateTime, Utc};
 
 use crate::domain::{EventType, UnreadableEvent};
 use crate::feed::PostedTypes;
-use crate::intake::record::kept::{self, Kept};
+use crate::intake::record::deliveries::{self, StoredDelivery};
 use crate::intake::record::{self, Observation, Outcome, QueueLimits, RecordError, Recorded, Recorder};
-use crate::runtime::Clock;
-use crate::runtime::{BACKGROUND_TIMEOUT, Database};
+use crate::runtime::{BACKGROUND_TIMEOUT, Clock, Database};
 
-/// How many deliveries are fetched at once.
+/// The number of deliveries read by one statement.
 const BATCH: i64 = 100;
 
-/// What became of a kept delivery.
+/// The result of replaying a stored delivery.
 #[derive(Debug)]
-pub enum Reread {
+pub enum Replayed {
     /// It still cannot be read.
     Unreadable(UnreadableEvent),
-    /// It can be read now, and would be recorded.
+    /// It is readable and would be recorded.
     Readable(Box<Observation>),
     /// It was recorded.
     Recorded(Box<Observation>, Recorded),
 }
 
-impl Reread {
-    /// Whether this version makes more of it than was made when it came.
+impl Replayed {
+    /// Whether this version understands it.
     #[must_use]
     pub fn is_understood(&self) -> bool {
         match self {
             Self::Unreadable(_) => false,
-            Self::Readable(word) => word.is_known(),
+            Self::Readable(observation) => observation.is_known(),
             Self::Recorded(_, recorded) => recorded.outcome != Outcome::Unknown,
         }
     }
 
-    /// The event's type and render, where they can be read.
+    /// The event type and the render's id, if readable.
     #[must_use]
-    pub fn about(&self) -> Option<(&str, &str)> {
+    pub fn event_type_and_render_id(&self) -> Option<(&str, &str)> {
         match self {
             Self::Unreadable(_) => None,
-            Self::Readable(word) | Self::Recorded(word, _) => {
-                Some((word.event_type().map_or("", EventType::as_str), word.render_id().as_str()))
+            Self::Readable(observation) | Self::Recorded(observation, _) => {
+                Some((observation.event_type().map_or("", EventType::as_str), observation.render_id().as_str()))
             }
         }
     }
 }
 
-/// Reads what is kept since `since` again, one by one in the order in which it came, and tells `each`. With `dry_run`
-/// nothing is written.
+/// Replays the deliveries received since `since`, in the order of arrival, and calls `each` with every result. With
+/// `dry_run`, nothing is written.
 pub async fn run(
     database: &Database,
     clock: &Clock,
     since: Option<DateTime<Utc>>,
     dry_run: bool,
     posted: PostedTypes,
-    mut each: impl FnMut(&Kept, &Reread),
+    mut each: impl FnMut(&StoredDelivery, &Replayed),
 ) -> Result<(), RecordError> {
     let recorder = Recorder::start(database.clone(), clock.clone(), posted, QueueLimits::default());
     let mut after = 0;
     loop {
-        let found = database.with_timeout(BACKGROUND_TIMEOUT, kept::find(database.pool(), since, after, BATCH)).await?;
+        let found = database
+            .with_timeout(BACKGROUND_TIMEOUT, deliveries::find_unresolved(database.pool(), since, after, BATCH))
+            .await?;
         let Some(last) = found.last() else { return Ok(()) };
         after = last.id();
-        for kept in &found {
-            let reread = match Observation::reread(kept) {
-                Err(why) => Reread::Unreadable(why),
-                Ok(word) if dry_run => Reread::Readable(Box::new(word)),
-                Ok(word) => record(&recorder, word).await?,
+        for delivery in &found {
+            let replayed = match Observation::replay(delivery) {
+                Err(why) => Replayed::Unreadable(why),
+                Ok(observation) if dry_run => Replayed::Readable(Box::new(observation)),
+                Ok(observation) => record(&recorder, observation).await?,
             };
-            each(kept, &reread);
+            each(delivery, &replayed);
         }
     }
 }
 
-async fn record(recorder: &Recorder, observation: Observation) -> Result<Reread, RecordError> {
+async fn record(recorder: &Recorder, observation: Observation) -> Result<Replayed, RecordError> {
     let (observation, result) = recorder.record(observation).await?;
     record::log_recorded(&observation, &result);
-    Ok(Reread::Recorded(Box::new(observation), result))
+    Ok(Replayed::Recorded(Box::new(observation), result))
 }

@@ -1,12 +1,14 @@
-//! Verification of a delivery: who sent it, and when.
+//! Verifies the signatures of deliveries.
 //!
-//! [`Verifier::verify`] turns the two signature headers and the raw body into a [`Delivery`] that is [`Verified`], or
-//! says why not. Guaranteed: only this module can make a [`Verified`] or a [`Stale`], so that bytes which nobody
-//! signed cannot reach what records. Every secret is tried, and every comparison takes the same time whether it fits
-//! or not, so that an answer's delay tells nothing of a secret.
+//! [`Verifier::verify`] takes the two signature headers and the raw body, and returns a [`Verified`] or [`Stale`] delivery, or
+//! a [`Rejection`].
 //!
-//! What is signed is the timestamp header's text exactly as it was sent, a `.`, and the body's raw bytes: nothing is
-//! parsed, trimmed or decoded before the signature is known to fit.
+//! Guaranteed:
+//! - Only this module creates [`Verified`] and [`Stale`], so an unsigned body cannot be recorded.
+//! - Every secret is tried, and signatures are compared in constant time, so response times reveal nothing about a secret.
+//!
+//! The signature covers the text of the timestamp header exactly as it was sent, a `.`, and the raw body. Nothing is parsed,
+//! trimmed, or decoded before the signature is verified.
 
 use std::time::Duration;
 
@@ -17,24 +19,24 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
 use subtle::{Choice, ConstantTimeEq};
 
-/// The header that carries 64 hex digits.
+/// The header with the signature: 64 hex digits.
 pub const SIGNATURE_HEADER: &str = "magic-hour-event-signature";
-/// The header that carries Unix seconds.
+/// The header with the timestamp: Unix seconds.
 pub const TIMESTAMP_HEADER: &str = "magic-hour-event-timestamp";
 
-/// The signature that Magic Hour puts on `body` at `timestamp`, as lower-case hex.
+/// The signature of `body` at `timestamp`, in lowercase hex.
 ///
-/// `secret` is used as it stands, prefix (`whsec_…`) and all.
+/// `secret` is used unchanged, including a prefix such as `whsec_`.
 #[must_use]
 pub fn sign(secret: &SecretString, timestamp: &str, body: &[u8]) -> String {
-    hex::encode(tag(&keyed(secret), timestamp, body))
+    hex::encode(hmac(&hmac_key(secret), timestamp, body))
 }
 
-fn keyed(secret: &SecretString) -> Hmac<Sha256> {
-    Hmac::new_from_slice(secret.expose_secret().as_bytes()).expect("HMAC takes a key of any length")
+fn hmac_key(secret: &SecretString) -> Hmac<Sha256> {
+    Hmac::new_from_slice(secret.expose_secret().as_bytes()).expect("HMAC accepts keys of any length")
 }
 
-fn tag(key: &Hmac<Sha256>, timestamp: &str, body: &[u8]) -> [u8; 32] {
+fn hmac(key: &Hmac<Sha256>, timestamp: &str, body: &[u8]) -> [u8; 32] {
     let mut mac = key.clone();
     mac.update(timestamp.as_bytes());
     mac.update(b".");
@@ -42,7 +44,7 @@ fn tag(key: &Hmac<Sha256>, timestamp: &str, body: &[u8]) -> [u8; 32] {
     mac.finalize().into_bytes().into()
 }
 
-/// The two headers of one delivery, well-formed and not yet believed.
+/// The two signature headers of a delivery: well-formed, but not verified yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignatureHeaders {
     timestamp: String,
@@ -51,22 +53,22 @@ pub struct SignatureHeaders {
 }
 
 impl SignatureHeaders {
-    /// Reads the values of the two headers, as many of each as the request carried.
-    pub fn read<'a>(
+    /// Parses all values of the two headers.
+    pub fn parse<'a>(
         signatures: impl IntoIterator<Item = &'a [u8]>,
         timestamps: impl IntoIterator<Item = &'a [u8]>,
     ) -> Result<Self, Rejection> {
-        let signature = only(signatures, Rejection::SignatureMissing, Rejection::SignatureRepeated)?;
-        let timestamp = only(timestamps, Rejection::TimestampMissing, Rejection::TimestampRepeated)?;
+        let signature = single_value(signatures, Rejection::SignatureMissing, Rejection::SignatureRepeated)?;
+        let timestamp = single_value(timestamps, Rejection::TimestampMissing, Rejection::TimestampRepeated)?;
         let mut bytes = [0; 32];
         hex::decode_to_slice(signature, &mut bytes).map_err(|_| Rejection::SignatureMalformed)?;
         let seconds = unix_seconds(timestamp).ok_or(Rejection::TimestampMalformed)?;
-        let timestamp = String::from_utf8_lossy(timestamp).into_owned(); // OK because only ASCII digits got here
+        let timestamp = String::from_utf8_lossy(timestamp).into_owned(); // lossless, because these are ASCII digits
         Ok(Self { timestamp, seconds, signature: bytes })
     }
 }
 
-fn only<'a>(
+fn single_value<'a>(
     values: impl IntoIterator<Item = &'a [u8]>,
     missing: Rejection,
     repeated: Rejection,
@@ -76,7 +78,7 @@ fn only<'a>(
     values.next().map_or(Ok(first), |_| Err(repeated))
 }
 
-/// Decimal digits and nothing else: no sign, no blank, no fraction, nothing that only some parsers would take.
+/// Parses decimal digits. Signs, spaces, and fractions are invalid.
 fn unix_seconds(text: &[u8]) -> Option<i64> {
     if !text.iter().all(u8::is_ascii_digit) {
         return None;
@@ -84,32 +86,32 @@ fn unix_seconds(text: &[u8]) -> Option<i64> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
-/// An authentic delivery: its body, and when it was signed.
+/// An authentic delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
-    /// The raw bytes that were signed.
+    /// The raw body.
     pub body: Bytes,
-    /// The signed time; `None` when the digits name no time that a calendar has.
+    /// The signed timestamp; `None` if it is out of range.
     pub sent_at: Option<DateTime<Utc>>,
     /// When it arrived.
     pub received_at: DateTime<Utc>,
 }
 
 impl Delivery {
-    /// How long it was on its way; negative when the sender's clock is ahead of ours.
+    /// The time from signing to arrival. Negative if the sender's clock is ahead.
     #[must_use]
     pub fn lag(&self) -> Option<TimeDelta> {
         self.sent_at.map(|sent_at| self.received_at - sent_at)
     }
 
-    /// The same in milliseconds, as rows and logs have it.
+    /// The lag in milliseconds.
     #[must_use]
     pub fn lag_ms(&self) -> Option<i64> {
         self.lag().map(|lag| lag.num_milliseconds())
     }
 }
 
-/// An authentic delivery whose time is within the tolerance: its payload may be believed.
+/// An authentic delivery with a timestamp within the tolerance. Its payload can be trusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified(Delivery);
 
@@ -121,7 +123,7 @@ impl Verified {
     }
 }
 
-/// An authentic delivery outside the tolerance: perhaps a replay, so that its payload is not believed.
+/// An authentic delivery with a timestamp outside the tolerance. It may be a replay, so its payload is not trusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stale(Delivery);
 
@@ -133,14 +135,14 @@ impl Stale {
     }
 }
 
-/// Why a request is not taken for Magic Hour's.
+/// Why a request is not authentic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
     /// No signature header.
     #[error("the header magic-hour-event-signature is missing")]
     SignatureMissing,
     /// More than one signature header.
-    #[error("the header magic-hour-event-signature is there more than once")]
+    #[error("the header magic-hour-event-signature was sent more than once")]
     SignatureRepeated,
     /// The signature is not 64 hex digits.
     #[error("the header magic-hour-event-signature is not 64 hex digits")]
@@ -149,18 +151,18 @@ pub enum Rejection {
     #[error("the header magic-hour-event-timestamp is missing")]
     TimestampMissing,
     /// More than one timestamp header.
-    #[error("the header magic-hour-event-timestamp is there more than once")]
+    #[error("the header magic-hour-event-timestamp was sent more than once")]
     TimestampRepeated,
     /// The timestamp is not Unix seconds in digits.
     #[error("the header magic-hour-event-timestamp is not Unix seconds in decimal digits")]
     TimestampMalformed,
-    /// No secret gives this signature.
-    #[error("the signature fits none of the secrets: is MAGIC_HOUR_WEBHOOK_SECRET the one that Developer Hub shows?")]
+    /// The signature matches no secret.
+    #[error("the signature matches none of the secrets: is MAGIC_HOUR_WEBHOOK_SECRET the one shown in Developer Hub?")]
     SignatureWrong,
 }
 
 impl Rejection {
-    /// A stable word for logs.
+    /// A stable code for the log field `error`.
     #[must_use]
     pub const fn code(self) -> &'static str {
         match self {
@@ -175,7 +177,7 @@ impl Rejection {
     }
 }
 
-/// Knows the secrets and the tolerance.
+/// Verifies signatures with the configured secrets and tolerance.
 #[derive(Clone)]
 pub struct Verifier {
     keys: Vec<Hmac<Sha256>>,
@@ -189,28 +191,27 @@ impl std::fmt::Debug for Verifier {
 }
 
 impl Verifier {
-    /// Any of `secrets` may have signed; a time may lie up to `tolerance` (inclusive) before or after ours.
+    /// Accepts signatures by any of `secrets`, and timestamps up to and including `tolerance` before or after the current time.
     #[must_use]
     pub fn new(secrets: &[SecretString], tolerance: Duration) -> Self {
         Self {
-            keys: secrets.iter().map(keyed).collect(),
+            keys: secrets.iter().map(hmac_key).collect(),
             tolerance: TimeDelta::from_std(tolerance).unwrap_or(TimeDelta::MAX),
         }
     }
 
-    /// Believes `body` or says why not. `now` is our clock at arrival.
-    pub fn verify(&self, seal: &SignatureHeaders, body: Bytes, now: DateTime<Utc>) -> Result<Verdict, Rejection> {
-        let fits = self
-            .keys
-            .iter()
-            .fold(Choice::from(0), |fits, key| fits | tag(key, &seal.timestamp, &body).ct_eq(&seal.signature));
-        if !bool::from(fits) {
+    /// Verifies a delivery that arrived at `now`.
+    pub fn verify(&self, headers: &SignatureHeaders, body: Bytes, now: DateTime<Utc>) -> Result<Verdict, Rejection> {
+        let matches = self.keys.iter().fold(Choice::from(0), |matches, key| {
+            matches | hmac(key, &headers.timestamp, &body).ct_eq(&headers.signature)
+        });
+        if !bool::from(matches) {
             return Err(Rejection::SignatureWrong);
         }
-        let sent_at = DateTime::from_timestamp(seal.seconds, 0);
+        let sent_at = DateTime::from_timestamp(headers.seconds, 0);
         let delivery = Delivery { body, sent_at, received_at: now };
-        // Whole seconds against whole seconds: the header has no fraction, and the edge is inside either way.
-        let skew = TimeDelta::try_seconds(now.timestamp().saturating_sub(seal.seconds)).unwrap_or(TimeDelta::MAX);
+        // Compares whole seconds, because the header has no fraction.
+        let skew = TimeDelta::try_seconds(now.timestamp().saturating_sub(headers.seconds)).unwrap_or(TimeDelta::MAX);
         Ok(if skew.abs() <= self.tolerance {
             Verdict::Fresh(Verified(delivery))
         } else {
@@ -219,12 +220,12 @@ impl Verifier {
     }
 }
 
-/// What an authentic delivery is.
+/// Whether an authentic delivery can be trusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// Signed within the tolerance.
+    /// The timestamp is within the tolerance.
     Fresh(Verified),
-    /// Signed, and too long ago or too far ahead.
+    /// The timestamp is too old or too far in the future.
     Stale(Stale),
 }
 
@@ -242,8 +243,8 @@ mod tests {
         Verifier::new(&secrets, Duration::from_mins(5))
     }
 
-    fn seal(signature: &str, timestamp: &str) -> Result<SignatureHeaders, Rejection> {
-        SignatureHeaders::read([signature.as_bytes()], [timestamp.as_bytes()])
+    fn headers(signature: &str, timestamp: &str) -> Result<SignatureHeaders, Rejection> {
+        SignatureHeaders::parse([signature.as_bytes()], [timestamp.as_bytes()])
     }
 
     fn at(seconds: i64) -> DateTime<Utc> {
@@ -251,11 +252,11 @@ mod tests {
     }
 
     fn verify(secrets: &[&str], body: &'static [u8], now: i64) -> Result<Verdict, Rejection> {
-        verifier(secrets).verify(&seal(SIGNATURE, TIMESTAMP)?, Bytes::from_static(body), at(now))
+        verifier(secrets).verify(&headers(SIGNATURE, TIMESTAMP)?, Bytes::from_static(body), at(now))
     }
 
     #[test]
-    fn the_known_vector_signs_and_verifies() {
+    fn the_documented_signature_is_created_and_verified() {
         assert_eq!(sign(&SecretString::from(SECRET), TIMESTAMP, BODY), SIGNATURE);
         let Ok(Verdict::Fresh(verified)) = verify(&[SECRET], BODY, 1_729_314_985) else { panic!("not verified") };
         assert_eq!(verified.delivery().body, BODY);
@@ -263,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn any_of_several_secrets_may_have_signed_and_none_is_trimmed() {
+    fn every_secret_is_accepted_and_used_unchanged() {
         assert!(verify(&["other", SECRET], BODY, 1_729_314_984).is_ok());
         assert!(verify(&[SECRET, "other"], BODY, 1_729_314_984).is_ok());
         for wrong in ["", "whsec_tes", "test", " whsec_test", "whsec_test\n", "WHSEC_TEST"] {
@@ -272,26 +273,26 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_body_or_timestamp_is_refused() {
+    fn a_changed_body_or_timestamp_is_rejected() {
         assert_eq!(verify(&[SECRET], b"{}", 1_729_314_984), Err(Rejection::SignatureWrong));
-        let moved = seal(SIGNATURE, "1729314985").unwrap();
+        let moved = headers(SIGNATURE, "1729314985").unwrap();
         let verdict = verifier(&[SECRET]).verify(&moved, Bytes::from_static(BODY), at(1_729_314_985));
         assert_eq!(verdict, Err(Rejection::SignatureWrong));
     }
 
     #[test]
-    fn the_timestamp_is_signed_as_its_text_and_not_as_its_number() {
-        let padded = seal(SIGNATURE, "01729314984").unwrap();
+    fn the_signature_covers_the_text_of_the_timestamp() {
+        let padded = headers(SIGNATURE, "01729314984").unwrap();
         let verdict = verifier(&[SECRET]).verify(&padded, Bytes::from_static(BODY), at(1_729_314_984));
         assert_eq!(verdict, Err(Rejection::SignatureWrong));
         let signed = sign(&SecretString::from(SECRET), "01729314984", BODY);
-        let own = seal(&signed, "01729314984").unwrap();
+        let own = headers(&signed, "01729314984").unwrap();
         let verdict = verifier(&[SECRET]).verify(&own, Bytes::from_static(BODY), at(1_729_314_984));
         assert!(matches!(verdict, Ok(Verdict::Fresh(_))));
     }
 
     #[test]
-    fn the_tolerance_holds_both_ways_and_its_edges_are_inside() {
+    fn the_tolerance_is_inclusive_in_both_directions() {
         for (now, fresh) in [(-301, false), (-300, true), (0, true), (300, true), (301, false)] {
             let verdict = verify(&[SECRET], BODY, 1_729_314_984 + now).unwrap();
             assert_eq!(matches!(verdict, Verdict::Fresh(_)), fresh, "{now} s");
@@ -299,37 +300,37 @@ mod tests {
     }
 
     #[test]
-    fn a_signed_time_that_no_calendar_has_is_stale_and_not_a_panic() {
+    fn a_timestamp_that_is_out_of_range_is_stale() {
         for digits in ["9223372036854775807", "1729314984000", "0"] {
-            let seal = seal(&sign(&SecretString::from(SECRET), digits, BODY), digits).unwrap();
-            let verdict = verifier(&[SECRET]).verify(&seal, Bytes::from_static(BODY), at(1_729_314_984));
+            let headers = headers(&sign(&SecretString::from(SECRET), digits, BODY), digits).unwrap();
+            let verdict = verifier(&[SECRET]).verify(&headers, Bytes::from_static(BODY), at(1_729_314_984));
             assert!(matches!(verdict, Ok(Verdict::Stale(_))), "{digits}");
         }
     }
 
     #[test]
-    fn malformed_and_repeated_headers_are_told_apart() {
+    fn missing_malformed_and_repeated_headers_are_rejected() {
         use Rejection as R;
         let good = SIGNATURE.as_bytes();
         let time = TIMESTAMP.as_bytes();
         let upper = SIGNATURE.to_uppercase();
-        assert!(SignatureHeaders::read([upper.as_bytes()], [time]).is_ok());
-        assert_eq!(SignatureHeaders::read([], [time]), Err(R::SignatureMissing));
-        assert_eq!(SignatureHeaders::read([good], []), Err(R::TimestampMissing));
-        assert_eq!(SignatureHeaders::read([good, good], [time]), Err(R::SignatureRepeated));
-        assert_eq!(SignatureHeaders::read([good], [time, time]), Err(R::TimestampRepeated));
+        assert!(SignatureHeaders::parse([upper.as_bytes()], [time]).is_ok());
+        assert_eq!(SignatureHeaders::parse([], [time]), Err(R::SignatureMissing));
+        assert_eq!(SignatureHeaders::parse([good], []), Err(R::TimestampMissing));
+        assert_eq!(SignatureHeaders::parse([good, good], [time]), Err(R::SignatureRepeated));
+        assert_eq!(SignatureHeaders::parse([good], [time, time]), Err(R::TimestampRepeated));
         for signature in ["", "00", &SIGNATURE[1..], &format!("{SIGNATURE}0"), &format!("sha256={SIGNATURE}"), "zz"] {
-            assert_eq!(seal(signature, TIMESTAMP), Err(R::SignatureMalformed), "{signature:?}");
+            assert_eq!(headers(signature, TIMESTAMP), Err(R::SignatureMalformed), "{signature:?}");
         }
         for timestamp in
             ["", " 1729314984", "+1729314984", "-1", "1729314984.0", "1e9", "0x10", "１２３", "99999999999999999999"]
         {
-            assert_eq!(seal(SIGNATURE, timestamp), Err(R::TimestampMalformed), "{timestamp:?}");
+            assert_eq!(headers(SIGNATURE, timestamp), Err(R::TimestampMalformed), "{timestamp:?}");
         }
     }
 
     #[test]
-    fn nothing_of_a_secret_shows_in_debug() {
+    fn debug_output_contains_no_secret() {
         assert!(!format!("{:?}", verifier(&[SECRET])).contains("whsec"));
     }
 }

@@ -1,36 +1,36 @@
-//! Why an authentic delivery is stale: what its time says of the two clocks.
+//! Explains why an authentic delivery is stale.
 
 use std::fmt;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
-/// How far a clock may be off before a time that only fits in another unit is taken for that unit.
-const NEAR: TimeDelta = TimeDelta::days(2);
+/// A timestamp that is this close to now if read as milliseconds is assumed to be in milliseconds.
+const MILLISECONDS_TOLERANCE: TimeDelta = TimeDelta::days(2);
 
-/// What a delivery's time says, beside ours.
+/// The difference between a delivery's timestamp and its arrival.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Skew {
-    /// What it looks like.
-    pub cause: Cause,
-    /// The time that was signed, if a calendar has it.
+pub(super) struct ClockSkew {
+    /// The probable cause.
+    pub cause: SkewCause,
+    /// The signed timestamp, unless it is out of range.
     sent_at: Option<DateTime<Utc>>,
-    /// Ours.
+    /// When the delivery arrived.
     received_at: DateTime<Utc>,
 }
 
-/// What a time outside the tolerance looks like.
+/// The probable cause of a timestamp outside the tolerance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Cause {
-    /// Milliseconds in the place of seconds.
+pub(super) enum SkewCause {
+    /// The timestamp is in milliseconds instead of seconds.
     Milliseconds,
-    /// Long ago: a late repetition, or our clock is ahead.
+    /// The timestamp is old: this is a late retry, or our clock is ahead.
     Past,
-    /// Yet to come: our clock is behind, or the sender's ahead.
+    /// The timestamp is in the future: our clock is behind, or the sender's clock is ahead.
     Future,
 }
 
-impl Cause {
-    /// A stable word for logs.
+impl SkewCause {
+    /// A stable code for the log field `error`.
     #[must_use]
     pub(super) const fn code(self) -> &'static str {
         match self {
@@ -41,34 +41,35 @@ impl Cause {
     }
 }
 
-impl Skew {
-    /// Judges a signed time; `None` is one that no calendar has, which only milliseconds or worse can be.
+impl ClockSkew {
+    /// Compares a timestamp with the time of arrival. `None` is a timestamp out of range, such as one in milliseconds.
     #[must_use]
     pub(super) fn of(sent_at: Option<DateTime<Utc>>, received_at: DateTime<Utc>) -> Self {
         let in_seconds = sent_at.and_then(|sent_at| DateTime::from_timestamp_millis(sent_at.timestamp()));
         let cause = match (sent_at, in_seconds) {
-            (None, _) => Cause::Milliseconds,
-            (_, Some(read)) if (read - received_at).abs() <= NEAR => Cause::Milliseconds,
-            (Some(sent_at), _) if sent_at < received_at => Cause::Past,
-            _ => Cause::Future,
+            (None, _) => SkewCause::Milliseconds,
+            (_, Some(read)) if (read - received_at).abs() <= MILLISECONDS_TOLERANCE => SkewCause::Milliseconds,
+            (Some(sent_at), _) if sent_at < received_at => SkewCause::Past,
+            _ => SkewCause::Future,
         };
         Self { cause, sent_at, received_at }
     }
 }
 
-impl fmt::Display for Skew {
+impl fmt::Display for ClockSkew {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let told = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Secs, true);
-        let sent_at = self.sent_at.map_or_else(|| "no time that a calendar has".to_owned(), told);
-        write!(f, "signed at {sent_at}, and it is {} here: ", told(self.received_at))?;
+        let format = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Secs, true);
+        let sent_at = self.sent_at.map_or_else(|| "a time that is out of range".to_owned(), format);
+        write!(f, "it was signed at {sent_at}, and arrived at {}: ", format(self.received_at))?;
         f.write_str(match self.cause {
-            Cause::Milliseconds => "the sender signs milliseconds where Magic Hour signs seconds",
-            Cause::Past => {
-                "either it is a late repetition that keeps its first signature, or this machine's clock is ahead; \
-                 `renderhook check` compares it with Magic Hour's"
+            SkewCause::Milliseconds => "the sender's timestamps are in milliseconds, but Magic Hour's are in seconds",
+            SkewCause::Past => {
+                "either this is a late retry with its first signature, or this machine's clock is ahead; `renderhook check` \
+                 compares it with Magic Hour's clock"
             }
-            Cause::Future => {
-                "this machine's clock is behind, or the sender's ahead; `renderhook check` compares it with Magic Hour's"
+            SkewCause::Future => {
+                "this machine's clock is behind, or the sender's clock is ahead; `renderhook check` compares it with Magic Hour's \
+                 clock"
             }
         })
     }
@@ -83,19 +84,19 @@ mod tests {
     }
 
     #[test]
-    fn a_time_tells_which_clock_is_off_and_milliseconds_are_known_for_what_they_are() {
+    fn the_cause_of_a_stale_timestamp_is_recognized() {
         let now = at(1_800_000_000);
         for (sent_at, cause, sentence) in [
-            (Some(at(1_799_990_000)), Cause::Past, "late repetition"),
-            (Some(at(0)), Cause::Past, "clock is ahead"),
-            (Some(at(1_800_001_000)), Cause::Future, "clock is behind"),
-            (Some(at(1_800_000_000_123)), Cause::Milliseconds, "milliseconds"),
-            (None, Cause::Milliseconds, "no time that a calendar has"),
+            (Some(at(1_799_990_000)), SkewCause::Past, "late retry"),
+            (Some(at(0)), SkewCause::Past, "clock is ahead"),
+            (Some(at(1_800_001_000)), SkewCause::Future, "clock is behind"),
+            (Some(at(1_800_000_000_123)), SkewCause::Milliseconds, "milliseconds"),
+            (None, SkewCause::Milliseconds, "out of range"),
         ] {
-            let skew = Skew::of(sent_at, now);
+            let skew = ClockSkew::of(sent_at, now);
             assert_eq!(skew.cause, cause, "{sent_at:?}");
-            let told = skew.to_string();
-            assert!(told.contains(sentence) && told.contains("2027-01-15T08:00:00Z here"), "{told}");
+            let text = skew.to_string();
+            assert!(text.contains(sentence) && text.contains("arrived at 2027-01-15T08:00:00Z"), "{text}");
         }
     }
 }

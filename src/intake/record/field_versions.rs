@@ -1,10 +1,10 @@
-//! The versions of a render's fields, as one column holds them.
+//! The column `renders.field_versions`.
 
 use serde::{Deserialize, Serialize};
 
 use super::rule::{Fields, Version};
 
-/// The versions of a render's fields, as a column holds them.
+/// The versions of a render's fields, as stored in the database.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct FieldVersions {
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,46 +1,46 @@
-//! What recording did, for the log: transitions, conflicts, and the errors that need a person.
+//! Logs the results of recording: transitions, conflicts, and errors that a person must handle.
 
 use tracing::{error, info, warn};
 
-use super::{Move, Observation, Recorded, Source};
+use super::{Observation, Recorded, Source, StatusChange};
 use crate::domain::{Kind, Status};
 use crate::runtime::LogEvent;
 
-/// Logs what an observation did to its render.
+/// Logs the result of recording an observation.
 pub fn log_recorded(observation: &Observation, recorded: &Recorded) {
-    log_transition(observation, recorded.moved);
+    log_transition(observation, recorded.transition);
     log_conflict(observation, recorded);
-    if recorded.tells_unknown_error {
+    if recorded.is_first_unknown_error {
         error!(
             event = %LogEvent::RenderMoved, render.id = %observation.render_id(), render.kind = observation.kind().map(Kind::as_str),
             error = "unknown_error",
-            "the render failed with unknown_error: please write to support@magichour.ai that render {} failed so, and ask why",
+            "the render failed with unknown_error: please report render {} to support@magichour.ai",
             observation.render_id()
         );
     }
 }
 
-fn log_transition(observation: &Observation, moved: Option<Move>) {
-    let Some(Move { from, to }) = moved else { return };
+fn log_transition(observation: &Observation, transition: Option<StatusChange>) {
+    let Some(StatusChange { from, to }) = transition else { return };
     info!(
         event = %LogEvent::RenderMoved, render.id = %observation.render_id(), render.kind = observation.kind().map(Kind::as_str),
-        status.from = from.map(Status::as_str), status.to = to.as_str(), source = observation.source().as_str(), "a render moved"
+        status.from = from.map(Status::as_str), status.to = to.as_str(), source = observation.source().as_str(), "the status of a render changed"
     );
 }
 
-/// Logs that a render which had ended is said to have ended otherwise.
+/// Logs a contradiction: a render that has ended is reported to have ended differently.
 fn log_conflict(observation: &Observation, recorded: &Recorded) {
-    let (Some(stood), Some(told)) = (recorded.stood, observation.status()) else { return };
-    let message = match (recorded.moved, observation.source()) {
-        (Some(_), _) if told == Status::Complete => "a render that had ended is complete after all",
-        (Some(_), _) => "the details call tells another end of a render than the one that stood",
-        (None, Source::Webhook) if told != stood && told.rank() == stood.rank() => {
-            "a render is told to have ended otherwise: the first end stands, unless the details call says otherwise"
+    let (Some(before), Some(reported)) = (recorded.previous_failure, observation.status()) else { return };
+    let message = match (recorded.transition, observation.source()) {
+        (Some(_), _) if reported == Status::Complete => "a render that had failed or was canceled is complete",
+        (Some(_), _) => "a poll reported a different final status of a render, which replaces the previous one",
+        (None, Source::Webhook) if reported != before && reported.rank() == before.rank() => {
+            "a webhook reported a different final status of a render; the first one stays unless a poll reports otherwise"
         }
         (None, _) => return,
     };
     warn!(
         event = %LogEvent::RenderConflict, render.id = %observation.render_id(), render.kind = observation.kind().map(Kind::as_str),
-        status.from = stood.as_str(), status.to = told.as_str(), source = observation.source().as_str(), "{message}"
+        status.from = before.as_str(), status.to = reported.as_str(), source = observation.source().as_str(), "{message}"
     );
 }

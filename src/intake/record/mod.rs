@@ -1,14 +1,14 @@
-//! Recording: what was observed of renders becomes rows, before anyone is answered.
+//! Records observations in the database.
 //!
-//! [`Recorder`] forms batches of what arrives, [`record`] is one batch in one transaction, all or nothing, and `rule`
-//! says what is written; SQL locks, reads and writes, and decides nothing. Guaranteed: however observations are ordered,
-//! repeated or spread over batches, connections and processes, the renders end in the same state, and each real change of
-//! a status is one transition; but for what `rule` names as a matter of order.
+//! [`Recorder`] collects observations into batches, and [`record`] writes one batch in one transaction. `rule` decides what
+//! is written; SQL only locks, reads, and writes. [`deliveries`] stores deliveries that are unreadable or stale, and
+//! [`log_recorded`] logs what happened.
 //!
-//! [`kept`] has the authentic deliveries that say nothing, or are not believed, and [`log_recorded`] writes the log.
+//! Guaranteed: in whatever order observations arrive, repeated or not, and however they are spread over batches, connections,
+//! and processes, renders end up in the same state, and each status change is one transition. `rule` lists the exceptions.
 
+pub mod deliveries;
 mod field_versions;
-pub mod kept;
 mod log;
 mod observation;
 mod read;
@@ -20,25 +20,25 @@ mod write;
 pub use self::log::log_recorded;
 pub use self::observation::{Observation, Source};
 pub use self::recorder::{QueueLimits, RecordError, Recorder};
-pub use self::rule::KEPT_REPETITIONS;
+pub use self::rule::MAX_STORED_REPETITIONS;
 pub use self::transaction::record;
 use crate::domain::Status;
 
-/// What became of an observation.
+/// The outcome of recording an observation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// News.
+    /// It was new.
     Recorded,
     /// The same event was delivered before.
     Duplicate,
-    /// The render had already come further.
+    /// The render was already further along.
     Late,
-    /// A type or status that this version does not know.
+    /// This version does not know its type or status.
     Unknown,
 }
 
 impl Outcome {
-    /// The word in rows.
+    /// The name in the database.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -50,44 +50,44 @@ impl Outcome {
     }
 }
 
-/// A real change of a render's status.
+/// A change of a render's status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Move {
-    /// Before; `None` for the first status.
+pub struct StatusChange {
+    /// The status before; `None` for the first one.
     pub from: Option<Status>,
-    /// After.
+    /// The status after.
     pub to: Status,
 }
 
-/// What recording an observation did.
+/// The result of recording an observation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Recorded {
-    /// What became of it.
+    /// The outcome.
     pub outcome: Outcome,
-    /// The transition that it caused.
-    pub moved: Option<Move>,
-    /// Whether the render had failed or been canceled before, and which.
-    pub stood: Option<Status>,
-    /// Whether it is the first to report `unknown_error`, of which Magic Hour asks to be told.
-    pub tells_unknown_error: bool,
-    /// Whether its delivery is kept: of an event that is repeated without end, only so many are.
-    pub is_kept: bool,
-    /// Whether the batch changed anything of the render that is answered.
-    pub news: bool,
-    /// How many of the render's files the batch queued or gave a fresh URL.
+    /// The status change that it caused.
+    pub transition: Option<StatusChange>,
+    /// The render's status before, if it was `error` or `canceled`.
+    pub previous_failure: Option<Status>,
+    /// Whether it is the first to report `unknown_error`, which Magic Hour asks to be informed about.
+    pub is_first_unknown_error: bool,
+    /// Whether its delivery is stored. The number of stored repetitions of a request is limited.
+    pub store_delivery: bool,
+    /// Whether the batch changed anything in the render's API answer.
+    pub changed: bool,
+    /// The number of the render's files that the batch queued or gave a fresh URL.
     pub queued: i64,
 }
 
 impl Recorded {
-    /// What becomes of an observation about a kind that this version does not know.
+    /// The result for an observation about an unknown kind of render.
     const fn of_unknown_kind() -> Self {
         Self {
             outcome: Outcome::Unknown,
-            moved: None,
-            stood: None,
-            tells_unknown_error: false,
-            is_kept: true,
-            news: false,
+            transition: None,
+            previous_failure: None,
+            is_first_unknown_error: false,
+            store_delivery: true,
+            changed: false,
             queued: 0,
         }
     }

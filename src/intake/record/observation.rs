@@ -5,13 +5,14 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::kept::Kept;
+use super::deliveries::StoredDelivery;
 use super::rule::Fields;
-use crate::domain::event;
-use crate::domain::{DownloadEntry, Event, EventType, Kind, Payload, PayloadFields, RenderId, Status, UnreadableEvent};
+use crate::domain::{
+    DownloadEntry, Event, EventType, Kind, Payload, PayloadFields, RenderId, Status, UnreadableEvent, event,
+};
 use crate::intake::signature::Verified;
 
-/// What reported something.
+/// Where an observation comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
@@ -22,7 +23,7 @@ pub enum Source {
 }
 
 impl Source {
-    /// The word in rows, answers and logs.
+    /// The name in the database, answers, and logs.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -46,26 +47,25 @@ pub struct Observation {
     pub(super) observed_at: DateTime<Utc>,
     pub(super) lag_ms: Option<i64>,
     pub(super) body: Option<Bytes>,
-    /// The delivery that was stored before, of which this is read again.
-    pub(super) kept: Option<i64>,
+    /// The id of the stored delivery that is replayed.
+    pub(super) replayed_delivery: Option<i64>,
 }
 
 impl Observation {
-    /// What a verified delivery says. Its body is read here and nowhere else, which ties what is recorded to what was
-    /// signed.
+    /// Parses a verified delivery. Only signed bodies can be recorded, because nothing else parses them.
     pub fn webhook(verified: &Verified) -> Result<Self, UnreadableEvent> {
         let delivery = verified.delivery();
-        // OK because a delivery without a time is never verified; if it were, now is the later bound.
+        // A verified delivery always has a timestamp.
         let observed_at = delivery.sent_at.unwrap_or(delivery.received_at);
         let event = event::parse(&delivery.body)?;
         Ok(Self { lag_ms: delivery.lag_ms(), body: Some(delivery.body.clone()), ..Self::event(event, observed_at) })
     }
 
-    /// What a delivery says that was verified and stored when it came, read as this version reads it.
-    pub fn reread(kept: &Kept) -> Result<Self, UnreadableEvent> {
-        let event = event::parse(&kept.body)?;
-        let observed_at = kept.sent_at.unwrap_or(kept.received_at);
-        Ok(Self { lag_ms: kept.lag_ms, kept: Some(kept.id), ..Self::event(event, observed_at) })
+    /// Parses a stored delivery again.
+    pub fn replay(delivery: &StoredDelivery) -> Result<Self, UnreadableEvent> {
+        let event = event::parse(&delivery.body)?;
+        let observed_at = delivery.sent_at.unwrap_or(delivery.received_at);
+        Ok(Self { lag_ms: delivery.lag_ms, replayed_delivery: Some(delivery.id), ..Self::event(event, observed_at) })
     }
 
     pub(super) fn event(event: Event, observed_at: DateTime<Utc>) -> Self {
@@ -81,13 +81,13 @@ impl Observation {
             observed_at,
             lag_ms: None,
             body: None,
-            kept: None,
+            replayed_delivery: None,
         }
     }
 
-    /// What the details API answered to a call of `asked_at`.
+    /// The answer of the details API to a call made at `called_at`.
     #[must_use]
-    pub fn poll(kind: Kind, payload: Payload, asked_at: DateTime<Utc>) -> Self {
+    pub fn poll(kind: Kind, payload: Payload, called_at: DateTime<Utc>) -> Self {
         Self {
             source: Source::Poll,
             event_type: None,
@@ -97,65 +97,65 @@ impl Observation {
             render_id: payload.id,
             payload_fields: payload.fields,
             downloads: payload.downloads,
-            observed_at: asked_at,
+            observed_at: called_at,
             lag_ms: None,
             body: None,
-            kept: None,
+            replayed_delivery: None,
         }
     }
 
-    /// Which render it is about.
+    /// The render's id.
     #[must_use]
     pub fn render_id(&self) -> &RenderId {
         &self.render_id
     }
 
-    /// The render's kind, if this version knows it.
+    /// The render's kind, if known.
     #[must_use]
     pub fn kind(&self) -> Option<Kind> {
         self.kind
     }
 
-    /// The status that it says, if this version knows it.
+    /// The reported status, if known.
     #[must_use]
     pub fn status(&self) -> Option<Status> {
         self.status
     }
 
-    /// Whether this version knows its type and its status.
+    /// Whether this version knows its type and status.
     #[must_use]
     pub fn is_known(&self) -> bool {
         self.known
     }
 
-    /// What told us.
+    /// The source.
     #[must_use]
     pub fn source(&self) -> Source {
         self.source
     }
 
-    /// The event's type, if it was an event.
+    /// The event type; `None` for a poll.
     #[must_use]
     pub fn event_type(&self) -> Option<&EventType> {
         self.event_type.as_ref()
     }
 
-    /// How many bytes of memory its body takes.
+    /// The size of its body.
     pub(super) fn body_bytes(&self) -> usize {
         self.body.as_ref().map_or(0, Bytes::len)
     }
 
-    /// What it says of the render's other fields.
+    /// The render's other fields, with their versions.
     pub(super) fn fields(&self) -> Fields {
         Fields::observed(&self.payload_fields, self.status, self.observed_at)
     }
 
-    /// Whether it says for good which of `error` and `canceled` a render has come to.
+    /// Whether it settles if the status is `error` or `canceled`.
     pub(super) fn confirms_failure(&self) -> bool {
         self.source == Source::Poll && self.status.is_some_and(Status::is_failure)
     }
 
-    /// The files to copy: they are there once the render is complete, and not before.
+    /// The files to copy. Only complete renders have any.
     pub(super) fn files(&self) -> &[DownloadEntry] {
         if self.status == Some(Status::Complete) { &self.downloads } else { &[] }
     }

@@ -1,4 +1,4 @@
-//! Renders and downloads, locked and read. Nothing is decided here.
+//! Locks and reads renders and downloads. Decides nothing.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -9,11 +9,11 @@ use sqlx::types::Json;
 use super::field_versions::FieldVersions;
 use super::observation::Observation;
 use super::rule::{
-    Download, Field, Fields, FileSource, KEPT_REPETITIONS, PollDue, Polling, StoredRender, Version, Versioned,
+    Download, Field, Fields, FileSource, MAX_STORED_REPETITIONS, PollDue, Polling, StoredRender, Version, Versioned,
 };
 use crate::domain::{FileCounts, Nullable, RenderError};
 
-/// A field that may be null; `version` says whether it was observed at all.
+/// A field that may be null. Without a version, it was never observed.
 fn nullable<T>(version: Option<Version>, value: Option<T>) -> Field<Nullable<T>> {
     version.map(|version| Versioned { version, value: value.map_or(Nullable::Null, Nullable::Value) })
 }
@@ -26,7 +26,7 @@ fn decode(error: impl std::error::Error + Send + Sync + 'static) -> sqlx::Error 
     sqlx::Error::Decode(Box::new(error))
 }
 
-/// Locks and reads those of these renders that are there.
+/// Locks and reads those of these renders that exist.
 pub(super) async fn lock(transaction: &mut PgConnection, ids: &[&str]) -> sqlx::Result<HashMap<String, StoredRender>> {
     if ids.is_empty() {
         return Ok(HashMap::new());
@@ -59,7 +59,7 @@ pub(super) async fn lock(transaction: &mut PgConnection, ids: &[&str]) -> sqlx::
             fields,
             files: FileCounts { total: row.files_total, stored: row.files_stored, failed: row.files_failed },
             polling: Polling {
-                wanted: row.poll_requested,
+                requested: row.poll_requested,
                 due,
                 attempts: row.poll_attempts,
                 last_seen_at: row.last_seen_at,
@@ -74,7 +74,7 @@ pub(super) async fn lock(transaction: &mut PgConnection, ids: &[&str]) -> sqlx::
     Ok(renders)
 }
 
-/// Locks and reads those of these downloads that are there, by render and index.
+/// Locks and reads those of these downloads that exist, by render and index.
 pub(super) async fn lock_downloads(
     transaction: &mut PgConnection,
     named: HashSet<(&str, i32)>,
@@ -101,14 +101,14 @@ pub(super) async fn lock_downloads(
     Ok(downloads)
 }
 
-/// How many times each of these requests was kept with its render since `since`, up to [`KEPT_REPETITIONS`].
-pub(super) async fn repetitions(
+/// How many times each of these requests was stored since `since`, up to [`MAX_STORED_REPETITIONS`].
+pub(super) async fn stored_repetitions(
     transaction: &mut PgConnection,
     requests: &[&Observation],
     since: DateTime<Utc>,
 ) -> sqlx::Result<Vec<i32>> {
     let counts = sqlx::query_scalar!(
-        r#"SELECT kept.count::int AS "count!"
+        r#"SELECT stored.count::int AS "count!"
            FROM unnest($1::text[], $2::timestamptz[], $3::bytea[]) WITH ORDINALITY AS request (render_id, sent_at, body, ord)
            CROSS JOIN LATERAL (
                SELECT count(*) FROM (
@@ -117,13 +117,13 @@ pub(super) async fn repetitions(
                        AND d.sent_at = request.sent_at AND d.body = request.body
                    LIMIT $5
                ) AS same
-           ) AS kept
+           ) AS stored
            ORDER BY request.ord"#,
         &requests.iter().map(|it| it.render_id.as_str()).collect::<Vec<_>>() as _,
         &requests.iter().map(|it| it.observed_at).collect::<Vec<_>>(),
         &requests.iter().map(|it| it.body.as_deref().unwrap_or_default()).collect::<Vec<_>>() as _,
         since,
-        i64::from(KEPT_REPETITIONS),
+        i64::from(MAX_STORED_REPETITIONS),
     );
     counts.fetch_all(transaction).await
 }

@@ -1,8 +1,8 @@
-//! One batch of observations, one transaction: lock and read, decide, write.
+//! Records a batch of observations in one transaction: lock and read, decide, write.
 //!
-//! The rows of the renders are locked in the order of their ids, their downloads after them, the totals last, so that
-//! batches do not deadlock. A render that another transaction creates meanwhile makes this one start over. Each
-//! transaction pins what it depends on (isolation, time limits), and nothing is bound to a session: any pooler will do.
+//! Renders are locked in the order of their ids, then their downloads, then the totals, so batches do not deadlock. If another
+//! transaction creates one of the renders in the meantime, the transaction is repeated. Each transaction sets its isolation
+//! level and time limits and uses no session state, so any pooler works.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -22,20 +22,20 @@ const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeou
     SET LOCAL statement_timeout = '2500ms'; SET LOCAL idle_in_transaction_session_timeout = '5s'; \
     SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; \
     SET LOCAL plan_cache_mode = force_generic_plan";
-/// How far back repetitions of a request are counted: far longer than a signature is accepted.
-const REPETITIONS_WITHIN: TimeDelta = TimeDelta::days(1);
-/// How often a transaction is tried that another one got in the way of.
-const TRIES: usize = 8;
+/// How far back repetitions of a request are counted. This is much longer than a signature is accepted.
+const REPETITION_WINDOW: TimeDelta = TimeDelta::days(1);
+/// The maximum number of attempts if transactions conflict.
+const MAX_ATTEMPTS: usize = 8;
 
-/// Records `observations`, in their order, and says of each what it did. Committed when it returns.
-/// Transitions are reported in the feed, and those of `posted` types are to be posted.
+/// Records `observations` in order and commits. Returns a result for each. Transitions are reported in the feed, and those of
+/// `posted` types are also posted.
 pub async fn record(
     pool: &PgPool,
     now: DateTime<Utc>,
     observations: &[Observation],
     posted: PostedTypes,
 ) -> sqlx::Result<Vec<Recorded>> {
-    for _ in 1..TRIES {
+    for _ in 1..MAX_ATTEMPTS {
         match Box::pin(try_to_record(pool, now, observations, posted)).await {
             Ok(Some(recorded)) => return Ok(recorded),
             Ok(None) => {}
@@ -46,13 +46,13 @@ pub async fn record(
     Box::pin(try_to_record(pool, now, observations, posted)).await?.ok_or(sqlx::Error::RowNotFound)
 }
 
-/// Whether Postgres asks to try the transaction again: a serialization failure or a deadlock.
+/// Whether the transaction failed because of a serialization failure or a deadlock, and can be repeated.
 fn is_conflict(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
     matches!(code.as_deref(), Some("40001" | "40P01"))
 }
 
-/// `None` if another transaction has created one of the renders meanwhile: nothing is written.
+/// Returns `None`, without writing anything, if another transaction has created one of the renders in the meantime.
 async fn try_to_record(
     pool: &PgPool,
     now: DateTime<Utc>,
@@ -60,8 +60,8 @@ async fn try_to_record(
     posted: PostedTypes,
 ) -> sqlx::Result<Option<Vec<Recorded>>> {
     let mut by_render: BTreeMap<&RenderId, Vec<usize>> = BTreeMap::new();
-    for (place, observation) in observations.iter().enumerate().filter(|(_, it)| it.kind.is_some()) {
-        by_render.entry(&observation.render_id).or_default().push(place);
+    for (position, observation) in observations.iter().enumerate().filter(|(_, it)| it.kind.is_some()) {
+        by_render.entry(&observation.render_id).or_default().push(position);
     }
     let mut transaction = pool.begin_with(BEGIN).await?;
     let stored = read::lock(&mut transaction, &by_render.keys().map(|id| id.as_str()).collect::<Vec<_>>()).await?;
@@ -69,17 +69,17 @@ async fn try_to_record(
     let repetitions = read_repetitions(&mut transaction, &stored, observations, now).await?;
     let mut recorded = vec![Recorded::of_unknown_kind(); observations.len()];
     let mut decisions = Vec::with_capacity(by_render.len());
-    for (id, places) in by_render {
-        let its: Vec<_> = places.iter().map(|&place| &observations[place]).collect();
+    for (id, positions) in by_render {
+        let its: Vec<_> = positions.iter().map(|&position| &observations[position]).collect();
         let decision =
             rule::decide(stored.get(id.as_str()), downloads.remove(id.as_str()).unwrap_or_default(), &its, now);
-        for (&place, did) in places.iter().zip(&decision.recorded) {
-            recorded[place] = *did;
+        for (&position, did) in positions.iter().zip(&decision.recorded) {
+            recorded[position] = *did;
         }
         decisions.push((stored.get(id.as_str()), decision));
     }
     for (did, count) in recorded.iter_mut().zip(repetitions) {
-        did.is_kept = rule::is_kept(did.outcome, count);
+        did.store_delivery = rule::stores_delivery(did.outcome, count);
     }
     if !write::renders(&mut transaction, &decisions).await? {
         transaction.rollback().await?;
@@ -92,7 +92,7 @@ async fn try_to_record(
     Ok(Some(recorded))
 }
 
-/// How many times the request of each observation was kept before, where it may be a repetition.
+/// How many times the request of each observation is already stored, if it may be a repetition.
 async fn read_repetitions(
     transaction: &mut PgConnection,
     stored: &HashMap<String, StoredRender>,
@@ -104,21 +104,21 @@ async fn read_repetitions(
         Some(render) => it.event_type.as_ref().is_some_and(|it| render.has_seen(it.as_str())),
         None => it.kind.is_none(),
     };
-    let places: Vec<_> = (0..observations.len())
-        .filter(|&place| observations[place].body.is_some() && may_repeat(&observations[place]))
+    let positions: Vec<_> = (0..observations.len())
+        .filter(|&position| observations[position].body.is_some() && may_repeat(&observations[position]))
         .collect();
-    if places.is_empty() {
+    if positions.is_empty() {
         return Ok(repetitions);
     }
-    let requests: Vec<_> = places.iter().map(|&place| &observations[place]).collect();
-    let counts = read::repetitions(transaction, &requests, now - REPETITIONS_WITHIN).await?;
-    for (place, count) in places.into_iter().zip(counts) {
-        repetitions[place] = count;
+    let requests: Vec<_> = positions.iter().map(|&position| &observations[position]).collect();
+    let counts = read::stored_repetitions(transaction, &requests, now - REPETITION_WINDOW).await?;
+    for (position, count) in positions.into_iter().zip(counts) {
+        repetitions[position] = count;
     }
     Ok(repetitions)
 }
 
-/// Locks and reads those downloads that the observations name, of renders that are there.
+/// Locks and reads the downloads in the observations, for renders that exist.
 async fn read_downloads(
     transaction: &mut PgConnection,
     stored: &HashMap<String, StoredRender>,

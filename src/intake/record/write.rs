@@ -1,4 +1,4 @@
-//! Renders, downloads and their history, written as they were decided. Nothing is decided here.
+//! Writes decisions: renders, downloads, and their history. Decides nothing.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
@@ -12,16 +12,16 @@ use crate::domain::{ArchiveState, EventType, Notification, Nullable, Progress, S
 use crate::feed::Outbox;
 use crate::runtime::{Tallies, Tally, Wakeups};
 
-/// A decision, and the render as it was before.
+/// The render before, and the decision.
 pub(super) type Decided<'a> = (Option<&'a StoredRender>, Decision);
 
-/// An array of text as Postgres reads it, because `unnest` takes no list of lists.
+/// An array literal in Postgres syntax, because `unnest` would flatten an array of arrays.
 fn array_literal(items: &[String]) -> String {
     let quoted = items.iter().map(|item| format!("\"{}\"", item.replace('\\', "\\\\").replace('"', "\\\"")));
     format!("{{{}}}", quoted.collect::<Vec<_>>().join(","))
 }
 
-/// Writes the renders that are new or changed. `false` means that one of the new ones was created meanwhile.
+/// Writes new and changed renders. Returns `false` if another transaction has created one of the new ones.
 pub(super) async fn renders(transaction: &mut PgConnection, decided: &[Decided<'_>]) -> sqlx::Result<bool> {
     let changed: Vec<_> = decided.iter().filter(|(before, it)| *before != Some(&it.render)).collect();
     if changed.is_empty() {
@@ -60,7 +60,7 @@ pub(super) async fn renders(transaction: &mut PgConnection, decided: &[Decided<'
         &all().map(|it| it.files.total).collect::<Vec<_>>(),
         &all().map(|it| it.files.stored).collect::<Vec<_>>(),
         &all().map(|it| it.files.failed).collect::<Vec<_>>(),
-        &all().map(|it| it.polling.wanted).collect::<Vec<_>>(),
+        &all().map(|it| it.polling.requested).collect::<Vec<_>>(),
         &all().map(|it| it.polling.due == PollDue::Never).collect::<Vec<_>>(),
         &all().map(due).collect::<Vec<_>>() as _,
         &all().map(|it| it.polling.attempts).collect::<Vec<_>>(),
@@ -74,7 +74,7 @@ pub(super) async fn renders(transaction: &mut PgConnection, decided: &[Decided<'
     Ok(usize::try_from(written).is_ok_and(|written| written == changed.len()))
 }
 
-/// Writes the downloads that are new or changed.
+/// Writes new and changed downloads.
 pub(super) async fn downloads(transaction: &mut PgConnection, decided: &[Decided<'_>]) -> sqlx::Result<()> {
     let all = || {
         decided.iter().flat_map(|(_, decision)| {
@@ -107,7 +107,7 @@ pub(super) async fn downloads(transaction: &mut PgConnection, decided: &[Decided
     Ok(())
 }
 
-/// Writes transitions, credits and deliveries, the totals, and the notifications.
+/// Writes transitions, credits, deliveries, and totals, and notifies waiting tasks.
 pub(super) async fn history(
     transaction: &mut PgConnection,
     observations: &[Observation],
@@ -115,22 +115,26 @@ pub(super) async fn history(
     decided: &[Decided<'_>],
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    let moves = || decided.iter().flat_map(|(_, it)| it.transitions.iter().map(|moved| (it.render.id.as_str(), moved)));
+    let transitions = || {
+        decided.iter().flat_map(|(_, it)| it.transitions.iter().map(|transition| (it.render.id.as_str(), transition)))
+    };
     let credits = || decided.iter().flat_map(|(_, it)| it.credits.iter().map(|change| (it.render.id.as_str(), change)));
     let each = || observations.iter().zip(recorded);
-    let delivered = || each().filter(|(it, did)| it.source == Source::Webhook && it.kept.is_none() && did.is_kept);
-    let reread = || each().filter_map(|(it, did)| Some((it.kept?, it, did)));
+    let delivered = || {
+        each().filter(|(it, did)| it.source == Source::Webhook && it.replayed_delivery.is_none() && did.store_delivery)
+    };
+    let replayed = || each().filter_map(|(it, did)| Some((it.replayed_delivery?, it, did)));
     let (totals, differences) = tallies(decided).into_rows();
-    let (channels, payloads) = woken(decided);
+    let (channels, payloads) = notifications(decided);
     let written = sqlx::query_file!(
         "src/intake/record/statements/write_history.sql",
         now,
-        &moves().map(|(id, _)| id).collect::<Vec<_>>() as _,
-        &moves().map(|(_, it)| it.moved.from.map(Status::as_str)).collect::<Vec<_>>() as _,
-        &moves().map(|(_, it)| it.moved.to.as_str()).collect::<Vec<_>>() as _,
-        &moves().map(|(_, it)| it.source.as_str()).collect::<Vec<_>>() as _,
-        &moves().map(|(_, it)| it.event_type.as_deref()).collect::<Vec<_>>() as _,
-        &moves().map(|(_, it)| it.lag_ms).collect::<Vec<_>>() as _,
+        &transitions().map(|(id, _)| id).collect::<Vec<_>>() as _,
+        &transitions().map(|(_, it)| it.change.from.map(Status::as_str)).collect::<Vec<_>>() as _,
+        &transitions().map(|(_, it)| it.change.to.as_str()).collect::<Vec<_>>() as _,
+        &transitions().map(|(_, it)| it.source.as_str()).collect::<Vec<_>>() as _,
+        &transitions().map(|(_, it)| it.event_type.as_deref()).collect::<Vec<_>>() as _,
+        &transitions().map(|(_, it)| it.lag_ms).collect::<Vec<_>>() as _,
         &credits().map(|(id, _)| id).collect::<Vec<_>>() as _,
         &credits().map(|(_, it)| it.value).collect::<Vec<_>>(),
         &credits().map(|(_, it)| it.status.map(Status::as_str)).collect::<Vec<_>>() as _,
@@ -141,10 +145,10 @@ pub(super) async fn history(
         &delivered().map(|(it, _)| it.event_type.as_ref().map(EventType::as_str)).collect::<Vec<_>>() as _,
         &delivered().map(|(it, _)| it.render_id.as_str()).collect::<Vec<_>>() as _,
         &delivered().map(|(_, did)| did.outcome.as_str()).collect::<Vec<_>>() as _,
-        &reread().map(|(id, ..)| id).collect::<Vec<_>>(),
-        &reread().map(|(_, it, _)| it.event_type.as_ref().map(EventType::as_str)).collect::<Vec<_>>() as _,
-        &reread().map(|(_, it, _)| it.render_id.as_str()).collect::<Vec<_>>() as _,
-        &reread().map(|(.., did)| did.outcome.as_str()).collect::<Vec<_>>() as _,
+        &replayed().map(|(id, ..)| id).collect::<Vec<_>>(),
+        &replayed().map(|(_, it, _)| it.event_type.as_ref().map(EventType::as_str)).collect::<Vec<_>>() as _,
+        &replayed().map(|(_, it, _)| it.render_id.as_str()).collect::<Vec<_>>() as _,
+        &replayed().map(|(.., did)| did.outcome.as_str()).collect::<Vec<_>>() as _,
         &totals,
         &differences,
         Tallies::shard(),
@@ -154,21 +158,21 @@ pub(super) async fn history(
     written.execute(transaction).await.map(drop)
 }
 
-/// What the feed reports.
+/// The notifications to write.
 pub(super) fn outbox<'a>(decided: &'a [Decided<'_>]) -> Outbox<'a> {
     let mut outbox = Outbox::default();
     let progress = |render: &StoredRender| Progress { status: render.status, files: render.files };
     for (before, decision) in decided {
         let (id, before) = (decision.render.id.as_str(), before.map(progress).unwrap_or_default());
         for transition in &decision.transitions {
-            outbox.extend(id, Notification::of_transition(transition.moved.from, transition.moved.to));
+            outbox.extend(id, Notification::of_transition(transition.change.from, transition.change.to));
         }
         outbox.extend(id, Notification::of_files(before, progress(&decision.render)));
     }
     outbox
 }
 
-/// The credits that a render adds to the total. Until it is complete they are an estimate, and may be refunded.
+/// The credits that a render adds to the total: none until it is complete, because they may change or be refunded.
 fn credits(render: &StoredRender) -> i128 {
     match render.status {
         Some(Status::Complete) => render.fields.credits_charged.as_ref().map_or(0, |it| i128::from(it.value)),
@@ -176,7 +180,7 @@ fn credits(render: &StoredRender) -> i128 {
     }
 }
 
-/// By how much the totals change.
+/// The changes of the totals.
 fn tallies(decided: &[Decided<'_>]) -> Tallies {
     let mut tallies = Tallies::default();
     for (before, Decision { render, .. }) in decided {
@@ -191,17 +195,17 @@ fn tallies(decided: &[Decided<'_>]) -> Tallies {
     tallies
 }
 
-/// The channels and payloads of the notifications.
-fn woken<'a>(decided: &'a [Decided<'_>]) -> (Vec<&'static str>, Vec<&'a str>) {
-    let mut woken = Vec::new();
+/// The channels and payloads to notify.
+fn notifications<'a>(decided: &'a [Decided<'_>]) -> (Vec<&'static str>, Vec<&'a str>) {
+    let mut notifications = Vec::new();
     for (_, decision) in decided.iter().filter(|(_, it)| it.wakes_callers) {
-        woken.push((Wakeups::RENDERS, decision.render.id.as_str()));
+        notifications.push((Wakeups::RENDERS, decision.render.id.as_str()));
     }
     if decided.iter().any(|(_, it)| it.wakes_workers) {
-        woken.push((Wakeups::DOWNLOADS, ""));
+        notifications.push((Wakeups::DOWNLOADS, ""));
     }
     if decided.iter().any(|(_, it)| it.wakes_reconciler) {
-        woken.push((Wakeups::POLLS, ""));
+        notifications.push((Wakeups::POLLS, ""));
     }
-    woken.into_iter().unzip()
+    notifications.into_iter().unzip()
 }

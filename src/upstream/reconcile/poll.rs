@@ -52,7 +52,7 @@ impl Reconciler {
     /// Records an answer; `None` if the database failed.
     async fn record(&self, claim: &PollClaim, observation: Observation) -> Option<PollOutcome> {
         let (observation, recorded) = self.recorder.record(observation).await.ok()?;
-        if recorded.news {
+        if recorded.changed {
             info!(
                 event = %LogEvent::PollAnswered, render.id = %claim.id, render.kind = %claim.kind,
                 downloads.queued = recorded.queued, "a poll changed a render"
@@ -70,7 +70,7 @@ impl Reconciler {
                 "a poll returned fresh URLs"
             );
         }
-        Some(if recorded.moved.is_some() { PollOutcome::StatusChanged } else { PollOutcome::Unchanged })
+        Some(if recorded.transition.is_some() { PollOutcome::StatusChanged } else { PollOutcome::Unchanged })
     }
 }
 

@@ -171,17 +171,17 @@ async fn who_cannot_sign_is_refused_and_nothing_is_stored(pool: PgPool) {
         ("signature is missing", &[], &[timestamp]),
         ("signature is missing", &[], &[]),
         ("timestamp is missing", &[signature], &[]),
-        ("signature is there more than once", &[signature, signature], &[timestamp]),
-        ("timestamp is there more than once", &[signature], &[timestamp, timestamp]),
+        ("signature was sent more than once", &[signature, signature], &[timestamp]),
+        ("timestamp was sent more than once", &[signature], &[timestamp, timestamp]),
         ("signature is not 64 hex digits", &[""], &[timestamp]),
         ("signature is not 64 hex digits", &[&signature[..62]], &[timestamp]),
         ("signature is not 64 hex digits", &[&format!("{signature}00")], &[timestamp]),
         ("signature is not 64 hex digits", &[&format!("sha256={signature}")], &[timestamp]),
         ("timestamp is not Unix seconds", &[signature], &["soon"]),
         ("timestamp is not Unix seconds", &[&fractional], &[&fraction]),
-        ("fits none of the secrets", &[signature], &["1800000001"]),
-        ("fits none of the secrets", &[&other], &[timestamp]),
-        ("fits none of the secrets", &[&unprefixed], &[timestamp]),
+        ("matches none of the secrets", &[signature], &["1800000001"]),
+        ("matches none of the secrets", &[&other], &[timestamp]),
+        ("matches none of the secrets", &[&unprefixed], &[timestamp]),
     ];
     for (sentence, signatures, timestamps) in table {
         let mut request = app.client.post(app.at("/webhook")).body(body.clone());

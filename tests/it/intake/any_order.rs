@@ -176,7 +176,7 @@ async fn check_history(pool: &PgPool, prefix: &str, recorded: &[Recorded]) {
         assert_eq!(status.flatten().as_deref(), current.map(Status::as_str), "{id}: {history:?}");
         all += history.len();
     }
-    assert_eq!(recorded.iter().filter(|it| it.moved.is_some()).count(), all, "{prefix}");
+    assert_eq!(recorded.iter().filter(|it| it.transition.is_some()).count(), all, "{prefix}");
 }
 
 /// The four ways of recording a case must end in one state.

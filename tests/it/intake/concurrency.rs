@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use futures::future::join_all;
 use renderhook::domain::render::Status::{Complete, Rendering};
 use renderhook::feed::PostedTypes;
-use renderhook::intake::record::{self, Move, Outcome};
+use renderhook::intake::record::{self, Outcome, StatusChange};
 use serde_json::json;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
@@ -32,8 +32,8 @@ async fn of_fifty_deliveries_of_one_event_at_once_one_is_news(pool: PgPool) {
             *outcomes.entry(format!("{:?}", it.outcome)).or_insert(0) += 1;
         }
         assert_eq!(outcomes, HashMap::from([("Recorded".to_owned(), 1), ("Duplicate".to_owned(), 49)]));
-        let moves: Vec<_> = recorded.iter().filter_map(|it| it.moved).collect();
-        assert_eq!(moves, [Move { from: None, to: Complete }]);
+        let moves: Vec<_> = recorded.iter().filter_map(|it| it.transition).collect();
+        assert_eq!(moves, [StatusChange { from: None, to: Complete }]);
         assert_eq!(recorded.iter().map(|it| it.queued).sum::<i64>(), 2);
         assert_eq!(history(&pool, &id).await, [(None, Complete)]);
     }

@@ -1,7 +1,7 @@
 //! Words against each other: what stands, what moves, and what Magic Hour is asked about.
 
 use renderhook::domain::render::Status::{self, Canceled, Complete, Error, Queued, Rendering};
-use renderhook::intake::record::{Move, Observation};
+use renderhook::intake::record::{Observation, StatusChange};
 use serde_json::json;
 use sqlx::PgPool;
 
@@ -35,8 +35,8 @@ async fn every_status_told_by_a_poll_after_every_other_moves_as_the_pure_rules_s
                 let told =
                     if way == "in one slice" { record(&pool, &words).await } else { record_each(&pool, &words).await };
                 let to = Status::after_poll(Some(before), said);
-                let expected = to.map(|to| Move { from: Some(before), to });
-                assert_eq!(told[1].moved, expected, "{id}");
+                let expected = to.map(|to| StatusChange { from: Some(before), to });
+                assert_eq!(told[1].transition, expected, "{id}");
                 let chain: Vec<_> = [(None, before)].into_iter().chain(to.map(|to| (Some(before), to))).collect();
                 assert_eq!(history(&pool, &id).await, chain, "{id}");
                 let status: String = sqlx::query_scalar("SELECT status FROM renders WHERE id = $1")
@@ -58,7 +58,7 @@ async fn a_failure_and_a_cancelation_make_one_question_and_its_answer_stands(poo
             record(&pool, &[webhook(&id, first, 1)]).await;
             assert!(!is_wanted(&pool, &id).await, "{id}: nobody contradicts yet");
             let told = record(&pool, &[webhook(&id, second, 2)]).await;
-            assert_eq!((told[0].moved, told[0].stood), (None, Some(first)), "{id}: the first stands");
+            assert_eq!((told[0].transition, told[0].previous_failure), (None, Some(first)), "{id}: the first stands");
             assert!(is_wanted(&pool, &id).await, "{id}");
 
             record(&pool, &[poll(&id, answer, 3)]).await;
@@ -67,7 +67,7 @@ async fn a_failure_and_a_cancelation_make_one_question_and_its_answer_stands(poo
             // It is settled: no contradiction moves it, and nobody asks again.
             let later = [webhook(&id, first, 4), webhook(&id, second, 5), poll(&id, first, 6), poll(&id, second, 7)];
             for told in record_each(&pool, &later).await {
-                assert_eq!(told.moved, None, "{id}");
+                assert_eq!(told.transition, None, "{id}");
             }
             assert!(!is_wanted(&pool, &id).await, "{id}");
             assert_eq!(history(&pool, &id).await, path, "{id}");
@@ -95,11 +95,14 @@ async fn a_render_that_is_complete_after_all_is_asked_about_once_more(pool: PgPo
         record(&pool, &[webhook(&id, end, 1)]).await;
         let payload = json!({"status": "complete", "id": id, "downloads": [{"url": "https://files.example/a.mp4"}]});
         let told = record(&pool, &[word("video.completed", &payload, at(2))]).await;
-        assert_eq!((told[0].moved, told[0].stood), (Some(Move { from: Some(end), to: Complete }), Some(end)));
+        assert_eq!(
+            (told[0].transition, told[0].previous_failure),
+            (Some(StatusChange { from: Some(end), to: Complete }), Some(end))
+        );
         assert!(is_wanted(&pool, &id).await);
         // Complete is complete, whatever the answer is.
         let told = record(&pool, &[poll(&id, end, 3)]).await;
-        assert_eq!(told[0].moved, None);
+        assert_eq!(told[0].transition, None);
         answered(&pool, &id).await;
         record_each(&pool, &[webhook(&id, Error, 4), webhook(&id, Canceled, 5), webhook(&id, Complete, 6)]).await;
         assert!(!is_wanted(&pool, &id).await);
@@ -121,7 +124,7 @@ async fn a_poll_that_is_behind_moves_nothing_back_and_takes_no_newer_word_back(p
     .await;
     for (status, seconds) in [(Queued, 5), (Rendering, 6), (Error, 7)] {
         let told = record(&pool, &[polled("a", &told(status.as_str(), 500), at(seconds))]).await;
-        assert_eq!((told[0].moved, told[0].news), (None, false), "{status}");
+        assert_eq!((told[0].transition, told[0].changed), (None, false), "{status}");
     }
     let row: (String, Option<String>, Option<i64>) =
         sqlx::query_as("SELECT status, name, credits_charged FROM renders").fetch_one(&pool).await.unwrap();

@@ -31,7 +31,7 @@ async fn what_arrives_while_a_batch_commits_is_committed_with_the_next(pool: PgP
         (0..300).map(|n| recorder.record(completed(&format!("r{n}"), &["https://files.example/a"], None, at(1))));
     for recorded in join_all(sent).await {
         let (_, recorded) = recorded.unwrap();
-        assert_eq!((recorded.outcome, recorded.moved.map(|it| it.to)), (Outcome::Recorded, Some(Complete)));
+        assert_eq!((recorded.outcome, recorded.transition.map(|it| it.to)), (Outcome::Recorded, Some(Complete)));
     }
     assert_eq!(counts(&pool).await, (300, 300, 300, 300));
     let commits: i64 =
@@ -68,7 +68,7 @@ async fn the_same_render_in_many_batches_of_several_processes_moves_once(pool: P
         assert_eq!(history.last().map(|(_, to)| *to), Some(Complete), "r{n}: {history:?}");
         moves += history.len();
     }
-    assert_eq!(recorded.iter().filter(|it| it.moved.is_some()).count(), moves);
+    assert_eq!(recorded.iter().filter(|it| it.transition.is_some()).count(), moves);
     let new = recorded.iter().filter(|it| it.outcome != Outcome::Duplicate).count();
     assert_eq!(new, 7 * 2, "each event of each render is news once");
 }

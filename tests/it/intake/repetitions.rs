@@ -1,6 +1,6 @@
 //! A captured request can be sent again as it is: that fills no disk.
 
-use renderhook::intake::record::KEPT_REPETITIONS;
+use renderhook::intake::record::MAX_STORED_REPETITIONS;
 use renderhook::runtime::Clock;
 use sqlx::PgPool;
 
@@ -11,7 +11,7 @@ use crate::support::{App, Options};
 #[sqlx::test]
 async fn one_and_the_same_request_is_kept_only_so_often_and_always_answered(pool: PgPool) {
     let app = App::start_with(&pool, Options::flags(&["--download-concurrency=0"])).await;
-    let most = i64::from(KEPT_REPETITIONS);
+    let most = i64::from(MAX_STORED_REPETITIONS);
     let long_ago = Clock::system().now().timestamp() - 86_400;
     let table = [
         (200, signed(&video("known", "complete").event("video.completed"))),

@@ -50,19 +50,19 @@ async fn what_was_kept_is_recorded_once_in_its_order_and_what_is_still_not_known
 
     let told = replay(&pool, &["--dry-run"]).await;
     assert!(
-        told.ends_with("6 deliveries read again: 3 would be recorded, 2 still unknown, 1 still unreadable\n"),
+        told.ends_with("6 deliveries replayed: 3 would be recorded, 2 still unknown, 1 still unreadable\n"),
         "{told}"
     );
     assert!(told.contains("still unreadable: the body is not a JSON object"), "{told}");
     assert_eq!((outcomes(&pool).await, counts(&pool).await), (before, (0, 0, 7, 0)));
 
     let told = replay(&pool, &["--since", "1h"]).await;
-    assert!(told.ends_with("1 delivery read again: 1 recorded, 0 still unknown, 0 still unreadable\n"), "{told}");
+    assert!(told.ends_with("1 delivery replayed: 1 recorded, 0 still unknown, 0 still unreadable\n"), "{told}");
     assert_eq!(counts(&pool).await, (1, 1, 7, 0));
 
     let told = replay(&pool, &[]).await;
     assert!(told.contains("video.errored a: recorded; the render is now error"), "{told}");
-    assert!(told.ends_with("5 deliveries read again: 2 recorded, 2 still unknown, 1 still unreadable\n"), "{told}");
+    assert!(told.ends_with("5 deliveries replayed: 2 recorded, 2 still unknown, 1 still unreadable\n"), "{told}");
     let expected = [
         ("unreadable", None, Some("as it was then")),
         ("recorded", Some("a"), None),
@@ -87,7 +87,7 @@ async fn what_was_kept_is_recorded_once_in_its_order_and_what_is_still_not_known
     let all = counts(&pool).await;
     let (one, two) = tokio::join!(replay(&pool, &[]), replay(&pool, &[]));
     assert!(
-        one.ends_with("3 deliveries read again: 0 recorded, 2 still unknown, 1 still unreadable\n") && one == two,
+        one.ends_with("3 deliveries replayed: 0 recorded, 2 still unknown, 1 still unreadable\n") && one == two,
         "{one}{two}"
     );
     assert_eq!(counts(&pool).await, all);
@@ -98,5 +98,5 @@ async fn what_was_kept_is_recorded_once_in_its_order_and_what_is_still_not_known
 async fn a_body_that_was_pruned_is_passed_over(pool: PgPool) {
     kept(&pool, "unreadable", "", 1).await;
     sqlx::query("UPDATE deliveries SET body = NULL").execute(&pool).await.unwrap();
-    assert_eq!(replay(&pool, &[]).await, "0 deliveries read again: 0 recorded, 0 still unknown, 0 still unreadable\n");
+    assert_eq!(replay(&pool, &[]).await, "0 deliveries replayed: 0 recorded, 0 still unknown, 0 still unreadable\n");
 }

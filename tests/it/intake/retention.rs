@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use renderhook::feed::PostedTypes;
 use renderhook::intake::record::{self as recording, Outcome};
-use renderhook::intake::retention::{self, Change};
+use renderhook::intake::retention::{self, PartitionChange};
 use renderhook::runtime::Clock;
 use sqlx::PgPool;
 
@@ -33,17 +33,20 @@ const MONTH: Duration = Duration::from_hours(24 * 30);
 async fn a_day_is_created_ahead_and_dropped_whole_when_all_of_it_is_older_than_the_retention(pool: PgPool) {
     let now = Clock::system().now();
     let (today, old) = (now, now - TimeDelta::days(32));
-    assert_eq!(retention::create_days(&pool, old).await.unwrap(), Change::Done);
-    assert_eq!(retention::create_days(&pool, today).await.unwrap(), Change::Done);
-    assert_eq!(retention::create_days(&pool, today).await.unwrap(), Change::Done, "once more");
+    assert_eq!(retention::create_partitions(&pool, old).await.unwrap(), PartitionChange::Done);
+    assert_eq!(retention::create_partitions(&pool, today).await.unwrap(), PartitionChange::Done);
+    assert_eq!(retention::create_partitions(&pool, today).await.unwrap(), PartitionChange::Done, "once more");
     came(&pool, &[old, old + TimeDelta::days(3), today, today + TimeDelta::days(3)]).await;
     let name = |at: DateTime<Utc>| at.format("deliveries_%Y%m%d").to_string();
     let kept = [name(old + TimeDelta::days(3)), name(today), name(today + TimeDelta::days(3))];
     assert_eq!(rows(&pool).await.len(), 4);
-    assert_eq!(retention::drop_days(&pool, now, MONTH).await.unwrap(), Change::Done);
+    assert_eq!(retention::drop_old_partitions(&pool, now, MONTH).await.unwrap(), PartitionChange::Done);
     assert_eq!(rows(&pool).await, kept.map(|name| (name, 1)));
     // A clock that is a year ahead removes nothing: the database's is not.
-    assert_eq!(retention::drop_days(&pool, now + TimeDelta::days(365), MONTH).await.unwrap(), Change::Done);
+    assert_eq!(
+        retention::drop_old_partitions(&pool, now + TimeDelta::days(365), MONTH).await.unwrap(),
+        PartitionChange::Done
+    );
     assert_eq!(rows(&pool).await.len(), 3);
     let again = record(&pool, &[completed("r0", &[], None, at(9))]).await;
     assert_eq!(again[0].outcome, Outcome::Duplicate, "deduplication does not need the deliveries");
@@ -55,10 +58,10 @@ async fn days_that_nobody_created_are_in_the_default_partition_and_deleted_in_ba
     let old = now - TimeDelta::days(31);
     came(&pool, &[old, old, old, now]).await;
     assert_eq!(rows(&pool).await, [("deliveries_default".to_owned(), 4)]);
-    let delete = |limit| retention::delete_old(&pool, now, MONTH, false, limit);
+    let delete = |limit| retention::delete_old_rows(&pool, now, MONTH, false, limit);
     assert_eq!((delete(2).await.unwrap(), delete(2).await.unwrap(), delete(2).await.unwrap()), (2, 1, 0));
     // Today has a row there, so it gets no partition; tomorrow does.
-    assert_eq!(retention::create_days(&pool, now).await.unwrap(), Change::Done);
+    assert_eq!(retention::create_partitions(&pool, now).await.unwrap(), PartitionChange::Done);
     came(&pool, &[now, now + TimeDelta::days(1)]).await;
     let tomorrow = (now + TimeDelta::days(1)).format("deliveries_%Y%m%d").to_string();
     assert_eq!(rows(&pool).await, [(tomorrow, 1), ("deliveries_default".to_owned(), 2)]);
@@ -68,22 +71,22 @@ async fn days_that_nobody_created_are_in_the_default_partition_and_deleted_in_ba
 async fn recording_is_not_held_up_by_a_day_that_cannot_be_dropped(pool: PgPool) {
     let now = Clock::system().now();
     let old = now - TimeDelta::days(32);
-    retention::create_days(&pool, old).await.unwrap();
+    retention::create_partitions(&pool, old).await.unwrap();
     // A backup reads for hours.
     let reader = connections(&pool, 1);
     let mut backup = reader.begin().await.unwrap();
     sqlx::query("SELECT count(*) FROM deliveries").fetch_one(&mut *backup).await.unwrap();
-    assert_eq!(retention::drop_days(&pool, now, MONTH).await.unwrap(), Change::Later);
+    assert_eq!(retention::drop_old_partitions(&pool, now, MONTH).await.unwrap(), PartitionChange::Postponed);
     came(&pool, &[now]).await;
     backup.rollback().await.unwrap();
-    assert_eq!(retention::drop_days(&pool, now, MONTH).await.unwrap(), Change::Done);
+    assert_eq!(retention::drop_old_partitions(&pool, now, MONTH).await.unwrap(), PartitionChange::Done);
 }
 
 #[sqlx::test]
 async fn a_role_that_owns_no_table_deletes_what_it_cannot_drop(pool: PgPool) {
     let now = Clock::system().now();
     let old = now - TimeDelta::days(32);
-    retention::create_days(&pool, old).await.unwrap();
+    retention::create_partitions(&pool, old).await.unwrap();
     came(&pool, &[old, now]).await;
     // Roles are the whole server's: one of another run may be there.
     let role = format!("serving_{}", std::process::id());
@@ -94,9 +97,9 @@ async fn a_role_that_owns_no_table_deletes_what_it_cannot_drop(pool: PgPool) {
     let serving = connections(&pool, 1);
     let set_role = sqlx::AssertSqlSafe(format!("SET ROLE {role}"));
     sqlx::raw_sql(set_role).execute(&serving).await.unwrap();
-    assert_eq!(retention::create_days(&serving, now).await.unwrap(), Change::NotAllowed);
-    assert_eq!(retention::drop_days(&serving, now, MONTH).await.unwrap(), Change::NotAllowed);
-    assert_eq!(retention::delete_old(&serving, now, MONTH, true, 10).await.unwrap(), 1);
+    assert_eq!(retention::create_partitions(&serving, now).await.unwrap(), PartitionChange::NotAllowed);
+    assert_eq!(retention::drop_old_partitions(&serving, now, MONTH).await.unwrap(), PartitionChange::NotAllowed);
+    assert_eq!(retention::delete_old_rows(&serving, now, MONTH, true, 10).await.unwrap(), 1);
     assert_eq!(rows(&pool).await.len(), 1);
     sqlx::raw_sql("RESET ROLE").execute(&serving).await.unwrap();
     let dropped = sqlx::AssertSqlSafe(format!("DROP OWNED BY {role}; DROP ROLE {role}"));

@@ -1,7 +1,7 @@
 //! The status rules as the statement keeps them, against the same rules as pure code.
 
 use renderhook::domain::render::Status::{self, Canceled, Complete, Error, Queued, Rendering};
-use renderhook::intake::record::{Move, Outcome};
+use renderhook::intake::record::{Outcome, StatusChange};
 use serde_json::json;
 use sqlx::PgPool;
 
@@ -15,9 +15,9 @@ fn befores() -> impl Iterator<Item = Before> {
 }
 
 /// What telling `said` after `before` comes to, by the rule as pure code.
-fn expected(before: Before, said: Status) -> (Outcome, Option<Move>) {
+fn expected(before: Before, said: Status) -> (Outcome, Option<StatusChange>) {
     let from = before.flatten();
-    let moves = Status::after_webhook(from, said).map(|to| Move { from, to });
+    let moves = Status::after_webhook(from, said).map(|to| StatusChange { from, to });
     let is_known = matches!(said, Rendering | Error | Complete);
     let outcome = match from {
         _ if moves.is_some() => Outcome::Recorded,
@@ -49,7 +49,7 @@ async fn every_pair_of_statuses_moves_as_the_pure_rule_says(pool: PgPool) {
 
                 let case = format!("{before:?} told {said} {way}");
                 let (outcome, moves) = expected(before, said);
-                let told = recorded.last().map(|it| (it.outcome, it.moved, it.stood, it.queued));
+                let told = recorded.last().map(|it| (it.outcome, it.transition, it.previous_failure, it.queued));
                 let from = before.flatten();
                 let stood = from.filter(|from| [Error, Canceled].contains(from));
                 assert_eq!(told, Some((outcome, moves, stood, 0)), "{case}");
@@ -57,7 +57,8 @@ async fn every_pair_of_statuses_moves_as_the_pure_rule_says(pool: PgPool) {
                 let finished = status.is_some_and(Status::is_finished);
                 assert_eq!(status_and_end(&pool, &id).await, (status, finished), "{case}");
                 let first = from.map(|from| (None, from));
-                let chain: Vec<_> = first.into_iter().chain(moves.map(|Move { from, to }| (from, to))).collect();
+                let chain: Vec<_> =
+                    first.into_iter().chain(moves.map(|StatusChange { from, to }| (from, to))).collect();
                 assert_eq!(history(&pool, &id).await, chain, "{case}");
             }
         }
@@ -88,8 +89,11 @@ async fn a_slice_tells_of_each_word_what_it_did(pool: PgPool) {
         telling("a", None, at(3)),
         telling("b", Some(Complete), at(3)),
     ];
-    let told: Vec<_> =
-        record(&pool, &words).await.into_iter().map(|it| (it.outcome, it.moved.map(|it| (it.from, it.to)))).collect();
+    let told: Vec<_> = record(&pool, &words)
+        .await
+        .into_iter()
+        .map(|it| (it.outcome, it.transition.map(|it| (it.from, it.to))))
+        .collect();
     let expected = [
         (Outcome::Recorded, Some((None, Queued))),
         (Outcome::Recorded, Some((None, Complete))),

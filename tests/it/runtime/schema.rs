@@ -153,7 +153,7 @@ async fn migrations_apply_to_a_database_in_use(pool: PgPool) {
     assert_eq!(counts(&pool).await, (2, 1, 2, 1));
     let again = completed("old", &["https://files.example/a.mp4"], None, at(1));
     let recorded = record(&pool, &[again, completed("unknown", &["https://files.example/b.mp3"], None, at(1))]).await;
-    assert_eq!(recorded.iter().map(|it| it.moved.is_some()).collect::<Vec<_>>(), [false, true]);
+    assert_eq!(recorded.iter().map(|it| it.transition.is_some()).collect::<Vec<_>>(), [false, true]);
     assert_eq!(counts(&pool).await, (2, 2, 4, 2));
 }
 

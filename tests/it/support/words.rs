@@ -34,7 +34,7 @@ pub(crate) fn word(event_type: &str, payload: &Value, said_at: DateTime<Utc>) ->
     let body = json!({"type": event_type, "payload": payload}).to_string();
     let timestamp = said_at.timestamp().to_string();
     let signature = sign(&secret, &timestamp, body.as_bytes());
-    let seal = SignatureHeaders::read([signature.as_bytes()], [timestamp.as_bytes()]).unwrap();
+    let seal = SignatureHeaders::parse([signature.as_bytes()], [timestamp.as_bytes()]).unwrap();
     let verdict = Verifier::new(&[secret], Duration::ZERO).verify(&seal, Bytes::from(body), said_at);
     let Ok(Verdict::Fresh(verified)) = verdict else { panic!("not fresh: {verdict:?}") };
     Observation::webhook(&verified).unwrap()

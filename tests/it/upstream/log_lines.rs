@@ -146,7 +146,7 @@ async fn an_unknown_error_asks_for_a_report_and_a_conflict_is_logged(pool: PgPoo
     assert!(conflict["message"].as_str().unwrap().contains("the first end stands"), "{conflict}");
     post(&service, &signed(&video("failed", "complete").event("video.completed"))).await;
     let conflict = line(&service, "render.conflict", "status.to", "complete").await;
-    assert!(conflict["message"].as_str().unwrap().contains("complete after all"), "{conflict}");
+    assert!(conflict["message"].as_str().unwrap().contains("is complete"), "{conflict}");
     let reported = service.log.telling("render.moved").into_iter().filter(|line| line["error"] == "unknown_error");
     assert_eq!(reported.count(), 1, "once");
 }

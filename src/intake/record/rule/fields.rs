@@ -1,7 +1,7 @@
-//! The fields of a render beside its status: of each, the newest observation stays.
+//! The fields of a render other than its status. The newest observation of each field wins.
 //!
-//! Every value carries the [`Version`] of its observation. Merging keeps the greater pair of version and value, which is
-//! a maximum: it does not depend on the order of the observations, nor on how often one is repeated.
+//! Every value has the [`Version`] of its observation. Merging takes the maximum of the pairs of version and value, so neither
+//! the order nor repetitions of observations matter.
 
 use std::cmp::Ordering;
 
@@ -10,36 +10,36 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{Nullable, PayloadFields, RenderError, Status, rank_of};
 
-/// How new an observation is: the rank of the status that came with it, then when it was made, in microseconds.
+/// How new an observation is: the rank of its status, then its time in microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(in crate::intake::record) struct Version(i16, i64);
 
 impl Version {
-    /// The version of what was observed with this status at this time.
+    /// The version of an observation with this status at this time.
     #[must_use]
     pub(in crate::intake::record) fn new(status: Option<Status>, observed_at: DateTime<Utc>) -> Self {
         Self(rank_of(status), observed_at.timestamp_micros())
     }
 }
 
-/// A value and how new it is.
+/// A value and its version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::intake::record) struct Versioned<T> {
     pub(in crate::intake::record) version: Version,
     pub(in crate::intake::record) value: T,
 }
 
-/// A field: `None` until an observation mentions it.
+/// A field. `None` until it is observed.
 pub(in crate::intake::record) type Field<T> = Option<Versioned<T>>;
 
-/// What a merge came to.
+/// The result of merging a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Merged {
-    /// What was there is at least as new.
-    Kept,
-    /// The same value, observed later.
+    /// The current value is at least as new.
+    Unchanged,
+    /// The same value was observed later.
     Confirmed,
-    /// Another value, or the first.
+    /// The value is different, or the first one.
     Changed,
 }
 
@@ -54,19 +54,19 @@ pub(in crate::intake::record) struct Fields {
     pub(in crate::intake::record) created_at: Field<DateTime<Utc>>,
 }
 
-/// What merging an observation's fields did.
+/// The result of merging an observation's fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct FieldChanges {
-    /// Whether any value is another than before.
+    /// Whether any value changed.
     pub(super) any: bool,
-    /// What became of the error.
+    /// The result for the error.
     pub(super) error: Merged,
-    /// What became of the credits.
+    /// The result for the credits.
     pub(super) credits: Merged,
 }
 
 impl Fields {
-    /// What an observation with this status says. A render that is complete has not failed, whatever was said before.
+    /// The fields of an observation with this status. A complete render has no error, whatever was observed before.
     #[must_use]
     pub(in crate::intake::record) fn observed(
         payload_fields: &PayloadFields,
@@ -85,7 +85,7 @@ impl Fields {
         }
     }
 
-    /// Takes over what `other` has that is newer.
+    /// Takes newer values from `other`.
     pub(super) fn merge(&mut self, other: Self) -> FieldChanges {
         let error = merge(&mut self.error, other.error);
         let credits = merge(&mut self.credits_charged, other.credits_charged);
@@ -100,7 +100,7 @@ impl Fields {
         FieldChanges { any: merged.contains(&Merged::Changed), error, credits }
     }
 
-    /// The error's code, if there is an error that has one.
+    /// The code of the error, if any.
     pub(super) fn error_code(&self) -> Option<&str> {
         match &self.error {
             Some(Versioned { value: Nullable::Value(error), .. }) => error.code.as_deref(),
@@ -110,14 +110,14 @@ impl Fields {
 }
 
 fn merge<T: Ord>(field: &mut Field<T>, other: Field<T>) -> Merged {
-    let Some(other) = other else { return Merged::Kept };
+    let Some(other) = other else { return Merged::Unchanged };
     let Some(current) = field else {
         *field = Some(other);
         return Merged::Changed;
     };
     let order = other.version.cmp(&current.version).then_with(|| other.value.cmp(&current.value));
     if order != Ordering::Greater {
-        return Merged::Kept;
+        return Merged::Unchanged;
     }
     let merged = if other.value == current.value { Merged::Confirmed } else { Merged::Changed };
     *current = other;

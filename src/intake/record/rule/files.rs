@@ -1,15 +1,14 @@
-//! Which URL of a file stays, and what a fresh one does to its download.
+//! Which URL of a file is used, and how a fresh URL changes its download.
 //!
-//! Of everything observed of one file, that URL stays which is known to work longest: until it expires or, if nobody said
-//! when that is, at the time when it was observed. Then the later observation counts, then the URL itself. That is a
-//! total order, so that observations may come in any order.
+//! The URL that works longest wins: until it expires or, if that is unknown, until it was observed. Among equals, the later
+//! observation wins, then the greater URL. This is a total order, so the order of observations does not matter.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::domain::DownloadState;
 
-/// A download, as far as recording reads and writes it.
+/// The part of a download that recording reads and writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::intake::record) struct Download {
     pub(in crate::intake::record) state: DownloadState,
@@ -23,7 +22,7 @@ pub(in crate::intake::record) struct Download {
     pub(in crate::intake::record) updated_at: DateTime<Utc>,
 }
 
-/// Where a file is, as it was observed.
+/// The observed location of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::intake::record) struct FileSource {
     pub(in crate::intake::record) url: Option<String>,
@@ -33,47 +32,46 @@ pub(in crate::intake::record) struct FileSource {
 }
 
 impl FileSource {
-    /// By what two URLs of one file are compared; `None`, which is below every other, without a URL.
+    /// The sort key. `None`, which is the lowest, without a URL.
     fn order(&self) -> Option<impl Ord + use<'_>> {
         let works_until = self.expires_at.unwrap_or(self.observed_at);
         self.url.as_ref().map(|url| (works_until, self.observed_at, url, self.expires_at.is_some()))
     }
 }
 
-/// What an observation does to a download.
+/// How an observation changes a download.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum FileChange {
-    /// Nothing.
+    /// Not at all.
     None,
-    /// Its URL is known to work longer. That is no news, and no reason to try it sooner.
+    /// The same URL works longer than known before. This is no reason to retry earlier.
     Extended(Download),
-    /// The file is new, or has a URL that was not tried yet.
+    /// The file is new, or has a different URL.
     Fresh(Download),
 }
 
-/// What follows when `source` is observed of a file that is so far known as `current`; `key` is where an object from that
-/// URL goes.
+/// Decides how observing `source` changes the download `current`, if it exists. `key` is the object key for that URL.
 pub(super) fn observe(current: Option<&Download>, source: FileSource, key: String, now: DateTime<Utc>) -> FileChange {
     let Some(current) = current else {
-        return FileChange::Fresh(new(source, key, now));
+        return FileChange::Fresh(new_download(source, key, now));
     };
     if current.state == DownloadState::Stored || source.order() <= current.source.order() {
         return FileChange::None;
     }
-    // The key names the file of the URL, and is fixed once a worker may have written there.
+    // The key contains the file name of the URL. It is fixed once a worker may have written there.
     let key = if current.first_attempt_at.is_none() { key } else { current.key.clone() };
     if source.url == current.source.url {
         return FileChange::Extended(Download { source, key, ..current.clone() });
     }
     if current.source.url.is_none() {
-        return FileChange::Fresh(Download { key, ..new(source, current.key.clone(), now) });
+        return FileChange::Fresh(Download { key, ..new_download(source, current.key.clone(), now) });
     }
     let mut next = Download { source, key, updated_at: now, ..current.clone() };
     match current.state {
         DownloadState::Pending => next.due_at = Some(now),
-        // The transfer continues with the old URL; the next attempt takes the new one.
+        // The transfer continues with the old URL. The next attempt uses the new one.
         DownloadState::Downloading => {}
-        // It starts over, with all its attempts.
+        // It starts over with all attempts.
         DownloadState::Failed => {
             next.state = DownloadState::Pending;
             next.attempts = 0;
@@ -85,11 +83,11 @@ pub(super) fn observe(current: Option<&Download>, source: FileSource, key: Strin
     FileChange::Fresh(next)
 }
 
-fn new(source: FileSource, key: String, now: DateTime<Utc>) -> Download {
+fn new_download(source: FileSource, key: String, now: DateTime<Utc>) -> Download {
     let (state, due_at, error) = if source.url.is_some() {
         (DownloadState::Pending, Some(now), None)
     } else {
-        let message = "this entry of `downloads` came without a URL that can be read";
+        let message = "this entry of `downloads` has no valid URL";
         (DownloadState::Failed, None, Some(("no_url".to_owned(), message.to_owned())))
     };
     Download { state, source, key, attempts: 0, first_attempt_at: None, due_at, lease: None, error, updated_at: now }

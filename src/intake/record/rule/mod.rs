@@ -1,13 +1,17 @@
-//! The rule: what observations of a render make of it. Pure: no database, no clock.
+//! The rule: how observations change a render. Pure functions without a database or a clock.
 //!
-//! [`decide`] takes a render as it is stored (or nothing, if it is new), and what was observed of it in order, and says
-//! what to write. Guaranteed: however observations are ordered, repeated or cut into batches, the render ends in the same
-//! state, with each transition once. A status only rises, and of everything else the maximum of a total order stays.
+//! [`decide`] takes a stored render (or `None` if it is new) and observations in order, and returns what to write.
 //!
-//! What depends on the order by nature: `transitions` and the history of `credits` are in the order of learning; the kind
-//! is the first observation's; of `error` and `canceled` the first stands, unless the details API says otherwise, which
-//! is taken from it once; a file's key is fixed at its first attempt; and whether to poll is decided by what a batch
-//! leaves open.
+//! Guaranteed: in whatever order observations arrive, repeated or not, and however they are batched, the render ends up in the
+//! same state, with each transition once. The rank of the status only rises, and every other field is the maximum of a total
+//! order.
+//!
+//! Some things depend on the order by nature:
+//! - `transitions` and `credits` are histories in the order of recording.
+//! - The kind is that of the first observation.
+//! - The first of `error` and `canceled` stays, except that a poll may correct it once.
+//! - The key of a file is fixed at its first attempt.
+//! - Whether to poll depends on what a batch leaves open.
 
 mod fields;
 mod files;
@@ -25,15 +29,16 @@ use self::files::FileChange;
 pub(super) use self::files::{Download, FileSource};
 pub(super) use self::polling::{PollDue, Polling};
 use super::observation::{Observation, Source};
-use super::{Move, Outcome, Recorded};
+use super::{Outcome, Recorded, StatusChange};
 use crate::domain::{DownloadState, EventType, FileCounts, Kind, ObjectKey, RenderId, SignedUrl, Status, rank_of};
 
-/// How many times one and the same request is kept, signed time and body alike: replaying a captured one fills no disk.
-pub const KEPT_REPETITIONS: i32 = 64;
-/// The code of the error that Magic Hour asks to be told of.
+/// The maximum number of stored deliveries with the same timestamp and body, so that repeating a captured request cannot fill
+/// the disk.
+pub const MAX_STORED_REPETITIONS: i32 = 64;
+/// The error code that Magic Hour asks to be informed about.
 const UNKNOWN_ERROR: &str = "unknown_error";
 
-/// A render as it is stored, as far as recording reads and writes it.
+/// The part of a render that recording reads and writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct StoredRender {
     pub(super) id: RenderId,
@@ -52,22 +57,22 @@ pub(super) struct StoredRender {
 }
 
 impl StoredRender {
-    /// Whether an event of this type was delivered about it.
+    /// Whether an event of this type was delivered before.
     pub(super) fn has_seen(&self, event_type: &str) -> bool {
         self.seen_event_types.binary_search_by(|seen| seen.as_str().cmp(event_type)).is_ok()
     }
 }
 
-/// A change of a render's status, for its history.
+/// A status change for the history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Transition {
-    pub(super) moved: Move,
+    pub(super) change: StatusChange,
     pub(super) source: Source,
     pub(super) event_type: Option<String>,
     pub(super) lag_ms: Option<i64>,
 }
 
-/// A change of a render's credits, for their history.
+/// A change of the credits for the history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct CreditChange {
     pub(super) value: i64,
@@ -75,32 +80,32 @@ pub(super) struct CreditChange {
     pub(super) source: Source,
 }
 
-/// What observations of one render make of it.
+/// What to write for one render.
 #[derive(Debug, Clone)]
 pub(super) struct Decision {
-    /// The render afterwards.
+    /// The new state of the render.
     pub(super) render: StoredRender,
-    /// Its changes of status, in order.
+    /// The status changes, in order.
     pub(super) transitions: Vec<Transition>,
-    /// Its changes of credits, in order.
+    /// The changes of credits, in order.
     pub(super) credits: Vec<CreditChange>,
-    /// Its downloads that are new or changed, by index.
+    /// The new and changed downloads, by index.
     pub(super) downloads: BTreeMap<i32, Download>,
-    /// What each observation did, in order.
+    /// The result for each observation, in order.
     pub(super) recorded: Vec<Recorded>,
-    /// Whether who waits for this render is to look again.
+    /// Whether to wake API callers that wait for this render.
     pub(super) wakes_callers: bool,
-    /// Whether there is work for the workers.
+    /// Whether to wake the download workers.
     pub(super) wakes_workers: bool,
-    /// Whether there is something to ask Magic Hour now.
+    /// Whether to wake the reconciler.
     pub(super) wakes_reconciler: bool,
 }
 
-/// What `observations` of one render, at least one, make of it. `stored` is the render as it is, and `None` if it is
-/// new; `downloads` holds those of its downloads that the observations name and that are there.
+/// Decides how `observations` change their render. `stored` is the render, or `None` if it is new. `downloads` contains those
+/// of its downloads that exist and are part of the observations.
 ///
 /// # Panics
-/// Without an observation.
+/// Panics if `observations` is empty.
 pub(super) fn decide(
     stored: Option<&StoredRender>,
     mut downloads: BTreeMap<i32, Download>,
@@ -108,7 +113,7 @@ pub(super) fn decide(
     now: DateTime<Utc>,
 ) -> Decision {
     let summary = polling::Summary::of(observations);
-    let mut course = Course {
+    let mut update = RenderUpdate {
         render: stored.cloned().unwrap_or_else(|| new_render(observations[0], summary.first(now), now)),
         changed: stored.is_none(),
         transitions: Vec::new(),
@@ -116,27 +121,27 @@ pub(super) fn decide(
         fresh: BTreeMap::new(),
     };
     let mut written = BTreeMap::new();
-    let recorded: Vec<_> = observations.iter().map(|observation| course.take(observation)).collect();
+    let recorded: Vec<_> = observations.iter().map(|observation| update.apply(observation)).collect();
     for observation in observations {
-        course.take_files(observation, &mut downloads, &mut written, now);
+        update.apply_files(observation, &mut downloads, &mut written, now);
     }
     if let Some(before) = stored {
-        course.render.polling = summary.next(&before.polling, before.status, before.failure_confirmed, now);
-        course.settle(before, now);
+        update.render.polling = summary.next(&before.polling, before.status, before.failure_confirmed, now);
+        update.set_timestamps(before, now);
     }
-    course.finish(recorded, written, now)
+    update.finish(recorded, written, now)
 }
 
-/// Whether the delivery of an event with this outcome is kept, if the same request was kept so many times before. News is
-/// always kept.
-pub(super) fn is_kept(outcome: Outcome, repetitions: i32) -> bool {
+/// Whether to store the delivery of an event with this outcome, if the same request is already stored `repetitions` times. New
+/// events are always stored.
+pub(super) fn stores_delivery(outcome: Outcome, repetitions: i32) -> bool {
     match outcome {
         Outcome::Recorded => true,
-        Outcome::Duplicate | Outcome::Late | Outcome::Unknown => repetitions < KEPT_REPETITIONS,
+        Outcome::Duplicate | Outcome::Late | Outcome::Unknown => repetitions < MAX_STORED_REPETITIONS,
     }
 }
 
-/// A render that was unknown.
+/// A new render, before any observation is applied.
 fn new_render(first: &Observation, polling: Polling, now: DateTime<Utc>) -> StoredRender {
     StoredRender {
         id: first.render_id.clone(),
@@ -154,36 +159,36 @@ fn new_render(first: &Observation, polling: Polling, now: DateTime<Utc>) -> Stor
     }
 }
 
-/// A render on its way through its observations.
-struct Course {
+/// The state of a render while observations are applied.
+struct RenderUpdate {
     render: StoredRender,
-    /// Whether anything that is answered has changed.
+    /// Whether anything in the API answer has changed.
     changed: bool,
     transitions: Vec<Transition>,
     credits: Vec<CreditChange>,
-    /// The downloads that are new or have another URL, and whether a worker may take them.
+    /// The downloads that are new or have a different URL, and whether they are pending.
     fresh: BTreeMap<i32, bool>,
 }
 
-impl Course {
-    /// Takes in everything of an observation but its files.
-    fn take(&mut self, observation: &Observation) -> Recorded {
+impl RenderUpdate {
+    /// Applies an observation, except for its files.
+    fn apply(&mut self, observation: &Observation) -> Recorded {
         let render = &mut self.render;
         let before = render.status;
         if before.is_none() && render.seen_event_types.is_empty() {
-            // Until then nothing but an announcement has named its kind.
+            // So far, only an announcement has set the kind.
             render.kind = observation.kind.unwrap_or(render.kind);
         }
         let is_duplicate = self.is_duplicate(observation);
-        let moved = self.take_status(observation);
+        let transition = self.apply_status(observation);
         let had_unknown_error = self.render.fields.error_code() == Some(UNKNOWN_ERROR);
         let changes = self.render.fields.merge(observation.fields());
         self.changed |= changes.any;
-        self.take_credits(observation, changes);
-        let tells_unknown_error = changes.error == Merged::Changed
+        self.record_credits(observation, changes);
+        let is_first_unknown_error = changes.error == Merged::Changed
             && !had_unknown_error
             && self.render.fields.error_code() == Some(UNKNOWN_ERROR);
-        let outcome = match moved {
+        let outcome = match transition {
             None if is_duplicate => Outcome::Duplicate,
             None if !observation.known => Outcome::Unknown,
             None if rank_of(observation.status) < rank_of(before) => Outcome::Late,
@@ -191,50 +196,50 @@ impl Course {
         };
         Recorded {
             outcome,
-            moved,
-            stood: before.filter(|before| before.is_failure()),
-            tells_unknown_error,
-            is_kept: true,
-            news: false,
+            transition,
+            previous_failure: before.filter(|before| before.is_failure()),
+            is_first_unknown_error,
+            store_delivery: true,
+            changed: false,
             queued: 0,
         }
     }
 
-    /// Notes the event's type, and says whether it was seen before.
+    /// Adds the event type to those seen, and returns whether it was seen before.
     fn is_duplicate(&mut self, observation: &Observation) -> bool {
         let Some(event_type) = observation.event_type.as_ref().map(EventType::as_str) else { return false };
         match self.render.seen_event_types.binary_search_by(|seen| seen.as_str().cmp(event_type)) {
-            // What is read again was seen when it came.
-            Ok(_) if observation.kept.is_some() => false,
+            // A replayed delivery was already seen when it arrived.
+            Ok(_) if observation.replayed_delivery.is_some() => false,
             Ok(_) => true,
-            Err(place) => {
-                self.render.seen_event_types.insert(place, event_type.to_owned());
+            Err(position) => {
+                self.render.seen_event_types.insert(position, event_type.to_owned());
                 false
             }
         }
     }
 
-    fn take_status(&mut self, observation: &Observation) -> Option<Move> {
+    fn apply_status(&mut self, observation: &Observation) -> Option<StatusChange> {
         let render = &mut self.render;
-        let said = observation.status?;
+        let reported = observation.status?;
         let to = match observation.source {
-            Source::Poll if !render.failure_confirmed => Status::after_poll(render.status, said),
-            Source::Poll | Source::Webhook => Status::after_webhook(render.status, said),
+            Source::Poll if !render.failure_confirmed => Status::after_poll(render.status, reported),
+            Source::Poll | Source::Webhook => Status::after_webhook(render.status, reported),
         };
         render.failure_confirmed |= observation.confirms_failure();
-        let moved = Move { from: render.status, to: to? };
+        let change = StatusChange { from: render.status, to: to? };
         render.status = to;
         self.changed = true;
         self.transitions.push(Transition {
-            moved,
+            change,
             source: observation.source,
             event_type: observation.event_type.as_ref().map(ToString::to_string),
             lag_ms: observation.lag_ms,
         });
-        Some(moved)
+        Some(change)
     }
 
-    fn take_credits(&mut self, observation: &Observation, changes: FieldChanges) {
+    fn record_credits(&mut self, observation: &Observation, changes: FieldChanges) {
         let Some(credits) = &self.render.fields.credits_charged else { return };
         if changes.credits == Merged::Changed {
             let (status, source) = (observation.status, observation.source);
@@ -242,8 +247,8 @@ impl Course {
         }
     }
 
-    /// Takes in the files of an observation. `downloads` are all that are known, `written` those to write.
-    fn take_files(
+    /// Applies the files of an observation to `downloads`, and adds changed ones to `written`.
+    fn apply_files(
         &mut self,
         observation: &Observation,
         downloads: &mut BTreeMap<i32, Download>,
@@ -269,21 +274,21 @@ impl Course {
                     next
                 }
             };
-            count(&mut self.render.files, current, &next);
+            update_counts(&mut self.render.files, current, &next);
             downloads.insert(index, next.clone());
             written.insert(index, next);
         }
     }
 
-    /// What follows for the marks of a render that was known before.
-    fn settle(&mut self, before: &StoredRender, now: DateTime<Utc>) {
-        // Any observation proves that Magic Hour knows it, and a transition that it is not stalled.
+    /// Sets the timestamps of a render that was known before.
+    fn set_timestamps(&mut self, before: &StoredRender, now: DateTime<Utc>) {
+        // An observation proves that Magic Hour knows the render, and a transition that it is not stalled.
         self.render.not_found_at = None;
         if rank_of(self.render.status) > rank_of(before.status) {
             self.render.stalled_at = None;
         }
-        if self.render.status.is_some_and(Status::is_finished) && !self.render.polling.wanted {
-            // Silence is of no interest any more: a row that is not changed is not written.
+        if self.render.status.is_some_and(Status::is_finished) && !self.render.polling.requested {
+            // The render is not polled any more. An unchanged row is not written.
             self.render.polling.last_seen_at = before.polling.last_seen_at;
         }
         if self.changed {
@@ -292,16 +297,16 @@ impl Course {
     }
 
     fn finish(self, mut recorded: Vec<Recorded>, downloads: BTreeMap<i32, Download>, now: DateTime<Utc>) -> Decision {
-        let news = self.changed || !self.fresh.is_empty();
+        let changed = self.changed || !self.fresh.is_empty();
         for it in &mut recorded {
-            it.news = news;
+            it.changed = changed;
             it.queued = i64::try_from(self.fresh.len()).unwrap_or(i64::MAX);
         }
         let polling = &self.render.polling;
         Decision {
-            wakes_callers: news,
+            wakes_callers: changed,
             wakes_workers: self.fresh.values().any(|&due| due),
-            wakes_reconciler: polling.wanted && polling.due == PollDue::At(now),
+            wakes_reconciler: polling.requested && polling.due == PollDue::At(now),
             render: self.render,
             transitions: self.transitions,
             credits: self.credits,
@@ -311,8 +316,8 @@ impl Course {
     }
 }
 
-/// Counts a download that changes from `current` to `next`.
-fn count(files: &mut FileCounts, current: Option<&Download>, next: &Download) {
+/// Updates the counts after a download changed from `current` to `next`.
+fn update_counts(files: &mut FileCounts, current: Option<&Download>, next: &Download) {
     let failed = |download: &Download| i32::from(download.state == DownloadState::Failed);
     files.total += i32::from(current.is_none());
     files.failed += failed(next) - current.map_or(0, failed);

@@ -1,5 +1,5 @@
-//! When the details API is to be asked, as far as recording decides it: silence starts anew with a webhook, and what is
-//! contradictory or incomplete is asked for at once.
+//! When a render is polled, as far as recording decides it. A webhook restarts the time until the next poll. Contradictory or
+//! incomplete observations request a poll at once.
 
 use std::collections::BTreeSet;
 
@@ -11,33 +11,34 @@ use crate::domain::{Status, rank_of};
 /// When a render is to be polled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::intake::record) enum PollDue {
-    /// Once it has been silent for long, if it is unfinished.
+    /// After some time without a webhook, if the render is unfinished.
     AfterSilence,
     /// At this time.
     At(DateTime<Utc>),
-    /// Not any more, until a webhook names it.
+    /// Not before the next webhook.
     Never,
 }
 
-/// The columns by which a render is polled.
+/// The columns that determine when a render is polled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::intake::record) struct Polling {
-    pub(in crate::intake::record) wanted: bool,
+    pub(in crate::intake::record) requested: bool,
     pub(in crate::intake::record) due: PollDue,
     pub(in crate::intake::record) attempts: i32,
     pub(in crate::intake::record) last_seen_at: DateTime<Utc>,
 }
 
-/// What some observations of one render come to, for polling.
+/// A summary of a batch of observations of one render.
 pub(super) struct Summary {
+    /// Whether any came by webhook.
     by_webhook: bool,
     /// The highest status among them.
     status: Option<Status>,
-    /// Whether a poll is among them that says which failure it is.
-    confirms: bool,
-    /// The failures that webhooks told.
+    /// Whether a poll reported a failure.
+    failure_confirmed: bool,
+    /// The failures reported by webhooks.
     failures: BTreeSet<&'static str>,
-    /// Whether it is complete, and we were not told where each of its files is.
+    /// Whether it is complete, but a URL is missing.
     awaits_urls: bool,
 }
 
@@ -50,7 +51,7 @@ impl Summary {
         Self {
             by_webhook: observations.iter().any(|it| it.source == Source::Webhook),
             status: observations.iter().fold(None, |status, it| Status::higher(status, it.status)),
-            confirms: observations.iter().any(|it| it.confirms_failure()),
+            failure_confirmed: observations.iter().any(|it| it.confirms_failure()),
             failures: failures.filter(|status| status.is_failure()).map(Status::as_str).collect(),
             awaits_urls,
         }
@@ -60,35 +61,35 @@ impl Summary {
         self.status.is_some_and(Status::is_failure)
     }
 
-    /// Whether a render that was not finished before is to be asked about at once.
-    fn wants_from_unfinished(&self) -> bool {
-        self.awaits_urls || (self.ends_in_failure() && !self.confirms && self.failures.len() > 1)
+    /// Whether to poll at once a render that was unfinished before.
+    fn requests_poll_of_unfinished(&self) -> bool {
+        self.awaits_urls || (self.ends_in_failure() && !self.failure_confirmed && self.failures.len() > 1)
     }
 
-    /// Whether a render with the status `before` is to be asked about at once.
-    fn wants(&self, before: Option<Status>, was_confirmed: bool) -> bool {
+    /// Whether to poll at once a render with the status `before`.
+    fn requests_poll(&self, before: Option<Status>, was_confirmed: bool) -> bool {
         let failed_before = before.is_some_and(Status::is_failure);
         match (failed_before, self.status) {
-            // It is complete after all: one poll settles the rest.
+            // A poll confirms that it is complete after all.
             (true, Some(Status::Complete)) => self.by_webhook || self.awaits_urls,
-            // Another failure than the one that stands: the details API knows which it is.
+            // The failures contradict each other, and a poll decides.
             (true, Some(_)) if self.ends_in_failure() => {
                 !was_confirmed
-                    && !self.confirms
+                    && !self.failure_confirmed
                     && self.failures.iter().any(|it| Some(*it) != before.map(Status::as_str))
             }
-            _ => rank_of(self.status) > rank_of(before) && self.wants_from_unfinished(),
+            _ => rank_of(self.status) > rank_of(before) && self.requests_poll_of_unfinished(),
         }
     }
 
-    /// How a render that was unknown is polled.
+    /// How to poll a new render.
     pub(super) fn first(&self, now: DateTime<Utc>) -> Polling {
-        let wanted = self.wants_from_unfinished();
-        let due = if wanted { PollDue::At(now) } else { PollDue::AfterSilence };
-        Polling { wanted, due, attempts: 0, last_seen_at: now }
+        let requested = self.requests_poll_of_unfinished();
+        let due = if requested { PollDue::At(now) } else { PollDue::AfterSilence };
+        Polling { requested, due, attempts: 0, last_seen_at: now }
     }
 
-    /// How a render is polled from now on.
+    /// How to poll a known render from now on.
     pub(super) fn next(
         &self,
         polling: &Polling,
@@ -96,20 +97,20 @@ impl Summary {
         was_confirmed: bool,
         now: DateTime<Utc>,
     ) -> Polling {
-        let wants = self.wants(before, was_confirmed);
-        // Whatever was to be asked before, a webhook's `complete` is the answer.
+        let requests = self.requests_poll(before, was_confirmed);
+        // A webhook with `complete` answers whatever a poll was requested for.
         let completes = self.status == Some(Status::Complete) && before != Some(Status::Complete);
-        let keeps = polling.wanted && !(completes && self.by_webhook);
-        let due = match (wants, polling.due) {
+        let keeps = polling.requested && !(completes && self.by_webhook);
+        let due = match (requests, polling.due) {
             (true, PollDue::At(due)) => PollDue::At(due.min(now)),
             (true, PollDue::AfterSilence | PollDue::Never) => PollDue::At(now),
-            // What was left alone is taken up again.
+            // Polling resumes.
             (false, PollDue::Never) if keeps && self.by_webhook => PollDue::At(now),
             (false, due) if keeps || !self.by_webhook => due,
             (false, _) => PollDue::AfterSilence,
         };
         Polling {
-            wanted: keeps || wants,
+            requested: keeps || requests,
             due,
             attempts: if self.by_webhook { 0 } else { polling.attempts },
             last_seen_at: if self.by_webhook { polling.last_seen_at.max(now) } else { polling.last_seen_at },

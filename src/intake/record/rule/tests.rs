@@ -1,4 +1,4 @@
-//! The rule, without a database: whatever the order, the repetitions and the batches, the same state.
+//! The rule without a database: the order, repetitions, and batches of observations do not matter.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::domain::event;
 
-/// How many cases are tried at least.
+/// The number of generated cases per property.
 const CASES: u32 = 10_000;
 
 fn at(seconds: i64) -> DateTime<Utc> {
@@ -21,11 +21,11 @@ fn webhook(event_type: &str, payload: &Value, observed_at: DateTime<Utc>) -> Obs
     Observation::event(event::parse(body.as_bytes()).unwrap(), observed_at)
 }
 
-fn poll(payload: &Value, asked_at: DateTime<Utc>) -> Observation {
-    Observation::poll(Kind::Video, event::parse_details(payload.to_string().as_bytes()).unwrap(), asked_at)
+fn poll(payload: &Value, called_at: DateTime<Utc>) -> Observation {
+    Observation::poll(Kind::Video, event::parse_details(payload.to_string().as_bytes()).unwrap(), called_at)
 }
 
-/// Renders and downloads as they would be stored, and everything that recording said.
+/// A stored render, its downloads, and all results of recording.
 #[derive(Debug, Clone, Default)]
 struct Store {
     render: Option<StoredRender>,
@@ -54,11 +54,11 @@ impl Store {
         store
     }
 
-    /// Everything that must not depend on the order.
+    /// The state that must not depend on the order.
     fn state(&self) -> (StoredRender, BTreeMap<i32, Download>) {
         let mut render = self.render.clone().unwrap();
-        // When to poll is decided by what a batch leaves open.
-        render.polling = Polling { wanted: false, due: PollDue::AfterSilence, attempts: 0, last_seen_at: at(0) };
+        // When to poll depends on the batches.
+        render.polling = Polling { requested: false, due: PollDue::AfterSilence, attempts: 0, last_seen_at: at(0) };
         let mut downloads = self.downloads.clone();
         for download in downloads.values_mut().filter(|it| it.source.url.is_none()) {
             download.source.observed_at = at(0);
@@ -66,18 +66,18 @@ impl Store {
         (render, downloads)
     }
 
-    /// Its transitions are a chain that only rises, each status once, and ends at the render's status.
+    /// Checks that the transitions form a chain of rising ranks, with each status once, that ends with the render's status.
     fn check_history(&self) {
         let mut current = None;
         let mut entered = BTreeSet::new();
-        for Transition { moved, .. } in &self.transitions {
-            assert_eq!(moved.from, current);
-            assert_eq!(Status::after_webhook(current, moved.to), Some(moved.to));
-            assert!(entered.insert(moved.to.as_str()), "{} twice", moved.to);
-            current = Some(moved.to);
+        for Transition { change, .. } in &self.transitions {
+            assert_eq!(change.from, current);
+            assert_eq!(Status::after_webhook(current, change.to), Some(change.to));
+            assert!(entered.insert(change.to.as_str()), "{} was entered twice", change.to);
+            current = Some(change.to);
         }
         assert_eq!(self.render.as_ref().unwrap().status, current);
-        assert_eq!(self.recorded.iter().filter(|it| it.moved.is_some()).count(), self.transitions.len());
+        assert_eq!(self.recorded.iter().filter(|it| it.transition.is_some()).count(), self.transitions.len());
         let counted = |state| i32::try_from(self.downloads.values().filter(|it| it.state == state).count()).unwrap();
         let files = self.render.as_ref().unwrap().files;
         assert_eq!(
@@ -95,7 +95,7 @@ fn field(values: impl Into<Vec<Value>>) -> impl Strategy<Value = Option<Value>> 
     prop::option::of(select(values.into()))
 }
 
-/// An entry of `downloads`: often without a URL or without a time, and few of each, so that they meet.
+/// An entry of `downloads`, often without a URL or expiry time. There are few different ones, so that they collide.
 fn entry() -> impl Strategy<Value = Value> {
     let url = prop::option::weighted(0.8, (select(vec!["a.mp4", "b.mp4"]), 0..3u8));
     let expires_at = prop::option::weighted(0.6, 0..6i64);
@@ -141,7 +141,7 @@ fn observation() -> impl Strategy<Value = Observation> {
     })
 }
 
-/// Observations, another order of them in which some come again, and where that order is cut into batches.
+/// Observations, the same observations shuffled with repetitions, and where to split the latter into batches.
 #[derive(Debug, Clone)]
 struct Case {
     observations: Vec<Observation>,
@@ -179,7 +179,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: CASES, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_order_any_repetition_and_any_batches_end_in_the_same_state(case in case()) {
+    fn order_repetitions_and_batches_do_not_change_the_final_state(case in case()) {
         let in_order = Store::after(&batches(&case.observations, &vec![1; case.observations.len()]));
         in_order.check_history();
         let one_by_one = Store::after(&batches(&case.again, &vec![1; case.again.len()]));
@@ -194,7 +194,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_known_already_changes_nothing(case in case()) {
+    fn recording_the_same_observations_again_changes_nothing(case in case()) {
         let mut store = Store::after(&[case.observations.iter().collect()]);
         let before = store.state();
         let again: Vec<_> = case.observations.iter().collect();
@@ -202,7 +202,7 @@ proptest! {
         prop_assert_eq!(store.state(), before);
         prop_assert!(!decision.wakes_callers && !decision.wakes_workers);
         prop_assert!(decision.transitions.is_empty() && decision.credits.is_empty() && decision.downloads.is_empty());
-        prop_assert!(decision.recorded.iter().all(|it| it.moved.is_none() && !it.news && !it.tells_unknown_error));
+        prop_assert!(decision.recorded.iter().all(|it| it.transition.is_none() && !it.changed && !it.is_first_unknown_error));
     }
 }
 
@@ -211,32 +211,41 @@ fn of(status: &str) -> Value {
 }
 
 #[test]
-fn the_first_of_error_and_canceled_stands_until_a_poll_says_otherwise_once() {
+fn the_first_of_error_and_canceled_stays_until_a_poll_corrects_it_once() {
     let (errored, canceled) =
         (webhook("video.errored", &of("error"), at(1)), webhook("video.off", &of("canceled"), at(2)));
     for (first, second) in [(&errored, &canceled), (&canceled, &errored)] {
         let mut store = Store::default();
         store.record(&[first]);
         let contradicted = store.record(&[second]);
-        assert_eq!((contradicted.recorded[0].moved, contradicted.recorded[0].stood), (None, first.status));
-        assert!(contradicted.wakes_reconciler && contradicted.render.polling.wanted);
+        assert_eq!(
+            (contradicted.recorded[0].transition, contradicted.recorded[0].previous_failure),
+            (None, first.status)
+        );
+        assert!(contradicted.wakes_reconciler && contradicted.render.polling.requested);
         let corrected = store.record(&[&poll(&of(second.status.unwrap().as_str()), at(3))]);
-        assert_eq!(corrected.recorded[0].moved, Some(Move { from: first.status, to: second.status.unwrap() }));
+        assert_eq!(
+            corrected.recorded[0].transition,
+            Some(StatusChange { from: first.status, to: second.status.unwrap() })
+        );
         let again = store.record(&[&poll(&of(first.status.unwrap().as_str()), at(4))]);
-        assert_eq!((again.recorded[0].moved, again.render.status), (None, second.status), "once");
+        assert_eq!((again.recorded[0].transition, again.render.status), (None, second.status), "once");
     }
 }
 
 #[test]
-fn a_request_that_is_repeated_is_kept_only_so_often_and_news_always() {
+fn a_limited_number_of_repetitions_is_stored_but_every_new_event() {
     for outcome in [Outcome::Duplicate, Outcome::Late, Outcome::Unknown] {
-        assert!(is_kept(outcome, KEPT_REPETITIONS - 1) && !is_kept(outcome, KEPT_REPETITIONS), "{outcome:?}");
+        assert!(
+            stores_delivery(outcome, MAX_STORED_REPETITIONS - 1) && !stores_delivery(outcome, MAX_STORED_REPETITIONS),
+            "{outcome:?}"
+        );
     }
-    assert!(is_kept(Outcome::Recorded, KEPT_REPETITIONS));
+    assert!(stores_delivery(Outcome::Recorded, MAX_STORED_REPETITIONS));
 }
 
 #[test]
-fn a_failed_file_starts_over_with_a_url_that_is_new_and_a_stored_one_is_left_alone() {
+fn a_new_url_restarts_a_failed_download_but_not_a_stored_one() {
     let completed =
         |url: &str, seconds| webhook("video.completed", &json!({"id": "x", "downloads": [{"url": url}]}), at(seconds));
     let mut store = Store::default();

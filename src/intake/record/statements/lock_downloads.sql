@@ -1,5 +1,4 @@
--- Locks the downloads that are there, in the order of their keys, and reads what recording needs of them. The locks of
--- their renders are held.
+-- Locks existing downloads in the order of their keys, and reads them. Their renders are already locked.
 SELECT
     render_id, index, state, url, host, expires_at, url_observed_at, key, attempts, first_attempt_at, due_at, lease,
     error_code, error_message, updated_at

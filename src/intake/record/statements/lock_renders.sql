@@ -1,4 +1,4 @@
--- Locks the renders that are there, in the order of their ids, and reads what recording needs of them.
+-- Locks existing renders in the order of their ids, and reads them.
 SELECT
     id, kind, status, failure_confirmed, seen_event_types,
     project_type, name, error_code, error_message, credits_charged, deleted, created_at,

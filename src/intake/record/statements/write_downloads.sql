@@ -1,4 +1,4 @@
--- Writes downloads that are new, or locked.
+-- Writes new downloads and locked ones.
 INSERT INTO downloads AS d (
     render_id, index, state, url, host, expires_at, url_observed_at, key, attempts, first_attempt_at, due_at, lease,
     error_code, error_message, updated_at

@@ -1,5 +1,5 @@
--- Writes renders: those that are new, in the order of their ids, and those that are locked. Fewer rows than were given
--- mean that another transaction has made one of the new ones meanwhile.
+-- Writes new renders, in the order of their ids, and locked ones. If another transaction has created one of the new renders,
+-- fewer rows are written than given.
 WITH row AS (
     SELECT *
     FROM unnest(
