@@ -119,12 +119,10 @@ async fn a_stale_delivery_logs_both_clocks_once_and_recognizes_milliseconds(pool
         assert_eq!((&line["level"], &line["render.id"]), (&"WARN".into(), &"stale".into()));
     }
     let lines = service.log.telling("webhook.stale");
-    let advice: Vec<_> = lines.iter().filter(|line| line["message"].as_str().unwrap().contains("it is 20")).collect();
+    let advice: Vec<_> =
+        lines.iter().filter(|line| line["message"].as_str().unwrap().contains("arrived at 20")).collect();
     assert_eq!((lines.len(), advice.len()), (3, 1));
-    assert!(
-        advice[0]["message"].as_str().unwrap().contains("milliseconds where Magic Hour signs seconds"),
-        "{advice:?}"
-    );
+    assert!(advice[0]["message"].as_str().unwrap().contains("timestamps are in milliseconds"), "{advice:?}");
 }
 
 #[sqlx::test]
@@ -143,7 +141,7 @@ async fn an_unknown_error_asks_for_a_report_and_a_conflict_is_logged(pool: PgPoo
 
     post(&service, &signed(&video("failed", "canceled").event("video.canceled"))).await;
     let conflict = line(&service, "render.conflict", "status.to", "canceled").await;
-    assert!(conflict["message"].as_str().unwrap().contains("the first end stands"), "{conflict}");
+    assert!(conflict["message"].as_str().unwrap().contains("the first one stays"), "{conflict}");
     post(&service, &signed(&video("failed", "complete").event("video.completed"))).await;
     let conflict = line(&service, "render.conflict", "status.to", "complete").await;
     assert!(conflict["message"].as_str().unwrap().contains("is complete"), "{conflict}");
