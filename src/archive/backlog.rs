@@ -1,7 +1,6 @@
-//! How much time is left: a file whose URL expires before it is stored is lost if there is no API key for fresh URLs.
+//! Files that may be lost: without an API key for fresh URLs, a file must be stored before its URL expires.
 //!
-//! [`read`] is what `GET /metrics` reports. [`watch`] logs at `error` while a file that does not arrive has less than
-//! [`ALARM`] left.
+//! `GET /metrics` reports [`read`]. [`watch`] logs an error while a failing or unclaimed file has less than [`ALARM`] left.
 
 use std::time::Duration;
 
@@ -14,25 +13,25 @@ use crate::runtime::LogEvent;
 use crate::runtime::Shutdown;
 use crate::runtime::{BACKGROUND_TIMEOUT, Database};
 
-/// A file with less time left than this, whose attempts fail or which no worker has claimed, needs a person.
+/// A failing or unclaimed file with less time left than this requires a person.
 pub const ALARM: Duration = Duration::from_hours(2);
 /// How long a file may be due before it counts as unclaimed.
 const UNCLAIMED: Duration = Duration::from_mins(5);
-/// How often it is checked and logged.
+/// The interval between checks.
 const INTERVAL: Duration = Duration::from_mins(10);
 
-/// What is urgent about the downloads.
+/// The state of downloads that are not stored yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Backlog {
-    /// How many files are being downloaded.
+    /// The number of files being downloaded.
     pub downloading: i64,
-    /// When the first URL expires whose file is not stored yet.
+    /// When the first URL of a file that is not stored expires.
     pub first_expires_at: Option<DateTime<Utc>>,
-    /// How many files need a person: less than [`ALARM`] left, and failing or unclaimed.
+    /// The number of failing or unclaimed files with less than [`ALARM`] left.
     pub endangered: i64,
     /// The render of the most urgent of those.
     pub most_urgent: Option<String>,
-    /// When the URL of that one expires, or expired.
+    /// When its URL expires or expired.
     pub most_urgent_expires_at: Option<DateTime<Utc>>,
 }
 

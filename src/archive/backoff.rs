@@ -1,23 +1,23 @@
-//! When to try again.
+//! When to retry a download.
 
 use std::time::Duration;
 
-/// The first gap between two attempts at a download.
+/// The delay after the first failed attempt.
 const FIRST: Duration = Duration::from_secs(5);
 
-/// The longest gap, without jitter. With the default of 20 attempts the gaps add up to more than 26 hours: a URL that
-/// lives for a day is tried for all of it.
+/// The maximum delay, without jitter. With the default of 20 attempts, the delays add up to more than 26 hours, which is longer
+/// than URLs usually work.
 const LONGEST: Duration = Duration::from_hours(3);
 
-/// The most that jitter adds to a gap, as a part of it.
+/// The maximum jitter, as a fraction of the delay.
 const JITTER: f64 = 0.2;
 
-/// No download is ever scheduled further ahead than this. One that is was scheduled by a clock that was ahead, and is
-/// due. It covers the longest gap with its jitter, a server's `Retry-After` and the wait for a fresh URL.
+/// No download is scheduled further ahead than this, which covers the maximum delay with jitter, `Retry-After`, and the wait for a
+/// fresh URL. Later times come from a clock that was ahead, and count as due.
 pub(super) const LONGEST_WAIT: Duration = Duration::from_hours(4);
 
-/// How long to wait after attempt number `attempt` (from 1) failed: gaps that double, and up to a fifth more by
-/// `chance` (0 to 1), so that what failed together does not come back together.
+/// The delay after attempt number `attempt` (from 1) failed. Delays double. `chance` (0 to 1) adds up to a fifth, so that downloads
+/// that failed together are not retried together.
 #[must_use]
 pub(super) fn after_attempt(attempt: u32, chance: f64) -> Duration {
     let doublings = attempt.saturating_sub(1).min(31);
@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gaps_double_up_to_the_longest_and_jitter_only_adds() {
+    fn delays_double_up_to_the_maximum_and_jitter_only_adds() {
         let gaps: Vec<_> = (1..=13).map(|attempt| after_attempt(attempt, 0.0).as_secs()).collect();
         assert_eq!(gaps, [5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560, 5120, 10240, 10800]);
         assert_eq!(after_attempt(1, 1.0), Duration::from_secs(6));
@@ -38,7 +38,7 @@ mod tests {
     }
 
     #[test]
-    fn no_gap_is_longer_than_the_longest_wait() {
+    fn no_delay_is_longer_than_the_maximum_wait() {
         assert!(after_attempt(u32::MAX, 1.0) < LONGEST_WAIT);
     }
 

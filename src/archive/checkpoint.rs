@@ -1,7 +1,7 @@
-//! Checkpoints: how much of a partial upload the store has.
+//! Checkpoints: the saved states of partial uploads.
 //!
-//! Guaranteed: only the holder of the download's lease reads and writes its checkpoint. What an earlier worker left is
-//! there for its successor, who resumes the upload or ends it.
+//! Guaranteed: only the worker with the lease of a download reads and writes its checkpoint. The next worker finds it, and
+//! resumes or aborts the upload.
 
 use chrono::{DateTime, Utc};
 
@@ -11,19 +11,19 @@ use crate::runtime::{BACKGROUND_TIMEOUT, Database, DatabaseError};
 /// The saved state of a partial upload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Checkpoint {
-    /// How the store finds the upload.
+    /// The store's reference to the upload.
     pub upload: String,
-    /// How many bytes the store has durably.
+    /// The number of bytes that the store has durably.
     pub bytes: u64,
-    /// The saved state of the hashes after those bytes.
+    /// The state of the hashes after these bytes.
     pub hashes: Vec<u8>,
-    /// What names the version of the file.
+    /// Identifies the version of the file.
     pub validator: Option<String>,
     /// The length of the whole file.
     pub total: Option<u64>,
     /// The path of its URL.
     pub path: String,
-    /// The media type with which the upload was begun.
+    /// The media type of the upload.
     pub content_type: String,
 }
 
@@ -93,6 +93,6 @@ pub(super) async fn delete(database: &Database, lease: &Lease) -> Result<(), Dat
         lease.index(),
         lease.token(),
     );
-    // OK if there is none: none is left.
+    // OK if there is none.
     database.with_timeout(BACKGROUND_TIMEOUT, deleted.execute(database.pool())).await.map(drop)
 }

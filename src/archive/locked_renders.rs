@@ -1,8 +1,8 @@
-//! The render rows of a transaction that changes downloads: locked first, and written with their new file counts.
+//! Render rows in a transaction that changes downloads. They are locked first, and written with their new file counts.
 //!
-//! Guaranteed: the rows are locked in the order of their ids, as everywhere, so that two transactions never wait for
-//! each other; what is stored with a render (file counts, archive state) and the totals change in the same transaction
-//! as its downloads.
+//! Guaranteed:
+//! - Rows are locked in the order of their ids, as everywhere, so transactions do not deadlock.
+//! - File counts, archive states, and totals change in the same transaction as the downloads.
 
 use std::collections::BTreeMap;
 
@@ -18,13 +18,13 @@ use crate::runtime::Tallies;
 pub(super) struct LockedRender {
     status: Option<Status>,
     before: FileCounts,
-    /// Its files, to be changed as its downloads change.
+    /// The file counts, to be updated as downloads change.
     pub(super) files: FileCounts,
-    /// Whether it is to be polled already.
+    /// Whether a poll was already requested.
     pub(super) poll_requested: bool,
     /// When it was last polled.
     pub(super) polled_at: Option<DateTime<Utc>>,
-    /// Whether it is to be polled because of this transaction.
+    /// Whether this transaction requests a poll.
     pub(super) request_poll: bool,
 }
 
@@ -33,7 +33,7 @@ pub(super) struct LockedRender {
 pub(super) struct LockedRenders(BTreeMap<String, LockedRender>);
 
 impl LockedRenders {
-    /// Locks the renders with these ids, in any order and with repetitions.
+    /// Locks the renders with these ids, which may be repeated and in any order.
     pub(super) async fn lock(transaction: &mut PgConnection, ids: &[&str]) -> sqlx::Result<Self> {
         let rows = sqlx::query!(
             "SELECT id, status, files_total, files_stored, files_failed, poll_requested, polled_at
@@ -67,7 +67,7 @@ impl LockedRenders {
         }
     }
 
-    /// Writes what has changed. Call it as late as possible: the totals are shared with other transactions.
+    /// Writes the changes. Call it as late as possible, because the rows with the totals are shared.
     pub(super) async fn write(&self, transaction: &mut PgConnection, now: DateTime<Utc>) -> sqlx::Result<()> {
         self.request_polls(transaction, now).await?;
         let changed: Vec<_> = self.0.iter().filter(|(_, render)| render.files != render.before).collect();

@@ -1,11 +1,11 @@
-//! The media type of a file: from the answer's header, else from its bytes, else from its name.
+//! The media type of a file, from the header of the answer, its bytes, or its name, in this order.
 
 use crate::domain::ObjectKey;
 
-/// Types that say nothing about the file.
+/// Types that carry no information about the file.
 const GENERIC: [&str; 3] = ["application/octet-stream", "binary/octet-stream", "application/x-www-form-urlencoded"];
 
-/// The media type of a file whose answer carried `header` and whose first bytes are `start`.
+/// The media type of a file with this `Content-Type` header and these first bytes.
 #[must_use]
 pub(super) fn of(header: Option<&str>, start: &[u8], key: &ObjectKey) -> String {
     let header = header.map(str::trim).filter(|header| is_media_type(header));
@@ -22,7 +22,7 @@ fn essence(media_type: &str) -> String {
     media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-/// Whether it is `type/subtype`, in characters that a header may carry.
+/// Whether it is `type/subtype` with characters that are valid in a header.
 fn is_media_type(text: &str) -> bool {
     let token =
         |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&^_.+-".contains(&b));

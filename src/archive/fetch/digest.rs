@@ -1,8 +1,8 @@
-//! Hashes of a file, computed as it passes, and compared with what its server announced.
+//! Hashes of a file, computed during the transfer and compared with those announced by the server.
 //!
-//! [`AnnounceOutcome`] reads `x-goog-hash` (Google Cloud Storage), `Repr-Digest` (RFC 9530), and an `ETag` where it is known to
-//! be an MD5. [`Hashes`] computes SHA-256, MD5 and CRC32C of the same bytes. Its state can be saved and restored, so
-//! that a file whose transfer broke off is still hashed whole.
+//! [`AnnouncedHashes`] reads `x-goog-hash` (Google Cloud Storage), `Repr-Digest` (RFC 9530), and an `ETag` where it is known to
+//! be an MD5. [`Hashes`] computes SHA-256, MD5, and CRC32C of the same bytes. Its state can be saved and restored, so that an
+//! interrupted transfer still ends with the hash of the whole file.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -13,19 +13,19 @@ use sha2::{Digest, Sha256};
 
 /// The hashes that a server announces for a file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct AnnounceOutcome {
+pub struct AnnouncedHashes {
     crc32c: Option<u32>,
     md5: Option<[u8; 16]>,
     sha256: Option<[u8; 32]>,
 }
 
-impl AnnounceOutcome {
-    /// Reads the headers of an answer. A hash that cannot be read counts as not announced.
+impl AnnouncedHashes {
+    /// Reads the headers of an answer. Malformed hashes are ignored.
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Self {
         let mut announced = Self::default();
         let texts = |name: &str| headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
-        // The hash is of the object as it is stored: of one that is stored compressed, the compressed bytes'.
+        // The hash covers the stored bytes, which differ from the received ones if the object is stored compressed.
         let is_plain = texts("x-goog-stored-content-encoding").all(|encoding| encoding.trim() == "identity");
         for part in texts("x-goog-hash").filter(|_| is_plain).flat_map(|list| list.split(',')) {
             match part.trim().split_once('=') {
@@ -44,13 +44,13 @@ impl AnnounceOutcome {
         announced
     }
 
-    /// Whether there is anything to compare with.
+    /// Whether the server announced no hash.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// The first hash that differs from what was received.
+    /// Compares the announced hashes with those of the received bytes.
     pub fn compare(&self, hashes: &Hashes) -> Result<(), Mismatch> {
         let differ = |algorithm, announced: &[u8], received: &[u8]| {
             if announced == received {
@@ -61,7 +61,7 @@ impl AnnounceOutcome {
         if let Some(announced) = self.sha256 {
             differ("sha-256", &announced, &hashes.sha256.clone().finalize())?;
         }
-        // AnnounceOutcome only after bytes had passed, it was not computed.
+        // The MD5 was not computed if it was only announced by a later answer.
         if let Some(announced) = self.md5.filter(|_| hashes.with_md5) {
             differ("md5", &announced, &hashes.md5.clone().finalize())?;
         }
@@ -76,8 +76,8 @@ fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
     BASE64_STANDARD.decode(text.trim()).ok()?.try_into().ok()
 }
 
-/// An `ETag` is opaque. Only S3 documents it as the MD5, and only for objects uploaded in one part that are not encrypted
-/// with a key of their own.
+/// An `ETag` is opaque. Only S3 documents it as the MD5, and only for objects that were uploaded in one part and
+/// are not encrypted with a separate key.
 fn md5_etag(headers: &HeaderMap) -> Option<[u8; 16]> {
     let plain = match headers.get("x-amz-server-side-encryption") {
         None => true,
@@ -93,7 +93,7 @@ fn md5_etag(headers: &HeaderMap) -> Option<[u8; 16]> {
     hex::decode(tag).ok()?.try_into().ok()
 }
 
-/// A hash that is not the announced one: some of the bytes are wrong.
+/// A hash differs from the announced one, so some bytes are wrong.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the server announced {algorithm} {announced}, the received bytes have {received}")]
 pub struct Mismatch {
@@ -102,7 +102,7 @@ pub struct Mismatch {
     received: String,
 }
 
-/// The hashes of the bytes so far.
+/// The hashes of the bytes received so far.
 #[derive(Clone)]
 pub struct Hashes {
     sha256: Sha256,
@@ -119,9 +119,9 @@ impl std::fmt::Debug for Hashes {
 }
 
 impl Hashes {
-    /// Of no bytes yet, to be compared with `announced`.
+    /// Starts without any bytes, for comparison with `announced`.
     #[must_use]
-    pub fn new(announced: &AnnounceOutcome) -> Self {
+    pub fn new(announced: &AnnouncedHashes) -> Self {
         Self { sha256: Sha256::new(), md5: Md5::new(), crc32c: 0, with_md5: announced.md5.is_some() }
     }
 
@@ -134,13 +134,13 @@ impl Hashes {
         self.crc32c = crc32c::crc32c_append(self.crc32c, bytes);
     }
 
-    /// The SHA-256 in lower-case hex.
+    /// The SHA-256 in lowercase hex.
     #[must_use]
     pub fn sha256(&self) -> String {
         hex::encode(self.sha256.clone().finalize())
     }
 
-    /// The state, to be restored later. Only the same version of renderhook can: the states are the libraries' own.
+    /// Serializes the state. Only the same version of renderhook can restore it, because the libraries define the format.
     #[must_use]
     pub fn save(&self) -> Vec<u8> {
         let mut saved = VERSION.as_bytes().to_vec();
@@ -186,7 +186,7 @@ mod tests {
     }
 
     fn compared(list: &[(&'static str, &str)], body: &[u8]) -> Result<(), Mismatch> {
-        let announced = AnnounceOutcome::of(&headers(list));
+        let announced = AnnouncedHashes::of(&headers(list));
         assert!(!announced.is_empty(), "{list:?}");
         let mut hashes = Hashes::new(&announced);
         hashes.update(body);
@@ -215,7 +215,7 @@ mod tests {
     fn the_hash_of_an_object_that_is_stored_compressed_is_not_compared() {
         let hash = format!("crc32c={CRC32C},md5={MD5}");
         let announced = |encoding| {
-            AnnounceOutcome::of(&headers(&[
+            AnnouncedHashes::of(&headers(&[
                 ("x-goog-hash", hash.as_str()),
                 ("x-goog-stored-content-encoding", encoding),
             ]))
@@ -235,13 +235,13 @@ mod tests {
             &[("x-goog-hash", "md5=nonsense,sha1=AAAA")],
             &[("repr-digest", "sha-512=:AAAA:, sha-256=AAAA")],
         ] {
-            assert!(AnnounceOutcome::of(&headers(list)).is_empty(), "{list:?}");
+            assert!(AnnouncedHashes::of(&headers(list)).is_empty(), "{list:?}");
         }
     }
 
     #[test]
     fn hashing_continues_from_a_saved_state() {
-        let announced = AnnounceOutcome::of(&headers(&[("x-goog-hash", &format!("crc32c={CRC32C},md5={MD5}"))]));
+        let announced = AnnouncedHashes::of(&headers(&[("x-goog-hash", &format!("crc32c={CRC32C},md5={MD5}"))]));
         let mut first = Hashes::new(&announced);
         first.update(b"hello ");
         let mut second = Hashes::restore(&first.save()).unwrap();

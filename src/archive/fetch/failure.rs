@@ -1,4 +1,4 @@
-//! Why a file did not arrive, and what follows from it.
+//! Why a download failed, and how to continue.
 
 use std::error::Error;
 use std::io;
@@ -8,17 +8,17 @@ use super::guard::UrlRejection;
 use super::resolve::rejection_in;
 use crate::archive::queue::Reason;
 
-/// Why a file did not arrive. Each kind is followed by something else.
+/// Why a download failed. The variants are handled differently.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
     /// Another attempt may succeed.
     Transient {
         /// What happened.
         reason: Reason,
-        /// How long the server asks to be left alone.
+        /// The server's `Retry-After`.
         retry_after: Option<Duration>,
     },
-    /// The URL does not work any more; a fresh one may.
+    /// The URL does not work any more. A fresh one may work.
     Expired {
         /// What the server answered.
         reason: Reason,
@@ -55,24 +55,24 @@ impl Failure {
         Self::Permanent { reason: Reason { code: code.into(), message: message.into() } }
     }
 
-    /// The failure that `error` is if this process lacks a resource.
+    /// [`Self::Local`], if this process lacks a resource.
     pub(crate) fn local(error: &(dyn Error + 'static)) -> Option<Self> {
         let code = missing_resource(error)?;
         let message = format!("renderhook itself lacks a resource, and the attempt does not count: {}", causes(error));
         Some(Self::Local { reason: Reason { code: code.to_owned(), message } })
     }
 
-    /// The stored URL is refused: only a person, or another URL, can change that.
+    /// The guard rejects the stored URL. Only a person or another URL can change that.
     pub(super) fn stored_url(rejection: UrlRejection) -> Self {
         Self::permanent(rejection.code(), rejection.to_string())
     }
 
-    /// The network led to something that is refused: a redirect or a DNS answer. The next one may be right.
+    /// The guard rejects a redirect or a DNS answer. The next one may be different.
     pub(super) fn network(rejection: UrlRejection) -> Self {
         Self::transient(rejection.code(), rejection.to_string())
     }
 
-    /// A request that failed, without the URL that the error carries.
+    /// A request failed. The URL in the error is removed.
     pub(super) fn transport(error: reqwest::Error) -> Self {
         let error = error.without_url();
         if let Some(rejection) = rejection_in(&error) {
@@ -93,7 +93,7 @@ impl Failure {
 }
 
 /// An error and its causes, from the outermost to the innermost. [`io::Error`]s do not show the error that they wrap
-/// as their source; it is listed all the same.
+/// as their source, but it is included here.
 pub(super) fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&error| match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
         Some(wrapped) => Some(wrapped as &(dyn Error + 'static)),

@@ -1,27 +1,22 @@
-//! Decides which URLs the downloader may fetch: the pure half of the guard.
+//! Decides which URLs may be downloaded.
 //!
-//! A caller gets a [`Guard`], built once from the settings, and asks it four things: may this text be fetched
-//! ([`Guard::admit`]), may this URL ([`Guard::judge_url`]), may this address be dialled ([`Guard::judge_address`]),
-//! may this redirect be followed ([`Guard::follow`]). The answer is yes, or a [`UrlRejection`] that says why and what to
-//! do.
+//! A [`Guard`] is created from the settings. It checks URLs ([`Guard::admit`], [`Guard::judge_url`]), addresses
+//! ([`Guard::judge_address`]), and redirects ([`Guard::follow`]), and returns a [`UrlRejection`] with the reason and advice.
 //!
 //! Guaranteed:
-//! - What passes is https, has no user or password, is on a host under one of the allowed suffixes where there are
-//!   any, and is not at an IP address that is not public. `DOWNLOAD_ALLOW_PRIVATE` lets http and private networks in;
-//!   it loosens nothing else.
-//! - A redirect passes what the first URL has to pass, and there are at most [`MAX_REDIRECTS`].
-//! - A refusal is final: asked again with the same settings, the guard says the same. It is therefore no reason to
-//!   try again, only to change a setting.
-//! - No refusal holds any part of the URL, whose query is a credential.
+//! - An accepted URL is https, has no user or password, and has a host under one of the allowed suffixes (if there are any)
+//!   or a public IP address. `DOWNLOAD_ALLOW_PRIVATE` additionally allows http and private networks, and nothing else.
+//! - Redirects follow the same rules as URLs, and there are at most [`MAX_REDIRECTS`].
+//! - Decisions only depend on the settings, so repeating a check gives the same result.
+//! - A rejection contains no part of the URL, because its query is a credential.
 //!
-//! Names are judged here by their spelling alone. What they resolve to is judged where they are resolved, by
-//! [`GuardedResolver`](super::resolve::GuardedResolver): whoever looks a name up here and dials it later dials
-//! another address if the name's owner wants it so. The other way round, an HTTP client never asks a resolver about
-//! an address that stands in the URL itself, so those have to be judged here. It takes both halves, with the client's
-//! own redirects, proxies and DNS overrides switched off.
+//! Host names are only checked against the list of suffixes here. [`GuardedResolver`](super::resolve::GuardedResolver) checks
+//! the addresses that they resolve to, because a second lookup could return others. IP addresses in URLs are checked here,
+//! because HTTP clients do not resolve them. Both checks are needed, and the client must not follow redirects itself or use
+//! proxies.
 //!
-//! Hosts are compared as [`url`] has normalised them (lower case, IDNA to punycode, percent-decoding; `0x7f.1` and
-//! `2130706433` become `127.0.0.1`), so what is judged is what is dialled, not what was written.
+//! Hosts are compared in the normalized form of [`url`] (lowercase, punycode, percent-decoded; `0x7f.1` and `2130706433` become
+//! `127.0.0.1`), which is also what the client connects to.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -32,34 +27,33 @@ use url::{Host, Url};
 
 use super::address::{self, NonPublic};
 
-/// How many redirects one download may follow. Object stores and CDNs need one; the second and third are for a host
-/// that is being moved.
+/// The maximum number of redirects per download. Object stores and CDNs need one.
 pub const MAX_REDIRECTS: usize = 3;
 
 /// The rules for URLs and addresses, as set by `DOWNLOAD_ALLOWED_HOSTS` and `DOWNLOAD_ALLOW_PRIVATE`. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Guard {
-    /// Empty: any host.
+    /// If empty, any host is allowed.
     allowed_hosts: Arc<[HostSuffix]>,
     allow_private: bool,
 }
 
 impl Guard {
-    /// A guard that lets in hosts under `allowed_hosts` (empty: any host), and http and private networks if
-    /// `allow_private`.
+    /// Allows hosts under `allowed_hosts`, or any host if it is empty. With `allow_private`, also allows http and private
+    /// networks.
     #[must_use]
     pub fn new(allowed_hosts: Vec<HostSuffix>, allow_private: bool) -> Self {
         Self { allowed_hosts: allowed_hosts.into(), allow_private }
     }
 
-    /// Parses a URL as it came from outside, and judges it.
+    /// Parses and checks a URL.
     pub fn admit(&self, text: &str) -> Result<Url, UrlRejection> {
         let url = Url::parse(text).map_err(|_| UrlRejection::InvalidUrl)?;
         self.judge_url(&url)?;
         Ok(url)
     }
 
-    /// Judges a URL by all that can be known without asking the network.
+    /// Checks a URL without using the network.
     pub fn judge_url(&self, url: &Url) -> Result<(), UrlRejection> {
         match url.scheme() {
             "https" => {}
@@ -74,12 +68,12 @@ impl Guard {
             Some(Host::Domain(name)) => self.judge_name(name),
             Some(Host::Ipv4(ip)) => self.judge_literal(ip.into()),
             Some(Host::Ipv6(ip)) => self.judge_literal(ip.into()),
-            // Not to be had from `Url::parse`, which gives every http and https URL a host.
+            // Unreachable, because every parsed http or https URL has a host.
             None => Err(UrlRejection::InvalidUrl),
         }
     }
 
-    /// Judges an address that is about to be dialled, from a URL or from DNS.
+    /// Checks an address from a URL or from DNS before connecting to it.
     pub fn judge_address(&self, ip: IpAddr) -> Result<(), UrlRejection> {
         match address::judge(ip) {
             Err(kind) if self.allow_private && kind.is_private_network() => Ok(()),
@@ -87,18 +81,17 @@ impl Guard {
         }
     }
 
-    /// Judges one redirect, and gives the URL to ask next.
+    /// Checks a redirect and returns the next URL.
     ///
-    /// `from` is the URL that answered, `location` the value of its `Location` header as it came (empty if there is
-    /// none), and `hops_so_far` the number of redirects already followed for this download, so 0 for the first. A
-    /// relative location is joined to `from`. The URL has no fragment: it is never sent, and the rule that a redirect
-    /// inherits one (RFC 9110, section 10.2.2) is for browsers.
+    /// `from` is the URL that answered, `location` the raw value of its `Location` header (empty if missing), and `hops_so_far`
+    /// the number of redirects already followed for this download. A relative location is joined to `from`. The fragment is
+    /// removed, because it is never sent.
     pub fn follow(&self, from: &Url, location: &[u8], hops_so_far: usize) -> Result<Url, UrlRejection> {
         if hops_so_far >= MAX_REDIRECTS {
             return Err(UrlRejection::TooManyRedirects);
         }
         let location = str::from_utf8(location.trim_ascii()).map_err(|_| UrlRejection::InvalidRedirect)?;
-        // RFC 3986 reads an empty reference as the same document: a loop, told as what it is at its first turn.
+        // According to RFC 3986, an empty reference is the same document, which would be a loop.
         if location.is_empty() {
             return Err(UrlRejection::InvalidRedirect);
         }
@@ -116,20 +109,20 @@ impl Guard {
         }
     }
 
-    /// The address comes first: of two reasons, the one that no list of hosts can mend.
+    /// Checks the address first, because that reason cannot be fixed with the list of hosts.
     fn judge_literal(&self, ip: IpAddr) -> Result<(), UrlRejection> {
         self.judge_address(ip)?;
         if self.allowed_hosts.is_empty() { Ok(()) } else { Err(UrlRejection::HostNotAllowed) }
     }
 }
 
-/// Why a URL is not fetched.
+/// Why a URL is rejected.
 ///
-/// [`code`](Self::code) is for programs and stays the same; `Display` is for people and says what to do.
+/// [`code`](Self::code) is stable and for programs. `Display` is for people and includes advice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum UrlRejection {
     /// The text is not an absolute URL with a host.
-    #[error("the download's URL cannot be read: it is not an absolute URL with a host")]
+    #[error("the download's URL is invalid: it is not an absolute URL with a host")]
     InvalidUrl,
     /// The scheme is `http`.
     #[error(
@@ -139,32 +132,27 @@ pub enum UrlRejection {
     /// The scheme is neither `https` nor `http`.
     #[error("the URL is not https, and files are fetched over https only: ask for an https URL")]
     UnsupportedScheme,
-    /// A user or a password stands before the host, where it serves to hide which host it is, or to leak into logs.
+    /// The URL has a user or password, which may disguise the host or leak into logs.
     #[error(
-        "the URL has a user name or password before its host, and such URLs are not fetched: ask whoever made it for one without"
+        "the URL contains a user name or password, and such URLs are not allowed: ask Magic Hour for a URL without them"
     )]
     Userinfo,
     /// The host is under none of the allowed suffixes.
-    #[error(
-        "the URL's host is under none of DOWNLOAD_ALLOWED_HOSTS: add it there if it is to be trusted, then retry the download"
-    )]
+    #[error("the URL's host is not in DOWNLOAD_ALLOWED_HOSTS: add it if you trust it, then retry the download")]
     HostNotAllowed,
-    /// The URL's address, or one of the addresses that its host resolves to, is not public.
-    #[error("the URL leads to {0}, and files are fetched from public addresses only{advice}", advice = private_advice(*.0))]
+    /// The URL's address, or one of the addresses of its host, is not public.
+    #[error("the URL leads to {0}, but files are only downloaded from public addresses{advice}", advice = private_advice(*.0))]
     PrivateAddress(NonPublic),
-    /// There was one redirect more than [`MAX_REDIRECTS`].
-    #[error(
-        "the origin redirected more than {MAX_REDIRECTS} times: ask whoever runs it for a URL that is nearer to the file"
-    )]
+    /// There were more than [`MAX_REDIRECTS`] redirects.
+    #[error("the server redirected more than {MAX_REDIRECTS} times")]
     TooManyRedirects,
-    /// A redirect whose `Location` is missing or is no URL.
-    #[error("the origin redirected without a `Location` that can be read: ask whoever runs it")]
+    /// A redirect without a valid `Location`.
+    #[error("the server redirected without a valid `Location`")]
     InvalidRedirect,
 }
 
 impl UrlRejection {
-    /// The word that stands for this refusal on a download's row, in metrics and in answers. Part of the contract:
-    /// never changed.
+    /// A stable code for the database, metrics, and answers.
     #[must_use]
     pub const fn code(self) -> &'static str {
         match self {
@@ -179,24 +167,24 @@ impl UrlRejection {
     }
 }
 
-/// Names the setting only where it helps.
+/// Mentions the setting only if it helps.
 fn private_advice(kind: NonPublic) -> &'static str {
     if kind.is_private_network() { ": DOWNLOAD_ALLOW_PRIVATE=true allows this one, in development" } else { "" }
 }
 
-/// One entry of `DOWNLOAD_ALLOWED_HOSTS`: a domain that is allowed together with all names under it.
+/// An entry of `DOWNLOAD_ALLOWED_HOSTS`: a domain that is allowed with all its subdomains.
 ///
-/// Read from `magichour.ai` or `.magichour.ai`, which mean the same: `magichour.ai` and `videos.magichour.ai` match,
-/// `evilmagichour.ai` does not. Letter case and one trailing dot make no difference; a name with other letters is
-/// read as its punycode. It is never an address: `0.0.1` is no suffix of `127.0.0.1`.
+/// `magichour.ai` and `.magichour.ai` mean the same: `magichour.ai` and `videos.magichour.ai` match, but `evilmagichour.ai` does
+/// not. Case and one trailing dot do not matter, and international names are converted to punycode. It never matches IP
+/// addresses.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct HostSuffix(
-    /// As [`url`] writes hosts: lower case, punycode. No dot at either end.
+    /// Normalized like hosts in [`url`]: lowercase, punycode, and no dot at either end.
     String,
 );
 
 impl HostSuffix {
-    /// `name` as [`url`] writes it.
+    /// Whether the host `name`, as normalized by [`url`], matches.
     fn matches(&self, name: &str) -> bool {
         let name = name.strip_suffix('.').unwrap_or(name);
         match name.strip_suffix(self.0.as_str()) {
@@ -216,8 +204,7 @@ impl FromStr for HostSuffix {
     type Err = InvalidHostSuffix;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        // By what people write into such settings elsewhere, so that each gets its own sentence; what else is wrong,
-        // `url` finds.
+        // Common mistakes get their own messages. `url` finds all others.
         if text.is_empty() {
             return Err(InvalidHostSuffix::Empty);
         }
@@ -239,8 +226,7 @@ impl FromStr for HostSuffix {
         match Host::parse(text.strip_prefix('.').unwrap_or(text)) {
             Ok(Host::Domain(name)) => {
                 let name = name.strip_suffix('.').unwrap_or(&name);
-                // `url` is more generous than DNS: it reads `a;b` and `a,b` as names too, which are lists with a
-                // wrong separator.
+                // `url` accepts more than DNS does, such as `a;b`, which is a list with a wrong separator.
                 if name.split('.').all(is_label) { Ok(Self(name.to_owned())) } else { Err(InvalidHostSuffix::NotAHost) }
             }
             Ok(Host::Ipv4(_) | Host::Ipv6(_)) => Err(InvalidHostSuffix::Address),
@@ -249,19 +235,19 @@ impl FromStr for HostSuffix {
     }
 }
 
-/// Letters, digits, hyphens, and the underscore that buckets' names have.
+/// Letters, digits, hyphens, and underscores, which occur in bucket names.
 fn is_label(label: &str) -> bool {
     !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
 }
 
-/// Why an entry of `DOWNLOAD_ALLOWED_HOSTS` is not a host suffix. `Display` says what to write instead.
+/// Why an entry of `DOWNLOAD_ALLOWED_HOSTS` is invalid. `Display` says what to write instead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidHostSuffix {
-    /// Nothing is there: a comma too many.
-    #[error("an entry is empty: take the extra comma out (no entries at all allow any public host)")]
+    /// An empty entry.
+    #[error("an entry is empty: remove the extra comma (without any entry, all public hosts are allowed)")]
     Empty,
-    /// White space, also at an end.
-    #[error("a host suffix has no spaces in it: separate entries with commas alone, like `magichour.ai,example.com`")]
+    /// Whitespace, including at an end.
+    #[error("a host suffix contains no spaces: separate entries by commas only, like `magichour.ai,example.com`")]
     Space,
     /// A whole URL.
     #[error("a host suffix has no scheme: write `magichour.ai`, not `https://magichour.ai`")]
@@ -277,7 +263,7 @@ pub enum InvalidHostSuffix {
         "an IP address is not a host suffix: addresses in URLs are never allowed while DOWNLOAD_ALLOWED_HOSTS is set"
     )]
     Address,
-    /// Anything else that is not a name.
+    /// Anything else that is not a host name.
     #[error("this is not a host name: write a domain such as `magichour.ai`")]
     NotAHost,
 }
@@ -302,8 +288,7 @@ mod tests {
         Guard::new(Vec::new(), true)
     }
 
-    /// Holds the refusal's code (or `ok`) of every URL of a table against the expected one, and tells all that differ
-    /// at once.
+    /// Checks the code (or `ok`) for every URL in a table, and reports all differences.
     #[track_caller]
     fn assert_admits(guard: &Guard, table: &[(&str, &str)]) {
         let wrong: Vec<String> = table
@@ -326,7 +311,7 @@ mod tests {
                 ("https://example.com", "ok"),
                 ("https://example.com:8443/a.mp4", "ok"),
                 ("https://example.com:443/a.mp4", "ok"),
-                // Sloppy, but a browser reads it so, and what is judged is what it is read as.
+                // Browsers accept these, too.
                 ("https:example.com/a.mp4", "ok"),
                 ("https:\\\\example.com\\a.mp4", "ok"),
                 ("  https://example.com/a.mp4\n", "ok"),
@@ -371,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_in_a_url_is_judged_however_it_is_written() {
+    fn an_address_in_a_url_is_checked_in_every_notation() {
         assert_admits(
             &any_host(),
             &[
@@ -507,7 +492,7 @@ mod tests {
     }
 
     #[test]
-    fn development_keeps_the_list_of_hosts() {
+    fn the_list_of_hosts_also_applies_in_development() {
         assert_admits(
             &Guard::new(suffixes(&["localhost"]), true),
             &[
@@ -520,7 +505,7 @@ mod tests {
     }
 
     #[test]
-    fn a_redirect_is_joined_to_where_it_came_from_and_loses_its_fragment() {
+    fn a_redirect_is_joined_to_its_base_and_loses_its_fragment() {
         let guard = listed();
         let from = Url::parse("https://videos.magichour.ai/a/b/output.mp4?sig=1#t=10").expect("a URL");
         for (location, expected) in [
@@ -541,7 +526,7 @@ mod tests {
     }
 
     #[test]
-    fn a_redirect_passes_only_what_a_first_url_may_be() {
+    fn a_redirect_follows_the_same_rules_as_a_url() {
         let guard = listed();
         let from = Url::parse("https://videos.magichour.ai/a/b/output.mp4?sig=1").expect("a URL");
         for (location, expected) in [
@@ -564,14 +549,14 @@ mod tests {
             ("", "invalid_redirect"),
             ("   ", "invalid_redirect"),
         ] {
-            let refusal = guard.follow(&from, location.as_bytes(), 0).expect_err(location);
-            assert_eq!(refusal.code(), expected, "{location}");
+            let rejection = guard.follow(&from, location.as_bytes(), 0).expect_err(location);
+            assert_eq!(rejection.code(), expected, "{location}");
         }
         assert_eq!(guard.follow(&from, b"/\xff", 0), Err(UrlRejection::InvalidRedirect));
     }
 
     #[test]
-    fn a_redirect_to_plain_http_is_for_development_only() {
+    fn a_redirect_to_http_is_only_allowed_in_development() {
         let from = Url::parse("https://localhost/a").expect("a URL");
         assert_eq!(any_host().follow(&from, b"http://localhost/b", 0), Err(UrlRejection::NotHttps));
         assert_eq!(
@@ -593,7 +578,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_suffix_is_read_into_one_form() {
+    fn a_host_suffix_is_normalized() {
         for (text, expected) in [
             ("magichour.ai", "magichour.ai"),
             (".magichour.ai", "magichour.ai"),
@@ -610,7 +595,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_host_suffix_is_told_by_what_it_is() {
+    fn an_invalid_host_suffix_has_a_specific_error() {
         use InvalidHostSuffix::{Address, Empty, NotAHost, Port, Scheme, Space, Wildcard};
         for (text, expected) in [
             ("", Empty),
@@ -650,28 +635,28 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_says_what_to_do() {
-        for (refusal, expected) in [
+    fn a_rejection_mentions_the_setting_or_the_cause() {
+        for (rejection, expected) in [
             (UrlRejection::NotHttps, "DOWNLOAD_ALLOW_PRIVATE"),
             (UrlRejection::HostNotAllowed, "DOWNLOAD_ALLOWED_HOSTS"),
             (UrlRejection::PrivateAddress(NonPublic::Loopback), "a loopback address"),
             (UrlRejection::PrivateAddress(NonPublic::Loopback), "DOWNLOAD_ALLOW_PRIVATE"),
             (UrlRejection::TooManyRedirects, "more than 3 times"),
         ] {
-            assert!(refusal.to_string().contains(expected), "{refusal}");
+            assert!(rejection.to_string().contains(expected), "{rejection}");
         }
     }
 
     #[test]
-    fn the_advice_names_the_setting_only_where_it_would_help() {
+    fn the_advice_mentions_the_setting_only_if_it_helps() {
         for (guard, url, expected) in [
             (development(), "http://169.254.169.254/", UrlRejection::PrivateAddress(NonPublic::CloudMetadata)),
             (development(), "ftp://127.0.0.1/a.mp4", UrlRejection::UnsupportedScheme),
             (any_host(), "ftp://example.com/a.mp4", UrlRejection::UnsupportedScheme),
         ] {
-            let refusal = guard.admit(url).expect_err(url);
-            assert_eq!(refusal, expected);
-            assert!(!refusal.to_string().contains("DOWNLOAD_ALLOW_PRIVATE"), "{refusal}");
+            let rejection = guard.admit(url).expect_err(url);
+            assert_eq!(rejection, expected);
+            assert!(!rejection.to_string().contains("DOWNLOAD_ALLOW_PRIVATE"), "{rejection}");
         }
     }
 }

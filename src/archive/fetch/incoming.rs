@@ -1,4 +1,4 @@
-//! A file as it arrives, from its first byte or from a later one.
+//! A file being received, from the beginning or from an offset.
 
 use std::time::Duration;
 
@@ -10,32 +10,32 @@ use reqwest::header::{
 use reqwest::{Response, StatusCode};
 use tokio::time::timeout;
 
-use super::digest::AnnounceOutcome;
-use super::{Failure, Limits};
+use super::digest::AnnouncedHashes;
+use super::{Failure, FetchLimits};
 use crate::archive::queue::Reason;
 
-/// The longest `Retry-After` that is honored: the URLs expire.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(1);
+/// The maximum `Retry-After` that is honored, because URLs expire.
+const MAX_RETRY_AFTER: Duration = Duration::from_hours(1);
 
-/// Where a transfer resumes: after `offset` bytes of the version that `validator` names.
+/// Where a transfer resumes: after `offset` bytes of the version identified by `validator`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResumePoint {
-    /// How many bytes are there already.
+    /// The number of bytes received before.
     pub offset: u64,
     /// The value of `If-Range`.
     pub validator: String,
-    /// The length of the whole file, if the server announced it.
+    /// The length of the whole file, if known.
     pub total: Option<u64>,
 }
 
-/// How an answer shows where its body ends.
+/// How the end of a body is recognized.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
-    /// By its announced length.
+    /// By its length.
     Length(u64),
     /// By a last chunk.
     Chunked,
-    /// By the end of the connection, which looks the same if the server dies halfway.
+    /// By the end of the connection, which looks the same as a crash of the server.
     ConnectionClose,
 }
 
@@ -50,7 +50,7 @@ impl Framing {
         }
     }
 
-    /// The length of the whole file, if the server announced it.
+    /// The length of the whole file, if known.
     #[must_use]
     pub fn total(self) -> Option<u64> {
         match self {
@@ -60,16 +60,16 @@ impl Framing {
     }
 }
 
-/// What a server says about a file.
+/// The server's metadata of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
-    /// What names this very version; `None` if the server sends nothing that is sure to change with the bytes.
+    /// Identifies this version of the file. `None` if the server sends no strong validator.
     pub validator: Option<String>,
     /// How the end of the file is recognized.
     pub framing: Framing,
-    /// Its hashes.
-    pub announced: AnnounceOutcome,
-    /// Its media type.
+    /// The announced hashes.
+    pub announced: AnnouncedHashes,
+    /// The media type.
     pub content_type: Option<String>,
 }
 
@@ -78,12 +78,12 @@ impl Origin {
         Self {
             validator: validator(headers),
             framing: Framing::of(headers, total),
-            announced: AnnounceOutcome::of(headers),
+            announced: AnnouncedHashes::of(headers),
             content_type: text(headers, &CONTENT_TYPE).map(str::to_owned),
         }
     }
 
-    /// Whether the answer itself proves that a body which has ended is whole. If not, only a second read does.
+    /// Whether the end of the body proves that it is complete. If not, the file must be read twice.
     #[must_use]
     pub fn proves_end(&self) -> bool {
         match self.framing {
@@ -93,8 +93,8 @@ impl Origin {
     }
 }
 
-/// A strong `ETag`; else a `Last-Modified` that is strong in the sense of RFC 9110: older than the answer by a second or
-/// more, so that the file cannot have changed twice within it.
+/// A strong `ETag`, or a `Last-Modified` that is strong according to RFC 9110: at least a second older than the answer, so that
+/// the file cannot have changed again within the same second.
 fn validator(headers: &HeaderMap) -> Option<String> {
     if let Some(etag) = text(headers, &ETAG) {
         return etag.starts_with('"').then(|| etag.to_owned());
@@ -126,12 +126,12 @@ pub struct Incoming {
     response: Response,
     origin: Origin,
     received: u64,
-    limits: Limits,
+    limits: FetchLimits,
 }
 
 impl Incoming {
     /// The answer to a request for the whole file.
-    pub(super) fn whole(response: Response, limits: Limits) -> Result<Self, Failure> {
+    pub(super) fn whole(response: Response, limits: FetchLimits) -> Result<Self, Failure> {
         if response.status() != StatusCode::OK {
             return Err(status_failure(&response));
         }
@@ -140,7 +140,7 @@ impl Incoming {
     }
 
     /// The answer to a request to resume.
-    pub(super) fn rest(response: Response, from: &ResumePoint, limits: Limits) -> Result<Resumption, Failure> {
+    pub(super) fn rest(response: Response, from: &ResumePoint, limits: FetchLimits) -> Result<Resumption, Failure> {
         match response.status() {
             StatusCode::OK => Self::whole(response, limits).map(Resumption::Restarted),
             StatusCode::PARTIAL_CONTENT => {
@@ -160,7 +160,7 @@ impl Incoming {
         }
     }
 
-    fn accept(response: Response, received: u64, total: Option<u64>, limits: Limits) -> Result<Self, Failure> {
+    fn accept(response: Response, received: u64, total: Option<u64>, limits: FetchLimits) -> Result<Self, Failure> {
         if let Some(encoding) = response.headers().get(CONTENT_ENCODING).filter(|it| it.as_bytes() != b"identity") {
             let encoding = String::from_utf8_lossy(encoding.as_bytes()).into_owned();
             return Err(Failure::transient("encoded", format!("the server encoded the file ({encoding:.40})")));
@@ -171,19 +171,19 @@ impl Incoming {
         Ok(incoming)
     }
 
-    /// What the server says about the file.
+    /// The server's metadata of the file.
     #[must_use]
     pub fn origin(&self) -> &Origin {
         &self.origin
     }
 
-    /// How many bytes the whole file has at most.
+    /// The length of the file, or the maximum if it is unknown.
     #[must_use]
     pub fn max_bytes(&self) -> u64 {
         self.origin.framing.total().unwrap_or(self.limits.bytes)
     }
 
-    /// The next bytes; `None` after the last ones.
+    /// The next bytes, or `None` at the end.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
         let chunk = timeout(self.limits.silence, self.response.chunk()).await;
         let chunk = chunk.map_err(|_elapsed| {
@@ -248,7 +248,7 @@ fn status_failure(response: &Response) -> Failure {
 /// `Retry-After` in seconds. Its other form, a date, needs a clock that agrees with the server's, and is ignored.
 pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = text(headers, &RETRY_AFTER)?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds).min(LONGEST_RETRY_AFTER))
+    Some(Duration::from_secs(seconds).min(MAX_RETRY_AFTER))
 }
 
 #[cfg(test)]

@@ -1,13 +1,16 @@
-//! Fetching: a file's bytes from where Magic Hour keeps them, under guard.
+//! Fetches files from Magic Hour's servers.
 //!
-//! [`Fetcher::open`] returns an [`Incoming`] whose chunks arrive as fast as they are taken; [`Fetcher::resume`] returns
-//! one that starts where an earlier one broke off. Guaranteed: every URL, redirect and address on the way has passed
-//! the [`Guard`]; a request carries nothing but the URL, no credential and no cookie; a server that stops sending is
-//! cut off, a slow one is not; the end is reported only if the length is the announced one; bytes of two versions of
-//! a file are never put together.
+//! [`Fetcher::open`] returns an [`Incoming`], which reads chunks only as fast as they are consumed. [`Fetcher::resume`] returns
+//! one that continues an interrupted transfer.
 //!
-//! Only the stored URL itself can be refused for good. What the network answers (a redirect, a DNS answer, a status)
-//! may be different next time, so it is never more than a reason to try again.
+//! Guaranteed:
+//! - The [`Guard`] checks every URL, redirect, and address.
+//! - Requests contain no credentials except the URL itself, and no cookies.
+//! - A server that stops sending is cut off, but a slow one is not.
+//! - A transfer only succeeds with the announced length. Bytes of two versions of a file are never combined.
+//!
+//! Only the stored URL itself can be rejected permanently. Redirects, DNS answers, and statuses may be different next time, so
+//! they only cause a retry.
 
 pub mod address;
 pub mod digest;
@@ -32,11 +35,11 @@ pub use self::incoming::{Framing, Incoming, Origin, ResumePoint, Resumption};
 use self::resolve::{GuardedResolver, SystemNames};
 use crate::domain::SignedUrl;
 
-/// How long a connection may take to be made, TLS included.
+/// The time limit for connecting, including TLS.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a server may take until it answers.
+/// The time limit until the server's answer begins.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a server may be silent in the middle of a file.
+/// The time limit without any bytes in the middle of a file.
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Fetches files. Cheap to clone.
@@ -44,24 +47,24 @@ const SILENCE_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct Fetcher {
     client: Client,
     guard: Guard,
-    limits: Limits,
+    limits: FetchLimits,
 }
 
-/// How much and how long at most.
+/// Limits of size and time.
 #[derive(Debug, Clone, Copy)]
-struct Limits {
+struct FetchLimits {
     bytes: u64,
     answer: Duration,
     silence: Duration,
 }
 
 impl Fetcher {
-    /// Fetches what `guard` lets pass, up to `max_bytes` a file.
+    /// Fetches what `guard` allows, up to `max_bytes` per file.
     pub fn new(guard: Guard, max_bytes: u64) -> Result<Self, reqwest::Error> {
         Self::with_names(guard, max_bytes, Arc::new(SystemNames))
     }
 
-    /// The same, with another source of names than the system's.
+    /// Like [`Self::new`], with another resolver than the system's.
     fn with_names(guard: Guard, max_bytes: u64, names: Arc<dyn Resolve>) -> Result<Self, reqwest::Error> {
         let client = Client::builder()
             .dns_resolver(GuardedResolver::over(guard.clone(), names))
@@ -69,21 +72,21 @@ impl Fetcher {
             .no_proxy()
             .referer(false)
             .connect_timeout(CONNECT_TIMEOUT)
-            // One connection a file: streams that share one share its window, and the slowest holds the others up.
+            // One connection per file, because the slowest stream on a shared connection would block the others.
             .http1_only()
             .user_agent(concat!("renderhook/", env!("CARGO_PKG_VERSION")))
             .build()?;
         Ok(Self {
             client,
             guard,
-            limits: Limits { bytes: max_bytes, answer: ANSWER_TIMEOUT, silence: SILENCE_TIMEOUT },
+            limits: FetchLimits { bytes: max_bytes, answer: ANSWER_TIMEOUT, silence: SILENCE_TIMEOUT },
         })
     }
 
     /// Replaces the timeouts for the answer and for silence in the middle of a file.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
-        self.limits = Limits { answer: timeout, silence: timeout, ..self.limits };
+        self.limits = FetchLimits { answer: timeout, silence: timeout, ..self.limits };
         self
     }
 
@@ -100,7 +103,7 @@ impl Fetcher {
         Incoming::rest(self.send(url, rest).await?, from, self.limits)
     }
 
-    /// Sends a request, and follows redirects as far as the guard does.
+    /// Sends a request, and follows redirects if the guard allows it.
     async fn send(
         &self,
         url: &SignedUrl,
@@ -118,7 +121,7 @@ impl Fetcher {
                     return Err(Failure::transient("no_answer", message));
                 }
             };
-            if !redirects(response.status()) {
+            if !is_redirect(response.status()) {
                 return Ok(response);
             }
             let location = response.headers().get(LOCATION).map_or(&b""[..], |location| location.as_bytes());
@@ -128,9 +131,8 @@ impl Fetcher {
     }
 }
 
-/// Whether a status sends the client elsewhere. 300 leaves the choice to a person, and 304 answers a question that was
-/// not asked: both are failures like any other.
-fn redirects(status: StatusCode) -> bool {
+/// Whether to follow `Location`. 300 needs a person's choice, and 304 answers a conditional request, so both are failures.
+fn is_redirect(status: StatusCode) -> bool {
     matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
 }
 
@@ -143,7 +145,7 @@ mod tests {
 
     use super::*;
 
-    /// Names that resolve to one answer.
+    /// A resolver with the same answer for every name.
     struct Names(fn() -> io::Result<Vec<SocketAddr>>);
 
     impl Resolve for Names {
@@ -160,7 +162,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_dns_answer_that_is_refused_is_a_reason_to_try_again() {
+    async fn a_rejected_dns_answer_causes_a_retry() {
         for names in [|| Ok(vec!["0.0.0.0:0".parse().unwrap()]), || Ok(vec!["10.0.0.1:0".parse().unwrap()])] {
             let Failure::Transient { reason, .. } = failure(names).await else { panic!("not transient") };
             assert_eq!(reason.code, "private_address");
@@ -168,7 +170,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn running_out_of_descriptors_is_this_process_s_trouble() {
+    async fn running_out_of_descriptors_is_a_local_failure() {
         let Failure::Local { reason } = failure(|| Err(rustix::io::Errno::MFILE.into())).await else {
             panic!("not local")
         };

@@ -1,24 +1,19 @@
-//! Resolves host names for the downloader's HTTP client and checks the addresses: the half of the guard that meets the
-//! network.
+//! Resolves host names for the downloader's HTTP client and checks the addresses.
 //!
 //! [`GuardedResolver`] goes into `reqwest::ClientBuilder::dns_resolver`. [`rejection_in`] finds out whether a request
 //! failed because the guard rejected an address, rather than because DNS or the network failed.
 //!
 //! Guaranteed:
-//! - The client gets the very addresses that were checked. There is no second lookup in between for a name that
-//!   changes its answer (DNS rebinding).
-//! - If one address of a name is rejected, the name is rejected. Dropping that one and dialing the others would leave
-//!   the choice to whoever runs the name: public at one moment, internal at the next. An honest origin has no private
-//!   address.
+//! - The client connects to the addresses that were checked. There is no second lookup that could return others (DNS
+//!   rebinding).
+//! - If one address of a name is rejected, the whole name is rejected. An honest origin has no private addresses.
 //! - A rejection arrives as the [`UrlRejection`] itself in the chain of causes, not as text.
 //!
-//! What does not come through a resolver has to be closed where the client is built:
-//! - An IP address in the URL is dialed without a lookup: [`Guard::judge_url`] checks those.
-//! - Redirects that the client follows by itself are not checked as URLs: `redirect(Policy::none())`, then
-//!   [`Guard::follow`].
-//! - With a proxy, the proxy resolves and dials, and only the proxy's own name comes here: `no_proxy()`, because the
-//!   client otherwise takes one from the environment.
-//! - `ClientBuilder::resolve` and similar settings answer before this resolver does.
+//! The client must be built so that nothing bypasses this resolver:
+//! - IP addresses in URLs need no lookup. [`Guard::judge_url`] checks them.
+//! - Redirects followed by the client would not be checked: use `redirect(Policy::none())` and [`Guard::follow`].
+//! - A proxy would resolve names itself: use `no_proxy()`, because the client otherwise takes one from the environment.
+//! - `ClientBuilder::resolve` and similar settings take precedence over this resolver.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -62,7 +57,7 @@ impl Resolve for GuardedResolver {
         let guard = self.guard.clone();
         let answer = self.names.resolve(name);
         Box::pin(async move {
-            // Collected before the first one is checked: the iterator may be lazy, and must not be run twice.
+            // Collected first, because the iterator may be lazy and must not run twice.
             let found: Vec<SocketAddr> = answer.await?.collect();
             if found.is_empty() {
                 return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no addresses").into());
@@ -75,7 +70,7 @@ impl Resolve for GuardedResolver {
     }
 }
 
-/// The rejection that made a request fail, if there was one.
+/// The rejection that caused an error, if any.
 #[must_use]
 pub fn rejection_in(error: &(dyn Error + 'static)) -> Option<UrlRejection> {
     chain(error).find_map(|cause| cause.downcast_ref::<UrlRejection>().copied())
@@ -88,9 +83,9 @@ pub(super) struct SystemNames;
 impl Resolve for SystemNames {
     fn resolve(&self, name: Name) -> Resolving {
         Box::pin(async move {
-            // Port 0 stands for "the URL's".
+            // Port 0 means the port of the URL.
             let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            // `lookup_host` borrows the name for as long as its iterator lives.
+            // Collected, because the iterator borrows the name.
             let found: Vec<SocketAddr> = found.collect();
             Ok(Box::new(found.into_iter()) as Addrs)
         })
@@ -126,7 +121,7 @@ mod tests {
         SocketAddr::new(text.parse().expect(text), 0)
     }
 
-    /// Scripted names: the n-th lookup gets the n-th answer, and a lookup beyond the last one fails.
+    /// A resolver whose n-th lookup returns the n-th answer. Lookups after the last one fail.
     struct Script {
         answers: Vec<Vec<SocketAddr>>,
         lookups: AtomicUsize,
@@ -150,12 +145,12 @@ mod tests {
     }
 
     /// A server on 127.0.0.1 that answers every connection with 200 and counts them.
-    struct Origin {
+    struct TestServer {
         port: u16,
         connections: Arc<AtomicUsize>,
     }
 
-    impl Origin {
+    impl TestServer {
         async fn start() -> Self {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
             let port = listener.local_addr().expect("a bound address").port();
@@ -197,7 +192,7 @@ mod tests {
 
     #[tokio::test]
     async fn localhost_is_rejected_and_the_request_s_error_carries_the_rejection() {
-        let origin = Origin::start().await;
+        let origin = TestServer::start().await;
         let client = client(GuardedResolver::new(production()));
         // Over https a TLS connector stands between the client and the error.
         for url in [origin.url("localhost"), origin.url("localhost").replace("http:", "https:")] {
@@ -210,7 +205,7 @@ mod tests {
 
     #[tokio::test]
     async fn localhost_is_reached_in_development() {
-        let origin = Origin::start().await;
+        let origin = TestServer::start().await;
         let response =
             client(GuardedResolver::new(development())).get(origin.url("localhost")).send().await.expect("reached");
         assert_eq!(response.status(), 200);
@@ -219,7 +214,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_address_in_the_url_never_reaches_the_resolver() {
-        let origin = Origin::start().await;
+        let origin = TestServer::start().await;
         let names = Script::new(&[]);
         let response =
             client(GuardedResolver::over(production(), names.clone())).get(origin.url("127.0.0.1")).send().await;
@@ -230,7 +225,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_address_that_was_checked_is_the_one_that_is_dialed() {
-        let origin = Origin::start().await;
+        let origin = TestServer::start().await;
         // The second answer would be rejected. DNS does not know the name, so it is reached only by the first answer.
         let names = Script::new(&[&["127.0.0.1"], &["169.254.169.254"]]);
         let client = client(GuardedResolver::over(development(), names.clone()));
@@ -259,7 +254,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_rejected_address_keeps_an_admitted_one_from_being_dialed() {
-        let origin = Origin::start().await;
+        let origin = TestServer::start().await;
         let names = Script::new(&[&["127.0.0.1", "169.254.169.254"]]);
         let error = client(GuardedResolver::over(development(), names)).get(origin.url("files.example")).send().await;
         assert_eq!(

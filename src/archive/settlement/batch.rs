@@ -1,8 +1,7 @@
 //! Group commit: attempts that end while a transaction commits settle together in the next one.
 //!
-//! There is no task behind this. Whoever comes first becomes the leader: it settles everything that is queued, its own
-//! attempt included, and passes each of the others its answer. An attempt that ends when nothing is in progress is
-//! settled at once, alone.
+//! There is no background task. The first caller becomes the leader: it settles all queued attempts, including its own, and sends
+//! each of the others its result. If no transaction is in progress, an attempt is settled at once.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -14,10 +13,10 @@ use crate::archive::queue::{Lease, LeaseError};
 use crate::feed::PostedTypes;
 use crate::runtime::{BACKGROUND_TIMEOUT, Database, DatabaseError};
 
-/// How many attempts one transaction settles at most.
+/// The maximum number of attempts per transaction.
 const MAX_BATCH: usize = 256;
 
-/// What became of one attempt.
+/// The result of settling an attempt.
 type Answer = Result<Settlement, LeaseError>;
 
 /// Settles attempts, in batches.
@@ -42,14 +41,14 @@ impl Settler {
         Self { posted, ..Self::default() }
     }
 
-    /// Settles an attempt under its lease. After a database error, nothing is known about it, and trying again is safe.
+    /// Settles an attempt under its lease. After a database error, the result is unknown, and trying again is safe.
     pub async fn settle(&self, database: &Database, lease: &Lease, attempt: Attempt) -> Answer {
         let (answer, mut answered) = oneshot::channel();
         self.lock().push(Queued { entry: Entry::new(lease, attempt), answer });
         loop {
             tokio::select! {
                 biased;
-                // No answer: the leader was dropped in the middle, or its transaction failed.
+                // There is no result if the leader was dropped or its transaction failed.
                 answer = &mut answered => return answer.unwrap_or(Err(DatabaseError::TimedOut.into())),
                 _leader = self.leader.lock() => {
                     let batch = self.next_batch();
@@ -72,19 +71,19 @@ impl Settler {
     }
 }
 
-/// Settles a batch, and tells each of its attempts what became of it.
+/// Settles a batch, and sends each attempt its result.
 async fn settle_batch(database: &Database, batch: Vec<Queued>, posted: PostedTypes) {
     let (entries, senders): (Vec<_>, Vec<_>) = batch.into_iter().map(|queued| (queued.entry, queued.answer)).unzip();
     let answers = match transaction(database, &entries, posted).await {
-        // One entry that the database does not accept must not fail the others.
+        // An entry that the database rejects must not fail the others.
         Err(DatabaseError::Refused(_)) if entries.len() > 1 => one_by_one(database, &entries, posted).await,
         Ok(settlements) => settlements.into_iter().map(|settled| settled.ok_or(LeaseError::Lost)).collect(),
-        // To all: nothing is known about any of them.
+        // The result is unknown for all of them.
         Err(error) => vec![Err(error.into())],
     };
-    // A sender that is dropped here says that nothing is known.
+    // Dropping a sender means that the result is unknown.
     for (sender, answer) in senders.into_iter().zip(answers) {
-        // OK if nobody waits any more.
+        // OK to ignore: the caller may be gone.
         let _ = sender.send(answer);
     }
 }
@@ -101,7 +100,7 @@ async fn one_by_one(database: &Database, entries: &[Entry], posted: PostedTypes)
     answers
 }
 
-/// One transaction, and again after a conflict with another one. `None` for an entry that lost its lease.
+/// Runs the transaction, and repeats it after a conflict. Returns `None` for entries that lost their lease.
 async fn transaction(
     database: &Database,
     entries: &[Entry],

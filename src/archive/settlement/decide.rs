@@ -1,4 +1,4 @@
-//! What becomes of a download after an attempt: the rule, as a pure function.
+//! Decides the next state of a download after an attempt, as a pure function.
 
 use std::time::Duration;
 
@@ -9,109 +9,109 @@ use crate::archive::fetch::Failure;
 use crate::archive::queue::{Reason, StoredObject};
 use crate::domain::SignedUrl;
 
-/// A render that was polled within this time, and whose URLs are no newer, gets no fresher ones by asking again.
+/// Polling a render again within this time returns no fresher URLs.
 const POLL_INTERVAL: Duration = Duration::from_mins(10);
-/// How long a file waits for a fresh URL before it is tried again without one.
+/// How long a download waits for a fresh URL before it is tried without one.
 const URL_WAIT: Duration = Duration::from_hours(1);
-/// How long a file waits while this process lacks a resource.
+/// How long a download waits while this process lacks a resource.
 const LOCAL_WAIT: Duration = Duration::from_secs(30);
 
-/// How an attempt ended.
+/// The outcome of an attempt.
 #[derive(Debug, Clone)]
 pub enum Outcome {
-    /// The object is in the store, whole.
+    /// The store has the complete object.
     Stored(StoredObject),
     /// It failed.
     Failed(Failure),
-    /// It was not begun, because its URL has expired or is about to.
+    /// It did not start, because the URL has expired or is about to.
     UrlExpiring,
-    /// It was not begun: all attempts that a download has ended with their lease.
+    /// It did not start, because all attempts were used up by expired leases.
     LeasesExpired,
-    /// It was interrupted by a stop.
+    /// A stop interrupted it.
     Interrupted,
 }
 
-/// An attempt that ended, and the rules that it was made under.
+/// A finished attempt and its settings.
 #[derive(Debug, Clone)]
 pub struct Attempt {
-    /// How it ended.
+    /// The outcome.
     pub outcome: Outcome,
-    /// Its number, from 1.
+    /// The number of the attempt, from 1.
     pub number: u32,
-    /// When the first one began.
+    /// When the first attempt began.
     pub first_at: DateTime<Utc>,
-    /// The URL that it tried.
+    /// The URL it used.
     pub url: Option<SignedUrl>,
-    /// How many a download has.
+    /// The maximum number of attempts.
     pub max_attempts: u32,
-    /// Whether fresh URLs can be had.
+    /// Whether fresh URLs are available, which requires an API key.
     pub renews: bool,
-    /// Whether the project is to be deleted at Magic Hour once all its files are stored.
+    /// Whether to delete the project at Magic Hour once all files are stored.
     pub deletes: bool,
-    /// The jitter of its backoff, from 0 to 1.
+    /// The jitter of the backoff, from 0 to 1.
     pub chance: f64,
     /// When it ended.
     pub ended_at: DateTime<Utc>,
 }
 
-/// What the locked rows say.
+/// The state of the locked rows.
 #[derive(Debug, Clone)]
 pub(crate) struct Current {
     /// The download's newest URL.
     pub(crate) url: Option<SignedUrl>,
     /// When it was observed.
     pub(crate) url_observed_at: DateTime<Utc>,
-    /// Whether the render is to be polled already.
+    /// Whether a poll was already requested.
     pub(crate) poll_requested: bool,
     /// When it was last polled.
     pub(crate) polled_at: Option<DateTime<Utc>>,
 }
 
-/// What becomes of the download.
+/// The next state of the download.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Settlement {
     /// It is stored.
     Stored(StoredObject),
-    /// It waits for a fresh URL; the attempt does not count.
+    /// It waits for a fresh URL. The attempt does not count.
     AwaitUrl {
         /// What is wrong with the URL.
         reason: Reason,
-        /// When it is tried again without a fresh one.
+        /// When it is tried without a fresh one.
         due_at: DateTime<Utc>,
     },
-    /// Another URL arrived during the attempt: due at once, with all attempts before it.
+    /// Another URL arrived during the attempt. It is due at once, with all attempts.
     TryNewUrl {
         /// Why the attempt failed.
         reason: Reason,
     },
-    /// It is tried again.
+    /// It is retried.
     Retry {
         /// Why the attempt failed.
         reason: Reason,
         /// When the next one is due.
         due_at: DateTime<Utc>,
     },
-    /// It is tried again, and the attempt does not count: the trouble is this process's own.
+    /// It is retried, and the attempt does not count, because this process lacks a resource.
     Postpone {
         /// What was missing.
         reason: Reason,
         /// When the next attempt is due.
         due_at: DateTime<Utc>,
     },
-    /// It has failed.
+    /// It failed permanently.
     GiveUp {
-        /// How many attempts were made.
+        /// The number of attempts.
         attempts: u32,
-        /// The whole story.
+        /// The error, with the number of attempts and the time.
         reason: Reason,
     },
-    /// It is given back; the attempt does not count.
+    /// It is released. The attempt does not count.
     Release,
-    /// Nothing changes, and the lease is still held: there is no fresher URL to wait for.
+    /// Nothing changes, and the worker keeps the lease, because there is no fresher URL to wait for.
     GoAhead,
 }
 
-/// Decides what becomes of a download after `attempt`, given its rows as they are under lock.
+/// Decides the next state of a download after `attempt`. `current` must be read under lock.
 pub(crate) fn decide(attempt: &Attempt, current: &Current) -> Settlement {
     let replaced = current.url.is_some() && current.url != attempt.url;
     match &attempt.outcome {
@@ -122,14 +122,14 @@ pub(crate) fn decide(attempt: &Attempt, current: &Current) -> Settlement {
                 Reason { code: "url_expired".to_owned(), message: "the URL has expired or is about to".to_owned() };
             if replaced {
                 Settlement::TryNewUrl { reason }
-            } else if polled_lately(attempt, current) {
-                // It may still work.
+            } else if polled_recently(attempt, current) {
+                // The URL may still work.
                 Settlement::GoAhead
             } else {
                 await_url(attempt, reason)
             }
         }
-        // No attempt was the last one to fail: each may have taken its worker with it.
+        // The attempts did not fail by themselves, but may have crashed their workers.
         Outcome::LeasesExpired => {
             let message = "its lease ran out: the worker died, or was without a database for long".to_owned();
             let reason = Reason { code: "lease_ran_out".to_owned(), message };
@@ -148,14 +148,14 @@ pub(crate) fn decide(attempt: &Attempt, current: &Current) -> Settlement {
             let message = format!("{}; set MAGIC_HOUR_API_KEY to get a fresh one", reason.message);
             try_again(attempt, Reason { code: reason.code.clone(), message }, None)
         }
-        Outcome::Failed(Failure::Expired { reason }) if polled_lately(attempt, current) => {
+        Outcome::Failed(Failure::Expired { reason }) if polled_recently(attempt, current) => {
             try_again(attempt, reason.clone(), None)
         }
         Outcome::Failed(Failure::Expired { reason }) => await_url(attempt, reason.clone()),
     }
 }
 
-/// Whether an attempt may end with the download given up. What it left in the store is then ended first.
+/// Whether the download may fail permanently after this attempt. If so, its partial upload must be aborted first.
 pub(crate) fn may_give_up(attempt: &Attempt) -> bool {
     match &attempt.outcome {
         Outcome::Failed(Failure::Permanent { .. }) | Outcome::LeasesExpired => true,
@@ -166,9 +166,9 @@ pub(crate) fn may_give_up(attempt: &Attempt) -> bool {
     }
 }
 
-/// Whether the render was polled a short while ago and had no fresher URL. A poll in the future was recorded by a clock
-/// that was ahead, and does not count.
-fn polled_lately(attempt: &Attempt, current: &Current) -> bool {
+/// Whether the render was polled recently and had no fresher URL. A poll in the future comes from a clock that was ahead, and does
+/// not count.
+fn polled_recently(attempt: &Attempt, current: &Current) -> bool {
     let now = attempt.ended_at;
     let lately =
         |at: DateTime<Utc>| at > now - POLL_INTERVAL && at < now + POLL_INTERVAL && at >= current.url_observed_at;
@@ -179,7 +179,7 @@ fn await_url(attempt: &Attempt, reason: Reason) -> Settlement {
     Settlement::AwaitUrl { reason, due_at: attempt.ended_at + URL_WAIT }
 }
 
-/// Another attempt, unless this was the last.
+/// Retries, unless this was the last attempt.
 fn try_again(attempt: &Attempt, reason: Reason, retry_after: Option<Duration>) -> Settlement {
     if attempt.number >= attempt.max_attempts {
         return give_up(attempt, attempt.number, reason);
@@ -188,7 +188,7 @@ fn try_again(attempt: &Attempt, reason: Reason, retry_after: Option<Duration>) -
     Settlement::Retry { reason, due_at: attempt.ended_at + gap.max(retry_after.unwrap_or_default()) }
 }
 
-/// The end of all attempts, with the whole story.
+/// Fails permanently. The error includes the number of attempts and the time.
 fn give_up(attempt: &Attempt, attempts: u32, last: Reason) -> Settlement {
     let since = attempt.first_at.to_rfc3339_opts(SecondsFormat::Secs, true);
     let times = if attempts == 1 { "1 attempt".to_owned() } else { format!("{attempts} attempts") };
@@ -259,7 +259,7 @@ mod tests {
         Outcome::Failed(Failure::Local { reason: reason() })
     }
 
-    fn word(settlement: &Settlement) -> &'static str {
+    fn name(settlement: &Settlement) -> &'static str {
         match settlement {
             Settlement::Stored(_) => "stored",
             Settlement::AwaitUrl { .. } => "await URL",
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn an_attempt_is_followed_by_what_its_outcome_and_the_rows_say() {
+    fn the_next_state_depends_on_the_outcome_and_the_rows() {
         let object = StoredObject { content_type: "video/mp4".to_owned(), size_bytes: 7, sha256: "ab".repeat(32) };
         let table = [
             ("stored", attempt(Outcome::Stored(object.clone())), same_url()),
@@ -299,25 +299,25 @@ mod tests {
         ];
         for (expected, attempt, current) in table {
             let settlement = decide(&attempt, &current);
-            assert_eq!(word(&settlement), expected, "{attempt:?} {current:?}");
+            assert_eq!(name(&settlement), expected, "{attempt:?} {current:?}");
             assert!(expected != "give up" || may_give_up(&attempt), "{attempt:?}");
         }
     }
 
     #[test]
-    fn a_url_that_arrived_during_an_attempt_is_tried_whatever_the_failure() {
+    fn a_url_that_arrived_during_an_attempt_is_tried_after_any_failure() {
         for outcome in [transient(), expired(), permanent(), local(), Outcome::UrlExpiring, Outcome::LeasesExpired] {
             for attempt in [attempt(outcome.clone()), last(outcome)] {
-                assert_eq!(word(&decide(&attempt, &new_url())), "try new URL", "{attempt:?}");
+                assert_eq!(name(&decide(&attempt, &new_url())), "try new URL", "{attempt:?}");
                 let polled = Current { polled_at: Some(now()), ..new_url() };
-                assert_eq!(word(&decide(&attempt, &polled)), "try new URL", "{attempt:?}");
+                assert_eq!(name(&decide(&attempt, &polled)), "try new URL", "{attempt:?}");
             }
         }
     }
 
     #[test]
     fn a_poll_that_a_fast_clock_recorded_does_not_count_as_recent() {
-        assert_eq!(word(&decide(&attempt(expired()), &polled(-86_400))), "await URL");
+        assert_eq!(name(&decide(&attempt(expired()), &polled(-86_400))), "await URL");
     }
 
     #[test]
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_error_says_how_often_and_since_when() {
+    fn the_last_error_has_the_number_of_attempts_and_the_time() {
         for (number, max_attempts, times) in
             [(1, 1, "after 1 attempt since 2027"), (20, 20, "after 20 attempts since 2027")]
         {

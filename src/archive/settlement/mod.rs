@@ -1,8 +1,11 @@
-//! Settling downloads: what becomes of a row after an attempt.
+//! Settles downloads: changes their rows after an attempt.
 //!
-//! Guaranteed: a settlement is decided with the rows under lock, so it sees the newest URL; it changes nothing unless the
-//! attempt still holds the lease; everything that follows from it (the render's counts, the totals, the wake-up calls)
-//! commits together with it. Attempts that end at about the same time share one transaction.
+//! Guaranteed:
+//! - Decisions are made while the rows are locked, so they consider the newest URL.
+//! - Nothing changes unless the attempt still holds the lease.
+//! - The render's file counts, the totals, and the notifications are part of the same transaction.
+//!
+//! Attempts that end at about the same time share one transaction.
 
 mod batch;
 mod changes;

@@ -1,7 +1,6 @@
-//! The transaction that settles a batch: lock the rows, decide, write.
+//! The transaction that settles a batch: lock, decide, write.
 //!
-//! Render rows are locked before download rows, and each kind in the order of its key, as everywhere: two transactions
-//! never wait for each other.
+//! Renders are locked before downloads, both in the order of their keys, as everywhere, so transactions do not deadlock.
 
 use std::collections::HashMap;
 
@@ -16,7 +15,7 @@ use crate::archive::queue::{Lease, Reason};
 use crate::domain::SignedUrl;
 use crate::feed::PostedTypes;
 
-/// An attempt, and the lease that it was made under.
+/// An attempt and its lease.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) render_id: String,
@@ -31,7 +30,7 @@ impl Entry {
     }
 }
 
-/// Settles a batch. `None` for an entry that lost its lease.
+/// Settles a batch. Returns `None` for entries that lost their lease.
 pub(super) async fn settle(
     pool: &PgPool,
     entries: &[Entry],
@@ -43,7 +42,7 @@ pub(super) async fn settle(
     let mut downloads = lock_downloads(&mut transaction, entries).await?;
     let mut changes = Changes::default();
     let settlements = entries.iter().map(|entry| {
-        // Taken out, so that an entry that comes twice is settled once.
+        // Removed, so that a duplicate entry is only settled once.
         let row = downloads.remove(&(entry.render_id.clone(), entry.index))?;
         let render = renders.get_mut(&entry.render_id)?;
         let current = Current {
@@ -58,7 +57,7 @@ pub(super) async fn settle(
     });
     let settlements = settlements.collect();
     changes.write(&mut transaction).await?;
-    // OK because the entries of a batch ended at nearly the same time.
+    // The attempts of a batch ended at nearly the same time.
     let now = entries.iter().map(|entry| entry.attempt.ended_at).max().unwrap_or_default();
     let mut outbox = changes.outbox();
     renders.report(&mut outbox);
@@ -68,7 +67,7 @@ pub(super) async fn settle(
     Ok(settlements)
 }
 
-/// A download that is locked and still leased by its entry.
+/// A locked download that its entry still leases.
 struct LockedDownload {
     url: Option<SignedUrl>,
     url_observed_at: DateTime<Utc>,

@@ -1,4 +1,4 @@
-//! A bucket as the store: `s3://`, `gs://`, `az://`.
+//! A bucket as a store: `s3://`, `gs://`, `az://`.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -21,24 +21,24 @@ use url::Url;
 use uuid::Uuid;
 
 use super::LINK_LIFETIME;
-use super::client::{self, Connector};
+use super::client::{self, BucketConnector};
 use super::error::BucketError;
 use super::multipart::{PartSender, SavedUpload, ignore_ended};
 use crate::domain::ObjectKey;
 use crate::http::without_credentials;
 
-/// How long a server may be silent: until it answers, the sending of a part included, and while it sends a body.
+/// The time limit for an answer, including sending a part, and for each read of a body.
 const SILENCE: Duration = Duration::from_mins(2);
 
 /// A bucket, and the prefix of every object in it.
 #[derive(Clone)]
 pub struct Bucket {
     pub(super) objects: Arc<dyn ObjectStore>,
-    /// Resumes an upload by its id; `None` where such an upload cannot carry a content type.
+    /// Resumes uploads by id. `None` if such uploads cannot have a content type.
     pub(super) multipart: Option<Arc<dyn MultipartStore>>,
     signer: Arc<dyn Signer>,
     prefix: Path,
-    /// `STORAGE_URL` as it may be shown.
+    /// `STORAGE_URL` without secrets.
     address: Url,
 }
 
@@ -49,18 +49,18 @@ impl fmt::Debug for Bucket {
 }
 
 impl Bucket {
-    /// The bucket at `url`. A user, a password, or a query in it is ignored: credentials come from `variables`.
+    /// The bucket at `url`. A user, password, or query in it is ignored, because credentials come from `variables`.
     pub(super) fn at(url: &Url, variables: &HashMap<String, String>) -> Result<Self, Error> {
         let address = without_credentials(url);
         let (scheme, prefix) = ObjectStoreScheme::parse(&address)?;
         let metadata_endpoint = variables.get("AWS_METADATA_ENDPOINT").and_then(|url| Uri::from_str(url).ok());
-        let connector = Connector {
+        let connector = BucketConnector {
             no_credentials: BucketError::no_credentials(&scheme),
             metadata_endpoint: metadata_endpoint.as_ref().map(client::host),
         };
         match scheme {
             ObjectStoreScheme::AmazonS3 => {
-                // An endpoint that begins with http:// is meant so: a store in the same network.
+                // An http:// endpoint is intentional, such as a store in the same network.
                 let plain_http = variables.get("AWS_ENDPOINT_URL").is_some_and(|url| url.starts_with("http://"));
                 let builder = AmazonS3Builder::new().with_url(address.as_str()).with_retry(retries());
                 let builder = builder.with_client_options(client_options()).with_http_connector(connector);
@@ -91,7 +91,7 @@ impl Bucket {
     }
 
     pub(super) fn path(&self, key: &ObjectKey) -> Path {
-        // OK because a key's parts hold none of the characters that `Path` would escape.
+        // Keys contain no characters that `Path` would escape.
         key.as_str().split('/').fold(self.prefix.clone(), Path::join)
     }
 
@@ -105,7 +105,7 @@ impl Bucket {
         Ok(self.objects.delete(&path).await?)
     }
 
-    /// A URL with which anyone may use the object for a while, or `None` where the credentials cannot make one.
+    /// A presigned URL of the object, or `None` if the credentials do not support it.
     pub async fn link(&self, key: &ObjectKey, method: Method) -> Option<Url> {
         self.signer.signed_url(method, &self.path(key), LINK_LIFETIME).await.ok()
     }
@@ -115,7 +115,7 @@ impl Bucket {
     }
 
     pub(super) async fn discard(&self, key: &ObjectKey, upload: &str) -> Result<(), BucketError> {
-        // OK to leave alone what is not an upload of a bucket: it is another store's.
+        // Other uploads belong to another store.
         let (Ok(saved), Some(multipart)) = (SavedUpload::parse(upload), &self.multipart) else { return Ok(()) };
         ignore_ended(multipart.abort_multipart(&self.path(key), &saved.id).await.map_err(Into::into))
     }
@@ -139,18 +139,18 @@ impl Bucket {
     }
 }
 
-/// The variables that are settings of this cloud.
+/// The variables with settings of this cloud.
 fn settings<K: FromStr>(variables: &HashMap<String, String>) -> impl Iterator<Item = (K, &String)> {
     variables.iter().filter_map(|(name, value)| Some((name.to_ascii_lowercase().parse().ok()?, value)))
 }
 
-/// There is no limit to how long a request takes, only to how long the server is silent: objects may be large.
+/// There is no time limit for a whole request, because objects may be large, only for the server's silence.
 fn client_options() -> ClientOptions {
     let options = ClientOptions::new().with_timeout_disabled().with_read_timeout(SILENCE);
     options.with_connect_timeout(Duration::from_secs(5))
 }
 
-/// A few tries within an attempt; what is down for longer is for the next attempt.
+/// A few retries within an attempt. Longer outages are left to the next attempt.
 fn retries() -> RetryConfig {
     RetryConfig { max_retries: 3, retry_timeout: Duration::from_mins(1), ..RetryConfig::default() }
 }
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_in_the_url_are_shown_nowhere() {
+    fn credentials_in_the_url_are_never_shown() {
         let key = ObjectKey::new(crate::domain::Kind::Video, &"id".parse().unwrap(), 0, None);
         for url in
             ["s3://key:hush@bucket/prefix?hush=hush", "gs://hush@bucket/prefix", "az://hush:hush@bucket/prefix#hush"]
@@ -191,8 +191,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_bucket_without_credentials_says_which_to_set() {
-        // Where this machine would ask for a role: nothing listens there.
+    async fn a_bucket_without_credentials_names_the_settings() {
+        // Nothing listens at the address of the metadata service.
         let variables = [("AWS_METADATA_ENDPOINT".to_owned(), "http://127.0.0.1:1".to_owned())].into();
         let bucket = Bucket::at(&"s3://bucket".parse().unwrap(), &variables).unwrap();
         let text = bucket.probe().await.unwrap_err().to_string();

@@ -1,8 +1,11 @@
-//! Reading an object of a bucket, however large it is and however slow its reader.
+//! Reads objects from a bucket, even large ones for slow readers.
 //!
-//! The object is read in ranges, one request each. Guaranteed: no time limit covers more than one wait for the server; a
-//! request that breaks off is continued where it was, as long as each one brings something; the bytes are all of one
-//! version of the object.
+//! The object is read in ranges, with one request each.
+//!
+//! Guaranteed:
+//! - No time limit covers more than one wait for the server.
+//! - An interrupted request is resumed, as long as each request makes progress.
+//! - All bytes are from the same version of the object.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -19,13 +22,13 @@ use super::bucket::Bucket;
 use super::error::BucketError;
 use crate::domain::ObjectKey;
 
-/// How much one request asks for: few requests, and no connection that a slow reader leaves idle for hours.
+/// The number of bytes per request: few requests, but no connection that a slow reader leaves idle for hours.
 const RANGE_BYTES: u64 = 4 * PART_BYTES as u64;
-/// How long the bucket may send nothing.
+/// The time limit without any bytes.
 const SILENCE: Duration = Duration::from_secs(30);
 
 impl Bucket {
-    /// The bytes of `range`, or all of them. The first request is made at once, so that what cannot be read fails here.
+    /// Reads `range` or the whole object. Sends the first request at once, so that an unreadable object fails here.
     pub(super) async fn read(
         &self,
         key: &ObjectKey,
@@ -55,14 +58,14 @@ struct Reader {
     /// The offset of the next byte.
     next: u64,
     end: u64,
-    /// The version that is read, where the bucket names it.
+    /// The version of the object, if the bucket provides one.
     etag: Option<String>,
-    /// What the current request still brings.
+    /// The rest of the current request.
     body: Option<BoxStream<'static, Result<Bytes, Error>>>,
 }
 
 impl Reader {
-    /// The next bytes; `None` at the end. `advanced` is whether anything came since the last request.
+    /// The next bytes, or `None` at the end. `advanced` is whether the last request made progress.
     async fn read(&mut self, advanced: &mut bool) -> Result<Option<Bytes>, BucketError> {
         while self.next < self.end {
             match self.read_once().await {
@@ -108,7 +111,7 @@ impl Reader {
     }
 }
 
-/// Waits for the bucket, but not for ever.
+/// Waits for the bucket, with a time limit.
 async fn patiently<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, BucketError> {
     timeout(SILENCE, work).await.map_err(|_elapsed| BucketError::Silent(SILENCE))?.map_err(Into::into)
 }

@@ -1,7 +1,7 @@
-//! The HTTP client of a bucket: the client library's own, with every failure turned into a [`BucketError`].
+//! The HTTP client for buckets, which turns every failure into a [`BucketError`].
 //!
-//! Guaranteed: the body of an error answer never reaches the client library, which would print it whole. Of such a body
-//! at most [`ERROR_BYTES`] are read, and its error code and message kept.
+//! Guaranteed: the body of an error answer never reaches the client library, which would print it. At most [`ERROR_BYTES`] of
+//! such a body are read, and only its error code and message are used.
 
 use std::error::Error as _;
 use std::pin::Pin;
@@ -14,25 +14,25 @@ use object_store::client::{
 };
 use object_store::{ClientOptions, Error};
 
-use super::error::{BucketError, Reason, last_cause, one_line};
+use super::error::{BucketError, ErrorDetails, last_cause, one_line};
 
-/// How much of an error's body is read.
+/// The maximum number of bytes read of an error answer.
 const ERROR_BYTES: usize = 64 << 10;
-/// The longest answer to a `POST`: the end of an upload, or a deletion.
+/// The maximum size of an answer to a `POST`, which completes an upload or deletes objects.
 const POST_BYTES: usize = 1 << 20;
-/// Where the clouds give credentials to the machines that they run. Asked only if no credentials are configured.
+/// The metadata services of clouds, which provide credentials. Only used if no credentials are configured.
 const METADATA_HOSTS: [&str; 4] = ["169.254.169.254", "metadata.google.internal", "metadata", "[fd00:ec2::254]"];
 
-/// Makes clients for one bucket.
+/// Creates clients for a bucket.
 #[derive(Debug)]
-pub(super) struct Connector {
-    /// The error of a bucket for which no credentials are found.
+pub(super) struct BucketConnector {
+    /// The error if no credentials are found.
     pub(super) no_credentials: BucketError,
-    /// Another host that gives credentials to machines, with its port.
+    /// Another metadata service, with its port.
     pub(super) metadata_endpoint: Option<String>,
 }
 
-impl HttpConnector for Connector {
+impl HttpConnector for BucketConnector {
     fn connect(&self, options: &ClientOptions) -> Result<HttpClient, Error> {
         let inner = ReqwestConnector::default().connect(options)?;
         let (no_credentials, metadata_endpoint) = (self.no_credentials.clone(), self.metadata_endpoint.clone());
@@ -48,7 +48,7 @@ struct Client {
 }
 
 impl HttpService for Client {
-    // Written out as `async_trait` would, which the trait was declared with.
+    // Expanded by hand, because the trait was declared with `async_trait`.
     fn call<'client, 'call>(
         &'client self,
         request: HttpRequest,
@@ -68,7 +68,7 @@ impl Client {
         let secrets = Secrets::of(&request);
         let response = match self.inner.execute(request).await {
             Ok(response) => response,
-            // Not worth another try: where there is a metadata server, it answers.
+            // Retrying does not help: if there is a metadata service, it answers.
             Err(_) if asks_for_credentials => return Err(self.no_credentials()),
             Err(error) => return Err(unreachable(&host, &error)),
         };
@@ -84,9 +84,9 @@ impl Client {
             return Err(self.no_credentials());
         }
         let body = Limited::new(response.into_body(), ERROR_BYTES).collect().await;
-        // OK if it cannot be read: the status says enough.
-        let reason = body.map(|body| secrets.kept_out_of(Reason::read(&body.to_bytes()))).unwrap_or_default();
-        Err(refused(host, status, reason))
+        // OK to ignore: the status is sufficient.
+        let reason = body.map(|body| secrets.redact(ErrorDetails::read(&body.to_bytes()))).unwrap_or_default();
+        Err(error_response(host, status, reason))
     }
 
     fn gives_credentials(&self, uri: &Uri, host: &str) -> bool {
@@ -105,7 +105,7 @@ pub(super) fn host(uri: &Uri) -> String {
     uri.port_u16().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
-/// A successful answer to a `POST`, which may still say in its body that it failed.
+/// A successful answer to a `POST`, which may still contain an error in its body.
 async fn checked(host: String, response: HttpResponse, secrets: &Secrets) -> Result<HttpResponse, HttpError> {
     let (parts, body) = response.into_parts();
     let body = match Limited::new(body, POST_BYTES).collect().await {
@@ -116,12 +116,12 @@ async fn checked(host: String, response: HttpResponse, secrets: &Secrets) -> Res
         }
     };
     if is_error(&body) {
-        return Err(refused(host, parts.status, secrets.kept_out_of(Reason::read(&body))));
+        return Err(error_response(host, parts.status, secrets.redact(ErrorDetails::read(&body))));
     }
     Ok(HttpResponse::from_parts(parts, body.into()))
 }
 
-/// A successful answer whose body may still break off.
+/// A successful answer whose body may still be interrupted.
 fn watched(host: String, response: HttpResponse) -> HttpResponse {
     response.map(|body| HttpResponseBody::new(body.map_err(move |error| unreachable(&host, &error))))
 }
@@ -131,8 +131,8 @@ fn unreachable(host: &str, error: &HttpError) -> HttpError {
     HttpError::new(error.kind(), BucketError::Unreachable { host: host.to_owned(), cause })
 }
 
-/// An error answer, marked for the client library to try again where that may help.
-fn refused(host: String, status: StatusCode, reason: Reason) -> HttpError {
+/// An error answer, marked as retryable for the client library if a retry may help.
+fn error_response(host: String, status: StatusCode, reason: ErrorDetails) -> HttpError {
     let passes = status.is_success()
         || status.is_server_error()
         || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT);
@@ -140,7 +140,7 @@ fn refused(host: String, status: StatusCode, reason: Reason) -> HttpError {
     HttpError::new(kind, BucketError::Refused { host, status, reason })
 }
 
-/// What a request proves its sender by. A message that repeats it is not shown.
+/// The credentials in a request. A message that repeats them is not shown.
 struct Secrets(Vec<HeaderValue>);
 
 impl Secrets {
@@ -149,12 +149,12 @@ impl Secrets {
         Self(names.iter().flat_map(|name| request.headers().get_all(*name)).cloned().collect())
     }
 
-    fn kept_out_of(&self, reason: Reason) -> Reason {
+    fn redact(&self, reason: ErrorDetails) -> ErrorDetails {
         let is_repeated = |text: &String| {
             let values = self.0.iter().filter_map(|value| value.to_str().ok());
             values.flat_map(|value| value.split([' ', ','])).any(|word| word.len() >= 16 && text.contains(word))
         };
-        Reason { message: reason.message.filter(|message| !is_repeated(message)), ..reason }
+        ErrorDetails { message: reason.message.filter(|message| !is_repeated(message)), ..reason }
     }
 }
 
@@ -166,7 +166,7 @@ fn is_error(body: &[u8]) -> bool {
     root.trim_start().starts_with("<Error")
 }
 
-impl Reason {
+impl ErrorDetails {
     /// Reads the XML of S3, Google Cloud Storage, and Azure, and the JSON of their token servers.
     fn read(body: &[u8]) -> Self {
         let text = String::from_utf8_lossy(body);
@@ -202,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_an_error_answer_only_code_and_message_are_read() {
+    fn only_code_and_message_of_an_error_answer_are_used() {
         for (body, code, message) in [
             (
                 "<?xml version=\"1.0\"?><Error><Code>ExpiredToken</Code><Message>The provided token has &lt;expired&gt;.\
@@ -231,23 +231,23 @@ mod tests {
             ("<Error><Code>hush hush</Code><Message></Message></Error>", None, None),
             ("", None, None),
         ] {
-            let reason = Reason::read(body.as_bytes());
+            let reason = ErrorDetails::read(body.as_bytes());
             assert_eq!((reason.code.as_deref(), reason.message.as_deref()), (code, message), "{body}");
         }
     }
 
     #[test]
-    fn a_message_that_repeats_the_session_token_is_not_kept() {
+    fn a_message_that_repeats_the_session_token_is_dropped() {
         let mut request = HttpRequest::new(Bytes::new().into());
         request.headers_mut().insert("x-amz-security-token", HeaderValue::from_static("hush-hush-hush-hush"));
         let secrets = Secrets::of(&request);
-        let reason = |message: &str| Reason { code: None, message: Some(message.to_owned()) };
-        assert_eq!(secrets.kept_out_of(reason("no such token: hush-hush-hush-hush")), Reason::default());
-        assert_eq!(secrets.kept_out_of(reason("no such token")), reason("no such token"));
+        let reason = |message: &str| ErrorDetails { code: None, message: Some(message.to_owned()) };
+        assert_eq!(secrets.redact(reason("no such token: hush-hush-hush-hush")), ErrorDetails::default());
+        assert_eq!(secrets.redact(reason("no such token")), reason("no such token"));
     }
 
     #[test]
-    fn a_success_whose_body_is_an_error_counts_as_an_error() {
+    fn an_error_in_the_body_of_a_success_is_an_error() {
         for (body, error) in [
             ("<?xml version=\"1.0\"?>\n<Error><Code>InternalError</Code></Error>", true),
             ("<Error><Code>SlowDown</Code></Error>", true),

@@ -1,7 +1,7 @@
-//! Why a store fails, in words that can be logged, stored, and answered.
+//! Errors of the store that are safe to log, store, and return.
 //!
 //! Guaranteed: no URL, no header, and no body of an answer is part of an error. A bucket's server may repeat a session
-//! token or a signature in an error's body, so only its error code and message are kept ([`BucketError`]).
+//! token or a signature in an error's body, so only its error code and message are used ([`BucketError`]).
 
 use std::error::Error;
 use std::fmt;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use object_store::ObjectStoreScheme;
 
-/// Why a store did not do what it was asked to.
+/// An error of the store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The folder failed.
@@ -21,28 +21,28 @@ pub enum StoreError {
     Bucket(#[from] BucketError),
 }
 
-/// Why a bucket did not do what it was asked to.
+/// An error of a bucket.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BucketError {
-    /// Nothing is configured, and this machine has no role that gives credentials.
+    /// No credentials are configured, and this machine has no role that provides any.
     #[error("no credentials were found: set {0}")]
     NoCredentials(&'static str),
     /// The server answered with an error.
     #[error("{host} answered {status}{reason}")]
     Refused {
-        /// Which server.
+        /// The server.
         host: String,
-        /// Its answer's status.
+        /// The status of its answer.
         status: StatusCode,
         /// The error in its answer.
-        reason: Reason,
+        reason: ErrorDetails,
     },
-    /// The server did not answer, or its answer broke off.
+    /// The server did not answer, or its answer was interrupted.
     #[error("no complete answer from {host}: {cause}")]
     Unreachable {
-        /// Which server.
+        /// The server.
         host: String,
-        /// What the network says.
+        /// The network error.
         cause: String,
     },
     /// The server sent nothing for this long.
@@ -51,13 +51,13 @@ pub enum BucketError {
     /// The object is shorter than it should be, or was replaced while it was read.
     #[error("the object in the bucket is another one than the file that was stored")]
     Changed,
-    /// Anything else, in the words of the client library.
+    /// Any other error, as described by the client library.
     #[error("{0}")]
     Other(String),
 }
 
 impl BucketError {
-    /// The status of the server's answer, if it is why.
+    /// The status of the server's answer, if that is the cause.
     #[must_use]
     pub fn status(&self) -> Option<StatusCode> {
         match self {
@@ -80,29 +80,30 @@ impl BucketError {
 }
 
 impl From<object_store::Error> for BucketError {
-    /// Finds what our own client said. The rest of the chain is not for showing: it holds URLs with upload ids and tokens.
+    /// Finds the error of our own client. The rest of the chain must not be shown, because it contains URLs with upload ids and
+    /// tokens.
     fn from(error: object_store::Error) -> Self {
         let ours = chain(&error).find_map(|cause| cause.downcast_ref::<Self>());
         ours.cloned().unwrap_or_else(|| Self::Other(last_cause(&error)))
     }
 }
 
-/// The error code and message in the body of a server's answer, and nothing else of it.
+/// The error code and message in the body of a server's answer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Reason {
+pub struct ErrorDetails {
     /// Such as `ExpiredToken`.
     pub code: Option<String>,
-    /// A sentence.
+    /// The message for people.
     pub message: Option<String>,
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for ErrorDetails {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         [&self.code, &self.message].into_iter().flatten().try_for_each(|text| write!(f, ": {text}"))
     }
 }
 
-/// Why a `STORAGE_URL` cannot be used.
+/// Why a `STORAGE_URL` is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidStorageUrl {
     /// Another scheme.
@@ -118,7 +119,7 @@ pub enum InvalidStorageUrl {
 
 impl From<object_store::Error> for InvalidStorageUrl {
     fn from(error: object_store::Error) -> Self {
-        // A JSON parser quotes what it cannot read, which may be a key.
+        // The JSON parser quotes invalid text, which may be a key.
         let json = chain(&error).find_map(|cause| cause.downcast_ref::<serde_json::Error>());
         Self::Settings(match json {
             Some(at) => format!("the service account is not valid JSON at line {}, column {}", at.line(), at.column()),

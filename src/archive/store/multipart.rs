@@ -1,4 +1,4 @@
-//! A multipart upload: parts that are sent one by one and become an object together.
+//! Multipart uploads.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,10 +17,10 @@ use tokio::time::timeout;
 
 use super::error::BucketError;
 
-/// How long the abort of an upload waits for parts that are being sent.
+/// How long aborting an upload waits for parts that are being sent.
 const LAST_PARTS: Duration = Duration::from_secs(10);
 
-/// What another process needs to resume an upload: its id, and the parts that the bucket has.
+/// The state that another process needs to resume an upload: its id and the stored parts.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct SavedUpload {
     pub(super) id: MultipartId,
@@ -38,7 +38,7 @@ impl SavedUpload {
         serde_json::to_string(self).map_err(|error| BucketError::Other(error.to_string()))
     }
 
-    /// How many bytes the bucket has.
+    /// The number of stored bytes.
     pub(super) fn bytes(&self) -> u64 {
         self.parts.len() as u64 * self.part_bytes as u64
     }
@@ -46,9 +46,9 @@ impl SavedUpload {
 
 /// How the parts of an upload are sent.
 pub(super) enum PartSender {
-    /// By the upload's id, with which any process can resume it.
+    /// By the id of the upload, so that any process can resume it.
     ById { store: Arc<dyn MultipartStore>, path: Path, id: MultipartId },
-    /// By this process alone. Azure: only such an upload carries a content type.
+    /// By this process only. Azure only supports a content type for such uploads.
     InProcess(Box<dyn MultipartUpload>),
 }
 
@@ -90,9 +90,9 @@ impl PartSender {
 #[derive(Debug)]
 pub(super) struct Multipart {
     sender: PartSender,
-    /// How many parts were sent or are being sent.
+    /// The number of parts that were sent or are being sent.
     started: usize,
-    /// The parts that the bucket has, with their numbers.
+    /// The stored parts, with their numbers.
     done: Vec<(usize, PartId)>,
     in_flight: JoinSet<Result<SentPart, BucketError>>,
 }
@@ -101,7 +101,7 @@ pub(super) struct Multipart {
 struct SentPart {
     number: usize,
     id: Option<PartId>,
-    /// The part's buffer, unless something still holds it.
+    /// The buffer of the part, unless it is still in use.
     buffer: Option<BytesMut>,
 }
 
@@ -110,14 +110,14 @@ impl Multipart {
         Self { sender, started: 0, done: Vec::new(), in_flight: JoinSet::new() }
     }
 
-    /// Resumes what another worker began.
+    /// Resumes another worker's upload.
     pub(super) fn resume(store: Arc<dyn MultipartStore>, path: Path, saved: SavedUpload) -> Self {
         let done: Vec<_> = saved.parts.into_iter().map(|content_id| PartId { content_id }).enumerate().collect();
         let sender = PartSender::ById { store, path, id: saved.id };
         Self { sender, started: done.len(), done, in_flight: JoinSet::new() }
     }
 
-    /// What another process needs to resume it, where one can.
+    /// The state for resuming the upload, if that is possible.
     pub(super) fn save(&mut self, part_bytes: usize) -> Option<SavedUpload> {
         let PartSender::ById { id, .. } = &self.sender else { return None };
         self.done.sort_unstable_by_key(|(number, _)| *number);
@@ -136,7 +136,7 @@ impl Multipart {
         });
     }
 
-    /// Waits until at most `limit` parts are being sent. Returns the buffer of one that the bucket has now. Cancel safe.
+    /// Waits until at most `limit` parts are being sent. Returns the buffer of a stored part, if any. Cancel safe.
     pub(super) async fn wait(&mut self, limit: usize) -> Result<Option<BytesMut>, BucketError> {
         let mut spare = None;
         while self.in_flight.len() > limit {
@@ -148,7 +148,7 @@ impl Multipart {
         Ok(spare)
     }
 
-    /// Makes all parts an object.
+    /// Turns the parts into an object.
     pub(super) async fn complete(&mut self) -> Result<(), BucketError> {
         self.wait(0).await?;
         self.done.sort_unstable_by_key(|(number, _)| *number);
@@ -156,9 +156,9 @@ impl Multipart {
         self.sender.complete(done).await
     }
 
-    /// Ends it without an object.
+    /// Aborts the upload.
     pub(super) async fn abort(&mut self) -> Result<(), BucketError> {
-        // A part that the bucket accepts after the abort would be left behind. Whether it is accepted does not matter.
+        // A part that arrives after the abort would be left behind. Whether sending it succeeds does not matter.
         let sent = async { while self.in_flight.join_next().await.is_some() {} };
         if timeout(LAST_PARTS, sent).await.is_err() {
             self.in_flight.shutdown().await;
@@ -167,11 +167,11 @@ impl Multipart {
     }
 }
 
-/// The result of an abort: an upload that is gone, or that we may not abort, counts as aborted.
+/// The result of an abort. An upload that does not exist, or must not be aborted, counts as aborted.
 pub(super) fn ignore_ended(aborted: Result<(), BucketError>) -> Result<(), BucketError> {
     let status = aborted.as_ref().err().and_then(BucketError::status);
     match status {
-        // Without the right to abort, now or later, it is for the bucket's lifecycle rule to remove.
+        // Without the permission to abort, the bucket's lifecycle rule must remove it.
         Some(StatusCode::NOT_FOUND | StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED) => Ok(()),
         _ => aborted,
     }
