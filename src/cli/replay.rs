@@ -26,13 +26,13 @@ pub(super) struct Args {
 
 /// The number of deliveries per result.
 #[derive(Debug, Default)]
-struct Counts {
+struct ReplayCounts {
     recorded: usize,
     unknown: usize,
     unreadable: usize,
 }
 
-impl Counts {
+impl ReplayCounts {
     fn add(&mut self, replayed: &Replayed) {
         match replayed {
             Replayed::Unreadable(_) => self.unreadable += 1,
@@ -57,7 +57,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let database = database::connect(&args.database).await?;
     let clock = Clock::system();
     let since = database::time_ago(args.since, clock.now());
-    let (mut output, mut counts, mut printed) = (Output::default(), Counts::default(), Ok(()));
+    let (mut output, mut counts, mut printed) = (Output::default(), ReplayCounts::default(), Ok(()));
     let each = |delivery: &StoredDelivery, replayed: &Replayed| {
         counts.add(replayed);
         let (event_type, id) = replayed.event_type_and_render_id().unwrap_or(("-", "-"));

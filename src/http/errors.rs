@@ -31,14 +31,14 @@ pub enum CommonErrors {
 
 /// Why the service could not handle a request. A response extension, for the request log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Failure {
+pub(crate) enum ErrorCause {
     /// Too many requests or too much memory in use.
     Overloaded,
     /// A handler panicked.
     Panicked,
 }
 
-impl Failure {
+impl ErrorCause {
     /// The string in the log.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
@@ -53,14 +53,14 @@ impl Failure {
 pub struct HttpError {
     status: StatusCode,
     message: String,
-    failure: Option<Failure>,
+    cause: Option<ErrorCause>,
     header: Option<(HeaderName, HeaderValue)>,
 }
 
 impl HttpError {
     /// An error with a status and a message.
     pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into(), failure: None, header: None }
+        Self { status, message: message.into(), cause: None, header: None }
     }
 
     /// 400.
@@ -91,12 +91,12 @@ impl HttpError {
     /// 503 if the service is overloaded. The client should retry.
     #[must_use]
     pub fn overloaded() -> Self {
-        Self { failure: Some(Failure::Overloaded), ..Self::retry_later("renderhook is overloaded: send it again") }
+        Self { cause: Some(ErrorCause::Overloaded), ..Self::retry_later("renderhook is overloaded: send it again") }
     }
 
     /// 503 after a panic. Not 500, so that Magic Hour sends the event again.
     pub(crate) fn panicked() -> Self {
-        Self { failure: Some(Failure::Panicked), ..Self::unavailable() }
+        Self { cause: Some(ErrorCause::Panicked), ..Self::unavailable() }
     }
 
     fn retry_later(message: &'static str) -> Self {
@@ -129,8 +129,8 @@ impl IntoResponse for HttpError {
     fn into_response(self) -> Response {
         let mut response = (self.status, Json(Message { message: self.message })).into_response();
         response.headers_mut().extend(self.header);
-        if let Some(failure) = self.failure {
-            response.extensions_mut().insert(failure);
+        if let Some(cause) = self.cause {
+            response.extensions_mut().insert(cause);
         }
         response
     }

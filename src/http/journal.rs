@@ -15,7 +15,7 @@ use axum::response::Response;
 use tokio::time::Instant;
 use tracing::{Instrument, Level, Span, debug, error, error_span, info};
 
-use super::errors::Failure;
+use super::errors::ErrorCause;
 use super::request_id::{REQUEST_ID_HEADER, RequestId};
 use super::spanned_body::SpannedBody;
 use crate::runtime::LogEvent;
@@ -23,32 +23,33 @@ use crate::runtime::LogEvent;
 /// How requests are logged.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Journal {
-    /// Routes whose successful answers are logged at `debug`: they are asked every few seconds.
+    /// Routes whose successful answers are logged at `debug`, because they are requested every few seconds.
     pub(crate) quiet_routes: &'static [&'static str],
 }
 
-/// Middleware: the outermost, so that every answer passes it.
+/// The outermost middleware, so that it sees every answer.
 pub(crate) async fn journal(State(journal): State<Journal>, request: Request, next: Next) -> Response {
-    let mut entry = Entry::begin(journal, &request);
-    let mut response = next.run(request).instrument(entry.span.clone()).await;
-    response.headers_mut().insert(REQUEST_ID_HEADER, entry.id.header_value());
-    entry.end(response.status(), response.extensions().get::<Failure>().copied());
-    response.map(|body| Body::new(SpannedBody::new(body, entry.span.clone())))
+    let mut request_log = RequestLog::begin(journal, &request);
+    let mut response = next.run(request).instrument(request_log.span.clone()).await;
+    response.headers_mut().insert(REQUEST_ID_HEADER, request_log.id.header_value());
+    request_log.end(response.status(), response.extensions().get::<ErrorCause>().copied());
+    response.map(|body| Body::new(SpannedBody::new(body, request_log.span.clone())))
 }
 
-/// Logs an answer that hyper gave by itself, before there was a request that could be routed.
+/// Logs an answer that hyper sent itself, before the request could be routed.
 pub(super) fn log_refusal(id: &RequestId, status: StatusCode) {
-    let line = Line { method: OTHER, route: NO_ROUTE, status: Some(status), error: None, duration: Duration::ZERO };
+    let line =
+        ResponseLine { method: OTHER, route: NO_ROUTE, status: Some(status), error: None, duration: Duration::ZERO };
     request_span(id).in_scope(|| line.write(Level::INFO));
 }
 
-/// A span of the highest level, so that no filter that lets a line pass takes its id away.
+/// A span at the highest level, so that no filter removes the request's id from a line that it passes.
 fn request_span(id: &RequestId) -> Span {
     error_span!("request", request.id = %id)
 }
 
-/// The line of a request that is being answered. Dropped before the end, it says that the client left.
-struct Entry {
+/// Writes the log line of a request. If it is dropped before the answer, it logs that the client disconnected.
+struct RequestLog {
     journal: Journal,
     id: RequestId,
     span: Span,
@@ -58,7 +59,7 @@ struct Entry {
     ended: bool,
 }
 
-impl Entry {
+impl RequestLog {
     fn begin(journal: Journal, request: &Request) -> Self {
         let id = RequestId::from_headers(request.headers());
         Self {
@@ -72,25 +73,25 @@ impl Entry {
         }
     }
 
-    fn end(&mut self, status: StatusCode, failure: Option<Failure>) {
+    fn end(&mut self, status: StatusCode, cause: Option<ErrorCause>) {
         self.ended = true;
         let quiet = status.is_success() && self.journal.quiet_routes.contains(&self.route.as_str());
-        let level = match failure {
-            Some(Failure::Panicked) => Level::ERROR,
+        let level = match cause {
+            Some(ErrorCause::Panicked) => Level::ERROR,
             None if quiet => Level::DEBUG,
-            Some(Failure::Overloaded) | None => Level::INFO,
+            Some(ErrorCause::Overloaded) | None => Level::INFO,
         };
-        self.write(level, Some(status), failure.map(Failure::as_str));
+        self.write(level, Some(status), cause.map(ErrorCause::as_str));
     }
 
     fn write(&self, level: Level, status: Option<StatusCode>, error: Option<&'static str>) {
         let duration = self.begun.elapsed();
-        let line = Line { method: self.method, route: &self.route, status, error, duration };
+        let line = ResponseLine { method: self.method, route: &self.route, status, error, duration };
         self.span.in_scope(|| line.write(level));
     }
 }
 
-impl Drop for Entry {
+impl Drop for RequestLog {
     fn drop(&mut self) {
         if !self.ended {
             self.write(Level::INFO, None, Some("client_disconnected"));
@@ -99,7 +100,7 @@ impl Drop for Entry {
 }
 
 /// The fields of the line.
-struct Line<'a> {
+struct ResponseLine<'a> {
     method: &'static str,
     route: &'a str,
     status: Option<StatusCode>,
@@ -107,7 +108,7 @@ struct Line<'a> {
     duration: Duration,
 }
 
-impl Line<'_> {
+impl ResponseLine<'_> {
     fn write(&self, level: Level) {
         macro_rules! write_at {
             ($level:ident, $message:literal) => {
@@ -130,9 +131,9 @@ impl Line<'_> {
     }
 }
 
-/// The route of a request that none fits.
+/// The route of a request that matches none.
 const NO_ROUTE: &str = "none";
-/// The method of a request whose method is none of the known ones.
+/// The name of an unknown method.
 const OTHER: &str = "other";
 
 fn method_name(method: &Method) -> &'static str {

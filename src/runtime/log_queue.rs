@@ -25,7 +25,7 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often dropped lines are logged.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
-enum Message {
+enum QueueMessage {
     Line(Vec<u8>),
     /// Asks for an answer once every earlier line is written.
     Flush(SyncSender<()>),
@@ -34,12 +34,12 @@ enum Message {
 /// The queue of lines to be written. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct LogQueue {
-    messages: Sender<Message>,
-    counts: Arc<Counts>,
+    messages: Sender<QueueMessage>,
+    counts: Arc<LineCounts>,
 }
 
 #[derive(Debug, Default)]
-struct Counts {
+struct LineCounts {
     queued_bytes: AtomicUsize,
     dropped_lines: AtomicU64,
 }
@@ -48,7 +48,7 @@ impl LogQueue {
     /// Starts a thread that writes to `output`.
     pub(super) fn start(output: impl Write + Send + 'static) -> Self {
         let (messages, receiver) = mpsc::channel();
-        let counts = Arc::new(Counts::default());
+        let counts = Arc::new(LineCounts::default());
         let queue = Self { messages, counts: counts.clone() };
         // OK to ignore: without a thread the queue fills up, and lines are dropped and counted.
         let _ = std::thread::Builder::new().name("log".to_owned()).spawn(move || write(&receiver, &counts, output));
@@ -64,7 +64,7 @@ impl LogQueue {
     /// Waits up to a second until every earlier line is written.
     pub fn flush(&self) {
         let (done, written) = mpsc::sync_channel(1);
-        if self.messages.send(Message::Flush(done)).is_ok() {
+        if self.messages.send(QueueMessage::Flush(done)).is_ok() {
             // OK to ignore: a stalled reader must not keep the process from ending.
             let _ = written.recv_timeout(FLUSH_TIMEOUT);
         }
@@ -88,7 +88,7 @@ impl LogQueue {
     fn push(&self, line: &[u8]) {
         let before = self.counts.queued_bytes.fetch_add(line.len(), Ordering::Relaxed);
         let fits = before + line.len() <= MAX_QUEUED_BYTES;
-        if !fits || self.messages.send(Message::Line(line.to_vec())).is_err() {
+        if !fits || self.messages.send(QueueMessage::Line(line.to_vec())).is_err() {
             self.counts.queued_bytes.fetch_sub(line.len(), Ordering::Relaxed);
             self.counts.dropped_lines.fetch_add(1, Ordering::Relaxed);
         }
@@ -119,15 +119,15 @@ impl Write for LineWriter<'_> {
 }
 
 /// Writes queued lines until every [`LogQueue`] is dropped.
-fn write(messages: &Receiver<Message>, counts: &Counts, mut output: impl Write) {
+fn write(messages: &Receiver<QueueMessage>, counts: &LineCounts, mut output: impl Write) {
     let mut lines = Vec::new();
     while let Ok(message) = messages.recv() {
         let mut next = Some(message);
         let mut flushed = None;
         while let Some(message) = next.take() {
             match message {
-                Message::Line(line) => lines.extend_from_slice(&line),
-                Message::Flush(done) => flushed = Some(done),
+                QueueMessage::Line(line) => lines.extend_from_slice(&line),
+                QueueMessage::Flush(done) => flushed = Some(done),
             }
             if flushed.is_none() && lines.len() < MAX_WRITE_BYTES {
                 next = messages.try_recv().ok();

@@ -5,7 +5,6 @@ mod captured_log;
 pub mod clock;
 pub mod database;
 pub mod descriptors;
-pub mod file_counts;
 mod json_line;
 mod log;
 mod log_queue;

@@ -1,12 +1,12 @@
 //! Checks all dependencies at the same time.
 
-use super::line::Line;
+use super::line::CheckLine;
 use super::{database, notify, store, upstream};
 use crate::config::Dependencies;
 use crate::runtime::Clock;
 
 /// Checks every dependency. The order of the lines is fixed.
-pub(super) async fn check(dependencies: &Dependencies, clock: &Clock) -> Vec<Line> {
+pub(super) async fn check(dependencies: &Dependencies, clock: &Clock) -> Vec<CheckLine> {
     let (database, store, upstream, notify) = tokio::join!(
         database::check(dependencies, clock),
         store::check(dependencies.store.as_ref()),
@@ -22,5 +22,5 @@ pub(super) async fn check(dependencies: &Dependencies, clock: &Clock) -> Vec<Lin
         ("webhooks", database.webhooks),
         ("notifications", notify),
     ];
-    found.iter().map(|(name, finding)| Line::new(name, finding)).collect()
+    found.iter().map(|(name, finding)| CheckLine::new(name, finding)).collect()
 }

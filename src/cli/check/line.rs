@@ -56,13 +56,13 @@ impl Finding {
 
 /// A line about a setting or a dependency.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Line {
+pub(super) struct CheckLine {
     pub(super) status: CheckStatus,
     name: String,
     text: String,
 }
 
-impl Line {
+impl CheckLine {
     pub(super) fn new(name: &str, finding: &Finding) -> Self {
         // Messages of other programs may have line breaks.
         let text = finding.text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -70,7 +70,7 @@ impl Line {
     }
 }
 
-impl fmt::Display for Line {
+impl fmt::Display for CheckLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let status = match self.status {
             CheckStatus::Ok => "ok",

@@ -15,7 +15,7 @@ use std::io::IsTerminal;
 
 use clap::{ArgMatches, Command, FromArgMatches};
 
-use self::line::{CheckStatus, Finding, Line};
+use self::line::{CheckLine, CheckStatus, Finding};
 use super::output::Output;
 use crate::config::{self, ConfigErrors, ConfigWarning, ServeArgs, ShownSetting};
 use crate::runtime::Clock;
@@ -80,20 +80,20 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
 
 /// A line for each error, each warning, and each setting without either. Errors about other variables, such as those of a
 /// cloud provider, come last.
-fn settings(shown: &[ShownSetting], errors: &ConfigErrors, warnings: &[ConfigWarning]) -> Vec<Line> {
+fn settings(shown: &[ShownSetting], errors: &ConfigErrors, warnings: &[ConfigWarning]) -> Vec<CheckLine> {
     let is_about = |name: &str, setting: &ShownSetting| name.strip_suffix("_FILE").unwrap_or(name) == setting.name;
     let mut lines = Vec::new();
     for setting in shown {
         let before = lines.len();
         let errors = errors.iter().filter(|error| is_about(&error.name, setting));
-        lines.extend(errors.map(|error| Line::new(&error.name, &Finding::fail(&error.problem))));
+        lines.extend(errors.map(|error| CheckLine::new(&error.name, &Finding::fail(&error.problem))));
         let warnings = warnings.iter().filter(|warning| is_about(warning.name, setting));
-        lines.extend(warnings.map(|warning| Line::new(warning.name, &Finding::warn(&warning.problem))));
+        lines.extend(warnings.map(|warning| CheckLine::new(warning.name, &Finding::warn(&warning.problem))));
         if lines.len() == before {
-            lines.push(Line::new(&setting.name, &Finding::ok(&setting.value)));
+            lines.push(CheckLine::new(&setting.name, &Finding::ok(&setting.value)));
         }
     }
     let others = errors.iter().filter(|error| !shown.iter().any(|setting| is_about(&error.name, setting)));
-    lines.extend(others.map(|error| Line::new(&error.name, &Finding::fail(&error.problem))));
+    lines.extend(others.map(|error| CheckLine::new(&error.name, &Finding::fail(&error.problem))));
     lines
 }

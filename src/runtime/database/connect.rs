@@ -44,7 +44,7 @@ impl From<SecretString> for DatabaseUrls {
 
 /// Opens connections. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(super) struct Connector {
+pub(super) struct DatabaseConnector {
     /// The options from `DATABASE_URL`, without startup options.
     base_options: PgConnectOptions,
     /// Whether the server rejects startup options, as poolers do.
@@ -61,7 +61,7 @@ enum Direct {
     Disabled,
 }
 
-impl Connector {
+impl DatabaseConnector {
     pub(super) fn new(urls: &DatabaseUrls) -> sqlx::Result<Self> {
         let base_options = parse(&urls.url)?;
         let (direct, is_pooled) = match &urls.direct {

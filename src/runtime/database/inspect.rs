@@ -1,6 +1,6 @@
 //! Inspects a database without changing it, for `renderhook check`.
 
-use super::connect::Connector;
+use super::connect::DatabaseConnector;
 use super::connect_error::ConnectError;
 use super::migrations::{self, MigrationCounts};
 use super::{DatabaseUrls, Pooling};
@@ -40,7 +40,7 @@ pub enum InspectError {
 
 /// Inspects the database at `urls` on separate connections.
 pub async fn inspect(urls: &DatabaseUrls) -> Result<Inspection, InspectError> {
-    let connector = Connector::new(urls)?;
+    let connector = DatabaseConnector::new(urls)?;
     let pooling = Pooling::detect(&connector).await?;
     let mut connection = connector.connect().await?;
     let row = sqlx::query!(

@@ -11,7 +11,7 @@ use sqlx::{Connection, PgConnection};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::connect::Connector;
+use super::connect::DatabaseConnector;
 use super::connect_error::ConnectError;
 use super::is_undefined_table;
 use crate::runtime::log::LogEvent;
@@ -98,7 +98,7 @@ pub(super) async fn count(connection: &mut PgConnection) -> sqlx::Result<Migrati
 }
 
 /// Applies all missing migrations. Returns how many were applied.
-pub(super) async fn apply(connector: &Connector) -> Result<usize, MigrationError> {
+pub(super) async fn apply(connector: &DatabaseConnector) -> Result<usize, MigrationError> {
     let mut connection = connector.connect_direct().await?;
     match count(&mut connection).await.map_err(MigrationError::from) {
         Ok(MigrationCounts { missing: 0, unknown: 0 }) => return Ok(0),
@@ -109,33 +109,33 @@ pub(super) async fn apply(connector: &Connector) -> Result<usize, MigrationError
     let (mut applied, mut waiting) = (0, false);
     loop {
         match apply_next(&mut connection).await {
-            Ok(Step::Applied(version)) => {
+            Ok(MigrationStep::Applied(version)) => {
                 info!(event = %LogEvent::DatabaseMigrated, migration = version, "applied a migration");
                 applied += 1;
             }
-            Ok(Step::Complete) => return Ok(applied),
-            Ok(Step::Locked) | Err(MigrationError::Locked) if Instant::now() < deadline => {
+            Ok(MigrationStep::Complete) => return Ok(applied),
+            Ok(MigrationStep::Locked) | Err(MigrationError::Locked) if Instant::now() < deadline => {
                 if !waiting {
                     warn!(event = %LogEvent::DatabaseWaiting, error = "locked", "waiting for another session that blocks the migrations");
                     waiting = true;
                 }
                 tokio::time::sleep(LOCK_RETRY_DELAY).await;
             }
-            Ok(Step::Locked) => return Err(MigrationError::Locked),
+            Ok(MigrationStep::Locked) => return Err(MigrationError::Locked),
             Err(error) => return Err(error),
         }
     }
 }
 
 /// The result of one call to [`apply_next`].
-enum Step {
+enum MigrationStep {
     Applied(i64),
     Complete,
     Locked,
 }
 
 /// Applies the first migration that is missing.
-async fn apply_next(connection: &mut PgConnection) -> Result<Step, MigrationError> {
+async fn apply_next(connection: &mut PgConnection) -> Result<MigrationStep, MigrationError> {
     const TABLE: &str = "_sqlx_migrations";
     let mut transaction = connection.begin().await?;
     // `SET LOCAL` affects this transaction only. With a short lock_timeout, other sessions never queue for long behind a
@@ -143,7 +143,7 @@ async fn apply_next(connection: &mut PgConnection) -> Result<Step, MigrationErro
     sqlx::raw_sql("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '2s'").execute(&mut *transaction).await?;
     let locked = sqlx::query_scalar::<_, bool>("SELECT pg_try_advisory_xact_lock($1)").bind(LOCK).persistent(false);
     if !locked.fetch_one(&mut *transaction).await? {
-        return Ok(Step::Locked);
+        return Ok(MigrationStep::Locked);
     }
     transaction.ensure_migrations_table(TABLE).await?;
     if let Some(version) = transaction.dirty_version(TABLE).await? {
@@ -152,11 +152,11 @@ async fn apply_next(connection: &mut PgConnection) -> Result<Step, MigrationErro
     let applied = transaction.list_applied_migrations(TABLE).await?;
     let Some(next) = first_missing(&applied)? else {
         transaction.rollback().await?;
-        return Ok(Step::Complete);
+        return Ok(MigrationStep::Complete);
     };
     transaction.apply(TABLE, next).await?;
     transaction.commit().await?;
-    Ok(Step::Applied(next.version))
+    Ok(MigrationStep::Applied(next.version))
 }
 
 /// The first missing migration. It is an error if an applied one is unknown or has changed.

@@ -25,7 +25,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 use tracing::{error, info, warn};
 
-use self::connect::Connector;
+use self::connect::DatabaseConnector;
 pub use self::connect::{DatabaseUrls, DirectUrl};
 pub use self::connect_error::{ConnectError, ConnectFailure};
 pub use self::error::DatabaseError;
@@ -59,7 +59,7 @@ pub struct Database(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    connector: Connector,
+    connector: DatabaseConnector,
     pools: Pools,
     is_unreachable: AtomicBool,
     outages: AtomicU64,
@@ -78,7 +78,7 @@ struct Examination {
 impl Database {
     /// Creates a pool for `urls` without connecting yet.
     pub fn new(urls: &DatabaseUrls) -> Result<Self, sqlx::Error> {
-        let connector = Connector::new(urls)?;
+        let connector = DatabaseConnector::new(urls)?;
         let pools = Pools::new(connector.options());
         Ok(Self::with(connector, pools))
     }
@@ -86,10 +86,10 @@ impl Database {
     /// Uses an existing pool.
     #[must_use]
     pub fn from_pool(pool: PgPool) -> Self {
-        Self::with(Connector::from_options(&pool.connect_options()), Pools::from_pool(pool))
+        Self::with(DatabaseConnector::from_options(&pool.connect_options()), Pools::from_pool(pool))
     }
 
-    fn with(connector: Connector, pools: Pools) -> Self {
+    fn with(connector: DatabaseConnector, pools: Pools) -> Self {
         Self(Arc::new(Inner {
             connector,
             pools,

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 use sqlx::{Connection, PgConnection};
 
-use super::connect::Connector;
+use super::connect::DatabaseConnector;
 use super::connect_error::{ConnectError, ConnectFailure};
 
 /// How many times each check is repeated. Once would be enough if no other client used the pooler at the same time.
@@ -23,7 +23,7 @@ pub enum Pooling {
 
 impl Pooling {
     /// Detects the pooling mode. It is an error if the pooler confuses the prepared statements of different clients.
-    pub(super) async fn detect(connector: &Connector) -> Result<Self, ConnectError> {
+    pub(super) async fn detect(connector: &DatabaseConnector) -> Result<Self, ConnectError> {
         let (mut first, mut second) = (connector.connect().await?, connector.connect().await?);
         let share_sessions = share_sessions(&mut first, &mut second).await.unwrap_or(false);
         let has_safe_statements = !share_sessions || separates_statements(&mut first, &mut second).await;

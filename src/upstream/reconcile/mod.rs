@@ -64,7 +64,7 @@ struct CatchUp {
 }
 
 /// The result of looking for a due render.
-enum Step {
+enum ClaimResult {
     PollStarted,
     NothingDue,
 }
@@ -78,9 +78,9 @@ impl Reconciler {
             tokio::select! {
                 () = shutdown.wait_for_stop() => {}
                 Ok(permit) = permits.clone().acquire_owned() => match self.step(permit, &mut catch_up, shutdown).await {
-                    Ok(Step::PollStarted) => shutdown.sleep(self.throttle.call_interval()).await,
+                    Ok(ClaimResult::PollStarted) => shutdown.sleep(self.throttle.call_interval()).await,
                     // OK to ignore: database errors are already logged.
-                    Ok(Step::NothingDue) | Err(_) => tokio::select! {
+                    Ok(ClaimResult::NothingDue) | Err(_) => tokio::select! {
                         () = self.wakeups.wait_for_polls() => {}
                         () = shutdown.sleep(IDLE_INTERVAL) => {}
                     },
@@ -95,12 +95,12 @@ impl Reconciler {
         permit: OwnedSemaphorePermit,
         catch_up: &mut CatchUp,
         shutdown: &Shutdown,
-    ) -> Result<Step, DatabaseError> {
+    ) -> Result<ClaimResult, DatabaseError> {
         self.catch_up(catch_up).await?;
         let called_at = self.clock.now();
         let claim = queue::claim(self.database.pool(), &self.throttle, &self.schedule, called_at);
         let Some(claim) = self.database.with_timeout(BACKGROUND_TIMEOUT, claim).await? else {
-            return Ok(Step::NothingDue);
+            return Ok(ClaimResult::NothingDue);
         };
         let (reconciler, stop) = (self.clone(), shutdown.forced().clone());
         shutdown.tasks().spawn(async move {
@@ -108,7 +108,7 @@ impl Reconciler {
             stop.run_until_cancelled(Box::pin(reconciler.poll(&claim, called_at))).await;
             drop(permit);
         });
-        Ok(Step::PollStarted)
+        Ok(ClaimResult::PollStarted)
     }
 
     /// Makes all unfinished renders due after a start or an outage, because webhooks were not accepted in the meantime.

@@ -1,11 +1,9 @@
-//! The list of renders: what is in it, in which order, page by page.
+//! `GET /renders`: content, order, filters, and pagination.
 
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use renderhook::domain::ArchiveState;
-use renderhook::domain::Status;
-use renderhook::runtime::file_counts;
+use renderhook::domain::{ArchiveState, FileCounts, Status};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
@@ -13,7 +11,7 @@ use crate::support::app::video;
 use crate::support::words::{at, record, telling};
 use crate::support::{App, Options};
 
-/// A service that answers and fetches nothing.
+/// Starts a service that downloads nothing.
 async fn start(pool: &PgPool) -> App {
     App::start_with(pool, Options::flags(&["--download-concurrency=0"])).await
 }
@@ -28,8 +26,37 @@ fn ids(list: &Value) -> Vec<&str> {
     list["renders"].as_array().unwrap().iter().map(|render| render["id"].as_str().unwrap()).collect()
 }
 
-/// A render that was first heard of at a given time.
-async fn heard(pool: &PgPool, id: &str, kind: &str, status: Option<Status>, at: DateTime<Utc>) {
+/// Sets a render's file counts and archive state from its rows in `downloads`.
+async fn recount_files(pool: &PgPool, id: &str) {
+    let counted: (Option<String>, i32, i32, i32) = sqlx::query_as(
+        "SELECT r.status, count(d.state)::int, count(*) FILTER (WHERE d.state = 'stored')::int,
+             count(*) FILTER (WHERE d.state = 'failed')::int
+         FROM renders AS r LEFT JOIN downloads AS d ON d.render_id = r.id
+         WHERE r.id = $1
+         GROUP BY r.id",
+    )
+    .bind(id)
+    .fetch_one(pool)
+    .await
+    .unwrap();
+    let (status, total, stored, failed) = counted;
+    let status = status.map(|status| status.parse().unwrap());
+    let archive = ArchiveState::of(status, FileCounts { total, stored, failed });
+    sqlx::query(
+        "UPDATE renders SET files_total = $2, files_stored = $3, files_failed = $4, archive = $5 WHERE id = $1",
+    )
+    .bind(id)
+    .bind(total)
+    .bind(stored)
+    .bind(failed)
+    .bind(archive.as_str())
+    .execute(pool)
+    .await
+    .unwrap();
+}
+
+/// Inserts a render that was first seen at a given time.
+async fn insert_render(pool: &PgPool, id: &str, kind: &str, status: Option<Status>, at: DateTime<Utc>) {
     sqlx::query(
         "INSERT INTO renders (id, kind, status, first_seen_at, last_seen_at, updated_at) VALUES ($1, $2, $3, $4, $4, $4)",
     )
@@ -40,11 +67,11 @@ async fn heard(pool: &PgPool, id: &str, kind: &str, status: Option<Status>, at: 
     .execute(pool)
     .await
     .unwrap();
-    file_counts::recount(&mut pool.acquire().await.unwrap(), &[id], None).await.unwrap();
+    recount_files(pool, id).await;
 }
 
-/// A download of a render in a given state.
-async fn holds(pool: &PgPool, id: &str, index: i32, state: &str) {
+/// Inserts a download in a given state.
+async fn insert_download(pool: &PgPool, id: &str, index: i32, state: &str) {
     sqlx::query(
         "INSERT INTO downloads (render_id, index, state, url, url_observed_at, key, due_at, lease, error_code, error_message,
                                 size_bytes, sha256, stored_at, updated_at)
@@ -62,10 +89,10 @@ async fn holds(pool: &PgPool, id: &str, index: i32, state: &str) {
     .execute(pool)
     .await
     .unwrap();
-    file_counts::recount(&mut pool.acquire().await.unwrap(), &[id], None).await.unwrap();
+    recount_files(pool, id).await;
 }
 
-/// Every page of a question, following the cursors; the count of pages as well.
+/// The renders of all pages, and the number of pages.
 async fn pages(app: &App, query: &str) -> (Vec<String>, usize) {
     let (mut all, mut count, mut page) = (Vec::new(), 0, list(app, query).await);
     loop {
@@ -77,7 +104,7 @@ async fn pages(app: &App, query: &str) -> (Vec<String>, usize) {
 }
 
 #[sqlx::test]
-async fn a_render_in_a_list_is_shown_as_it_is_alone(pool: PgPool) {
+async fn the_list_shows_renders_like_the_single_endpoint(pool: PgPool) {
     let app = App::start(&pool).await;
     assert_eq!(list(&app, "").await, json!({"renders": [], "next_cursor": null}));
     let mut project = video("whole", "complete");
@@ -89,19 +116,19 @@ async fn a_render_in_a_list_is_shown_as_it_is_alone(pool: PgPool) {
     app.send("video.completed", &project).await;
     app.send("video.errored", &video("failed", "error")).await;
     app.archived("whole", "stored").await;
-    let told = list(&app, "").await;
+    let returned = list(&app, "").await;
     let alone = [app.render("failed").await, app.render("whole").await];
-    // As texts, because the order counts for people.
-    assert_eq!(told.to_string(), json!({"renders": alone, "next_cursor": null}).to_string());
+    // Compared as text, because the order of fields matters to people.
+    assert_eq!(returned.to_string(), json!({"renders": alone, "next_cursor": null}).to_string());
     app.stop().await.unwrap();
 }
 
 #[sqlx::test]
-async fn the_pages_have_every_render_once_newest_first_while_others_are_added(pool: PgPool) {
+async fn pagination_returns_every_render_once_while_others_are_added(pool: PgPool) {
     let app = start(&pool).await;
-    // Several share a moment, so that the id decides.
+    // Several have the same time, so that the id decides.
     for number in 0..25 {
-        heard(&pool, &format!("clx{number:02}"), "video", None, at(number / 3)).await;
+        insert_render(&pool, &format!("clx{number:02}"), "video", None, at(number / 3)).await;
     }
     let mut expected: Vec<_> = (0..25).rev().map(|number| format!("clx{number:02}")).collect();
     assert_eq!(pages(&app, "limit=4").await, (expected.clone(), 7));
@@ -113,7 +140,7 @@ async fn the_pages_have_every_render_once_newest_first_while_others_are_added(po
     assert_eq!(pages(&app, "limit=25").await, (expected.clone(), 1));
 
     let first = list(&app, "limit=10").await;
-    heard(&pool, "newer", "video", None, at(1000)).await;
+    insert_render(&pool, "newer", "video", None, at(1000)).await;
     let cursor = first["next_cursor"].as_str().unwrap();
     let rest = list(&app, &format!("limit=200&cursor={cursor}")).await;
     assert_eq!([ids(&first), ids(&rest)].concat(), expected);
@@ -123,25 +150,25 @@ async fn the_pages_have_every_render_once_newest_first_while_others_are_added(po
 }
 
 #[sqlx::test]
-async fn fifty_renders_come_where_no_limit_is_given(pool: PgPool) {
+async fn the_default_limit_is_fifty(pool: PgPool) {
     let app = start(&pool).await;
     for number in 0..51 {
-        heard(&pool, &number.to_string(), "image", None, at(number)).await;
+        insert_render(&pool, &number.to_string(), "image", None, at(number)).await;
     }
-    let told = list(&app, "").await;
-    assert_eq!((ids(&told).len(), told["next_cursor"].is_string()), (50, true));
+    let returned = list(&app, "").await;
+    assert_eq!((ids(&returned).len(), returned["next_cursor"].is_string()), (50, true));
     assert_eq!(ids(&list(&app, "limit=1").await), ["50"]);
     app.stop().await.unwrap();
 }
 
 #[sqlx::test]
-async fn filters_select_what_matches_each_of_them(pool: PgPool) {
+async fn filters_are_combined_with_and(pool: PgPool) {
     let app = start(&pool).await;
     let statuses = Status::ALL.into_iter().map(Some).chain([None]);
     for (number, status) in (0..).zip(statuses) {
         for kind in ["video", "image", "audio"] {
             let id = format!("{kind}-{}", status.map_or("untold", Status::as_str));
-            heard(&pool, &id, kind, status, at(number)).await;
+            insert_render(&pool, &id, kind, status, at(number)).await;
         }
     }
     sqlx::query("UPDATE renders SET external_id = 'order 17' WHERE status = 'queued'").execute(&pool).await.unwrap();
@@ -149,7 +176,7 @@ async fn filters_select_what_matches_each_of_them(pool: PgPool) {
         let expected = ["video", "image", "audio"].map(|kind| format!("{kind}-{status}"));
         assert_eq!(pages(&app, &format!("status={status}&limit=2")).await, (expected.to_vec(), 2));
     }
-    assert_eq!(ids(&list(&app, "kind=audio").await).len(), 7, "also the one whose status nobody has told");
+    assert_eq!(ids(&list(&app, "kind=audio").await).len(), 7, "including the one without a status");
     assert_eq!(ids(&list(&app, "external_id=order%2017").await), ["video-queued", "image-queued", "audio-queued"]);
     assert_eq!(ids(&list(&app, "external_id=order+17&kind=image&status=queued&archive=none").await), ["image-queued"]);
     assert_eq!(ids(&list(&app, "external_id=order+17&status=rendering").await), [""; 0]);
@@ -157,7 +184,7 @@ async fn filters_select_what_matches_each_of_them(pool: PgPool) {
     app.stop().await.unwrap();
 }
 
-/// Whether the render is complete, the states of its downloads, and what they sum up to.
+/// Whether the render is complete, the states of its downloads, and the resulting archive state.
 const SUMS: [(bool, &[&str], ArchiveState); 13] = [
     (false, &[], ArchiveState::None),
     (true, &[], ArchiveState::AwaitingUrls),
@@ -175,13 +202,13 @@ const SUMS: [(bool, &[&str], ArchiveState); 13] = [
 ];
 
 #[sqlx::test]
-async fn the_archive_state_sums_up_the_downloads_and_is_a_filter(pool: PgPool) {
+async fn the_archive_state_summarizes_the_downloads_and_is_a_filter(pool: PgPool) {
     let app = start(&pool).await;
     for (number, (complete, states, _)) in SUMS.into_iter().enumerate() {
         let (id, status) = (number.to_string(), complete.then_some(Status::Complete));
-        heard(&pool, &id, "video", status, at(0) + TimeDelta::seconds(-i64::try_from(number).unwrap())).await;
+        insert_render(&pool, &id, "video", status, at(0) + TimeDelta::seconds(-i64::try_from(number).unwrap())).await;
         for (index, state) in (0..).zip(states) {
-            holds(&pool, &id, index, state).await;
+            insert_download(&pool, &id, index, state).await;
         }
     }
     for (number, (complete, states, archive)) in SUMS.into_iter().enumerate() {
@@ -189,12 +216,12 @@ async fn the_archive_state_sums_up_the_downloads_and_is_a_filter(pool: PgPool) {
     }
     let mut found = BTreeSet::new();
     for archive in ArchiveState::ALL {
-        let told = list(&app, &format!("archive={}", archive.as_str())).await;
+        let returned = list(&app, &format!("archive={}", archive.as_str())).await;
         let fits =
             |(number, sum): (usize, (bool, &[&str], ArchiveState))| (sum.2 == archive).then(|| number.to_string());
         let expected: Vec<_> = SUMS.into_iter().enumerate().filter_map(fits).collect();
-        assert_eq!(ids(&told), expected, "{archive:?}");
-        assert!(told["renders"].as_array().unwrap().iter().all(|render| render["archive"] == archive.as_str()));
+        assert_eq!(ids(&returned), expected, "{archive:?}");
+        assert!(returned["renders"].as_array().unwrap().iter().all(|render| render["archive"] == archive.as_str()));
         found.extend(expected);
     }
     assert_eq!(found.len(), SUMS.len());
@@ -202,7 +229,7 @@ async fn the_archive_state_sums_up_the_downloads_and_is_a_filter(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn an_invalid_parameter_is_400_and_named(pool: PgPool) {
+async fn an_invalid_parameter_gets_400_with_its_name(pool: PgPool) {
     let app = start(&pool).await;
     record(&pool, &[telling("clx", Some(Status::Rendering), at(1))]).await;
     for (query, named) in [
@@ -233,9 +260,9 @@ async fn an_invalid_parameter_is_400_and_named(pool: PgPool) {
     ] {
         let answer = app.get(&format!("/renders?{query}")).await;
         assert_eq!(answer.status(), 400, "{query}");
-        let told: Value = answer.json().await.unwrap();
-        assert_eq!(told.as_object().unwrap().len(), 1, "{told}");
-        let sentence = told["message"].as_str().unwrap();
+        let returned: Value = answer.json().await.unwrap();
+        assert_eq!(returned.as_object().unwrap().len(), 1, "{returned}");
+        let sentence = returned["message"].as_str().unwrap();
         assert!(sentence.contains(named) || query.contains("%ff"), "{query}: {sentence}");
         assert!(!sentence.contains("deserialize"), "{query}: {sentence}");
     }

@@ -27,7 +27,7 @@ fn poll(payload: &Value, called_at: DateTime<Utc>) -> Observation {
 
 /// A stored render, its downloads, and all results of recording.
 #[derive(Debug, Clone, Default)]
-struct Store {
+struct StoredState {
     render: Option<StoredRender>,
     downloads: BTreeMap<i32, Download>,
     transitions: Vec<Transition>,
@@ -35,7 +35,7 @@ struct Store {
     recorded: Vec<Recorded>,
 }
 
-impl Store {
+impl StoredState {
     fn record(&mut self, batch: &[&Observation]) -> Decision {
         let decision = decide(self.render.as_ref(), self.downloads.clone(), batch, at(1000));
         self.render = Some(decision.render.clone());
@@ -180,22 +180,22 @@ proptest! {
 
     #[test]
     fn order_repetitions_and_batches_do_not_change_the_final_state(case in case()) {
-        let in_order = Store::after(&batches(&case.observations, &vec![1; case.observations.len()]));
+        let in_order = StoredState::after(&batches(&case.observations, &vec![1; case.observations.len()]));
         in_order.check_history();
-        let one_by_one = Store::after(&batches(&case.again, &vec![1; case.again.len()]));
+        let one_by_one = StoredState::after(&batches(&case.again, &vec![1; case.again.len()]));
         one_by_one.check_history();
         prop_assert_eq!(one_by_one.state(), in_order.state(), "in another order");
-        let batched = Store::after(&batches(&case.again, &case.cuts));
+        let batched = StoredState::after(&batches(&case.again, &case.cuts));
         batched.check_history();
         prop_assert_eq!(batched.state(), in_order.state(), "in batches");
-        let at_once = Store::after(&[case.again.iter().collect()]);
+        let at_once = StoredState::after(&[case.again.iter().collect()]);
         at_once.check_history();
         prop_assert_eq!(at_once.state(), in_order.state(), "in one batch");
     }
 
     #[test]
     fn recording_the_same_observations_again_changes_nothing(case in case()) {
-        let mut store = Store::after(&[case.observations.iter().collect()]);
+        let mut store = StoredState::after(&[case.observations.iter().collect()]);
         let before = store.state();
         let again: Vec<_> = case.observations.iter().collect();
         let decision = store.record(&again);
@@ -215,7 +215,7 @@ fn the_first_of_error_and_canceled_stays_until_a_poll_corrects_it_once() {
     let (errored, canceled) =
         (webhook("video.errored", &of("error"), at(1)), webhook("video.off", &of("canceled"), at(2)));
     for (first, second) in [(&errored, &canceled), (&canceled, &errored)] {
-        let mut store = Store::default();
+        let mut store = StoredState::default();
         store.record(&[first]);
         let contradicted = store.record(&[second]);
         assert_eq!(
@@ -248,7 +248,7 @@ fn a_limited_number_of_repetitions_is_stored_but_every_new_event() {
 fn a_new_url_restarts_a_failed_download_but_not_a_stored_one() {
     let completed =
         |url: &str, seconds| webhook("video.completed", &json!({"id": "x", "downloads": [{"url": url}]}), at(seconds));
-    let mut store = Store::default();
+    let mut store = StoredState::default();
     store.record(&[&completed("https://files.example/a.mp4", 1)]);
     for (state, next, due) in [
         (DownloadState::Pending, DownloadState::Pending, true),
