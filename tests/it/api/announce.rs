@@ -1,4 +1,4 @@
-//! `PUT /renders/{id}`: renders that an application announces and names.
+//! `PUT /renders/{id}`: announcing renders.
 
 use futures::future::join_all;
 use reqwest::header::CONTENT_TYPE;
@@ -25,35 +25,35 @@ async fn put_json(app: &App, id: &str, body: Value) -> (u16, Value) {
 }
 
 #[sqlx::test]
-async fn an_announced_render_is_known_and_found_by_its_name(pool: PgPool) {
+async fn an_announced_render_is_found_by_its_external_id(pool: PgPool) {
     let app = start(&pool).await;
     let metadata = json!({"user": {"id": 7, "tags": ["a", null, 1.5, true]}});
     let body = json!({"kind": "image", "external_id": "order-17", "metadata": metadata});
-    let (status, told) = put_json(&app, "clx", body.clone()).await;
-    assert_eq!(status, 201, "{told}");
-    assert_eq!(told, app.render("clx").await);
+    let (status, returned) = put_json(&app, "clx", body.clone()).await;
+    assert_eq!(status, 201, "{returned}");
+    assert_eq!(returned, app.render("clx").await);
     let expected = json!({
         "id": "clx", "kind": "image", "status": null, "external_id": "order-17", "metadata": metadata,
         "archive": "none", "downloads": [], "transitions": []
     });
     for (name, value) in expected.as_object().unwrap() {
-        assert_eq!(&told[name], value, "{name}");
+        assert_eq!(&returned[name], value, "{name}");
     }
     let found = app.get("/renders?external_id=order-17").await.json::<Value>().await.unwrap();
-    assert_eq!(found, json!({"renders": [told], "next_cursor": null}));
+    assert_eq!(found, json!({"renders": [returned], "next_cursor": null}));
 
-    // The same again is no change.
-    assert_eq!(put_json(&app, "clx", body).await, (200, told));
+    // Repeating the announcement changes nothing.
+    assert_eq!(put_json(&app, "clx", body).await, (200, returned));
     assert_eq!(count(&pool, "renders").await, 1);
     app.stop().await.unwrap();
 }
 
 #[sqlx::test]
-async fn what_is_left_out_stays_and_null_removes_the_name(pool: PgPool) {
+async fn omitted_fields_stay_and_null_removes_the_external_id(pool: PgPool) {
     let app = start(&pool).await;
     let named = async |body: Value| {
-        let (_, told) = put_json(&app, "clx", body).await;
-        (told["external_id"].clone(), told["metadata"].clone())
+        let (_, returned) = put_json(&app, "clx", body).await;
+        (returned["external_id"].clone(), returned["metadata"].clone())
     };
     let one = (json!("one"), json!({"a": 1}));
     assert_eq!(named(json!({"kind": "video", "external_id": "one", "metadata": {"a": 1}})).await, one);
@@ -66,7 +66,7 @@ async fn what_is_left_out_stays_and_null_removes_the_name(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn events_and_the_application_leave_each_others_words_alone(pool: PgPool) {
+async fn events_and_announcements_do_not_overwrite_each_others_fields(pool: PgPool) {
     let app = start(&pool).await;
     let body = json!({"kind": "video", "external_id": "order-17", "metadata": {"a": 1}});
     assert_eq!(put_json(&app, "announced", body.clone()).await.0, 201);
@@ -89,18 +89,18 @@ async fn events_and_the_application_leave_each_others_words_alone(pool: PgPool) 
 }
 
 #[sqlx::test]
-async fn a_kind_can_be_corrected_until_magic_hour_has_told_of_the_render(pool: PgPool) {
+async fn the_kind_can_be_corrected_until_magic_hour_reports_the_render(pool: PgPool) {
     let app = start(&pool).await;
     assert_eq!(put_json(&app, "clx", json!({"kind": "video", "external_id": "one"})).await.0, 201);
-    let (status, told) = put_json(&app, "clx", json!({"kind": "audio"})).await;
-    assert_eq!((status, &told["kind"], &told["external_id"]), (200, &json!("audio"), &json!("one")));
+    let (status, returned) = put_json(&app, "clx", json!({"kind": "audio"})).await;
+    assert_eq!((status, &returned["kind"], &returned["external_id"]), (200, &json!("audio"), &json!("one")));
 
-    // One with a status, and one of which only an event without a status came.
+    // One render with a status, and one with an event that had no status.
     record(&pool, &[completed("told", &[], None, at(1)), telling("untold", None, at(1))]).await;
     for id in ["told", "untold"] {
         let before = app.render(id).await;
-        let (status, told) = put_json(&app, id, json!({"kind": "image", "external_id": "two"})).await;
-        assert_eq!((status, told["message"].as_str().unwrap().contains("kind")), (409, true), "{told}");
+        let (status, returned) = put_json(&app, id, json!({"kind": "image", "external_id": "two"})).await;
+        assert_eq!((status, returned["message"].as_str().unwrap().contains("kind")), (409, true), "{returned}");
         assert_eq!(app.render(id).await, before);
         assert_eq!(put_json(&app, id, json!({"kind": "video", "external_id": "two"})).await.0, 200);
     }
@@ -108,18 +108,21 @@ async fn a_kind_can_be_corrected_until_magic_hour_has_told_of_the_render(pool: P
 }
 
 #[sqlx::test]
-async fn of_many_who_announce_a_render_at_once_one_makes_it(pool: PgPool) {
+async fn concurrent_announcements_create_a_render_once(pool: PgPool) {
     let app = start(&pool).await;
     let body = json!({"kind": "video", "external_id": "one"});
-    let mut statuses: Vec<_> =
-        join_all((0..8).map(|_| put_json(&app, "clx", body.clone()))).await.into_iter().map(|told| told.0).collect();
+    let mut statuses: Vec<_> = join_all((0..8).map(|_| put_json(&app, "clx", body.clone())))
+        .await
+        .into_iter()
+        .map(|returned| returned.0)
+        .collect();
     statuses.sort_unstable();
     assert_eq!(statuses, [[200].repeat(7), vec![201]].concat());
     app.stop().await.unwrap();
 }
 
 #[sqlx::test]
-async fn an_announcement_that_cannot_be_kept_is_refused_and_leaves_nothing(pool: PgPool) {
+async fn an_invalid_announcement_is_rejected_and_changes_nothing(pool: PgPool) {
     let app = start(&pool).await;
     let deep = format!(r#"{{"kind": "video", "metadata": {{"a": {}1{}}}}}"#, "[".repeat(200), "]".repeat(200));
     let wide = |length: usize| json!({"kind": "video", "metadata": {"a": "x".repeat(length - r#"{"a":""}"#.len())}});
@@ -148,23 +151,23 @@ async fn an_announcement_that_cannot_be_kept_is_refused_and_leaves_nothing(pool:
         (&wide(16385).to_string(), "`metadata` must be at most 16384 bytes of JSON, but has 16385"),
         (&deep, "recursion limit"),
     ] {
-        let (status, told) = put(&app, "clx", body.to_owned()).await;
-        assert_eq!((status, told.as_object().unwrap().len()), (400, 1), "{body}: {told}");
-        assert!(told["message"].as_str().unwrap().contains(said), "{body}: {told}");
+        let (status, returned) = put(&app, "clx", body.to_owned()).await;
+        assert_eq!((status, returned.as_object().unwrap().len()), (400, 1), "{body}: {returned}");
+        assert!(returned["message"].as_str().unwrap().contains(said), "{body}: {returned}");
     }
-    let (status, told) = put(&app, "clx", b"{\"kind\": \"video\", \"external_id\": \"\xff\"}".to_vec()).await;
-    assert_eq!(status, 400, "{told}");
+    let (status, returned) = put(&app, "clx", b"{\"kind\": \"video\", \"external_id\": \"\xff\"}".to_vec()).await;
+    assert_eq!(status, 400, "{returned}");
     assert_eq!(put(&app, "clx", " ".repeat(65537)).await.0, 413);
     let long = "x".repeat(256);
     for id in ["%00", "%ff", &long] {
-        let (status, told) = put_json(&app, id, json!({"kind": "video"})).await;
-        assert_eq!((status, told["message"].as_str().unwrap().contains("id")), (400, true), "{id}: {told}");
+        let (status, returned) = put_json(&app, id, json!({"kind": "video"})).await;
+        assert_eq!((status, returned["message"].as_str().unwrap().contains("id")), (400, true), "{id}: {returned}");
     }
     let stranger = app.client.put(app.at("renders/clx")).body(r#"{"kind": "video"}"#).send().await.unwrap();
     assert_eq!(stranger.status(), 401);
     assert_eq!(count(&pool, "renders").await, 0);
 
-    // The largest that is kept, with a content type that it does not have.
+    // The largest valid metadata, with a wrong content type.
     let body = wide(16384).to_string();
     let request = app.client.put(app.at("renders/clx")).bearer_auth(TOKEN).header(CONTENT_TYPE, "text/plain");
     assert_eq!(request.body(body).send().await.unwrap().status(), 201);
@@ -175,7 +178,7 @@ async fn an_announcement_that_cannot_be_kept_is_refused_and_leaves_nothing(pool:
 }
 
 #[sqlx::test]
-async fn metadata_comes_back_byte_for_byte_alone_and_in_the_list(pool: PgPool) {
+async fn metadata_is_returned_byte_for_byte(pool: PgPool) {
     let app = start(&pool).await;
     let metadata = r#"{"n": 1.7976931348623157e308, "m": 232.90821219048374, "k": 123456789012345678901234567890, "z":1.50, "a": "é"}"#;
     let (status, _) = put(&app, "exact", format!(r#"{{"kind": "video", "metadata": {metadata}}}"#)).await;
@@ -190,7 +193,7 @@ async fn metadata_comes_back_byte_for_byte_alone_and_in_the_list(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn a_row_that_cannot_be_read_is_left_out_of_the_list_and_takes_nothing_along(pool: PgPool) {
+async fn an_unreadable_row_is_omitted_from_the_list_and_the_others_are_shown(pool: PgPool) {
     let app = start(&pool).await;
     for id in ["good", "odd"] {
         assert_eq!(put_json(&app, id, json!({"kind": "video"})).await.0, 201);

@@ -1,4 +1,4 @@
-//! The bytes of stored files, and links to them that need no token.
+//! The bytes of stored files, and links that need no token.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -41,13 +41,13 @@ async fn link(app: &App) -> (String, DateTime<Utc>) {
     (link["url"].as_str().unwrap().to_owned(), link["expires_at"].as_str().unwrap().parse().unwrap())
 }
 
-/// Asks without a token.
+/// Sends a request without a token.
 async fn open(app: &App, url: &str) -> Response {
     app.client.get(app.at(url)).send().await.unwrap()
 }
 
 #[sqlx::test]
-async fn with_proxy_a_file_of_a_bucket_comes_through_renderhook(pool: PgPool) {
+async fn proxy_mode_sends_a_file_in_a_bucket_through_renderhook(pool: PgPool) {
     let s3 = S3::start().await;
     let app = in_a_bucket(&pool, &s3, &["--serve-files=proxy"]).await;
     let etag = format!("\"{}\"", hex::encode(Sha256::digest(BYTES)));
@@ -71,7 +71,7 @@ async fn with_proxy_a_file_of_a_bucket_comes_through_renderhook(pool: PgPool) {
     }
     let same = app.client.get(app.at(FILE)).bearer_auth(TOKEN).header("if-none-match", etag).send().await.unwrap();
     assert_eq!(same.status(), 304);
-    // The link leads through renderhook as well.
+    // The link goes through renderhook, too.
     let (url, _) = link(&app).await;
     assert!(url.starts_with(FILE), "{url}");
     assert_eq!(open(&app, &url).await.bytes().await.unwrap(), BYTES);
@@ -79,7 +79,7 @@ async fn with_proxy_a_file_of_a_bucket_comes_through_renderhook(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn with_redirect_the_link_to_a_file_of_a_bucket_is_the_buckets(pool: PgPool) {
+async fn redirect_mode_links_to_the_bucket(pool: PgPool) {
     let s3 = S3::start().await;
     let app = in_a_bucket(&pool, &s3, &[]).await;
     assert_eq!(app.get(FILE).await.status(), 307);
@@ -90,7 +90,7 @@ async fn with_redirect_the_link_to_a_file_of_a_bucket_is_the_buckets(pool: PgPoo
 }
 
 #[sqlx::test]
-async fn a_link_needs_no_token_and_opens_one_file_for_an_hour_on_every_replica(pool: PgPool) {
+async fn a_link_works_without_a_token_for_one_file_and_one_hour_on_every_replica(pool: PgPool) {
     let seconds = Arc::new(AtomicI64::new(Clock::system().now().timestamp()));
     let shared = seconds.clone();
     let clock = Clock::from_fn(move || DateTime::from_timestamp(shared.load(Ordering::SeqCst), 0).unwrap());
@@ -129,13 +129,13 @@ async fn a_link_needs_no_token_and_opens_one_file_for_an_hour_on_every_replica(p
     let expired = open(&app, &url).await;
     let (status, answer) = (expired.status(), expired.json::<Value>().await.unwrap());
     assert_eq!((status.as_u16(), answer["message"].as_str().unwrap().contains("has expired")), (403, true), "{answer}");
-    assert_eq!(app.get(&url).await.status(), 200, "a token opens it all the same");
+    assert_eq!(app.get(&url).await.status(), 200, "a token works, too");
     app.stop().await.unwrap();
     replica.stop().await.unwrap();
 }
 
 #[sqlx::test]
-async fn a_link_to_what_is_not_stored_is_refused(pool: PgPool) {
+async fn a_link_to_a_file_that_is_not_stored_is_refused(pool: PgPool) {
     let app = App::start_with(&pool, Options::flags(&["--download-concurrency=0"])).await;
     let mut project = video("clx", "complete");
     project.downloads = vec![app.at("nothing")];

@@ -1,4 +1,4 @@
-//! The OpenAPI document: it tells of every address, and every answer is as it says.
+//! The OpenAPI document describes every route, and every answer matches it.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ fn document() -> Value {
     serde_json::to_value(renderhook::api::router::document()).unwrap()
 }
 
-/// The operations of the document, as `GET /renders/{id}`.
+/// The operations in the document, such as `GET /renders/{id}`.
 fn operations(document: &Value) -> BTreeSet<String> {
     let paths = document["paths"].as_object().unwrap().iter();
     let of_path = |(path, item): (&String, &Value)| {
@@ -26,19 +26,19 @@ fn operations(document: &Value) -> BTreeSet<String> {
 }
 
 #[sqlx::test]
-async fn the_command_prints_what_the_service_tells_to_anyone(pool: PgPool) {
+async fn the_command_and_the_service_return_the_same_document(pool: PgPool) {
     let app = App::start_with(&pool, Options::flags(&["--download-concurrency=0"])).await;
     let answer = app.client.get(app.at("openapi.json")).send().await.unwrap();
     assert_eq!(
         (answer.status().as_u16(), answer.headers()["content-type"].to_str().unwrap()),
         (200, "application/json")
     );
-    let told: Value = answer.json().await.unwrap();
-    assert_eq!(told["info"]["version"], env!("CARGO_PKG_VERSION"));
+    let returned: Value = answer.json().await.unwrap();
+    assert_eq!(returned["info"]["version"], env!("CARGO_PKG_VERSION"));
     let printed = renderhook(&["openapi"]).output().await.unwrap();
     assert!(printed.status.success());
-    assert_eq!(serde_json::from_slice::<Value>(&printed.stdout).unwrap(), told);
-    assert_eq!(told, document());
+    assert_eq!(serde_json::from_slice::<Value>(&printed.stdout).unwrap(), returned);
+    assert_eq!(returned, document());
     app.stop().await.unwrap();
 }
 
@@ -64,7 +64,7 @@ fn every_reference_in_the_document_resolves() {
 }
 
 #[test]
-fn the_docs_have_a_section_for_every_operation_and_for_no_other() {
+fn the_docs_have_a_section_for_every_operation() {
     let page = include_str!("../../../docs/http-api.md");
     let titles = page.lines().filter_map(|line| line.strip_prefix("## `"));
     let titles = titles.flat_map(|title| title.split('`').filter(|words| words.contains(" /")));
@@ -72,7 +72,7 @@ fn the_docs_have_a_section_for_every_operation_and_for_no_other() {
 }
 
 #[sqlx::test]
-async fn every_operation_is_there_and_needs_a_token_where_the_document_says_so(pool: PgPool) {
+async fn every_operation_exists_and_requires_a_token_as_documented(pool: PgPool) {
     let app = App::start_with(&pool, Options::flags(&["--download-concurrency=0"])).await;
     let document = document();
     for operation in operations(&document) {
@@ -91,13 +91,13 @@ async fn every_operation_is_there_and_needs_a_token_where_the_document_says_so(p
     app.stop().await.unwrap();
 }
 
-/// Holds an answer to what the document says of it: the status is told, and the body is of its schema, with no field more.
+/// Checks an answer against the document: the status is described, and the body matches the schema without extra fields.
 async fn held(document: &Value, operation: &str, answer: Response) -> Value {
     let (method, path) = operation.split_once(' ').unwrap();
     let status = answer.status().as_u16();
     let described = &document["paths"][path][method.to_lowercase()]["responses"][status.to_string()];
     let schema = &described["content"]["application/json"]["schema"];
-    assert!(schema.is_object(), "{operation} answers {status}, which is not told");
+    assert!(schema.is_object(), "{operation} answers {status}, which is not described");
     let body: Value = answer.json().await.unwrap();
     if let Err(problem) = fits(document, schema, &body) {
         panic!("{operation} answers {status}: {problem} in {body}");
@@ -105,7 +105,7 @@ async fn held(document: &Value, operation: &str, answer: Response) -> Value {
     body
 }
 
-/// Whether a value is of a schema: as much of JSON Schema as the document uses. Any other word of it is a failure.
+/// Checks a value against a schema. Supports the keywords of JSON Schema that the document uses, and fails for others.
 fn fits(document: &Value, schema: &Value, value: &Value) -> Result<(), String> {
     let mut schema = schema.as_object().ok_or("no schema")?;
     if let Some(reference) = schema.get("$ref") {
@@ -113,8 +113,8 @@ fn fits(document: &Value, schema: &Value, value: &Value) -> Result<(), String> {
         schema =
             document.pointer(pointer).and_then(Value::as_object).ok_or_else(|| format!("{pointer} is not there"))?;
     }
-    for (word, rule) in schema {
-        match word.as_str() {
+    for (keyword, rule) in schema {
+        match keyword.as_str() {
             "description" | "$ref" | "properties" | "required" | "example" | "examples" | "propertyNames" => {}
             "type" => is_of(rule, value)?,
             "enum" => {
@@ -148,7 +148,7 @@ fn fields_fit(
         return Err(format!("{missing} is missing"));
     }
     fields.iter().try_for_each(|(name, value)| {
-        let rule = properties.get(name).ok_or_else(|| format!("{name} is not told"))?;
+        let rule = properties.get(name).ok_or_else(|| format!("{name} is not described"))?;
         fits(document, rule, value).map_err(|problem| format!("{name}: {problem}"))
     })
 }
@@ -163,8 +163,8 @@ fn is_of(types: &Value, value: &Value) -> Result<(), String> {
         Value::Array(_) => "array",
         Value::Object(_) => "object",
     };
-    let told = types == name || types.as_array().is_some_and(|types| types.contains(&name.into()));
-    told.then_some(()).ok_or_else(|| format!("{value} is no {types}"))
+    let returned = types == name || types.as_array().is_some_and(|types| types.contains(&name.into()));
+    returned.then_some(()).ok_or_else(|| format!("{value} is no {types}"))
 }
 
 fn is_written_as(format: &Value, value: &Value) -> Result<(), String> {
@@ -183,7 +183,7 @@ fn failed(id: &str) -> Project {
 }
 
 #[sqlx::test]
-async fn every_answer_is_as_the_document_says(pool: PgPool) {
+async fn every_answer_matches_the_document(pool: PgPool) {
     let app = App::start_with(&pool, Options::flags(&["--download-max-attempts=1"])).await;
     let document = document();
     let hold = async |operation: &str, answer: Response| held(&document, operation, answer).await;

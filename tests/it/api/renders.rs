@@ -1,4 +1,4 @@
-//! What an application asks: renders, their files, and whether the service is there.
+//! `GET /renders/{id}`, files, and health.
 
 use std::time::Duration;
 
@@ -30,19 +30,19 @@ fn project(id: &str, status: &str) -> Project {
     Project { created_at: now(), ..video(id, status) }
 }
 
-async fn tell(app: &App, event_type: &str, project: &Project) {
+async fn send_event(app: &App, event_type: &str, project: &Project) {
     assert_eq!(app.deliver(&signed_at(NOW, &project.event(event_type))).await.status, 200);
 }
 
-/// A render with one stored file.
+/// Creates a render with one stored file.
 async fn stored(app: &App, id: &str, bytes: &[u8]) -> Value {
     let mut project = project(id, "complete");
     project.downloads = vec![app.files.put(&format!("{id}/output.mp4"), bytes.to_vec(), "video/mp4").unwrap()];
-    tell(app, "video.completed", &project).await;
+    send_event(app, "video.completed", &project).await;
     app.archived(id, "stored").await
 }
 
-/// The refusal of a question: its status and its sentence.
+/// The status and the message of an error.
 async fn refused(app: &App, path: &str, authorization: Option<&str>) -> (u16, String) {
     let mut request = app.client.get(app.at(path));
     if let Some(authorization) = authorization {
@@ -50,17 +50,17 @@ async fn refused(app: &App, path: &str, authorization: Option<&str>) -> (u16, St
     }
     let answer = request.send().await.unwrap();
     assert_eq!(answer.headers()["content-type"], "application/json", "{path}");
-    let (status, told) = (answer.status().as_u16(), answer.json::<Value>().await.unwrap());
-    assert_eq!(told.as_object().unwrap().len(), 1, "{told}");
-    (status, told["message"].as_str().unwrap().to_owned())
+    let (status, returned) = (answer.status().as_u16(), answer.json::<Value>().await.unwrap());
+    assert_eq!(returned.as_object().unwrap().len(), 1, "{returned}");
+    (status, returned["message"].as_str().unwrap().to_owned())
 }
 
 #[sqlx::test]
-async fn a_render_is_told_in_the_promised_words_and_order(pool: PgPool) {
+async fn a_render_has_the_documented_fields_in_the_documented_order(pool: PgPool) {
     let app = start(&pool, &[]).await;
     let mut started = project("clx1", "rendering");
     started.name = Some("A name".to_owned());
-    tell(&app, "video.started", &started).await;
+    send_event(&app, "video.started", &started).await;
     let render = stored(&app, "clx1", b"0123456789").await;
     let (url, key) = (
         url::Url::from_file_path(app.folder.path().join("video/clx1/0-output.mp4")).unwrap(),
@@ -82,13 +82,13 @@ async fn a_render_is_told_in_the_promised_words_and_order(pool: PgPool) {
             {"from": "rendering", "to": "complete", "source": "webhook", "event": "video.completed", "at": "2027-01-15T08:00:00Z", "lag_ms": 0}
         ]
     });
-    // As texts, because the order counts for people.
+    // Compared as text, because the order of fields matters to people.
     assert_eq!(render.to_string(), expected.to_string());
 
     let mut failed = project("clx2", "error");
     failed.error_code = Some("no_source_face".to_owned());
     failed.enabled = false;
-    tell(&app, "video.errored", &failed).await;
+    send_event(&app, "video.errored", &failed).await;
     let render = app.render("clx2").await;
     assert_eq!(render["error"], json!({"code": "no_source_face", "message": "It failed: no_source_face"}));
     assert_eq!(
@@ -99,9 +99,9 @@ async fn a_render_is_told_in_the_promised_words_and_order(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn only_who_has_a_token_is_answered(pool: PgPool) {
+async fn requests_without_a_valid_token_are_rejected(pool: PgPool) {
     let app = start(&pool, &["--api-tokens=one, two", "--download-concurrency=0"]).await;
-    tell(&app, "video.started", &project("x", "rendering")).await;
+    send_event(&app, "video.started", &project("x", "rendering")).await;
     for path in ["renders/x", "renders/unknown", "renders/x/downloads/0"] {
         for wrong in
             [None, Some("Bearer three"), Some("Bearer "), Some("Basic one"), Some("one"), Some("Bearer one, two")]
@@ -123,9 +123,9 @@ async fn only_who_has_a_token_is_answered(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn what_is_not_there_is_404_and_a_bad_parameter_400(pool: PgPool) {
+async fn an_unknown_render_gets_404_and_a_bad_parameter_400(pool: PgPool) {
     let app = start(&pool, &["--download-concurrency=0"]).await;
-    tell(&app, "video.started", &project("x", "rendering")).await;
+    send_event(&app, "video.started", &project("x", "rendering")).await;
     let bearer = format!("Bearer {TOKEN}");
     let long = format!("renders/{}", "x".repeat(256));
     let nowhere = [
@@ -169,12 +169,12 @@ async fn what_is_not_there_is_404_and_a_bad_parameter_400(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn a_caller_that_waits_is_answered_when_the_render_is_finished_or_the_time_is_up(pool: PgPool) {
+async fn wait_returns_when_the_render_is_finished_or_the_time_is_up(pool: PgPool) {
     let app = start(&pool, &[]).await;
-    tell(&app, "video.errored", &project("failed", "error")).await;
-    tell(&app, "video.canceled", &project("canceled", "canceled")).await;
+    send_event(&app, "video.errored", &project("failed", "error")).await;
+    send_event(&app, "video.canceled", &project("canceled", "canceled")).await;
     stored(&app, "stored", b"1").await;
-    tell(&app, "video.started", &project("slow", "rendering")).await;
+    send_event(&app, "video.started", &project("slow", "rendering")).await;
     let wait = async |id: &str, wait: &str| {
         let begun = Instant::now();
         let render: Value = app.get(&format!("/renders/{id}?wait={wait}")).await.json().await.unwrap();
@@ -190,7 +190,7 @@ async fn a_caller_that_waits_is_answered_when_the_render_is_finished_or_the_time
         "{took:?}"
     );
 
-    // It is woken by the last file, not by the word that the render is complete.
+    // It is answered when the last file is stored, not when the render becomes complete.
     let finish = async {
         tokio::task::yield_now().await;
         stored(&app, "slow", b"2").await
@@ -200,11 +200,11 @@ async fn a_caller_that_waits_is_answered_when_the_render_is_finished_or_the_time
     app.stop().await.unwrap();
 }
 
-/// The headers of a question; the status, the text and the `Content-Range` of its answer.
+/// The headers of a request, and the status, text, and `Content-Range` of the answer.
 type Row<'a> = (&'a [(&'a str, &'a str)], u16, &'a str, Option<&'a str>);
 
 #[sqlx::test]
-async fn a_file_of_a_folder_comes_whole_or_in_part(pool: PgPool) {
+async fn a_file_in_a_folder_is_sent_whole_or_in_part(pool: PgPool) {
     let app = start(&pool, &[]).await;
     stored(&app, "clx", b"0123456789").await;
     let etag = format!("\"{}\"", hex::encode(Sha256::digest(b"0123456789")));
@@ -249,11 +249,11 @@ async fn a_file_of_a_folder_comes_whole_or_in_part(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn a_file_that_is_not_stored_is_409_and_one_that_is_gone_503(pool: PgPool) {
+async fn a_file_that_is_not_stored_gets_409_and_a_missing_object_503(pool: PgPool) {
     let app = start(&pool, &["--download-max-attempts=1"]).await;
     let mut failing = project("failing", "complete");
     failing.downloads = vec![app.at("nothing")];
-    tell(&app, "video.completed", &failing).await;
+    send_event(&app, "video.completed", &failing).await;
     app.archived("failing", "failed").await;
     let bearer = format!("Bearer {TOKEN}");
     assert_eq!(refused(&app, "renders/failing/downloads/0", Some(&bearer)).await.0, 409);
@@ -263,12 +263,12 @@ async fn a_file_that_is_not_stored_is_409_and_one_that_is_gone_503(pool: PgPool)
     let (status, sentence) = refused(&app, "renders/gone/downloads/0", Some(&bearer)).await;
     assert_eq!((status, sentence.contains("video/gone")), (503, false), "{sentence}");
     let head = app.client.head(app.at("renders/gone/downloads/0")).bearer_auth(TOKEN).send().await.unwrap();
-    assert_eq!(head.status(), 503, "HEAD says what GET would");
+    assert_eq!(head.status(), 503, "HEAD returns the same status as GET");
     app.stop().await.unwrap();
 }
 
 #[sqlx::test(migrations = false)]
-async fn readiness_needs_the_database_and_its_migrations_and_life_needs_nothing(pool: PgPool) {
+async fn readiness_requires_the_migrated_database_and_liveness_requires_nothing(pool: PgPool) {
     let app = start(&pool, &["--download-concurrency=0"]).await;
     let ready = async |app: &App| refused(app, "readyz", None).await;
     let (status, sentence) = ready(&app).await;
@@ -279,7 +279,7 @@ async fn readiness_needs_the_database_and_its_migrations_and_life_needs_nothing(
     sqlx::query(newest).execute(&pool).await.unwrap();
     assert_eq!(ready(&app).await.0, 503);
 
-    // Port 1 of this machine: nobody listens there.
+    // Nothing listens on port 1.
     let nobody = PgConnectOptions::new_without_pgpass().host("127.0.0.1").port(1).username("x");
     let database = Some(Database::from_pool(PgPoolOptions::new().connect_lazy_with(nobody)));
     let away = App::start_with(&pool, Options { database, ..Options::default() }).await;

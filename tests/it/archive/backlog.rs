@@ -1,4 +1,4 @@
-//! What is urgent about the downloads.
+//! Downloads that are at risk of expiring.
 
 use chrono::TimeDelta;
 use renderhook::archive::backlog;

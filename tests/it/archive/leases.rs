@@ -1,4 +1,4 @@
-//! Two workers and one file: only the one that holds the lease settles it.
+//! Two workers and one file. Only the worker with the lease settles it.
 
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use crate::support::s3::S3;
 use crate::support::scripted::{Origin, Step};
 use crate::support::{App, Options, until};
 
-/// The service as another process, which ends with the test.
+/// The service in another process, which ends with the test.
 struct Process(Child);
 
 impl Process {
@@ -42,7 +42,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // OK if it has ended.
+        // OK to ignore: it may have ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -107,18 +107,18 @@ async fn one_is_killed_and_the_other_finishes(pool: &PgPool, storage: Option<(&s
 }
 
 #[sqlx::test]
-async fn a_process_is_killed_midway_and_another_resumes_into_the_folder(pool: PgPool) {
+async fn another_process_resumes_into_a_folder_after_a_kill(pool: PgPool) {
     one_is_killed_and_the_other_finishes(&pool, None).await;
 }
 
 #[sqlx::test]
-async fn a_process_is_killed_midway_and_another_resumes_into_the_bucket(pool: PgPool) {
+async fn another_process_resumes_into_a_bucket_after_a_kill(pool: PgPool) {
     let s3 = S3::start().await;
     one_is_killed_and_the_other_finishes(&pool, Some((&S3::url(), &s3))).await;
 }
 
 #[sqlx::test]
-async fn a_worker_that_lost_its_lease_settles_nothing_and_leaves_the_successors_file_alone(pool: PgPool) {
+async fn a_worker_without_its_lease_settles_nothing_and_does_not_touch_the_next_workers_file(pool: PgPool) {
     let file = noise(2 * PART + 100_000, 2);
     for (bench, store) in Bench::both(&pool).await.iter().zip(["folder", "bucket"]) {
         for (way, first) in [("whole", Step::hold(1000)), ("parts", Step::hold(PART + 10)), ("denied", Step::hold(10))]
@@ -132,7 +132,7 @@ async fn a_worker_that_lost_its_lease_settles_nothing_and_leaves_the_successors_
             if way == "parts" {
                 until("the first part to be there", || first_part(bench, id)).await;
             }
-            // Its lease expires, and a successor takes over.
+            // Its lease expires, and another worker takes over.
             let successor = bench.claim_over(id).await;
             bench.successor().process(successor, &Shutdown::default()).await;
             bench.assert_stored(id, &file).await;
@@ -146,11 +146,11 @@ async fn a_worker_that_lost_its_lease_settles_nothing_and_leaves_the_successors_
 }
 
 #[sqlx::test]
-async fn a_worker_that_lost_its_lease_and_fails_for_good_leaves_the_successors_upload_alone(pool: PgPool) {
+async fn a_worker_without_its_lease_that_fails_permanently_does_not_touch_the_next_workers_upload(pool: PgPool) {
     let file = noise(2 * PART + 100_000, 3);
     for (bench, id) in Bench::both(&pool).await.iter().zip(["folder", "bucket"]) {
         let origin = Origin::start(file.clone()).await;
-        // The loser's answer takes long, and then announces a file that is too large.
+        // The first worker's answer is slow, and then announces a file that is too large.
         let large = Step { hold_head: true, ..Step::default() }.with("content-length", (2_u64 << 30).to_string());
         origin.next([large, Step::hold(PART + 10)]);
         bench.queue(id, origin.url("a.mp4")).await;
@@ -171,10 +171,10 @@ async fn a_worker_that_lost_its_lease_and_fails_for_good_leaves_the_successors_u
 }
 
 #[sqlx::test]
-async fn a_worker_that_lost_its_lease_does_not_abort_the_upload_that_its_successor_resumed(pool: PgPool) {
+async fn a_worker_without_its_lease_does_not_abort_the_upload_that_the_next_worker_resumed(pool: PgPool) {
     let (file, changed) = (noise(2 * PART + 100_000, 7), noise(2 * PART + 100_000, 8));
     for (bench, id) in Bench::both(&pool).await.into_iter().zip(["folder", "bucket"]) {
-        // Nobody stalls by itself.
+        // No server stalls by itself.
         let patient = fetcher(1 << 30).with_timeout(Duration::from_mins(1));
         let bench = bench.with(|downloader| downloader.fetcher = patient);
         let origin = Origin::start(file.clone()).await;
@@ -191,7 +191,7 @@ async fn a_worker_that_lost_its_lease_does_not_abort_the_upload_that_its_success
         let winner = tokio::spawn(async move { Box::pin(downloader.process(successor, &stop)).await });
         origin.was_asked(4).await;
         until("the successor to have the upload", || holder_of_upload(&bench, id)).await;
-        // The loser's transfer breaks, and the rest is of another version: its bytes are of no use.
+        // The first worker's transfer breaks off, and the rest is of another version, so it cannot be resumed.
         origin.change(changed.clone());
         origin.hold_again(2000);
         loser.await.unwrap();
@@ -205,7 +205,7 @@ async fn a_worker_that_lost_its_lease_does_not_abort_the_upload_that_its_success
     }
 }
 
-/// The upload of a file once the worker that holds the lease has it: in a folder it then has the lease's name.
+/// Waits until the upload belongs to the worker with the lease. In a folder, it then has the lease's name.
 async fn holder_of_upload(bench: &Bench, id: &str) -> Option<String> {
     let upload = "SELECT upload FROM checkpoints JOIN downloads USING (render_id, index)
                   WHERE render_id = $1 AND (upload LIKE '{%' OR upload LIKE '%' || replace(lease::text, '-', '') || '%')";
@@ -227,7 +227,7 @@ async fn a_transfer_is_stopped_soon_after_its_lease_is_lost(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn a_stop_gives_the_file_back_with_its_checkpoint(pool: PgPool) {
+async fn a_stop_releases_the_download_with_its_checkpoint(pool: PgPool) {
     let file = noise(2 * PART, 5);
     let origin = Origin::start(file).await;
     origin.next([Step::hold(PART + 10)]);
@@ -243,7 +243,7 @@ async fn a_stop_gives_the_file_back_with_its_checkpoint(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn a_file_whose_workers_all_die_is_given_up(pool: PgPool) {
+async fn a_file_that_crashes_every_worker_fails(pool: PgPool) {
     for (bench, id) in Bench::both(&pool).await.into_iter().zip(["folder", "bucket"]) {
         let bench = bench.with(|downloader| downloader.max_attempts = 2);
         let origin = Origin::start(noise(2 * PART, 6)).await;
@@ -255,7 +255,7 @@ async fn a_file_whose_workers_all_die_is_given_up(pool: PgPool) {
             if attempt == 2 {
                 until("the first part to be there", || first_part(&bench, id)).await;
             }
-            // Like a killed process: nothing is settled.
+            // Like a killed process, it settles nothing.
             worker.abort();
             assert!(worker.await.unwrap_err().is_cancelled());
         }

@@ -12,9 +12,9 @@ async fn stored(pool: &PgPool) -> i64 {
 }
 
 #[sqlx::test]
-async fn two_thousand_files_in_one_event_are_all_stored_and_never_too_many_at_once(pool: PgPool) {
+async fn two_thousand_files_of_one_event_are_stored_within_the_concurrency_limit(pool: PgPool) {
     let origin = Origin::start(noise(2000, 1)).await;
-    // In pieces, so that answers overlap.
+    // Sent in pieces, so that answers overlap.
     origin.always(Step { pieces: Some(100), ..Step::default() });
     let app = App::start_with(&pool, Options::flags(&["--download-concurrency=8"])).await;
     let mut project = video("many", "complete");
@@ -63,12 +63,12 @@ async fn a_slow_server_does_not_starve_another(pool: PgPool) {
     slow.was_asked(2).await;
     let mut project = video("fast", "complete");
     project.downloads = (0..20).map(|file| fast.url(&format!("{file}.mp4"))).collect();
-    // The same machine under another name is another server.
+    // The same machine with another name counts as another server.
     for url in &mut project.downloads {
         url.set_host(Some("localhost")).unwrap();
     }
     app.send("video.completed", &project).await;
     app.archived("fast", "stored").await;
-    assert_eq!(slow.asked().len(), 2, "one place is kept for other hosts");
+    assert_eq!(slow.asked().len(), 2, "one slot is reserved for other hosts");
     assert_eq!(stored(&pool).await, 20);
 }

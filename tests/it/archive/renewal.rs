@@ -1,4 +1,4 @@
-//! Fresh URLs for expired ones, with one call a render.
+//! Fresh URLs for expired ones, with one call per render.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ async fn start(pool: &PgPool, details: &StandIn) -> App {
     App::start_with(pool, Options { flags: details.serve_flags(), ..Options::default() }).await
 }
 
-/// A render with `count` files, whose URLs have this query.
+/// A render with `count` files whose URLs have this query.
 fn files(id: &str, origin: &Origin, count: usize, query: &str) -> Project {
     let mut project = video(id, "complete");
     project.downloads = (0..count).map(|file| origin.url(&format!("{file}.mp4?{query}"))).collect();
@@ -36,7 +36,7 @@ fn fresher(mut project: Project) -> Project {
 }
 
 #[sqlx::test]
-async fn four_expired_urls_and_two_services_make_one_details_call(pool: PgPool) {
+async fn expired_urls_of_one_render_cause_one_poll(pool: PgPool) {
     let (details, origin) = (standin().await, Origin::start(noise(1000, 1)).await);
     let (one, _two) = (start(&pool, &details).await, start(&pool, &details).await);
     origin.only("sig=2");
@@ -51,7 +51,7 @@ async fn four_expired_urls_and_two_services_make_one_details_call(pool: PgPool) 
 }
 
 #[sqlx::test]
-async fn a_url_that_is_about_to_expire_is_renewed_before_anything_is_fetched(pool: PgPool) {
+async fn a_url_that_is_about_to_expire_is_renewed_before_the_transfer(pool: PgPool) {
     let (details, origin) = (standin().await, Origin::start(noise(1000, 2)).await);
     let app = start(&pool, &details).await;
     let now = Clock::system().now();
@@ -96,7 +96,7 @@ async fn a_render_that_completes_without_downloads_waits_and_gets_them(pool: PgP
 }
 
 #[sqlx::test]
-async fn an_account_in_trouble_pauses_and_fails_nothing(pool: PgPool) {
+async fn an_account_failure_pauses_calls_and_fails_no_file(pool: PgPool) {
     let (details, origin) = (standin().await, Origin::start(noise(1000, 5)).await);
     origin.only("sig=2");
     details.fail_next([(429, Some(2)), (402, None)]);
@@ -114,7 +114,7 @@ async fn an_account_in_trouble_pauses_and_fails_nothing(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn a_render_that_magic_hour_does_not_know_is_tried_with_its_old_urls_and_each_attempt_counts(pool: PgPool) {
+async fn files_of_an_unknown_render_are_tried_with_their_old_urls_and_each_attempt_counts(pool: PgPool) {
     let (details, origin) = (standin().await, Origin::start(noise(1000, 6)).await);
     origin.only("sig=2");
     let flags = [details.serve_flags(), vec!["--download-max-attempts=1".to_owned()]].concat();
@@ -126,7 +126,7 @@ async fn a_render_that_magic_hour_does_not_know_is_tried_with_its_old_urls_and_e
     assert!(error.contains("gave up after 1 attempt since") && error.contains("403"), "{error}");
 }
 
-/// Records a fresh URL of a render's file, as an event would.
+/// Records a fresh URL of a render's file, like an event does.
 async fn tell_fresh_url(pool: &PgPool, id: &str, url: url::Url) {
     let now = Clock::system().now();
     let payload = completed(id, &[url.as_str()], Some(now + TimeDelta::days(2)), now);
@@ -134,7 +134,7 @@ async fn tell_fresh_url(pool: &PgPool, id: &str, url: url::Url) {
 }
 
 #[sqlx::test]
-async fn a_url_that_arrives_during_an_attempt_that_fails_is_tried_at_once_with_all_attempts(pool: PgPool) {
+async fn a_url_that_arrives_during_a_failing_attempt_is_tried_at_once_with_all_attempts(pool: PgPool) {
     let file = noise(1000, 7);
     let large = Step::default().with("content-length", "1001");
     let later = Step::status(503).with("retry-after", "3600");

@@ -1,4 +1,4 @@
-//! A transfer that breaks off resumes where it was, or starts over cleanly.
+//! An interrupted transfer resumes where it was, or starts over.
 
 use sqlx::PgPool;
 
@@ -8,7 +8,7 @@ use crate::support::scripted::{Length, Origin, Step};
 const LENGTH: usize = 2 * PART + 100_000;
 
 #[sqlx::test]
-async fn a_transfer_that_breaks_off_resumes_within_the_attempt(pool: PgPool) {
+async fn an_interrupted_transfer_resumes_within_the_attempt(pool: PgPool) {
     let file = noise(LENGTH, 1);
     for (bench, id) in Bench::both(&pool).await.iter().zip(["folder", "bucket"]) {
         let origin = Origin::start(file.clone()).await;
@@ -61,7 +61,7 @@ async fn a_fresh_url_of_the_same_path_resumes_and_one_of_another_path_does_not(p
 }
 
 #[sqlx::test]
-async fn another_worker_resumes_where_a_stopped_one_was(pool: PgPool) {
+async fn another_worker_resumes_after_a_stop(pool: PgPool) {
     let file = noise(LENGTH, 4);
     for (bench, id) in Bench::both(&pool).await.iter().zip(["folder", "bucket"]) {
         let origin = Origin::start(file.clone()).await;
@@ -91,13 +91,13 @@ async fn a_worker_that_resumes_and_dies_at_once_loses_nothing(pool: PgPool) {
         let (attempt, _stop) = bench.begin(id).await;
         origin.was_asked(3).await;
         let taken = || async {
-            // In a folder the part has the second worker's name now.
+            // In a folder, the part now has the second worker's name.
             let sql = "SELECT upload FROM checkpoints JOIN downloads USING (render_id, index)
                        WHERE render_id = $1 AND (upload LIKE '{%' OR upload LIKE '%' || replace(lease::text, '-', '') || '%')";
             sqlx::query_scalar::<_, String>(sql).bind(id).fetch_optional(&pool).await.unwrap()
         };
         crate::support::until("the part to be taken over", taken).await;
-        // Like a killed process: nothing is settled.
+        // Like a killed process, it settles nothing.
         attempt.abort();
         assert!(attempt.await.unwrap_err().is_cancelled());
         bench.attempt(id).await;
@@ -121,7 +121,7 @@ async fn a_file_that_changes_between_attempts_is_fetched_again(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn two_versions_of_a_file_are_never_put_together(pool: PgPool) {
+async fn two_versions_of_a_file_are_never_combined(pool: PgPool) {
     let (before, after) = (noise(LENGTH, 8), noise(LENGTH, 9));
     for (bench, id) in Bench::both(&pool).await.iter().zip(["folder", "bucket"]) {
         let origin = Origin::start(before.clone()).await;
@@ -184,7 +184,7 @@ async fn without_a_strong_validator_it_starts_over(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn a_server_that_cannot_resume_sends_the_whole_again(pool: PgPool) {
+async fn a_server_without_range_support_sends_the_whole_file_again(pool: PgPool) {
     let file = noise(LENGTH, 12);
     for (bench, id) in Bench::both(&pool).await.iter().zip(["folder", "bucket"]) {
         let origin = Origin::start(file.clone()).await;
@@ -199,7 +199,7 @@ async fn a_server_that_cannot_resume_sends_the_whole_again(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn a_file_of_unknown_length_is_whole_only_with_its_last_chunk(pool: PgPool) {
+async fn a_file_of_unknown_length_is_complete_only_with_its_last_chunk(pool: PgPool) {
     let file = noise(LENGTH, 13);
     for (bench, id) in Bench::both(&pool).await.iter().zip(["folder", "bucket"]) {
         let origin = Origin::start(file.clone()).await;

@@ -1,4 +1,4 @@
-//! Downloads are retried when a person says so.
+//! Downloads are retried on request.
 
 use chrono::TimeDelta;
 use renderhook::archive::{RetriedDownload, RetryFilter, RetryState, retry};
@@ -13,7 +13,7 @@ use crate::support::scripted::{Origin, Step};
 use crate::support::{App, Options};
 
 #[sqlx::test]
-async fn a_failed_file_is_retried_on_request_with_all_its_attempts(pool: PgPool) {
+async fn a_failed_file_is_retried_on_request_with_all_attempts(pool: PgPool) {
     let origin = Origin::start(noise(1000, 1)).await;
     origin.next([Step::default(), Step::status(500)]);
     let app = App::start_with(&pool, Options::flags(&["--download-max-attempts=1", "--download-concurrency=1"])).await;
@@ -32,7 +32,7 @@ async fn a_failed_file_is_retried_on_request_with_all_its_attempts(pool: PgPool)
     let render = app.archived("again", "stored").await;
     assert_eq!(render["downloads"][1]["attempts"], 1);
     assert_eq!(render["downloads"][1]["error"], Value::Null);
-    // Nothing has failed any more, so nothing is fetched again.
+    // No download is failed any more, so none is retried.
     assert_eq!(ask().await.unwrap().json::<Value>().await.unwrap()["downloads"], json!([]));
     assert_eq!(origin.asked().len(), 3);
     let unknown = app.client.post(app.at("/renders/nobody/retry")).bearer_auth(TOKEN).send().await.unwrap();
@@ -107,14 +107,14 @@ async fn the_command_lists_downloads_and_changes_them_only_without_dry_run(pool:
         assert!(told.contains("told") && told.contains("http_500") && !told.contains("hush"), "{told}");
         assert_eq!(bench.row("told").await.state, state, "{words:?}");
     }
-    // One that waits is made due now, by the command.
+    // The command makes a waiting download due now.
     let later = Clock::system().now() + TimeDelta::hours(1);
     sqlx::query("UPDATE downloads SET due_at = $1").bind(later).execute(&pool).await.unwrap();
     let pending = ["retry", "--pending", "--render", "told"];
     let output = renderhook(&pending).env("DATABASE_URL", database_url(&pool).as_str()).output().await.unwrap();
     assert!(String::from_utf8_lossy(&output.stdout).ends_with("1 waiting download made due now\n"));
     assert!(due_at().await.unwrap() <= Clock::system().now());
-    // A render that nobody knows is an error.
+    // An unknown render is an error.
     let unknown = ["retry", "--render", "nope"];
     let output = renderhook(&unknown).env("DATABASE_URL", database_url(&pool).as_str()).output().await.unwrap();
     let complaint = String::from_utf8_lossy(&output.stderr);

@@ -1,4 +1,4 @@
-//! What a store can do wrong, and what must be true after.
+//! Failures of the store.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use crate::support::until;
 const LENGTH: usize = 3 * PART + 100_000;
 
 #[sqlx::test]
-async fn wherever_the_bucket_fails_no_object_and_no_upload_is_left(pool: PgPool) {
+async fn no_object_and_no_upload_remain_after_a_failure_of_the_bucket(pool: PgPool) {
     let bench = Bench::bucket(&pool).await;
     let proxy = bench.proxy.clone().unwrap();
     let table = [
@@ -47,13 +47,13 @@ async fn wherever_the_bucket_fails_no_object_and_no_upload_is_left(pool: PgPool)
 }
 
 #[sqlx::test]
-async fn an_upload_that_cannot_be_ended_now_is_ended_by_the_next_attempt(pool: PgPool) {
+async fn an_upload_that_cannot_be_aborted_is_aborted_by_the_next_attempt(pool: PgPool) {
     let bench = Bench::bucket(&pool).await;
     let proxy = bench.proxy.clone().unwrap();
     let file = noise(LENGTH, 2);
     let origin = Origin::start(file.clone()).await;
     bench.queue("down", origin.url("a.mp4")).await;
-    // The store goes away in the middle, altogether.
+    // The store becomes unreachable in the middle.
     for call in [Call::Part(2), Call::Complete, Call::Abort] {
         proxy.fail(call, Fault::Error);
     }
@@ -66,7 +66,7 @@ async fn an_upload_that_cannot_be_ended_now_is_ended_by_the_next_attempt(pool: P
 }
 
 #[sqlx::test]
-async fn an_object_whose_completion_was_not_answered_is_written_again(pool: PgPool) {
+async fn an_object_is_written_again_if_its_completion_was_not_confirmed(pool: PgPool) {
     let bench = Bench::bucket(&pool).await;
     let proxy = bench.proxy.clone().unwrap();
     for (id, length, call) in [("multipart", LENGTH, Call::Complete), ("single", 1000, Call::Put)] {
@@ -83,7 +83,7 @@ async fn an_object_whose_completion_was_not_answered_is_written_again(pool: PgPo
 }
 
 #[sqlx::test]
-async fn a_store_that_hangs_holds_the_origin_back_and_not_a_stop(pool: PgPool) {
+async fn a_hanging_store_slows_the_transfer_but_not_a_stop(pool: PgPool) {
     let bench = Bench::bucket(&pool).await;
     let proxy = bench.proxy.clone().unwrap();
     let file = noise(10 * PART, 4);
@@ -105,7 +105,7 @@ async fn a_store_that_hangs_holds_the_origin_back_and_not_a_stop(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn a_stop_while_the_store_is_slow_loses_no_part_of_the_file(pool: PgPool) {
+async fn a_stop_during_a_slow_write_loses_no_part_of_the_file(pool: PgPool) {
     let bench = Bench::bucket(&pool).await;
     let proxy = bench.proxy.clone().unwrap();
     let file = noise(5 * PART, 7);
@@ -115,20 +115,20 @@ async fn a_stop_while_the_store_is_slow_loses_no_part_of_the_file(pool: PgPool) 
     bench.queue("slow", origin.url("a.mp4")).await;
     let (attempt, stop) = bench.begin("slow").await;
     until("the second part", || async { proxy.calls().contains(&Call::Part(2)).then_some(()) }).await;
-    // Whether the third is full already or not: what was kept is what is gone on with.
+    // Whether or not the third part is full already, the transfer resumes from the checkpoint.
     until("the third part", || async { (origin.sent() > 3 * PART).then_some(()) }).await;
     stop.stop();
     proxy.heal();
     attempt.await.unwrap();
-    let kept = bench.checkpoint("slow").await.unwrap();
-    assert!(kept >= 2 * PART, "{kept}");
+    let checkpoint = bench.checkpoint("slow").await.unwrap();
+    assert!(checkpoint >= 2 * PART, "{checkpoint}");
     bench.attempt("slow").await;
     bench.assert_stored("slow", &file).await;
-    assert_eq!(origin.offsets(), [0, kept as u64]);
+    assert_eq!(origin.offsets(), [0, checkpoint as u64]);
 }
 
 #[sqlx::test]
-async fn a_store_that_hangs_at_the_end_holds_no_stop_up_beyond_its_deadline(pool: PgPool) {
+async fn a_hanging_completion_does_not_delay_a_stop_beyond_its_deadline(pool: PgPool) {
     let bench = Bench::bucket(&pool).await;
     let proxy = bench.proxy.clone().unwrap();
     for (id, length, call) in [("multipart", LENGTH, Call::Complete), ("single", 1000, Call::Put)] {
@@ -156,12 +156,12 @@ async fn a_folder_that_cannot_be_written_is_tried_again(pool: PgPool) {
     let origin = Origin::start(file.clone()).await;
     let Store::Folder(folder) = &bench.downloader.store else { unreachable!() };
     let video = folder.path(&key("folder")).ancestors().nth(2).unwrap().to_owned();
-    // A file where a folder has to be.
+    // A file in place of a folder.
     std::fs::write(&video, b"").unwrap();
     bench.queue("folder", origin.url("a.mp4")).await;
     assert_eq!(bench.attempt("folder").await.outcome(), ("pending", Some("store_failed")));
     std::fs::remove_file(&video).unwrap();
-    // A folder where the file has to be.
+    // A folder in place of the file.
     std::fs::create_dir_all(folder.path(&key("folder")).join("x")).unwrap();
     assert_eq!(bench.attempt("folder").await.outcome(), ("pending", Some("store_failed")));
     assert_eq!(bench.unfinished(), Vec::<String>::new());
@@ -171,7 +171,7 @@ async fn a_folder_that_cannot_be_written_is_tried_again(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn an_object_carries_its_content_type(pool: PgPool) {
+async fn an_object_is_stored_with_its_content_type(pool: PgPool) {
     let bench = Bench::bucket(&pool).await;
     let Store::Bucket(bucket) = &bench.downloader.store else { unreachable!() };
     let png = [b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".as_slice(), &noise(100, 6)].concat();
@@ -193,7 +193,7 @@ async fn an_object_carries_its_content_type(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn a_session_token_that_the_bucket_repeats_is_not_kept(pool: PgPool) {
+async fn a_session_token_in_an_error_of_the_bucket_is_not_stored(pool: PgPool) {
     let bench = Bench::bucket(&pool).await;
     let proxy = bench.proxy.clone().unwrap();
     for (id, length, call) in
@@ -210,7 +210,7 @@ async fn a_session_token_that_the_bucket_repeats_is_not_kept(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn an_object_is_read_to_its_end_although_every_answer_breaks_off(pool: PgPool) {
+async fn an_object_is_read_completely_even_if_every_answer_is_interrupted(pool: PgPool) {
     let bench = Bench::bucket(&pool).await;
     let proxy = bench.proxy.clone().unwrap();
     let file = noise(7 * CUT_BYTES, 10);
@@ -227,7 +227,7 @@ async fn an_object_is_read_to_its_end_although_every_answer_breaks_off(pool: PgP
 }
 
 #[sqlx::test]
-async fn an_object_that_is_gone_or_shorter_is_not_begun_to_be_read(pool: PgPool) {
+async fn reading_a_missing_or_truncated_object_fails_at_the_start(pool: PgPool) {
     for bench in Bench::both(&pool).await {
         let id = if bench.proxy.is_some() { "bucket" } else { "folder" };
         let origin = Origin::start(noise(1000, 11)).await;

@@ -181,7 +181,7 @@ async fn closing_the_output_early_does_not_stop_the_command(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = false)]
-async fn the_exit_code_of_health_tells_whether_the_service_is_ready_or_alive(pool: PgPool) {
+async fn health_exits_with_0_if_the_service_is_ready_or_alive(pool: PgPool) {
     let folder = TempDir::new().unwrap();
     let service = Service::start(serve(&database_url(&pool), &folder)).await;
     let port = service.base.port().unwrap().to_string();

@@ -124,7 +124,7 @@ fn every_variable_of_the_composed_service_is_a_setting_of_the_program() {
 }
 
 #[test]
-fn an_unknown_variable_is_not_taken_for_a_setting() {
+fn an_unknown_variable_is_not_a_setting() {
     assert!(is_setting("DATABASE_URL_FILE") && !is_setting("DATABASE_URI"));
     assert!(is_setting_of_s3("AWS_ENDPOINT_URL") && is_setting_of_s3("AWS_SECRET_ACCESS_KEY_FILE"));
     assert!(!is_setting_of_s3("AWS_ENDPOINTS") && !is_setting_of_s3("REGION") && !is_setting_of_s3("AWS_FILE"));
@@ -175,7 +175,7 @@ fn only_the_step_that_writes_secrets_has_them_in_its_environment() {
 }
 
 #[test]
-fn the_override_for_an_own_bucket_leaves_nothing_of_garage() {
+fn the_override_for_your_own_bucket_removes_garage() {
     let (base, own) = (compose(), yaml(OWN_BUCKET));
     for name in ["garage", "bucket"] {
         assert!(base["services"][name].is_object(), "there is no {name}");
@@ -195,7 +195,7 @@ fn the_override_for_an_own_bucket_leaves_nothing_of_garage() {
 }
 
 #[test]
-fn every_image_names_its_version_and_every_lasting_service_its_health() {
+fn every_image_has_a_version_and_every_service_a_health_check() {
     let compose = compose();
     for (name, service) in services(&compose) {
         let image = service["image"].as_str().expect("an image");
@@ -236,7 +236,7 @@ fn is_local(port: &Value) -> bool {
 }
 
 #[test]
-fn nothing_is_mounted_from_the_checkout_whose_modes_and_line_ends_are_not_ours() {
+fn nothing_is_mounted_from_the_checkout() {
     let compose = compose();
     let volumes = compose["volumes"].as_object().expect("volumes");
     for (name, service) in services(&compose) {
@@ -249,7 +249,7 @@ fn nothing_is_mounted_from_the_checkout_whose_modes_and_line_ends_are_not_ours()
 }
 
 #[test]
-fn the_health_check_of_the_image_asks_whether_the_process_lives() {
+fn the_health_check_of_the_image_checks_liveness() {
     let [check] = arguments("HEALTHCHECK").try_into().expect("one HEALTHCHECK");
     assert_runs(&words(&check));
     assert_eq!(words(&check)[1..], ["health", "--live"]);
@@ -271,7 +271,7 @@ fn the_image_runs_a_subcommand_of_its_one_binary_as_a_numeric_user() {
 }
 
 #[test]
-fn the_image_is_labeled_with_the_version_of_the_crate_and_with_what_the_build_is_told() {
+fn the_image_is_labeled_with_the_version_of_the_crate_and_the_build_arguments() {
     let arguments: BTreeSet<_> = arguments("ARG").into_iter().collect();
     assert!(arguments.contains(concat!("VERSION=", env!("CARGO_PKG_VERSION"))), "{arguments:?}");
     let [labels] = self::arguments("LABEL").try_into().expect("one LABEL");
@@ -292,7 +292,7 @@ fn the_image_is_labeled_with_the_version_of_the_crate_and_with_what_the_build_is
 }
 
 #[test]
-fn everything_that_the_builds_copy_exists_and_is_let_in() {
+fn every_file_that_the_image_copies_exists_and_is_not_ignored() {
     let ignore = text(".dockerignore");
     let copied_here = copied("Dockerfile");
     assert!(copied_here.iter().any(|path| path == "src") && copied_here.iter().any(|path| path == ".sqlx"));
@@ -307,7 +307,7 @@ fn everything_that_the_builds_copy_exists_and_is_let_in() {
 
 /// A member that is missing fails the build in the image alone.
 #[test]
-fn what_the_build_copies_is_a_whole_workspace() {
+fn the_image_copies_a_complete_workspace() {
     let context = tempfile::tempdir().expect("a folder");
     for path in copied("Dockerfile") {
         let status =
@@ -321,7 +321,7 @@ fn what_the_build_copies_is_a_whole_workspace() {
 }
 
 #[test]
-fn the_image_is_built_by_the_rust_that_the_crate_declares_and_the_toolchain_pins() {
+fn the_image_uses_the_declared_and_pinned_version_of_rust() {
     let declared = env!("CARGO_PKG_RUST_VERSION");
     let arguments = arguments("ARG");
     let version = arguments.iter().find_map(|arg| arg.strip_prefix("RUST_VERSION=")).expect("ARG RUST_VERSION");

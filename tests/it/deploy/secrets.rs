@@ -40,7 +40,7 @@ impl Volume {
 }
 
 #[test]
-fn a_token_that_is_not_set_any_more_is_revoked_and_the_made_one_is_in_force_again() {
+fn a_token_that_is_no_longer_set_is_replaced_by_the_generated_one() {
     let volume = Volume::new();
     volume.run(&[]);
     let made = volume.read("api_tokens");
@@ -54,7 +54,7 @@ fn a_token_that_is_not_set_any_more_is_revoked_and_the_made_one_is_in_force_agai
 }
 
 #[test]
-fn an_api_key_that_is_not_set_any_more_is_removed() {
+fn an_api_key_that_is_no_longer_set_is_removed() {
     let volume = Volume::new();
     volume.run(&[("MAGIC_HOUR_API_KEY", "key")]);
     assert_eq!(volume.read("magic_hour_api_key"), "key");
@@ -64,7 +64,7 @@ fn an_api_key_that_is_not_set_any_more_is_removed() {
 }
 
 #[test]
-fn a_webhook_secret_that_is_not_set_any_more_is_kept_and_that_is_said_each_time() {
+fn a_webhook_secret_that_is_no_longer_set_stays_with_a_notice_each_time() {
     let volume = Volume::new();
     assert!(volume.run(&[]).contains("a random one was made"));
     volume.run(&[("MAGIC_HOUR_WEBHOOK_SECRET", "whsec_$a'b \"c")]);
@@ -75,7 +75,7 @@ fn a_webhook_secret_that_is_not_set_any_more_is_kept_and_that_is_said_each_time(
 }
 
 #[test]
-fn a_random_webhook_secret_stays_the_same_and_is_called_random_each_time() {
+fn a_generated_webhook_secret_stays_the_same_with_a_notice_each_time() {
     let volume = Volume::new();
     volume.run(&[]);
     let made = volume.read("magic_hour_webhook_secret");
@@ -84,7 +84,7 @@ fn a_random_webhook_secret_stays_the_same_and_is_called_random_each_time() {
 }
 
 #[test]
-fn the_keys_of_an_own_bucket_take_the_place_of_garages_and_give_it_back() {
+fn the_keys_of_your_own_bucket_replace_those_of_garage_while_they_are_set() {
     let volume = Volume::new();
     volume.run(&[]);
     let made = (volume.read("aws_access_key_id"), volume.read("aws_secret_access_key"));
@@ -99,7 +99,7 @@ fn the_keys_of_an_own_bucket_take_the_place_of_garages_and_give_it_back() {
 }
 
 #[test]
-fn nobody_but_the_reader_and_the_writer_may_read_a_secret() {
+fn only_the_service_and_the_writer_can_read_a_secret() {
     let volume = Volume::new();
     volume.run(&[]);
     for folder in ["garage", "made", "postgres", "renderhook"] {

@@ -7,7 +7,7 @@ const ROOTS: [&str; 9] =
     [".sqlx/", "crates/", "deny.toml", "docker-compose", "docs/", "migrations/", "scripts/", "src/", "tests/"];
 
 #[test]
-fn every_file_that_contributors_are_sent_to_exists() {
+fn every_file_in_the_contributing_guide_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let code = PAGES.iter().flat_map(|page| page.split('`').skip(1).step_by(2));
     let links = PAGES.iter().flat_map(|page| page.split("](").skip(1)).filter_map(|rest| rest.split(')').next());

@@ -9,7 +9,7 @@ const CONFIGURATION: &str = include_str!("../../../docs/configuration.md");
 const COMMANDS: &str = include_str!("../../../docs/commands.md");
 
 #[test]
-fn the_docs_have_every_setting_and_no_other() {
+fn the_table_of_settings_is_complete() {
     let command = renderhook::cli::command();
     let serve = command.find_subcommand("serve").unwrap();
     let names = serve.get_arguments().filter_map(|flag| flag.get_env()?.to_str());
@@ -18,7 +18,7 @@ fn the_docs_have_every_setting_and_no_other() {
 }
 
 #[test]
-fn the_docs_have_the_default_of_every_setting_that_has_one() {
+fn the_table_of_settings_has_every_default() {
     let command = renderhook::cli::command();
     let serve = command.find_subcommand("serve").unwrap();
     for flag in serve.get_arguments() {
@@ -29,7 +29,7 @@ fn the_docs_have_the_default_of_every_setting_that_has_one() {
 }
 
 #[test]
-fn the_docs_have_every_command_and_no_other() {
+fn the_table_of_commands_is_complete() {
     let command = renderhook::cli::command();
     let names: BTreeSet<_> = command.get_subcommands().map(clap::Command::get_name).collect();
     let written = first_column(COMMANDS, "| command | does |");
@@ -52,7 +52,7 @@ fn anchor(heading: &str) -> String {
 }
 
 #[test]
-fn every_link_leads_to_a_file_and_a_heading_that_exist() {
+fn every_link_in_the_docs_works() {
     for page in pages() {
         let text = std::fs::read_to_string(&page).unwrap();
         let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());

@@ -7,7 +7,7 @@ use renderhook::http::Limits;
 const SECURITY: &str = include_str!("../../../docs/security.md");
 
 #[test]
-fn the_limits_are_those_of_the_program() {
+fn the_documented_limits_are_those_of_the_program() {
     let limits = Limits::default();
     let seconds = |duration: Duration| format!("{} s", duration.as_secs());
     let table = [

@@ -1,4 +1,4 @@
-//! Malformed, oversized, slow and forged requests.
+//! Malformed, oversized, slow, and forged requests.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::support::raw::{Reply, Wire, exchange};
 use crate::support::rows::count;
 use crate::support::{App, Options};
 
-/// The head of a signed delivery without what tells the length of its body.
+/// The head of a signed delivery, without the headers for the length of its body.
 fn head(body: &[u8], more: &str) -> String {
     let delivery = signed(body);
     format!(
@@ -25,7 +25,7 @@ fn body(id: &str) -> Vec<u8> {
     video(id, "rendering").event("video.started")
 }
 
-/// A whole signed delivery.
+/// A complete signed delivery.
 fn whole(id: &str, more: &str) -> Vec<u8> {
     let body = body(id);
     [head(&body, &format!("content-length: {}\r\n{more}", body.len())).into_bytes(), body].concat()
@@ -40,10 +40,10 @@ fn status(reply: Option<&Reply>) -> Option<u16> {
 }
 
 #[sqlx::test]
-async fn a_body_is_bounded_by_what_it_announces_and_by_what_comes(pool: PgPool) {
+async fn a_body_over_the_limit_is_rejected_by_its_header_or_while_it_is_read(pool: PgPool) {
     let app = App::start_with(&pool, Options::flags(&["--max-body-bytes=64KiB"])).await;
     let large = vec![b' '; (64 << 10) + 1];
-    // AnnounceOutcome: refused before a byte of it is sent, also to who has signed nothing.
+    // Content-Length: rejected before the body is sent, even without a signature.
     for more in ["content-length: 65537\r\n", "content-length: 65537\r\nexpect: 100-continue\r\n"] {
         let reply = exchange(&app.base, head(&large, more)).await.unwrap();
         assert_eq!(reply.status, 413, "{reply:?}");
@@ -51,7 +51,7 @@ async fn a_body_is_bounded_by_what_it_announces_and_by_what_comes(pool: PgPool) 
     }
     let unsigned = "POST /webhook HTTP/1.1\r\nhost: h\r\ncontent-length: 9223372036854775808\r\n\r\n";
     assert_eq!(exchange(&app.base, unsigned).await.unwrap().status, 413);
-    // Chunked: refused as soon as it is too much, though it never ends.
+    // Chunked: rejected as soon as it exceeds the limit, although it never ends.
     let mut wire = Wire::to(&app.base).await;
     wire.say(head(&large, "transfer-encoding: chunked\r\n")).await;
     for part in large.chunks(8 << 10) {
@@ -61,7 +61,7 @@ async fn a_body_is_bounded_by_what_it_announces_and_by_what_comes(pool: PgPool) 
     assert_eq!((reply.status, reply.message().contains("65536")), (413, true), "{reply:?}");
     assert_eq!(count(&pool, "deliveries").await, 0);
 
-    // Chunked and not too much.
+    // Chunked and within the limit.
     let body = body("chunked");
     let mut request = head(&body, "transfer-encoding: chunked\r\n").into_bytes();
     body.chunks(7).for_each(|part| request.extend(chunk(part)));
@@ -72,7 +72,7 @@ async fn a_body_is_bounded_by_what_it_announces_and_by_what_comes(pool: PgPool) 
 }
 
 #[sqlx::test]
-async fn a_slow_body_a_slow_head_and_an_idle_connection_are_cut_off(pool: PgPool) {
+async fn slow_bodies_slow_heads_and_idle_connections_time_out(pool: PgPool) {
     let soon = Duration::from_millis(200);
     let http_limits = Limits { body_timeout: soon, head_timeout: soon, idle_timeout: soon, ..Limits::default() };
     let app = App::start_with(&pool, Options { http_limits, ..Options::default() }).await;
@@ -97,7 +97,7 @@ async fn a_slow_body_a_slow_head_and_an_idle_connection_are_cut_off(pool: PgPool
 }
 
 #[sqlx::test]
-async fn a_client_that_disconnects_or_sends_garbage_harms_no_other(pool: PgPool) {
+async fn disconnects_and_garbage_do_not_affect_other_clients(pool: PgPool) {
     let app = App::start(&pool).await;
     let body = body("cut");
     let announced = head(&body, &format!("content-length: {}\r\n", body.len()));
@@ -120,7 +120,7 @@ async fn a_client_that_disconnects_or_sends_garbage_harms_no_other(pool: PgPool)
         let reply = exchange(&app.base, bytes).await;
         match reply {
             Some(reply) => assert_eq!((reply.status, reply.message().is_empty()), (400, false), "{bytes:?}"),
-            // No answer to the preface of HTTP/2.
+            // There is no answer to the preface of HTTP/2.
             None => assert!(bytes.starts_with(b"PRI"), "{bytes:?}"),
         }
     }
@@ -141,7 +141,7 @@ async fn http_1_0_pipelined_and_padded_requests_are_answered(pool: PgPool) {
     wire.say(old).await;
     assert_eq!(status(wire.hear().await.as_ref()), Some(200));
     assert!(wire.hear().await.is_none(), "HTTP/1.0 connections end");
-    // Three requests at once, answered in their order.
+    // Three pipelined requests are answered in order.
     let mut wire = Wire::to(&app.base).await;
     let forged = b"POST /webhook HTTP/1.1\r\nhost: h\r\ncontent-length: 2\r\n\r\n{}".to_vec();
     wire.say([whole("first", ""), forged, whole("third", "")].concat()).await;
@@ -158,7 +158,7 @@ async fn http_1_0_pipelined_and_padded_requests_are_answered(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn wrong_methods_and_paths_are_refused_in_json(pool: PgPool) {
+async fn wrong_methods_and_paths_get_an_error_in_json(pool: PgPool) {
     let app = App::start(&pool).await;
     let ask = async |method: &str, path: &str| {
         let request = format!("{method} {path} HTTP/1.1\r\nhost: h\r\ncontent-length: 0\r\n\r\n");
@@ -194,7 +194,7 @@ async fn signed_deliveries_get_through_a_flood_of_forged_ones(pool: PgPool) {
     let app = App::start(&pool).await;
     let forged = async |at: usize| {
         let text = body(&format!("forged-{at}"));
-        // The signature of another body, so that it has to be computed.
+        // The signature of another body, so that the HMAC must be computed.
         let request = head(b"another", &format!("content-length: {}\r\n", text.len()));
         let reply = exchange(&app.base, [request.as_bytes(), &text].concat()).await;
         assert_eq!(status(reply.as_ref()), Some(401), "{at}");

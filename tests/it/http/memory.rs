@@ -1,4 +1,4 @@
-//! The memory that strangers can make the process use.
+//! The memory that unauthenticated clients can make the process use.
 
 #![cfg(target_os = "linux")]
 
@@ -9,10 +9,10 @@ use tempfile::TempDir;
 use crate::support::process::{Service, database_url, serve};
 use crate::support::raw::Wire;
 
-/// The largest body that is accepted.
+/// The maximum size of a body.
 const LARGEST: usize = 1 << 20;
 
-/// The most memory that the process has used so far, in MiB.
+/// The peak memory usage of the process, in MiB.
 fn peak(service: &Service) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{}/status", service.pid())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
@@ -20,7 +20,7 @@ fn peak(service: &Service) -> usize {
 }
 
 #[sqlx::test]
-async fn hundreds_of_slow_forged_bodies_hold_no_more_than_their_budget(pool: PgPool) {
+async fn hundreds_of_slow_forged_bodies_stay_within_the_memory_budget(pool: PgPool) {
     let folder = TempDir::new().unwrap();
     let service = Service::start(serve(&database_url(&pool), &folder)).await;
     let before = peak(&service);
@@ -34,7 +34,7 @@ async fn hundreds_of_slow_forged_bodies_hold_no_more_than_their_budget(pool: PgP
         ))
         .await;
         wire.say(&body).await;
-        // None where the reset of a refused body overtakes the answer.
+        // There is no answer if the connection is reset before it arrives.
         wire.hear().await.map(|reply| (reply.status, reply.header("retry-after").is_some()))
     };
     let answers = join_all((0..400).map(|_| slow())).await;

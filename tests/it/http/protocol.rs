@@ -1,4 +1,4 @@
-//! What RFC 9110 and RFC 9112 ask of a server, and the headers that every answer has.
+//! Requirements of RFC 9110 and RFC 9112, and headers of every answer.
 
 use sqlx::PgPool;
 
@@ -7,7 +7,7 @@ use crate::support::app::TOKEN;
 use crate::support::raw::{Wire, exchange};
 
 #[sqlx::test]
-async fn a_request_without_exactly_one_valid_host_is_refused(pool: PgPool) {
+async fn a_request_without_exactly_one_valid_host_is_rejected(pool: PgPool) {
     let app = App::start(&pool).await;
     let table = [
         ("HTTP/1.1", "host: example.com:8080\r\n", 200),
@@ -30,7 +30,7 @@ async fn a_request_without_exactly_one_valid_host_is_refused(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn a_transfer_coding_that_is_not_implemented_is_refused(pool: PgPool) {
+async fn an_unsupported_transfer_coding_is_rejected(pool: PgPool) {
     let app = App::start(&pool).await;
     let request = |coding| {
         format!("POST /webhook HTTP/1.1\r\nhost: h\r\ntransfer-encoding: {coding}\r\n\r\n2\r\n{{}}\r\n0\r\n\r\n")
@@ -43,11 +43,11 @@ async fn a_transfer_coding_that_is_not_implemented_is_refused(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn a_401_says_how_to_authenticate_and_comes_before_the_body(pool: PgPool) {
+async fn a_401_has_a_challenge_and_is_sent_before_the_body_is_read(pool: PgPool) {
     let app = App::start(&pool).await;
     for (path, challenge) in [("/webhook", "magichoursignature"), ("/renders/x/retry", "bearer")] {
         let mut wire = Wire::to(&app.base).await;
-        // The body never comes, and no 100 asks for it.
+        // The body is never sent, and no 100 Continue requests it.
         wire.say(format!("POST {path} HTTP/1.1\r\nhost: h\r\ncontent-length: 1000\r\nexpect: 100-continue\r\n\r\n"))
             .await;
         let reply = wire.hear().await.unwrap();
@@ -57,7 +57,7 @@ async fn a_401_says_how_to_authenticate_and_comes_before_the_body(pool: PgPool) 
 }
 
 #[sqlx::test]
-async fn every_answer_has_a_request_id_and_keeps_that_of_the_caller(pool: PgPool) {
+async fn every_answer_has_a_request_id_and_a_valid_one_of_the_caller_is_used(pool: PgPool) {
     let app = App::start(&pool).await;
     let table = [
         (
@@ -76,7 +76,7 @@ async fn every_answer_has_a_request_id_and_keeps_that_of_the_caller(pool: PgPool
         let reply = exchange(&app.base, request.replace("mine", "not {sane}")).await.unwrap();
         assert_eq!(reply.header("x-request-id").map(str::len), Some(36), "{reply:?}");
     }
-    // Also those of hyper's own.
+    // This includes errors of hyper.
     let large = format!("GET /livez HTTP/1.1\r\nhost: h\r\nx: {}\r\n\r\n", "x".repeat(40 << 10));
     for (request, status) in [("nonsense\r\n\r\n", 400), (&large, 431)] {
         let reply = exchange(&app.base, request).await.unwrap();

@@ -1,4 +1,4 @@
-//! What requests log, as the real binary writes it.
+//! The log lines of requests, as the real binary writes them.
 
 use std::collections::BTreeSet;
 use std::process::Stdio;
@@ -16,7 +16,7 @@ use crate::support::raw::{Wire, exchange};
 use crate::support::until;
 
 #[sqlx::test]
-async fn a_method_of_30_kb_is_a_short_line_and_refusals_of_hypers_are_logged(pool: PgPool) {
+async fn long_methods_are_shortened_and_requests_rejected_by_hyper_are_logged(pool: PgPool) {
     let folder = TempDir::new().unwrap();
     let service = Service::start(serve(&database_url(&pool), &folder)).await;
     let method = "X".repeat(30_000);
@@ -36,7 +36,7 @@ async fn a_method_of_30_kb_is_a_short_line_and_refusals_of_hypers_are_logged(poo
     service.stop().await;
 }
 
-/// Posts `delivery` under an id of its own, and gives the status.
+/// Posts `delivery` with a request id, and returns the status.
 async fn post(service: &Service, id: &str, delivery: &Delivery) -> u16 {
     let request = service.client.post(service.at("webhook")).header("x-request-id", id);
     let signed = request
@@ -66,7 +66,7 @@ async fn every_line_of_a_request_carries_its_id_and_no_other_line_does(pool: PgP
     }
     until("the file to be stored", || async { service.log.telling("download.stored").pop() }).await;
 
-    // A file that is gone before its answer begins, and one that shrinks while it is sent.
+    // A file that is missing before its answer begins, and one that shrinks while it is sent.
     let stored = folder.path().join("video/clx/0-slow.bin");
     std::fs::rename(&stored, folder.path().join("elsewhere")).unwrap();
     let file = "/renders/clx/downloads/0";
@@ -110,7 +110,7 @@ async fn every_line_of_a_request_carries_its_id_and_no_other_line_does(pool: PgP
 }
 
 #[sqlx::test]
-async fn a_log_for_people_names_the_request_too(pool: PgPool) {
+async fn the_pretty_log_has_the_request_id_too(pool: PgPool) {
     let folder = TempDir::new().unwrap();
     let mut command = serve(&database_url(&pool), &folder);
     let mut child = command.env("LOG_FORMAT", "pretty").stdout(Stdio::piped()).spawn().unwrap();

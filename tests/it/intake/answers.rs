@@ -9,23 +9,23 @@ use serde_json::{Value, json};
 use sqlx::PgPool;
 
 use crate::support::app::{SECRET, signed_at, video};
-use crate::support::rows::{count, kept, last_kept};
+use crate::support::rows::{count, deliveries, last_delivery};
 use crate::support::{App, Options};
 
-/// What the service takes for now, with a quarter of a second.
+/// The service's current time, with a quarter of a second.
 const NOW: i64 = 1_800_000_000;
 
 fn now() -> DateTime<Utc> {
     DateTime::from_timestamp(NOW, 250_000_000).unwrap()
 }
 
-/// A service for which it is [`NOW`] and which fetches nothing.
+/// Starts a service whose clock shows [`NOW`] and that downloads nothing.
 async fn start(pool: &PgPool, flags: &[&str]) -> App {
     let flags = [&["--download-concurrency=0"], flags].concat();
     App::start_with(pool, Options { clock: Some(Clock::from_fn(now)), ..Options::flags(&flags) }).await
 }
 
-/// A body, signed two seconds before now.
+/// Signs a body two seconds before [`NOW`].
 fn on_its_way(body: &[u8]) -> Delivery {
     signed_at(NOW - 2, body)
 }
@@ -36,15 +36,15 @@ fn message(answer: &Answer) -> String {
     json["message"].as_str().unwrap().to_owned()
 }
 
-async fn tell(app: &App, event_type: &str, id: &str, status: &str) -> (Answer, String) {
+async fn send_event(app: &App, event_type: &str, id: &str, status: &str) -> (Answer, String) {
     let mut project = Project::new(Kind::Video, id, now());
     project.status = Some(status.to_owned());
     let answer = app.deliver(&on_its_way(&project.event(event_type))).await;
-    (answer, last_kept(&app.pool).await.outcome)
+    (answer, last_delivery(&app.pool).await.outcome)
 }
 
 #[sqlx::test]
-async fn each_of_the_nine_types_with_each_status_says_the_higher_of_the_two(pool: PgPool) {
+async fn the_status_of_an_event_is_the_higher_of_its_type_and_payload(pool: PgPool) {
     use Status::{Canceled, Complete, Error, Rendering};
     let app = start(&pool, &[]).await;
     // In the order of `Status::ALL`: draft, queued, rendering, error, canceled, complete.
@@ -55,10 +55,10 @@ async fn each_of_the_nine_types_with_each_status_says_the_higher_of_the_two(pool
     ];
     for kind in Kind::ALL {
         for (action, expected) in table {
-            for (said, expected) in Status::ALL.into_iter().zip(expected) {
-                let id = format!("{kind}-{action}-{said}");
+            for (reported, expected) in Status::ALL.into_iter().zip(expected) {
+                let id = format!("{kind}-{action}-{reported}");
                 let mut project = Project::new(kind, &id, now());
-                project.status = Some(said.to_string());
+                project.status = Some(reported.to_string());
                 let event_type = format!("{kind}.{action}");
                 let body = project.event(&event_type);
                 let answer = app.deliver(&on_its_way(&body)).await;
@@ -75,7 +75,7 @@ async fn each_of_the_nine_types_with_each_status_says_the_higher_of_the_two(pool
                     }]),
                     "{id}"
                 );
-                let row = last_kept(&pool).await;
+                let row = last_delivery(&pool).await;
                 assert_eq!((row.outcome.as_str(), row.lag_ms, row.problem), ("recorded", Some(2250), None), "{id}");
                 assert_eq!((row.event_type, row.render_id, row.body), (Some(event_type), Some(id), body));
             }
@@ -86,48 +86,48 @@ async fn each_of_the_nine_types_with_each_status_says_the_higher_of_the_two(pool
 }
 
 #[sqlx::test]
-async fn what_this_version_does_not_know_is_kept_and_answered_with_200(pool: PgPool) {
+async fn unknown_types_and_statuses_are_stored_and_get_200(pool: PgPool) {
     let app = start(&pool, &[]).await;
     let table = [
-        // Of a kind that is not known the delivery is kept and nothing else.
+        // Of an unknown kind, only the delivery is stored.
         ("model.completed", "complete", "unknown", None),
         ("video", "complete", "unknown", None),
         ("", "complete", "unknown", None),
-        // Of a known kind whatever can be read counts.
+        // Of a known kind, everything readable counts.
         ("video.canceled", "canceled", "recorded", Some(json!("canceled"))),
         ("video.queued", "queued", "recorded", Some(json!("queued"))),
         ("video.upscaled", "upscaled", "unknown", Some(json!(null))),
         ("video.started", "archived", "recorded", Some(json!("rendering"))),
     ];
-    for (event_type, status, outcome, told) in table {
+    for (event_type, status, outcome, expected) in table {
         let id = format!("unknown-{event_type}");
-        let (answer, kept) = tell(&app, event_type, &id, status).await;
-        assert_eq!((answer.status.as_u16(), kept.as_str()), (200, outcome), "{event_type}: {}", answer.body);
+        let (answer, stored) = send_event(&app, event_type, &id, status).await;
+        assert_eq!((answer.status.as_u16(), stored.as_str()), (200, outcome), "{event_type}: {}", answer.body);
         let found = app.get(&format!("/renders/{id}")).await;
-        assert_eq!(found.status(), if told.is_some() { 200 } else { 404 }, "{event_type}");
-        if let Some(told) = told {
-            assert_eq!(found.json::<Value>().await.unwrap()["status"], told, "{event_type}");
+        assert_eq!(found.status(), if expected.is_some() { 200 } else { 404 }, "{event_type}");
+        if let Some(expected) = expected {
+            assert_eq!(found.json::<Value>().await.unwrap()["status"], expected, "{event_type}");
         }
     }
-    // An unknown status that says nothing new of a render that is known.
-    tell(&app, "video.completed", "finished", "complete").await;
-    let (answer, outcome) = tell(&app, "video.archived", "finished", "archived").await;
+    // An unknown status of a known render changes nothing.
+    send_event(&app, "video.completed", "finished", "complete").await;
+    let (answer, outcome) = send_event(&app, "video.archived", "finished", "archived").await;
     assert_eq!((answer.status.as_u16(), outcome.as_str()), (200, "unknown"));
     assert_eq!(app.render("finished").await["status"], "complete");
     app.stop().await.unwrap();
 }
 
 #[sqlx::test]
-async fn a_duplicate_changes_nothing_and_a_late_word_changes_no_status(pool: PgPool) {
+async fn a_duplicate_changes_nothing_and_a_late_event_changes_no_status(pool: PgPool) {
     let app = start(&pool, &[]).await;
-    tell(&app, "video.completed", "one", "complete").await;
+    send_event(&app, "video.completed", "one", "complete").await;
     let before = app.render("one").await;
 
-    let (duplicate, outcome) = tell(&app, "video.completed", "one", "complete").await;
+    let (duplicate, outcome) = send_event(&app, "video.completed", "one", "complete").await;
     assert_eq!((duplicate.status.as_u16(), outcome.as_str()), (200, "duplicate"));
     assert_eq!(app.render("one").await, before);
 
-    let (late, outcome) = tell(&app, "video.started", "one", "rendering").await;
+    let (late, outcome) = send_event(&app, "video.started", "one", "rendering").await;
     assert_eq!((late.status.as_u16(), outcome.as_str()), (200, "late"));
     assert_eq!(app.render("one").await, before);
     assert_eq!(count(&pool, "deliveries").await, 3);
@@ -136,21 +136,21 @@ async fn a_duplicate_changes_nothing_and_a_late_word_changes_no_status(pool: PgP
 }
 
 #[sqlx::test]
-async fn of_error_and_canceled_the_first_stands_and_complete_passes_both(pool: PgPool) {
+async fn the_first_of_error_and_canceled_stays_and_complete_replaces_both(pool: PgPool) {
     let app = start(&pool, &[]).await;
     let path = |render: &Value| {
         let moves = render["transitions"].as_array().unwrap().iter();
         moves.map(|one| format!("{}>{}", one["from"], one["to"])).collect::<Vec<_>>().join(" ").replace('"', "")
     };
-    tell(&app, "video.errored", "failed", "error").await;
-    tell(&app, "video.canceled", "failed", "canceled").await;
+    send_event(&app, "video.errored", "failed", "error").await;
+    send_event(&app, "video.canceled", "failed", "canceled").await;
     assert_eq!(path(&app.render("failed").await), "null>error");
 
-    tell(&app, "video.started", "canceled", "rendering").await;
-    tell(&app, "video.canceled", "canceled", "canceled").await;
-    tell(&app, "video.errored", "canceled", "error").await;
+    send_event(&app, "video.started", "canceled", "rendering").await;
+    send_event(&app, "video.canceled", "canceled", "canceled").await;
+    send_event(&app, "video.errored", "canceled", "error").await;
     assert_eq!(path(&app.render("canceled").await), "null>rendering rendering>canceled");
-    tell(&app, "video.completed", "canceled", "complete").await;
+    send_event(&app, "video.completed", "canceled", "complete").await;
     let render = app.render("canceled").await;
     assert_eq!(path(&render), "null>rendering rendering>canceled canceled>complete");
     assert_eq!(render["error"], Value::Null);
@@ -158,7 +158,7 @@ async fn of_error_and_canceled_the_first_stands_and_complete_passes_both(pool: P
 }
 
 #[sqlx::test]
-async fn who_cannot_sign_is_refused_and_nothing_is_stored(pool: PgPool) {
+async fn requests_without_a_valid_signature_are_rejected_and_not_stored(pool: PgPool) {
     let app = start(&pool, &[]).await;
     let body = video("forged", "complete").event("video.completed");
     let good = on_its_way(&body);
@@ -193,8 +193,8 @@ async fn who_cannot_sign_is_refused_and_nothing_is_stored(pool: PgPool) {
         }
         let answer = request.send().await.unwrap();
         assert_eq!(answer.status(), 401, "{sentence}");
-        let told: Value = answer.json().await.unwrap();
-        assert!(told["message"].as_str().unwrap().contains(sentence), "{sentence}: {told}");
+        let body: Value = answer.json().await.unwrap();
+        assert!(body["message"].as_str().unwrap().contains(sentence), "{sentence}: {body}");
     }
     let tampered = Delivery { body: [&body[..], b" "].concat().into(), ..good.clone() };
     assert_eq!(app.deliver(&tampered).await.status, 401);
@@ -206,7 +206,7 @@ async fn who_cannot_sign_is_refused_and_nothing_is_stored(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn any_of_several_secrets_may_have_signed_and_blanks_around_commas_are_not_part_of_them(pool: PgPool) {
+async fn every_configured_secret_is_accepted_and_spaces_around_commas_are_ignored(pool: PgPool) {
     let app = start(&pool, &["--magic-hour-webhook-secret=whsec_old, whsec_new,ключ"]).await;
     let table = [("whsec_old", 200), ("whsec_new", 200), ("ключ", 200), (" whsec_new", 401), ("", 401)];
     for (secret, status) in table {
@@ -218,7 +218,7 @@ async fn any_of_several_secrets_may_have_signed_and_blanks_around_commas_are_not
 }
 
 #[sqlx::test]
-async fn a_signature_in_capitals_and_a_timestamp_with_zeros_are_taken_as_sent(pool: PgPool) {
+async fn an_uppercase_signature_and_a_timestamp_with_leading_zeros_are_accepted(pool: PgPool) {
     let app = start(&pool, &[]).await;
     let body = video("odd", "rendering").event("video.started");
     let mut delivery = Delivery::sign(&SecretString::from(SECRET), format!("000{NOW}"), body);
@@ -228,7 +228,7 @@ async fn a_signature_in_capitals_and_a_timestamp_with_zeros_are_taken_as_sent(po
 }
 
 #[sqlx::test]
-async fn a_delivery_outside_the_tolerance_is_kept_and_not_believed(pool: PgPool) {
+async fn a_delivery_outside_the_tolerance_is_stored_but_not_trusted(pool: PgPool) {
     let app = start(&pool, &["--signature-tolerance=60s"]).await;
     let table = [
         (NOW - 60, 200, "recorded", Some(60_250)),
@@ -245,23 +245,23 @@ async fn a_delivery_outside_the_tolerance_is_kept_and_not_believed(pool: PgPool)
         let body = video(&id, "complete").event("video.completed");
         let answer = app.deliver(&signed_at(seconds, &body)).await;
         assert_eq!(answer.status.as_u16(), status, "{seconds}");
-        let row = last_kept(&pool).await;
+        let row = last_delivery(&pool).await;
         assert_eq!((row.outcome.as_str(), row.lag_ms), (outcome, lag_ms), "{seconds}");
         assert_eq!((row.body, row.render_id.as_deref()), (body, Some(id.as_str())), "{seconds}");
-        // That there is such a render is believed, and nothing of what was said of it.
+        // The render is created, but its payload is not trusted.
         let render = app.render(&id).await;
         assert_eq!(!render["status"].is_null(), status == 200, "{seconds}");
         assert_eq!(render["name"], Value::Null, "{seconds}");
     }
-    // What is stale need not be readable to be kept.
+    // A stale delivery is stored even if it is unreadable.
     assert_eq!(app.deliver(&signed_at(0, b"\xff\0")).await.status, 401);
-    assert_eq!(last_kept(&pool).await.body, b"\xff\0");
+    assert_eq!(last_delivery(&pool).await.body, b"\xff\0");
     assert_eq!(count(&pool, "transitions").await, 2);
     app.stop().await.unwrap();
 }
 
 #[sqlx::test]
-async fn an_authentic_body_that_is_no_event_is_refused_and_kept(pool: PgPool) {
+async fn an_authentic_body_that_is_not_an_event_gets_400_and_is_stored(pool: PgPool) {
     let app = start(&pool, &[]).await;
     let table: [(&[u8], &str); 5] = [
         (b"", "not a JSON object"),
@@ -274,16 +274,16 @@ async fn an_authentic_body_that_is_no_event_is_refused_and_kept(pool: PgPool) {
         let answer = app.deliver(&on_its_way(body)).await;
         assert_eq!(answer.status, 400);
         assert!(message(&answer).contains(sentence), "{}", answer.body);
-        let row = last_kept(&pool).await;
+        let row = last_delivery(&pool).await;
         assert_eq!((row.outcome.as_str(), &row.body[..], row.lag_ms), ("unreadable", body, Some(2250)));
         assert!(row.problem.unwrap().contains(sentence));
     }
-    assert_eq!((kept(&pool).await.len(), count(&pool, "renders").await), (5, 0));
+    assert_eq!((deliveries(&pool).await.len(), count(&pool, "renders").await), (5, 0));
     app.stop().await.unwrap();
 }
 
 #[sqlx::test]
-async fn a_body_above_the_limit_is_refused_and_one_at_the_limit_is_not(pool: PgPool) {
+async fn a_body_above_the_limit_gets_413_and_one_at_the_limit_is_accepted(pool: PgPool) {
     let app = start(&pool, &["--max-body-bytes=1000"]).await;
     let body = video("full", "rendering").event("video.started");
     let of_length = |length: usize| [&body[..], &b" ".repeat(length - body.len())].concat();

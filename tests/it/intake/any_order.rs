@@ -1,4 +1,4 @@
-//! However words are ordered, repeated or spread over calls and connections, the renders end in the same state.
+//! In any order, with repetitions, and spread over calls and connections, observations lead to the same state.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -20,31 +20,31 @@ use tokio::runtime::Handle;
 
 use crate::support::words::{at, connections, history, now, record, record_each, word};
 
-/// How many sets of words are tried. More can be had through `PROPTEST_CASES`.
+/// The number of generated sets of observations. Set `PROPTEST_CASES` to try more.
 const CASES: u32 = 48;
 
-/// One thing that is said of the render with this number.
+/// A generated event about the render with this number.
 #[derive(Debug, Clone)]
-struct Saying {
+struct GeneratedEvent {
     render: usize,
     action: &'static str,
-    /// Everything of the payload but the id.
+    /// The payload without the id.
     payload: Value,
-    said_at: i64,
+    observed_at: i64,
 }
 
-impl Saying {
+impl GeneratedEvent {
     fn word(&self, prefix: &str) -> Observation {
         let mut payload = self.payload.clone();
         payload["id"] = json!(id(prefix, self.render));
-        // Of one render, either a failure or a cancelation is told: which of the two came first is no matter of taste.
+        // Each render either fails or is canceled, because the order of the two matters.
         let kind = ["video", "image", "audio", "video"][self.render];
         let canceled = self.render.is_multiple_of(2);
         if canceled && payload["status"] == "error" {
             payload["status"] = json!("canceled");
         }
         let action = if canceled && self.action == "errored" { "canceled" } else { self.action };
-        word(&format!("{kind}.{action}"), &payload, at(self.said_at))
+        word(&format!("{kind}.{action}"), &payload, at(self.observed_at))
     }
 }
 
@@ -52,12 +52,12 @@ fn id(prefix: &str, render: usize) -> String {
     format!("{prefix}-{render}")
 }
 
-/// A field that may not be mentioned.
+/// A field that may be missing.
 fn field(values: impl Into<Vec<Value>>) -> impl Strategy<Value = Option<Value>> {
     prop::option::of(select(values.into()))
 }
 
-/// An entry of `downloads`: often without a URL or without a time, and few of each, so that they meet.
+/// An entry of `downloads`, often without a URL or expiry time. There are few different ones, so that they collide.
 fn entry() -> impl Strategy<Value = Value> {
     let url = prop::option::weighted(0.8, (select(vec!["a.mp4", "b.mp4"]), 0..3u8));
     let expires_at = prop::option::weighted(0.6, 0..6i64);
@@ -67,7 +67,7 @@ fn entry() -> impl Strategy<Value = Value> {
     })
 }
 
-fn said() -> impl Strategy<Value = Saying> {
+fn reported() -> impl Strategy<Value = GeneratedEvent> {
     let fields = (
         field(["draft", "queued", "rendering", "error", "complete", "complete", "archived"].map(Value::from)),
         field([json!("one"), json!("two"), json!("Two"), json!("été"), Value::Null]),
@@ -79,61 +79,67 @@ fn said() -> impl Strategy<Value = Saying> {
     );
     let downloads = prop::option::of(prop::collection::vec(entry(), 0..3));
     let actions = vec!["started", "completed", "completed", "errored", "upscaled"];
-    (0..4usize, select(actions), fields, downloads, 0..6i64).prop_map(|(render, action, fields, downloads, said_at)| {
-        let (status, name, credits, error, enabled, created_at, project_type) = fields;
-        let mut payload = json!({});
-        for (field, value) in [
-            ("status", status),
-            ("name", name),
-            ("credits_charged", credits),
-            ("error", error),
-            ("enabled", enabled),
-            ("created_at", created_at),
-            ("type", project_type),
-            ("downloads", downloads.map(Value::from)),
-        ] {
-            if let Some(value) = value {
-                payload[field] = value;
+    (0..4usize, select(actions), fields, downloads, 0..6i64).prop_map(
+        |(render, action, fields, downloads, observed_at)| {
+            let (status, name, credits, error, enabled, created_at, project_type) = fields;
+            let mut payload = json!({});
+            for (field, value) in [
+                ("status", status),
+                ("name", name),
+                ("credits_charged", credits),
+                ("error", error),
+                ("enabled", enabled),
+                ("created_at", created_at),
+                ("type", project_type),
+                ("downloads", downloads.map(Value::from)),
+            ] {
+                if let Some(value) = value {
+                    payload[field] = value;
+                }
             }
-        }
-        Saying { render, action, payload, said_at }
-    })
-}
-
-/// A set of words, another order of them in which some come again, and where that order is cut into slices.
-#[derive(Debug, Clone)]
-struct Case {
-    words: Vec<Saying>,
-    again: Vec<Saying>,
-    cuts: Vec<usize>,
-}
-
-fn case() -> impl Strategy<Value = Case> {
-    (prop::collection::vec(said(), 2..14), prop::collection::vec(any::<Index>(), 0..8)).prop_flat_map(
-        |(words, more)| {
-            let repeated: Vec<_> = more.iter().map(|index| index.get(&words).clone()).collect();
-            let again = [words.clone(), repeated].concat();
-            let cuts = prop::collection::vec(1..5usize, again.len());
-            (Just(words), Just(again).prop_shuffle(), cuts).prop_map(|(words, again, cuts)| Case { words, again, cuts })
+            GeneratedEvent { render, action, payload, observed_at }
         },
     )
 }
 
-/// Cuts `words` into slices of the lengths `cuts`.
-fn slices<'a>(mut words: &'a [Observation], cuts: &[usize]) -> Vec<&'a [Observation]> {
-    let mut slices = Vec::new();
-    for &cut in cuts {
-        let (slice, rest) = words.split_at(cut.min(words.len()));
-        slices.push(slice);
-        words = rest;
-    }
-    slices.retain(|slice| !slice.is_empty());
-    slices
+/// Observations, the same observations shuffled with repetitions, and where to split the latter into batches.
+#[derive(Debug, Clone)]
+struct Case {
+    observations: Vec<GeneratedEvent>,
+    again: Vec<GeneratedEvent>,
+    cuts: Vec<usize>,
 }
 
-/// Everything of the renders `prefix-0` to `prefix-3` that must not depend on the order, as one text.
+fn case() -> impl Strategy<Value = Case> {
+    (prop::collection::vec(reported(), 2..14), prop::collection::vec(any::<Index>(), 0..8)).prop_flat_map(
+        |(observations, more)| {
+            let repeated: Vec<_> = more.iter().map(|index| index.get(&observations).clone()).collect();
+            let again = [observations.clone(), repeated].concat();
+            let cuts = prop::collection::vec(1..5usize, again.len());
+            (Just(observations), Just(again).prop_shuffle(), cuts).prop_map(|(observations, again, cuts)| Case {
+                observations,
+                again,
+                cuts,
+            })
+        },
+    )
+}
+
+/// Splits `observations` into batches with the lengths `cuts`.
+fn batches<'a>(mut observations: &'a [Observation], cuts: &[usize]) -> Vec<&'a [Observation]> {
+    let mut batches = Vec::new();
+    for &cut in cuts {
+        let (batch, rest) = observations.split_at(cut.min(observations.len()));
+        batches.push(batch);
+        observations = rest;
+    }
+    batches.retain(|batch| !batch.is_empty());
+    batches
+}
+
+/// The state of the renders `prefix-0` to `prefix-3` that must not depend on the order, as text.
 async fn state(pool: &PgPool, prefix: &str) -> String {
-    // What is to be asked is no state of the render: it may have been wanted before the word that answers it.
+    // Requested polls depend on the order: one may have been requested before the observation that answers it.
     let rows: Vec<(String, Value)> = sqlx::query_as(
         "SELECT r.id, jsonb_build_object(
              'render', to_jsonb(r) - '{updated_at,first_seen_at,last_seen_at,poll_requested,poll_due_at}'::text[],
@@ -155,8 +161,8 @@ async fn state(pool: &PgPool, prefix: &str) -> String {
     state.replace(prefix, "render")
 }
 
-/// The transitions of each render must be a chain that starts untold, only rises and ends at the render's status; and
-/// each was told once of a word: `recorded` is what all the calls together told.
+/// Checks that the transitions of each render form a chain of rising ranks that ends with the render's status, and that
+/// `recorded`, the results of all calls, contains each of them once.
 async fn check_history(pool: &PgPool, prefix: &str, recorded: &[Recorded]) {
     let mut all = 0;
     for render in 0..4 {
@@ -179,34 +185,36 @@ async fn check_history(pool: &PgPool, prefix: &str, recorded: &[Recorded]) {
     assert_eq!(recorded.iter().filter(|it| it.transition.is_some()).count(), all, "{prefix}");
 }
 
-/// The four ways of recording a case must end in one state.
+/// Records a case in four ways, which must lead to the same state.
 async fn check(pool: &PgPool, pools: &[PgPool], number: usize, case: &Case) {
     let prefix = |way: &str| format!("{way}{number:05}");
-    let words = |said: &[Saying], prefix: &str| said.iter().map(|said| said.word(prefix)).collect::<Vec<_>>();
+    let observations = |reported: &[GeneratedEvent], prefix: &str| {
+        reported.iter().map(|reported| reported.word(prefix)).collect::<Vec<_>>()
+    };
 
     let in_order = prefix("order");
-    let recorded = record_each(pool, &words(&case.words, &in_order)).await;
+    let recorded = record_each(pool, &observations(&case.observations, &in_order)).await;
     check_history(pool, &in_order, &recorded).await;
     let expected = state(pool, &in_order).await;
 
     let shuffled = prefix("mixed");
-    let recorded = record_each(pool, &words(&case.again, &shuffled)).await;
+    let recorded = record_each(pool, &observations(&case.again, &shuffled)).await;
     check_history(pool, &shuffled, &recorded).await;
     assert_eq!(state(pool, &shuffled).await, expected, "shuffled");
 
-    let sliced = prefix("slice");
+    let sliced = prefix("batch");
     let mut recorded = Vec::new();
-    for slice in slices(&words(&case.again, &sliced), &case.cuts) {
-        recorded.extend(record(pool, slice).await);
+    for batch in batches(&observations(&case.again, &sliced), &case.cuts) {
+        recorded.extend(record(pool, batch).await);
     }
     check_history(pool, &sliced, &recorded).await;
-    assert_eq!(state(pool, &sliced).await, expected, "in slices");
+    assert_eq!(state(pool, &sliced).await, expected, "in batches");
 
     let at_once = prefix("atonce");
-    let words = words(&case.again, &at_once);
-    let calls = slices(&words, &case.cuts).into_iter().zip(pools.iter().cycle());
+    let observations = observations(&case.again, &at_once);
+    let calls = batches(&observations, &case.cuts).into_iter().zip(pools.iter().cycle());
     let recorded: Vec<Recorded> =
-        join_all(calls.map(|(slice, pool)| record::record(pool, now(), slice, PostedTypes::default())))
+        join_all(calls.map(|(batch, pool)| record::record(pool, now(), batch, PostedTypes::default())))
             .await
             .into_iter()
             .flat_map(Result::unwrap)
@@ -222,7 +230,7 @@ async fn check(pool: &PgPool, pools: &[PgPool], number: usize, case: &Case) {
     assert_eq!(usize::try_from(kept).unwrap(), case.again.len());
 }
 
-/// The totals for /metrics are what counting the rows would give.
+/// Checks that the running totals equal the counts of rows.
 async fn check_tallies(pool: &PgPool) {
     let totals = Totals::read(pool).await.unwrap();
     let count =
@@ -254,11 +262,11 @@ async fn check_tallies(pool: &PgPool) {
     .fetch_one(pool)
     .await
     .unwrap();
-    assert_eq!(archives, 0, "renders whose counts of files are wrong");
+    assert_eq!(archives, 0, "renders with wrong file counts");
 }
 
 #[sqlx::test]
-async fn any_order_of_any_words_ends_in_the_same_state(pool: PgPool) {
+async fn observations_in_any_order_end_in_the_same_state(pool: PgPool) {
     let pools = [connections(&pool, 3), connections(&pool, 3)];
     let mut config = Config { failure_persistence: None, ..Config::default() };
     if std::env::var_os("PROPTEST_CASES").is_none() {
@@ -283,16 +291,16 @@ async fn any_order_of_any_words_ends_in_the_same_state(pool: PgPool) {
 }
 
 #[test]
-fn the_sets_of_words_reach_what_they_are_to_reach() {
+fn the_generated_observations_cover_all_outcomes() {
     let config = Config { cases: CASES, failure_persistence: None, ..Config::default() };
     let mut runner = TestRunner::new_with_rng(config.clone(), TestRng::deterministic_rng(config.rng_algorithm));
     let mut statuses = BTreeSet::new();
     let (mut undated, mut without_url, mut several) = (0, 0, 0);
     for _ in 0..CASES {
         let case = case().new_tree(&mut runner).unwrap().current();
-        for said in &case.words {
-            statuses.extend(said.payload["status"].as_str().map(str::to_owned));
-            let entries = said.payload["downloads"].as_array().map(Vec::as_slice).unwrap_or_default();
+        for reported in &case.observations {
+            statuses.extend(reported.payload["status"].as_str().map(str::to_owned));
+            let entries = reported.payload["downloads"].as_array().map(Vec::as_slice).unwrap_or_default();
             undated += entries.iter().filter(|entry| entry["expires_at"].is_null()).count();
             without_url += entries.iter().filter(|entry| entry["url"].is_null()).count();
             several += usize::from(entries.len() > 1);

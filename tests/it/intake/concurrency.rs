@@ -1,4 +1,4 @@
-//! Recording under concurrency, and what one batch is: one transaction, whole or not at all.
+//! Concurrent recording. A batch is one transaction.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ use crate::support::proxy::Proxy;
 use crate::support::words::{at, completed, connections, counts, history, now, record, telling};
 
 #[sqlx::test]
-async fn of_fifty_deliveries_of_one_event_at_once_one_is_news(pool: PgPool) {
+async fn fifty_concurrent_deliveries_of_one_event_are_recorded_once(pool: PgPool) {
     // Two processes with four connections each.
     let pools = [connections(&pool, 4), connections(&pool, 4)];
     for round in 0..10 {
@@ -41,12 +41,12 @@ async fn of_fifty_deliveries_of_one_event_at_once_one_is_news(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn a_start_and_a_completion_at_once_leave_one_chain(pool: PgPool) {
+async fn concurrent_start_and_completion_leave_consistent_transitions(pool: PgPool) {
     let pools = [connections(&pool, 2), connections(&pool, 2)];
     for round in 0..50 {
         let id = format!("render-{round}");
-        let words = [telling(&id, Some(Rendering), at(1)), telling(&id, Some(Complete), at(2))];
-        let calls = words
+        let observations = [telling(&id, Some(Rendering), at(1)), telling(&id, Some(Complete), at(2))];
+        let calls = observations
             .iter()
             .cycle()
             .take(6)
@@ -61,25 +61,25 @@ async fn a_start_and_a_completion_at_once_leave_one_chain(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn slices_that_overlap_in_opposite_orders_never_deadlock(pool: PgPool) {
+async fn overlapping_batches_in_opposite_orders_do_not_deadlock(pool: PgPool) {
     let pools = [connections(&pool, 4), connections(&pool, 4)];
     for round in 0..40 {
-        // Half of them are new in each round, the others are there.
+        // In each round, half of them are new, and the others exist.
         let ids: Vec<_> = (0..12).map(|n| format!("{:04}", round * 6 + n)).collect();
         let forwards: Vec<_> =
             ids.iter().map(|id| completed(id, &["https://files.example/a.mp4"], None, at(round))).collect();
-        let slices = (0..8usize).map(|task| {
-            let mut slice = forwards.clone();
-            slice.rotate_left(task % 5);
+        let batches = (0..8usize).map(|task| {
+            let mut batch = forwards.clone();
+            batch.rotate_left(task % 5);
             if task % 2 == 1 {
-                slice.reverse();
+                batch.reverse();
             }
-            slice.truncate(12 - task % 3);
-            slice
+            batch.truncate(12 - task % 3);
+            batch
         });
         let mut calls = JoinSet::new();
-        for (slice, pool) in slices.zip(pools.iter().cycle().cloned()) {
-            calls.spawn(async move { record::record(&pool, now(), &slice, PostedTypes::default()).await });
+        for (batch, pool) in batches.zip(pools.iter().cycle().cloned()) {
+            calls.spawn(async move { record::record(&pool, now(), &batch, PostedTypes::default()).await });
         }
         for recorded in calls.join_all().await {
             recorded.unwrap();
@@ -90,10 +90,10 @@ async fn slices_that_overlap_in_opposite_orders_never_deadlock(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn a_slice_is_recorded_whole_or_not_at_all(pool: PgPool) {
+async fn a_batch_is_recorded_completely_or_not_at_all(pool: PgPool) {
     let good = completed("good", &["https://files.example/a.mp4"], None, at(1));
     let later = telling("later", Some(Rendering), at(2));
-    // A constraint of each table in turn refuses what is to be written there for one word of three.
+    // A constraint on one table after the other rejects the row of one of three observations.
     for refused in [
         "ALTER TABLE renders ADD CONSTRAINT refused CHECK (id <> 'later')",
         "ALTER TABLE transitions ADD CONSTRAINT refused CHECK (render_id <> 'later')",
@@ -119,22 +119,22 @@ async fn a_slice_is_recorded_whole_or_not_at_all(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn a_batch_takes_six_round_trips_whatever_it_holds(pool: PgPool) {
+async fn a_batch_of_any_size_takes_six_round_trips(pool: PgPool) {
     let proxy = Proxy::start(&pool.connect_options());
     let counted =
         PgPoolOptions::new().max_connections(1).connect_with(proxy.options(&pool.connect_options())).await.unwrap();
     // The first use of a connection prepares the statements.
     record(&counted, &[completed("first", &["https://files.example/a.mp4"], None, at(1))]).await;
     for count in [1, 2, 50] {
-        let words: Vec<_> = (0..count)
+        let observations: Vec<_> = (0..count)
             .map(|n| completed(&format!("{count}-{n}"), &["https://files.example/a.mp4"], None, at(1)))
             .collect();
         let before = proxy.round_trips();
-        record(&counted, &words).await;
+        record(&counted, &observations).await;
         // BEGIN, lock and read, renders, downloads, history, COMMIT.
         assert_eq!(proxy.round_trips() - before, 6, "{count} events");
     }
-    // That the proxy counts is not taken for granted: this one is prepared, then executed.
+    // Checks that the proxy counts: this statement is prepared, then executed.
     let before = proxy.round_trips();
     sqlx::query("SELECT $1").bind(json!(1)).persistent(false).execute(&counted).await.unwrap();
     assert_eq!(proxy.round_trips() - before, 2);

@@ -1,4 +1,4 @@
-//! Documented bodies that chance has changed, signed as they are: each is answered with 200 or 400, and kept.
+//! Randomly mutated bodies with valid signatures: each gets 200 or 400 and is stored.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -9,7 +9,7 @@ use url::Url;
 
 use crate::support::app::{signed, video};
 use crate::support::raw::ask;
-use crate::support::rows::{count, last_kept};
+use crate::support::rows::{count, last_delivery};
 use crate::support::{App, Options};
 
 /// Any JSON.
@@ -30,7 +30,7 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// A documented body, with values in it replaced, bytes changed, and its end cut off.
+/// A documented body with replaced values, changed bytes, and possibly a truncated end.
 fn mutated() -> impl Strategy<Value = Vec<u8>> {
     let places = [
         "/type",
@@ -71,35 +71,35 @@ fn mutated() -> impl Strategy<Value = Vec<u8>> {
 }
 
 #[sqlx::test]
-async fn whatever_becomes_of_a_body_it_is_answered_and_kept(pool: PgPool) {
+async fn every_mutated_body_is_answered_and_stored(pool: PgPool) {
     let app = App::start_with(&pool, Options::flags(&["--download-concurrency=0"])).await;
-    // proptest is not async: it runs on a thread of its own and hands each body over.
+    // proptest is not async, so it runs on its own thread and sends each body here.
     let (hand, mut handed) = tokio::sync::mpsc::channel::<(Vec<u8>, std::sync::mpsc::Sender<String>)>(1);
     let tester = std::thread::spawn(move || {
         let config = Config { cases: 400, failure_persistence: None, max_shrink_iters: 500, ..Config::default() };
         TestRunner::new(config).run(&mutated(), |body| {
-            let (tell, told) = std::sync::mpsc::channel();
-            hand.blocking_send((body, tell)).unwrap();
-            prop_assert_eq!(told.recv().unwrap(), "");
+            let (result_sender, result) = std::sync::mpsc::channel();
+            hand.blocking_send((body, result_sender)).unwrap();
+            prop_assert_eq!(result.recv().unwrap(), "");
             Ok(())
         })
     });
-    while let Some((body, tell)) = handed.recv().await {
-        tell.send(problem(&app, &body).await).unwrap();
+    while let Some((body, result_sender)) = handed.recv().await {
+        result_sender.send(problem(&app, &body).await).unwrap();
     }
     tester.join().unwrap().unwrap();
     app.stop().await.unwrap();
 }
 
-/// What is wrong with what became of a body; nothing is an empty text.
+/// Posts a body, and describes what is wrong with the result. Returns an empty text if nothing is.
 async fn problem(app: &App, body: &[u8]) -> String {
     let (before, answer) = (count(&app.pool, "deliveries").await, app.deliver(&signed(body)).await);
     if !matches!(answer.status.as_u16(), 200 | 400) {
         return format!("answered with {answer:?}");
     }
-    let row = last_kept(&app.pool).await;
+    let row = last_delivery(&app.pool).await;
     if count(&app.pool, "deliveries").await != before + 1 || row.body != body {
-        return format!("not kept: {answer:?}");
+        return format!("not stored: {answer:?}");
     }
     let read = row.render_id.filter(|_| {
         row.event_type.is_some_and(|it| ["video.", "image.", "audio."].iter().any(|kind| it.starts_with(kind)))

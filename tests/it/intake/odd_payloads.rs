@@ -1,29 +1,29 @@
-//! Authentic payloads that are nothing like the documented ones: none is lost, and none is answered with a 5xx.
+//! Authentic payloads that differ from the documentation: none is lost, and none gets a 5xx.
 
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
 use crate::support::app::{TOKEN, signed};
 use crate::support::raw::{ask, exchange};
-use crate::support::rows::{Kept, count, last_kept};
+use crate::support::rows::{DeliveryRow, count, last_delivery};
 use crate::support::{App, Options};
 
 async fn start(pool: &PgPool) -> App {
     App::start_with(pool, Options::flags(&["--download-concurrency=0", "--max-body-bytes=4MiB"])).await
 }
 
-/// Posts a body and looks at what was kept: its bytes, whatever they are. Gives the answer's status and the row.
-async fn deliver(app: &App, body: &[u8]) -> (u16, Kept) {
+/// Posts a body, and checks that its bytes were stored unchanged. Returns the status of the answer and the stored row.
+async fn deliver(app: &App, body: &[u8]) -> (u16, DeliveryRow) {
     let before = count(&app.pool, "deliveries").await;
     let answer = app.deliver(&signed(body)).await;
     let shown = String::from_utf8_lossy(&body[..body.len().min(300)]).into_owned();
     assert_eq!(count(&app.pool, "deliveries").await, before + 1, "{} for {shown}", answer.status);
-    let row = last_kept(&app.pool).await;
+    let row = last_delivery(&app.pool).await;
     assert!(row.body == body, "the bytes were changed: {shown}");
     (answer.status.as_u16(), row)
 }
 
-/// A body that is an event whatever else is in it: 200, kept, and its render can be asked for.
+/// Checks that a body is accepted as an event: 200, stored, and its render can be requested.
 async fn believed(app: &App, body: impl AsRef<[u8]>) -> Value {
     let shown = String::from_utf8_lossy(&body.as_ref()[..body.as_ref().len().min(300)]).into_owned();
     let (status, row) = deliver(app, body.as_ref()).await;
@@ -38,7 +38,7 @@ fn event(id: usize, rest: &str) -> String {
 }
 
 #[sqlx::test]
-async fn a_field_of_another_shape_costs_that_field_and_nothing_else(pool: PgPool) {
+async fn a_field_of_the_wrong_type_is_ignored_and_the_others_are_recorded(pool: PgPool) {
     let app = start(&pool).await;
     let mut id = 0;
     let fields = ["name", "status", "type", "error", "credits_charged", "enabled", "created_at", "downloads", "new"];
@@ -82,7 +82,7 @@ async fn a_field_of_another_shape_costs_that_field_and_nothing_else(pool: PgPool
 }
 
 #[sqlx::test]
-async fn a_date_that_no_calendar_or_database_has_is_not_said(pool: PgPool) {
+async fn a_date_that_is_out_of_range_is_ignored(pool: PgPool) {
     let app = start(&pool).await;
     let dates = [
         "0000-01-01T00:00:00Z",
@@ -107,7 +107,7 @@ async fn a_date_that_no_calendar_or_database_has_is_not_said(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn odd_lists_of_downloads_keep_their_places(pool: PgPool) {
+async fn invalid_entries_of_downloads_keep_their_index(pool: PgPool) {
     let app = start(&pool).await;
     let odd = r#","downloads":[null,7,"https://h/2",{"url":"no url"},{"url":"https://h/\u0000"},{"url":["x"]},{"url":"data:,x"}]"#;
     let render = believed(&app, event(1, odd)).await;
@@ -123,7 +123,7 @@ async fn odd_lists_of_downloads_keep_their_places(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn more_than_ten_thousand_downloads_are_refused_and_the_body_is_kept(pool: PgPool) {
+async fn more_than_ten_thousand_downloads_get_400_and_the_body_is_stored(pool: PgPool) {
     let app = start(&pool).await;
     let with = |id: usize, count: usize| event(id, &format!(r#","downloads":[{}]"#, vec!["null"; count].join(",")));
     let render = believed(&app, with(1, 10_000)).await;
@@ -135,7 +135,7 @@ async fn more_than_ten_thousand_downloads_are_refused_and_the_body_is_kept(pool:
 }
 
 #[sqlx::test]
-async fn long_names_and_large_bodies_are_kept_whole(pool: PgPool) {
+async fn long_names_and_large_bodies_are_stored_completely(pool: PgPool) {
     let app = start(&pool).await;
     let name = "ы".repeat(512 << 10);
     let render = believed(&app, event(1, &format!(r#","name":"{name}""#))).await;
@@ -150,7 +150,7 @@ async fn long_names_and_large_bodies_are_kept_whole(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn every_id_that_is_kept_can_be_asked_for(pool: PgPool) {
+async fn every_accepted_id_can_be_requested(pool: PgPool) {
     let app = start(&pool).await;
     let (longest, wide) = ("x".repeat(255), "😀".repeat(255));
     let ids = [
@@ -205,7 +205,7 @@ async fn every_id_that_is_kept_can_be_asked_for(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn bytes_that_are_not_text_are_mended_where_they_stand_but_in_an_id(pool: PgPool) {
+async fn invalid_utf8_is_replaced_except_in_an_id(pool: PgPool) {
     let app = start(&pool).await;
     let table: [(&[u8], &str); 4] = [
         (br#"{"\u0000":1,"type":"video.started","\ud800":2,"payload":{"id":"g","\u0000":"\u0000"}}"#, "g"),
@@ -216,7 +216,7 @@ async fn bytes_that_are_not_text_are_mended_where_they_stand_but_in_an_id(pool: 
     for (body, id) in table {
         assert_eq!(believed(&app, body).await["id"], id);
     }
-    // Mended, distinct ids would become one.
+    // If they were replaced in ids, different ids would become equal.
     let broken: [&[u8]; 3] = [
         br#"{"type":"video.started","payload":{"id":"a\u0000b"}}"#,
         br#"{"type":"video.started","payload":{"id":"c\ud800d"}}"#,
@@ -226,12 +226,12 @@ async fn bytes_that_are_not_text_are_mended_where_they_stand_but_in_an_id(pool: 
         let (status, row) = deliver(&app, body).await;
         assert_eq!((status, row.outcome.as_str()), (400, "unreadable"), "{}", String::from_utf8_lossy(body));
     }
-    // A type with what Postgres does not hold is a type that is not known.
+    // A type with a character that Postgres cannot store is unknown.
     for body in [r#"{"type":"\u0000","payload":{"id":"x"}}"#, r#"{"type":"video.\ud800\u0000","payload":{"id":"x"}}"#] {
         let (status, row) = deliver(&app, body.as_bytes()).await;
         assert_eq!((status, row.outcome.as_str()), (200, "unknown"), "{body}");
     }
-    // A raw U+0000 is no JSON, and neither is a byte order mark.
+    // A raw U+0000 is invalid JSON, and so is a byte order mark.
     for body in [&b"{\"type\":\"video.started\",\"payload\":{\"id\":\"\0\"}}"[..], b"\0", b"\xff", b"\xef\xbb\xbf{}"] {
         assert_eq!(deliver(&app, body).await.0, 400);
     }

@@ -1,4 +1,4 @@
-//! A captured request can be sent again as it is: that fills no disk.
+//! Repetitions of a captured request cannot fill the disk.
 
 use renderhook::intake::record::MAX_STORED_REPETITIONS;
 use renderhook::runtime::Clock;
@@ -9,7 +9,7 @@ use crate::support::rows::count;
 use crate::support::{App, Options};
 
 #[sqlx::test]
-async fn one_and_the_same_request_is_kept_only_so_often_and_always_answered(pool: PgPool) {
+async fn repetitions_of_a_request_are_stored_up_to_a_limit_and_always_answered(pool: PgPool) {
     let app = App::start_with(&pool, Options::flags(&["--download-concurrency=0"])).await;
     let most = i64::from(MAX_STORED_REPETITIONS);
     let long_ago = Clock::system().now().timestamp() - 86_400;
@@ -25,7 +25,7 @@ async fn one_and_the_same_request_is_kept_only_so_often_and_always_answered(pool
         }
         assert_eq!(count(&pool, "deliveries").await, number * most, "{status}");
     }
-    // The same event in another request is kept.
+    // The same event in another request is stored.
     app.deliver(&signed(&video("known", "complete").event("video.completed"))).await;
     assert_eq!(count(&pool, "deliveries").await, 4 * most + 1);
     app.stop().await.unwrap();

@@ -1,4 +1,4 @@
-//! `renderhook replay`: what an earlier version could not read is read by this one.
+//! `renderhook replay` records deliveries that an earlier version did not understand.
 
 use chrono::TimeDelta;
 use renderhook::runtime::Clock;
@@ -7,8 +7,8 @@ use sqlx::PgPool;
 use crate::support::process::{database_url, renderhook};
 use crate::support::words::counts;
 
-/// A delivery as an earlier version kept it.
-async fn kept(pool: &PgPool, outcome: &str, body: &str, hours: i64) {
+/// Stores a delivery like an earlier version did.
+async fn store_delivery(pool: &PgPool, outcome: &str, body: &str, hours: i64) {
     let at = Clock::system().now() - TimeDelta::hours(hours);
     let problem = matches!(outcome, "unreadable" | "stale").then_some("as it was then");
     sqlx::query(
@@ -35,34 +35,34 @@ async fn outcomes(pool: &PgPool) -> Vec<(String, Option<String>, Option<String>)
 }
 
 #[sqlx::test]
-async fn what_was_kept_is_recorded_once_in_its_order_and_what_is_still_not_known_stays(pool: PgPool) {
+async fn replayed_deliveries_are_recorded_once_in_order_and_unknown_ones_stay(pool: PgPool) {
     let event = |kind: &str, action: &str, id: &str, status: &str| {
         format!(r#"{{"type":"{kind}.{action}","payload":{{"id":"{id}","status":"{status}","credits_charged":5}}}}"#)
     };
-    kept(&pool, "unreadable", "not JSON", 5).await;
-    kept(&pool, "unknown", &event("video", "started", "a", "rendering"), 4).await;
-    kept(&pool, "unreadable", &event("video", "errored", "a", "error"), 3).await;
-    kept(&pool, "unknown", &event("model", "completed", "m", "complete"), 3).await;
-    kept(&pool, "unknown", &event("audio", "archived", "b", "archived"), 2).await;
-    kept(&pool, "stale", &event("image", "completed", "c", "complete"), 2).await;
-    kept(&pool, "unknown", &event("image", "started", "new", "rendering"), 0).await;
+    store_delivery(&pool, "unreadable", "not JSON", 5).await;
+    store_delivery(&pool, "unknown", &event("video", "started", "a", "rendering"), 4).await;
+    store_delivery(&pool, "unreadable", &event("video", "errored", "a", "error"), 3).await;
+    store_delivery(&pool, "unknown", &event("model", "completed", "m", "complete"), 3).await;
+    store_delivery(&pool, "unknown", &event("audio", "archived", "b", "archived"), 2).await;
+    store_delivery(&pool, "stale", &event("image", "completed", "c", "complete"), 2).await;
+    store_delivery(&pool, "unknown", &event("image", "started", "new", "rendering"), 0).await;
     let before = outcomes(&pool).await;
 
-    let told = replay(&pool, &["--dry-run"]).await;
+    let output = replay(&pool, &["--dry-run"]).await;
     assert!(
-        told.ends_with("6 deliveries replayed: 3 would be recorded, 2 still unknown, 1 still unreadable\n"),
-        "{told}"
+        output.ends_with("6 deliveries replayed: 3 would be recorded, 2 still unknown, 1 still unreadable\n"),
+        "{output}"
     );
-    assert!(told.contains("still unreadable: the body is not a JSON object"), "{told}");
+    assert!(output.contains("still unreadable: the body is not a JSON object"), "{output}");
     assert_eq!((outcomes(&pool).await, counts(&pool).await), (before, (0, 0, 7, 0)));
 
-    let told = replay(&pool, &["--since", "1h"]).await;
-    assert!(told.ends_with("1 delivery replayed: 1 recorded, 0 still unknown, 0 still unreadable\n"), "{told}");
+    let output = replay(&pool, &["--since", "1h"]).await;
+    assert!(output.ends_with("1 delivery replayed: 1 recorded, 0 still unknown, 0 still unreadable\n"), "{output}");
     assert_eq!(counts(&pool).await, (1, 1, 7, 0));
 
-    let told = replay(&pool, &[]).await;
-    assert!(told.contains("video.errored a: recorded; the render is now error"), "{told}");
-    assert!(told.ends_with("5 deliveries replayed: 2 recorded, 2 still unknown, 1 still unreadable\n"), "{told}");
+    let output = replay(&pool, &[]).await;
+    assert!(output.contains("video.errored a: recorded; the render is now error"), "{output}");
+    assert!(output.ends_with("5 deliveries replayed: 2 recorded, 2 still unknown, 1 still unreadable\n"), "{output}");
     let expected = [
         ("unreadable", None, Some("as it was then")),
         ("recorded", Some("a"), None),
@@ -83,7 +83,7 @@ async fn what_was_kept_is_recorded_once_in_its_order_and_what_is_still_not_known
     let moved = |status: &str, event: &str| (status.to_owned(), Some(event.to_owned()), Some(7));
     assert_eq!(moves, [moved("rendering", "video.started"), moved("error", "video.errored")]);
 
-    // Once more, and twice at once: nothing.
+    // Replaying again, and twice at once, changes nothing.
     let all = counts(&pool).await;
     let (one, two) = tokio::join!(replay(&pool, &[]), replay(&pool, &[]));
     assert!(
@@ -95,8 +95,8 @@ async fn what_was_kept_is_recorded_once_in_its_order_and_what_is_still_not_known
 }
 
 #[sqlx::test]
-async fn a_body_that_was_pruned_is_passed_over(pool: PgPool) {
-    kept(&pool, "unreadable", "", 1).await;
+async fn a_delivery_with_an_erased_body_is_skipped(pool: PgPool) {
+    store_delivery(&pool, "unreadable", "", 1).await;
     sqlx::query("UPDATE deliveries SET body = NULL").execute(&pool).await.unwrap();
     assert_eq!(replay(&pool, &[]).await, "0 deliveries replayed: 0 recorded, 0 still unknown, 0 still unreadable\n");
 }

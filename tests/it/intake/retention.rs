@@ -1,4 +1,4 @@
-//! Removing deliveries that are older than `EVENT_RETENTION`.
+//! Removing deliveries older than `EVENT_RETENTION`.
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ use sqlx::PgPool;
 use crate::support::words::{at, completed, connections, record};
 use crate::support::{App, Options, until};
 
-/// The partitions that have rows, and how many.
+/// The number of rows in each partition that has any.
 async fn rows(pool: &PgPool) -> Vec<(String, i64)> {
     let counted = "SELECT tableoid::regclass::text, count(*) FROM deliveries GROUP BY 1 ORDER BY 1";
     sqlx::query_as(counted).fetch_all(pool).await.unwrap()
 }
 
-/// Deliveries that came at these times.
+/// Inserts deliveries that arrived at these times.
 async fn came(pool: &PgPool, times: &[DateTime<Utc>]) {
     for (number, at) in times.iter().enumerate() {
         recording::record(pool, *at, &[completed(&format!("r{number}"), &[], None, *at)], PostedTypes::default())
@@ -30,7 +30,7 @@ async fn came(pool: &PgPool, times: &[DateTime<Utc>]) {
 const MONTH: Duration = Duration::from_hours(24 * 30);
 
 #[sqlx::test]
-async fn a_day_is_created_ahead_and_dropped_whole_when_all_of_it_is_older_than_the_retention(pool: PgPool) {
+async fn partitions_are_created_in_advance_and_dropped_after_the_retention(pool: PgPool) {
     let now = Clock::system().now();
     let (today, old) = (now, now - TimeDelta::days(32));
     assert_eq!(retention::create_partitions(&pool, old).await.unwrap(), PartitionChange::Done);
@@ -38,11 +38,11 @@ async fn a_day_is_created_ahead_and_dropped_whole_when_all_of_it_is_older_than_t
     assert_eq!(retention::create_partitions(&pool, today).await.unwrap(), PartitionChange::Done, "once more");
     came(&pool, &[old, old + TimeDelta::days(3), today, today + TimeDelta::days(3)]).await;
     let name = |at: DateTime<Utc>| at.format("deliveries_%Y%m%d").to_string();
-    let kept = [name(old + TimeDelta::days(3)), name(today), name(today + TimeDelta::days(3))];
+    let remaining = [name(old + TimeDelta::days(3)), name(today), name(today + TimeDelta::days(3))];
     assert_eq!(rows(&pool).await.len(), 4);
     assert_eq!(retention::drop_old_partitions(&pool, now, MONTH).await.unwrap(), PartitionChange::Done);
-    assert_eq!(rows(&pool).await, kept.map(|name| (name, 1)));
-    // A clock that is a year ahead removes nothing: the database's is not.
+    assert_eq!(rows(&pool).await, remaining.map(|name| (name, 1)));
+    // A clock that is a year ahead removes nothing, because the database's clock disagrees.
     assert_eq!(
         retention::drop_old_partitions(&pool, now + TimeDelta::days(365), MONTH).await.unwrap(),
         PartitionChange::Done
@@ -53,14 +53,14 @@ async fn a_day_is_created_ahead_and_dropped_whole_when_all_of_it_is_older_than_t
 }
 
 #[sqlx::test]
-async fn days_that_nobody_created_are_in_the_default_partition_and_deleted_in_batches(pool: PgPool) {
+async fn rows_without_a_partition_are_deleted_in_batches(pool: PgPool) {
     let now = Clock::system().now();
     let old = now - TimeDelta::days(31);
     came(&pool, &[old, old, old, now]).await;
     assert_eq!(rows(&pool).await, [("deliveries_default".to_owned(), 4)]);
     let delete = |limit| retention::delete_old_rows(&pool, now, MONTH, false, limit);
     assert_eq!((delete(2).await.unwrap(), delete(2).await.unwrap(), delete(2).await.unwrap()), (2, 1, 0));
-    // Today has a row there, so it gets no partition; tomorrow does.
+    // Today already has a row in the default partition, so it gets no partition of its own. Tomorrow does.
     assert_eq!(retention::create_partitions(&pool, now).await.unwrap(), PartitionChange::Done);
     came(&pool, &[now, now + TimeDelta::days(1)]).await;
     let tomorrow = (now + TimeDelta::days(1)).format("deliveries_%Y%m%d").to_string();
@@ -68,11 +68,11 @@ async fn days_that_nobody_created_are_in_the_default_partition_and_deleted_in_ba
 }
 
 #[sqlx::test]
-async fn recording_is_not_held_up_by_a_day_that_cannot_be_dropped(pool: PgPool) {
+async fn recording_does_not_wait_for_a_partition_that_cannot_be_dropped(pool: PgPool) {
     let now = Clock::system().now();
     let old = now - TimeDelta::days(32);
     retention::create_partitions(&pool, old).await.unwrap();
-    // A backup reads for hours.
+    // Such as a backup that runs for hours.
     let reader = connections(&pool, 1);
     let mut backup = reader.begin().await.unwrap();
     sqlx::query("SELECT count(*) FROM deliveries").fetch_one(&mut *backup).await.unwrap();
@@ -83,12 +83,12 @@ async fn recording_is_not_held_up_by_a_day_that_cannot_be_dropped(pool: PgPool) 
 }
 
 #[sqlx::test]
-async fn a_role_that_owns_no_table_deletes_what_it_cannot_drop(pool: PgPool) {
+async fn a_role_without_ownership_deletes_rows_instead_of_dropping_partitions(pool: PgPool) {
     let now = Clock::system().now();
     let old = now - TimeDelta::days(32);
     retention::create_partitions(&pool, old).await.unwrap();
     came(&pool, &[old, now]).await;
-    // Roles are the whole server's: one of another run may be there.
+    // Roles belong to the whole server, so one of an earlier run may exist.
     let role = format!("serving_{}", std::process::id());
     let granted = format!(
         "DROP ROLE IF EXISTS {role}; CREATE ROLE {role}; GRANT SELECT, INSERT, UPDATE, DELETE ON deliveries TO {role}"
@@ -107,7 +107,7 @@ async fn a_role_that_owns_no_table_deletes_what_it_cannot_drop(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn the_running_service_creates_days_and_removes_what_is_older_than_the_setting(pool: PgPool) {
+async fn the_service_creates_partitions_and_removes_old_deliveries(pool: PgPool) {
     came(&pool, &[Clock::system().now() - TimeDelta::days(2)]).await;
     let app = App::start_with(&pool, Options::flags(&["--event-retention=1d"])).await;
     until("the old delivery to be removed", || async { rows(&pool).await.is_empty().then_some(()) }).await;

@@ -1,4 +1,4 @@
-//! The status rules as the statement keeps them, against the same rules as pure code.
+//! Recording in the database follows the status rules of the domain.
 
 use renderhook::domain::render::Status::{self, Canceled, Complete, Error, Queued, Rendering};
 use renderhook::intake::record::{Outcome, StatusChange};
@@ -7,24 +7,24 @@ use sqlx::PgPool;
 
 use crate::support::words::{at, counts, history, record, record_each, telling, word};
 
-/// What was said of a render before: nothing at all, an event without a status, or a status.
+/// What was observed of a render before: nothing, an event without a status, or a status.
 type Before = Option<Option<Status>>;
 
 fn befores() -> impl Iterator<Item = Before> {
     [None, Some(None)].into_iter().chain(Status::ALL.map(|status| Some(Some(status))))
 }
 
-/// What telling `said` after `before` comes to, by the rule as pure code.
-fn expected(before: Before, said: Status) -> (Outcome, Option<StatusChange>) {
+/// The expected result of `reported` after `before`, according to the pure rule.
+fn expected(before: Before, reported: Status) -> (Outcome, Option<StatusChange>) {
     let from = before.flatten();
-    let moves = Status::after_webhook(from, said).map(|to| StatusChange { from, to });
-    let is_known = matches!(said, Rendering | Error | Complete);
+    let moves = Status::after_webhook(from, reported).map(|to| StatusChange { from, to });
+    let is_known = matches!(reported, Rendering | Error | Complete);
     let outcome = match from {
         _ if moves.is_some() => Outcome::Recorded,
-        Some(from) if from == said => Outcome::Duplicate,
+        Some(from) if from == reported => Outcome::Duplicate,
         _ if !is_known => Outcome::Unknown,
-        Some(from) if from.rank() > said.rank() => Outcome::Late,
-        // A failure told of a render that was canceled: it stays, and the word about it is news.
+        Some(from) if from.rank() > reported.rank() => Outcome::Late,
+        // A failure of a canceled render: the status stays, but the event is recorded.
         _ => Outcome::Recorded,
     };
     (outcome, moves)
@@ -37,23 +37,26 @@ async fn status_and_end(pool: &PgPool, id: &str) -> (Option<Status>, bool) {
 }
 
 #[sqlx::test]
-async fn every_pair_of_statuses_moves_as_the_pure_rule_says(pool: PgPool) {
+async fn every_pair_of_statuses_follows_the_pure_rule(pool: PgPool) {
     for (before, row) in befores().zip(0..) {
-        for said in Status::ALL {
-            for way in ["in two calls", "in one slice"] {
-                let id = format!("{row}-{said}-{way}");
-                let mut words: Vec<_> = before.iter().map(|&status| telling(&id, status, at(1))).collect();
-                words.push(telling(&id, Some(said), at(2)));
-                let recorded =
-                    if way == "in one slice" { record(&pool, &words).await } else { record_each(&pool, &words).await };
+        for reported in Status::ALL {
+            for way in ["in two calls", "in one batch"] {
+                let id = format!("{row}-{reported}-{way}");
+                let mut observations: Vec<_> = before.iter().map(|&status| telling(&id, status, at(1))).collect();
+                observations.push(telling(&id, Some(reported), at(2)));
+                let recorded = if way == "in one batch" {
+                    record(&pool, &observations).await
+                } else {
+                    record_each(&pool, &observations).await
+                };
 
-                let case = format!("{before:?} told {said} {way}");
-                let (outcome, moves) = expected(before, said);
-                let told = recorded.last().map(|it| (it.outcome, it.transition, it.previous_failure, it.queued));
+                let case = format!("{before:?}, then {reported} {way}");
+                let (outcome, moves) = expected(before, reported);
+                let results = recorded.last().map(|it| (it.outcome, it.transition, it.previous_failure, it.queued));
                 let from = before.flatten();
                 let stood = from.filter(|from| [Error, Canceled].contains(from));
-                assert_eq!(told, Some((outcome, moves, stood, 0)), "{case}");
-                let status = Status::after_webhook(from, said).or(from);
+                assert_eq!(results, Some((outcome, moves, stood, 0)), "{case}");
+                let status = Status::after_webhook(from, reported).or(from);
                 let finished = status.is_some_and(Status::is_finished);
                 assert_eq!(status_and_end(&pool, &id).await, (status, finished), "{case}");
                 let first = from.map(|from| (None, from));
@@ -66,21 +69,22 @@ async fn every_pair_of_statuses_moves_as_the_pure_rule_says(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn the_first_of_error_and_canceled_stands_until_the_render_is_complete_after_all(pool: PgPool) {
+async fn the_first_of_error_and_canceled_stays_until_the_render_is_complete(pool: PgPool) {
     for (first, second) in [(Error, Canceled), (Canceled, Error)] {
-        let told = |id: &str| [first, second, first, Complete, second].map(|said| telling(id, Some(said), at(1)));
-        let (one_by_one, slice) = (format!("{first} one by one"), format!("{first} in one slice"));
-        record_each(&pool, &told(&one_by_one)).await;
-        record(&pool, &told(&slice)).await;
-        for id in [one_by_one, slice] {
+        let observations =
+            |id: &str| [first, second, first, Complete, second].map(|reported| telling(id, Some(reported), at(1)));
+        let (one_by_one, batch) = (format!("{first} one by one"), format!("{first} in one batch"));
+        record_each(&pool, &observations(&one_by_one)).await;
+        record(&pool, &observations(&batch)).await;
+        for id in [one_by_one, batch] {
             assert_eq!(history(&pool, &id).await, [(None, first), (Some(first), Complete)], "{id}");
         }
     }
 }
 
 #[sqlx::test]
-async fn a_slice_tells_of_each_word_what_it_did(pool: PgPool) {
-    let words = [
+async fn a_batch_returns_a_result_for_each_observation(pool: PgPool) {
+    let observations = [
         telling("a", Some(Queued), at(1)),
         telling("b", Some(Complete), at(1)),
         telling("a", Some(Rendering), at(2)),
@@ -89,7 +93,7 @@ async fn a_slice_tells_of_each_word_what_it_did(pool: PgPool) {
         telling("a", None, at(3)),
         telling("b", Some(Complete), at(3)),
     ];
-    let told: Vec<_> = record(&pool, &words)
+    let results: Vec<_> = record(&pool, &observations)
         .await
         .into_iter()
         .map(|it| (it.outcome, it.transition.map(|it| (it.from, it.to))))
@@ -103,7 +107,7 @@ async fn a_slice_tells_of_each_word_what_it_did(pool: PgPool) {
         (Outcome::Unknown, None),
         (Outcome::Duplicate, None),
     ];
-    assert_eq!(told, expected);
+    assert_eq!(results, expected);
 
     let kept: Vec<(String, String)> =
         sqlx::query_as("SELECT render_id, outcome FROM deliveries ORDER BY id").fetch_all(&pool).await.unwrap();
@@ -114,7 +118,7 @@ async fn a_slice_tells_of_each_word_what_it_did(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn a_duplicate_is_told_by_its_id_and_type_also_after_the_deliveries_are_gone(pool: PgPool) {
+async fn a_duplicate_is_detected_by_id_and_type_even_after_the_deliveries_are_removed(pool: PgPool) {
     record(&pool, &[telling("a", Some(Rendering), at(1))]).await;
     sqlx::query("DELETE FROM deliveries").execute(&pool).await.unwrap();
     let again = [telling("a", Some(Rendering), at(500)), telling("b", Some(Rendering), at(500))];
@@ -123,7 +127,7 @@ async fn a_duplicate_is_told_by_its_id_and_type_also_after_the_deliveries_are_go
 }
 
 #[sqlx::test]
-async fn an_event_about_an_unknown_kind_is_kept_and_nothing_else(pool: PgPool) {
+async fn an_event_about_an_unknown_kind_is_only_stored(pool: PgPool) {
     let model = word("model.completed", &json!({"id": "m", "status": "complete"}), at(1));
     let known = telling("v", Some(Rendering), at(1));
     let recorded = record(&pool, &[model.clone(), known, model]).await;
@@ -133,7 +137,7 @@ async fn an_event_about_an_unknown_kind_is_kept_and_nothing_else(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn a_transition_tells_who_said_so_and_how_late_it_was_recorded(pool: PgPool) {
+async fn a_transition_has_its_source_and_lag(pool: PgPool) {
     record(&pool, &[telling("a", Some(Rendering), at(1))]).await;
     let row: (String, Option<String>, chrono::DateTime<chrono::Utc>, Option<i64>) =
         sqlx::query_as("SELECT source, event_type, at, lag_ms FROM transitions").fetch_one(&pool).await.unwrap();

@@ -281,7 +281,7 @@ fn untruths(plan: &RenderPlan, render: &Value, folder: &Path) -> Vec<String> {
 }
 
 #[sqlx::test]
-async fn three_hundred_renders_live_through_a_bad_day_and_all_that_is_told_of_them_is_true(pool: PgPool) {
+async fn three_hundred_renders_survive_a_bad_day_with_a_correct_state(pool: PgPool) {
     polls::keep(&pool).await;
     let mut day = Day::begin(&pool).await;
     let mut process = day.process().await;

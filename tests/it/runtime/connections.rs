@@ -10,7 +10,7 @@ use crate::support::process::database_url;
 use crate::support::until;
 
 #[sqlx::test]
-async fn every_connection_pins_what_the_statements_count_on(pool: PgPool) {
+async fn every_connection_sets_the_parameters_that_statements_rely_on(pool: PgPool) {
     let name = pool.connect_options().get_database().unwrap().to_owned();
     for (setting, unwanted) in
         [("jit", "on"), ("default_transaction_isolation", "'serializable'"), ("statement_timeout", "0")]

@@ -1,4 +1,4 @@
-//! The log of the real binary: who reads it, and what it may not lose.
+//! The log of the real binary.
 
 use std::process::Stdio;
 
@@ -13,7 +13,7 @@ use url::Url;
 use crate::support::process::{Service, database_url, serve};
 use crate::support::wait::PATIENCE;
 
-/// A service whose log is read line by line, and only when a test asks for a line.
+/// A service whose log is only read when a test reads a line.
 struct Unread {
     lines: Lines<BufReader<ChildStdout>>,
     _child: Child,
@@ -25,7 +25,7 @@ impl Unread {
         Self { lines: BufReader::new(child.stdout.take().unwrap()).lines(), _child: child }
     }
 
-    /// Reads up to the first line that holds `text`.
+    /// Reads up to the first line that contains `text`.
     async fn line_with(&mut self, text: &str) -> String {
         let found = async {
             while let Some(line) = self.lines.next_line().await.unwrap() {
@@ -40,18 +40,18 @@ impl Unread {
 }
 
 #[sqlx::test]
-async fn a_reader_of_the_log_that_stalls_stops_no_request(pool: PgPool) {
+async fn a_stalled_log_reader_blocks_no_request(pool: PgPool) {
     let folder = TempDir::new().unwrap();
     let mut service = Unread::start(serve(&database_url(&pool), &folder));
     let started: serde_json::Value = serde_json::from_str(&service.line_with("service.started").await).unwrap();
     let url = Url::parse(&format!("http://{}/renders", started["address"].as_str().unwrap())).unwrap();
     let client = Client::builder().no_proxy().build().unwrap();
-    // Several times what a pipe holds: each answer is a line.
+    // Each answer is a log line. Together they are several times larger than a pipe's buffer.
     for at in 0..2000 {
         let answer = timeout(PATIENCE, client.get(url.clone()).send()).await;
         assert_eq!(answer.unwrap_or_else(|_| panic!("no answer to request {at}")).unwrap().status(), 401);
     }
-    // Nothing is missing once the log is read again.
+    // No line is missing once the log is read again.
     for _ in 0..2000 {
         service.line_with("http.responded").await;
     }
@@ -70,7 +70,7 @@ async fn the_warning_that_authentication_is_off_is_logged_at_every_start(pool: P
 }
 
 #[sqlx::test]
-async fn a_log_for_people_has_no_colors_in_a_file(pool: PgPool) {
+async fn the_pretty_log_has_no_colors_in_a_file(pool: PgPool) {
     let folder = TempDir::new().unwrap();
     let mut command = serve(&database_url(&pool), &folder);
     command.env("LOG_FORMAT", "pretty");

@@ -1,4 +1,4 @@
-//! Postgres goes and comes back, under the real binary.
+//! Outages of Postgres, with the real binary.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::support::process::{Service, database_url, serve};
 use crate::support::rows::count;
 use crate::support::{standin, until};
 
-/// How long an answer may take, as Magic Hour is promised.
+/// The time limit of an answer, as documented.
 const ANSWER: Duration = Duration::from_secs(8);
 
 struct Stage {
@@ -32,7 +32,7 @@ impl Stage {
         let (proxy, folder) = (Proxy::start(&database_url(pool)).await, TempDir::new().unwrap());
         let mut command = serve(&proxy.url(), &folder);
         command.args(flags);
-        // The workers' own statements would lose and find the database as well.
+        // No workers, because their statements would also detect the outage.
         command.env("DOWNLOAD_CONCURRENCY", "0");
         let stage = Self { service: Service::start(command).await, proxy, _folder: folder };
         assert_eq!(stage.post(&started("warm")).await, 200);
@@ -45,12 +45,12 @@ impl Stage {
         answer.status.as_u16()
     }
 
-    /// Posts a delivery that cannot be recorded: 503, in time, and nothing of the cause.
+    /// Posts a delivery that cannot be recorded, and expects 503 in time, without the cause.
     async fn refused(&self, delivery: &Delivery) {
         assert_eq!(timeout(ANSWER, self.post(delivery)).await.expect("an answer in time"), 503);
     }
 
-    /// Sends again as Magic Hour does, until it is taken.
+    /// Retries like Magic Hour until the delivery is accepted.
     async fn taken(&self, delivery: &Delivery) {
         until("the event to be taken", || async {
             let status = self.post(delivery).await;
@@ -60,7 +60,7 @@ impl Stage {
         .await;
     }
 
-    /// How many lines of the log have this event.
+    /// The number of log lines with this event.
     fn logged(&self, event: &str) -> usize {
         self.service.log.telling(event).len()
     }
@@ -74,7 +74,7 @@ fn started(id: &str) -> Delivery {
     signed(&video(id, "rendering").event("video.started"))
 }
 
-/// How often a render is known, moved, and delivered.
+/// The numbers of rows for a render: renders, transitions, and deliveries.
 async fn known(pool: &PgPool, id: &str) -> (i64, i64, i64) {
     sqlx::query_as(
         "SELECT (SELECT count(*) FROM renders WHERE id = $1), (SELECT count(*) FROM transitions WHERE render_id = $1),
@@ -111,17 +111,17 @@ async fn a_lost_database_is_logged_once_and_used_again_without_a_restart(pool: P
 }
 
 #[sqlx::test]
-async fn a_database_that_falls_silent_gets_503_in_time_and_is_used_again_once_new_connections_work(pool: PgPool) {
+async fn requests_get_503_in_time_while_the_database_hangs_and_work_again_afterwards(pool: PgPool) {
     let stage = Stage::set(&pool).await;
     stage.proxy.set(Way::Stalled);
-    // More than there are connections, so that none is left that works.
+    // More than there are connections, so that none still works.
     let deliveries: Vec<_> = (0..40).map(|at| started(&format!("stalled-{at}"))).collect();
     futures::future::join_all(deliveries.iter().map(|delivery| stage.refused(delivery))).await;
     assert_eq!(stage.service.get("readyz").await.0, 503);
     stage.until_logged("database.lost", 1).await;
     assert_eq!(stage.logged("database.restored"), 0);
 
-    // The old connections stay silent for ever; only new ones work.
+    // The old connections hang forever. Only new ones work.
     stage.proxy.set(Way::Open);
     futures::future::join_all(deliveries.iter().map(|delivery| stage.taken(delivery))).await;
     assert_eq!((count(&pool, "renders").await, count(&pool, "transitions").await), (41, 41));
@@ -130,11 +130,11 @@ async fn a_database_that_falls_silent_gets_503_in_time_and_is_used_again_once_ne
 }
 
 #[sqlx::test]
-async fn connections_that_freeze_with_statements_in_flight_are_given_up_for_new_ones(pool: PgPool) {
+async fn frozen_connections_are_replaced(pool: PgPool) {
     let stage = Stage::set(&pool).await;
     let events = |name: &str| -> Vec<_> { (0..40).map(|at| started(&format!("{name}-{at}"))).collect() };
     let asked = || futures::future::join_all((0..40).map(|_| stage.service.get("renders/warm")));
-    // As many connections as there may be, all just used: events alone are recorded over a few.
+    // Opens all connections of the pool, because events alone only use a few.
     assert!(asked().await.iter().all(|(status, _)| *status == 200));
     stage.proxy.set(Way::Frozen);
     let in_flight = events("frozen");
@@ -142,13 +142,13 @@ async fn connections_that_freeze_with_statements_in_flight_are_given_up_for_new_
     futures::future::join(posted, asked()).await;
     futures::future::join_all(in_flight.iter().map(|delivery| stage.taken(delivery))).await;
     assert_eq!(stage.logged("database.reconnected"), 1);
-    // It could be reached all the time.
+    // The database was reachable all the time.
     assert_eq!(stage.logged("database.lost"), 0);
     stage.service.stop().await;
 }
 
 #[sqlx::test]
-async fn a_statement_that_waits_for_a_lock_is_no_loss_of_the_database(pool: PgPool) {
+async fn a_statement_that_waits_for_a_lock_does_not_count_as_an_outage(pool: PgPool) {
     let stage = Stage::set(&pool).await;
     let mut lock = pool.begin().await.unwrap();
     sqlx::query("LOCK TABLE renders").execute(&mut *lock).await.unwrap();
@@ -161,7 +161,7 @@ async fn a_statement_that_waits_for_a_lock_is_no_loss_of_the_database(pool: PgPo
 }
 
 #[sqlx::test]
-async fn a_stricter_default_isolation_refuses_no_event(pool: PgPool) {
+async fn a_stricter_default_isolation_level_rejects_no_event(pool: PgPool) {
     let name = pool.connect_options().get_database().unwrap().to_owned();
     let set = format!("ALTER DATABASE \"{name}\" SET default_transaction_isolation = 'serializable'");
     sqlx::query(sqlx::AssertSqlSafe(set)).execute(&pool).await.unwrap();
@@ -175,7 +175,7 @@ async fn a_stricter_default_isolation_refuses_no_event(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn an_event_whose_connection_broke_is_recorded_once_after_it_is_sent_again(pool: PgPool) {
+async fn an_event_is_recorded_once_if_the_connection_breaks_and_it_is_sent_again(pool: PgPool) {
     let stage = Stage::set(&pool).await;
     let table = [
         ("cut-before-it-was-heard", (0, 0, 0), (1, 1, 1)),
@@ -196,13 +196,13 @@ async fn an_event_whose_connection_broke_is_recorded_once_after_it_is_sent_again
         stage.taken(&delivery).await;
         assert_eq!(known(&pool, id).await, in_the_end, "{id}");
     }
-    // The third was no loss: new connections worked all the time.
+    // The third was not an outage, because new connections worked all the time.
     assert_eq!((stage.logged("database.lost"), stage.logged("database.restored")), (2, 2));
     stage.service.stop().await;
 }
 
 #[sqlx::test]
-async fn a_connection_that_is_cut_between_any_two_round_trips_leaves_nothing_behind(pool: PgPool) {
+async fn a_connection_that_is_cut_between_any_two_round_trips_leaves_no_partial_state(pool: PgPool) {
     let stage = Stage::set(&pool).await;
     let mut cuts = 0;
     loop {
@@ -234,10 +234,10 @@ async fn stopping_does_not_wait_for_a_silent_database(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn renders_that_changed_while_the_database_was_lost_are_polled_soon_after(pool: PgPool) {
+async fn renders_are_polled_soon_after_an_outage_of_the_database(pool: PgPool) {
     let magic_hour = standin().await;
     let stage = Stage::set_with(&pool, &magic_hour.serve_flags()).await;
-    // It was spoken of a moment ago: by silence alone it would be asked for in five minutes.
+    // An event arrived a moment ago, so without an outage it would be polled in five minutes.
     assert_eq!(stage.post(&started("missed")).await, 200);
     stage.proxy.set(Way::Refused);
     stage.refused(&signed(&video("missed", "error").event("video.errored"))).await;
@@ -259,11 +259,11 @@ async fn renders_that_changed_while_the_database_was_lost_are_polled_soon_after(
 }
 
 #[sqlx::test]
-async fn a_pause_that_magic_hour_asked_for_outlasts_a_loss_of_the_database(pool: PgPool) {
+async fn a_pause_requested_by_magic_hour_survives_an_outage_of_the_database(pool: PgPool) {
     let magic_hour = standin().await;
     let stage = Stage::set_with(&pool, &magic_hour.serve_flags()).await;
     magic_hour.fail_next([(429, Some(3600))]);
-    // A render that is polled at once: its delivery is stale.
+    // The delivery is stale, so its render is polled at once.
     assert_eq!(stage.post(&signed_at(0, &video("asked", "rendering").event("video.started"))).await, 401);
     stage.until_logged("upstream.paused", 1).await;
     let due = "UPDATE renders SET poll_due_at = now() + interval '1 hour'";

@@ -117,7 +117,7 @@ async fn in_session_mode_everything_works(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = false)]
-async fn in_transaction_mode_everything_works_or_is_refused_at_start(pool: PgPool) {
+async fn in_transaction_mode_everything_works_or_the_start_fails(pool: PgPool) {
     let (direct, folder) = (database_url(&pool), TempDir::new().unwrap());
     let Some(pooler) = PgBouncer::start(&direct, "transaction").await else { return };
     let pooled = |direct: &str| {
@@ -144,7 +144,7 @@ async fn in_transaction_mode_everything_works_or_is_refused_at_start(pool: PgPoo
 }
 
 #[sqlx::test]
-async fn check_says_whether_a_pooler_can_be_used(pool: PgPool) {
+async fn check_reports_if_a_pooler_can_be_used(pool: PgPool) {
     let direct = database_url(&pool);
     let Some(pooler) = PgBouncer::start(&direct, "transaction").await else { return };
     let check = renderhook(&["check"]).env("DATABASE_URL", pooler.url(&direct).as_str()).output().await.unwrap();

@@ -1,4 +1,4 @@
-//! The real binary while it serves: stopped, killed, and read.
+//! Stopping and killing the real binary, and its log.
 
 use std::collections::HashSet;
 
@@ -13,11 +13,11 @@ use crate::support::bench::unfinished;
 use crate::support::origin::Origin;
 use crate::support::process::{Service, database_url, serve};
 use crate::support::raw::Wire;
-use crate::support::rows::{count, kept};
+use crate::support::rows::{count, deliveries};
 use crate::support::until;
 
 #[sqlx::test]
-async fn a_stop_gives_the_file_back_at_once_and_answers_the_requests_under_way(pool: PgPool) {
+async fn a_stop_releases_downloads_at_once_and_answers_open_requests(pool: PgPool) {
     let (folder, origin) = (TempDir::new().unwrap(), Origin::start().await);
     let mut service = Service::start(serve(&database_url(&pool), &folder)).await;
     let mut project = video("slow", "complete");
@@ -26,7 +26,7 @@ async fn a_stop_gives_the_file_back_at_once_and_answers_the_requests_under_way(p
     assert_eq!(delivery.post(&service.client, &service.at("webhook")).await.unwrap().status, 200);
     origin.asked().await;
 
-    // A delivery of which the last byte is missing, and a caller that waits.
+    // A delivery whose last byte has not been sent, and a caller that waits.
     let late = signed(&video("late", "rendering").event("video.started"));
     let mut wire = Wire::to(&service.base).await;
     let head = format!(
@@ -47,7 +47,7 @@ async fn a_stop_gives_the_file_back_at_once_and_answers_the_requests_under_way(p
     until("the caller to wait", || async {
         let looking = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%r.external_id, r.metadata%'";
         let looked: i64 = sqlx::query_scalar(looking).fetch_one(&pool).await.unwrap();
-        // One of them is this very question.
+        // One of them is this query itself.
         (looked > 1).then_some(())
     })
     .await;
@@ -64,12 +64,12 @@ async fn a_stop_gives_the_file_back_at_once_and_answers_the_requests_under_way(p
     assert_eq!(waiting.hear().await.map(|reply| reply.status), Some(200));
     assert_eq!(service.ended().await.code(), Some(0));
     assert_eq!(service.log.telling("service.stopped")[0]["drained"], true);
-    assert_eq!(kept(&pool).await.last().unwrap().render_id.as_deref(), Some("late"));
+    assert_eq!(deliveries(&pool).await.last().unwrap().render_id.as_deref(), Some("late"));
     assert_eq!(unfinished(folder.path()), Vec::<String>::new());
 }
 
 #[sqlx::test]
-async fn a_kill_loses_nothing_that_was_answered_with_200(pool: PgPool) {
+async fn a_kill_loses_no_event_that_was_answered_with_200(pool: PgPool) {
     let (folder, origin) = (TempDir::new().unwrap(), Origin::start().await);
     let url = database_url(&pool);
     let short_lease = || {
@@ -112,7 +112,7 @@ async fn a_kill_loses_nothing_that_was_answered_with_200(pool: PgPool) {
 
     origin.release();
     let service = Service::start(short_lease()).await;
-    let rows: HashSet<_> = kept(&pool).await.into_iter().filter_map(|row| row.render_id).collect();
+    let rows: HashSet<_> = deliveries(&pool).await.into_iter().filter_map(|row| row.render_id).collect();
     assert_eq!(answered.iter().filter(|id| !rows.contains(*id)).count(), 0);
     until("the download to be taken over", || async {
         (service.get("renders/taken").await.1["archive"] == "stored").then_some(())
@@ -123,7 +123,7 @@ async fn a_kill_loses_nothing_that_was_answered_with_200(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn the_log_keeps_to_its_words_and_tells_no_secret(pool: PgPool) {
+async fn the_log_uses_documented_events_and_contains_no_secret(pool: PgPool) {
     let (folder, origin) = (TempDir::new().unwrap(), Origin::start().await);
     let mut command = serve(&database_url(&pool), &folder);
     command.env("LOG_FORMAT", "json").env("RUST_LOG", "trace").env("RUST_BACKTRACE", "1");
@@ -168,6 +168,6 @@ async fn the_log_keeps_to_its_words_and_tells_no_secret(pool: PgPool) {
     let written = [service.log.all(), service.complaints.all()].concat().join("\n");
     let signatures = [&good, &forged, &stale, &unreadable].map(|delivery| delivery.signature.as_str());
     for hushed in ["hush", SECRET, TOKEN, "X-Goog"].into_iter().chain(signatures) {
-        assert!(!written.contains(hushed), "{hushed} is told in {written}");
+        assert!(!written.contains(hushed), "{hushed} is in {written}");
     }
 }

@@ -85,7 +85,7 @@ const REFUSED: [(&str, &str); 48] = [
 ];
 
 #[sqlx::test]
-async fn every_constraint_refuses_what_its_name_says(pool: PgPool) {
+async fn every_constraint_rejects_invalid_rows(pool: PgPool) {
     record(&pool, &[completed("r", &["https://files.example/a.mp4"], None, at(1))]).await;
     sqlx::query("INSERT INTO renders (id, kind, first_seen_at, last_seen_at, updated_at) VALUES ('free', 'audio', now(), now(), now())")
         .execute(&pool)
@@ -99,7 +99,7 @@ async fn every_constraint_refuses_what_its_name_says(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn every_constraint_has_a_statement_that_it_refuses(pool: PgPool) {
+async fn every_constraint_is_tested(pool: PgPool) {
     let named: BTreeSet<String> = sqlx::query_scalar(
         "SELECT conname::text FROM pg_constraint
          WHERE connamespace = 'public'::regnamespace AND conrelid <> '_sqlx_migrations'::regclass AND conislocal
@@ -171,7 +171,7 @@ async fn several_replicas_migrate_at_once(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = false)]
-async fn a_migration_that_was_edited_after_it_landed_is_refused(pool: PgPool) {
+async fn an_edited_migration_is_rejected(pool: PgPool) {
     MIGRATIONS.run(&pool).await.unwrap();
     sqlx::query(
         "UPDATE _sqlx_migrations SET checksum = '\\x00' WHERE version = (SELECT min(version) FROM _sqlx_migrations)",

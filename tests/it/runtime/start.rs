@@ -1,4 +1,4 @@
-//! Starting: which database is refused, waited for, or used with few rights.
+//! Starting with databases that are unusable, unreachable, or only allow few things.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::Stdio;
@@ -15,16 +15,16 @@ use crate::support::app::{signed, video};
 use crate::support::process::{Service, database_url, renderhook, serve};
 use crate::support::wait::PATIENCE;
 
-/// The lock that `migrations.rs` takes.
+/// The lock used in `migrations.rs`.
 const LOCK: i64 = 0x7265_6e64_6572_686f;
 
-/// A URL at which nothing listens.
+/// A database URL where nothing listens.
 fn dead() -> Url {
     let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
     Url::parse(&format!("postgres://someone:hush@127.0.0.1:{port}/renders")).unwrap()
 }
 
-/// A name that is this test's alone, of what its server holds. Postgres cuts names after 63 bytes.
+/// A name on the server that only this test uses. Postgres truncates names after 63 bytes.
 fn named(prefix: &str, pool: &PgPool) -> String {
     format!("{prefix}{}", pool.connect_options().get_database().unwrap()).chars().take(63).collect()
 }
@@ -33,7 +33,7 @@ async fn execute(pool: &PgPool, statement: String) {
     sqlx::raw_sql(AssertSqlSafe(statement)).execute(pool).await.unwrap();
 }
 
-/// Runs a command that has to fail, and gives its only complaint.
+/// Runs a command that must fail, and returns its error message.
 async fn complaint(command: &mut Command) -> String {
     let output = timeout(PATIENCE, command.output()).await.expect("it ends at once").unwrap();
     assert_eq!(output.status.code(), Some(1));
@@ -43,7 +43,7 @@ async fn complaint(command: &mut Command) -> String {
 }
 
 #[tokio::test]
-async fn a_dead_port_is_named_once_and_waited_for() {
+async fn an_unreachable_database_is_logged_once_and_waited_for() {
     let (folder, url) = (TempDir::new().unwrap(), dead());
     let mut child = serve(&url, &folder).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -58,7 +58,7 @@ async fn a_dead_port_is_named_once_and_waited_for() {
 }
 
 #[tokio::test]
-async fn commands_that_need_the_database_once_say_where_they_looked_for_it() {
+async fn commands_report_the_address_of_an_unreachable_database() {
     let url = dead();
     for words in [&["retry", "--failed"][..], &["replay"]] {
         let complaint = complaint(renderhook(words).env("DATABASE_URL", url.as_str())).await;
@@ -68,7 +68,7 @@ async fn commands_that_need_the_database_once_say_where_they_looked_for_it() {
 }
 
 #[sqlx::test]
-async fn what_no_waiting_mends_ends_the_start_at_once(pool: PgPool) {
+async fn a_permanent_database_error_ends_the_start_at_once(pool: PgPool) {
     let folder = TempDir::new().unwrap();
     let (mut nowhere, mut nobody) = (database_url(&pool), database_url(&pool));
     nowhere.set_path("nowhere");
@@ -80,7 +80,7 @@ async fn what_no_waiting_mends_ends_the_start_at_once(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn a_database_that_is_not_utf8_is_refused(pool: PgPool) {
+async fn a_database_that_is_not_utf8_is_rejected(pool: PgPool) {
     let folder = TempDir::new().unwrap();
     let name = named("ascii", &pool);
     execute(&pool, format!("CREATE DATABASE \"{name}\" ENCODING 'SQL_ASCII' TEMPLATE template0 LOCALE 'C'")).await;
@@ -95,7 +95,7 @@ async fn a_database_that_is_not_utf8_is_refused(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn a_lock_of_the_migrations_holds_up_nobody_where_none_is_missing(pool: PgPool) {
+async fn a_migration_lock_delays_no_start_without_pending_migrations(pool: PgPool) {
     let folder = TempDir::new().unwrap();
     let mut holder = pool.acquire().await.unwrap();
     sqlx::query("SELECT pg_advisory_lock($1)").bind(LOCK).execute(&mut *holder).await.unwrap();
@@ -103,7 +103,7 @@ async fn a_lock_of_the_migrations_holds_up_nobody_where_none_is_missing(pool: Pg
 }
 
 #[sqlx::test(migrations = false)]
-async fn a_lock_of_the_migrations_is_waited_for_with_a_line_in_the_log(pool: PgPool) {
+async fn a_start_with_pending_migrations_waits_for_the_lock_and_logs_it(pool: PgPool) {
     let folder = TempDir::new().unwrap();
     let mut holder = pool.acquire().await.unwrap();
     sqlx::query("SELECT pg_advisory_lock($1)").bind(LOCK).execute(&mut *holder).await.unwrap();
@@ -121,7 +121,7 @@ async fn a_lock_of_the_migrations_is_waited_for_with_a_line_in_the_log(pool: PgP
 }
 
 #[sqlx::test(migrations = false)]
-async fn a_role_that_may_not_create_tables_can_serve_once_the_owner_has_migrated(pool: PgPool) {
+async fn a_role_without_ownership_can_serve_after_the_owner_has_migrated(pool: PgPool) {
     let folder = TempDir::new().unwrap();
     let role = named("app", &pool);
     execute(&pool, format!("CREATE ROLE \"{role}\" LOGIN; REVOKE CREATE ON SCHEMA public FROM PUBLIC")).await;
@@ -143,7 +143,7 @@ async fn a_role_that_may_not_create_tables_can_serve_once_the_owner_has_migrated
     execute(&pool, format!("DROP OWNED BY \"{role}\"; DROP ROLE \"{role}\"")).await;
 }
 
-/// What docs/database.md says to grant to `renderhook_app`, but for what names its database.
+/// The grants to `renderhook_app` in docs/database.md, without those that name the database.
 fn grants() -> String {
     let lines = include_str!("../../../docs/database.md").lines();
     let is_grant = |line: &&str| line.starts_with("GRANT ") || line.starts_with("ALTER DEFAULT PRIVILEGES ");

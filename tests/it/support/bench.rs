@@ -1,4 +1,4 @@
-//! A downloader without a loop around it: one attempt at a time, when a test says so.
+//! A downloader that makes single attempts when a test requests them.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -30,13 +30,13 @@ use super::proxy_tcp::Proxy;
 use super::s3::S3;
 use super::wait::settled;
 
-/// A store's part: what is kept of a file is a multiple of it.
+/// The size of a part. The stored length of a partial file is a multiple of it.
 pub(crate) const PART: usize = 8 << 20;
 
-/// How long a server may be silent here.
+/// The timeout for silence in these tests.
 pub(crate) const SILENCE: Duration = Duration::from_secs(3);
 
-/// What stands in the row of a download.
+/// The row of a download.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub(crate) struct Row {
     pub(crate) state: String,
@@ -50,27 +50,27 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// The state and the error's word, to compare with.
+    /// The state and the error code, for comparisons.
     pub(crate) fn outcome(&self) -> (&str, Option<&str>) {
         (&self.state, self.error_code.as_deref())
     }
 }
 
-/// The downloader of a test, and its store.
+/// A downloader and its store.
 pub(crate) struct Bench {
     pub(crate) pool: PgPool,
     pub(crate) downloader: Arc<Downloader>,
-    /// Where the store keeps its files.
+    /// The folder with all files of the store.
     root: PathBuf,
-    /// Below it, where the objects are.
+    /// The folder in it with the objects.
     objects: PathBuf,
-    /// The S3 server, and the proxy before it, where the store is a bucket.
+    /// The S3 server and its proxy, if the store is a bucket.
     pub(crate) proxy: Option<Proxy>,
-    _neighbours: (Option<TempDir>, Option<S3>),
+    _servers: (Option<TempDir>, Option<S3>),
 }
 
 impl Bench {
-    /// With a folder as its store.
+    /// Creates one with a folder as its store.
     pub(crate) fn folder(pool: &PgPool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().to_owned();
@@ -81,11 +81,11 @@ impl Bench {
             objects: root.clone(),
             root,
             proxy: None,
-            _neighbours: (Some(folder), None),
+            _servers: (Some(folder), None),
         }
     }
 
-    /// With a bucket as its store, whose server can be made to fail.
+    /// Creates one with a bucket as its store, whose server can be made to fail.
     pub(crate) async fn bucket(pool: &PgPool) -> Self {
         let s3 = S3::start().await;
         let proxy = Proxy::start(s3.address).await;
@@ -99,28 +99,28 @@ impl Bench {
             root: objects.ancestors().nth(2).unwrap().to_owned(),
             objects,
             proxy: Some(proxy),
-            _neighbours: (None, Some(s3)),
+            _servers: (None, Some(s3)),
         }
     }
 
-    /// One of each.
+    /// Creates one with a folder and one with a bucket.
     pub(crate) async fn both(pool: &PgPool) -> [Self; 2] {
         [Self::folder(pool), Self::bucket(pool).await]
     }
 
-    /// With another setting.
+    /// Changes a setting.
     pub(crate) fn with(mut self, set: impl FnOnce(&mut Downloader)) -> Self {
         set(Arc::get_mut(&mut self.downloader).unwrap());
         self
     }
 
-    /// Another worker on the same rows and the same store.
+    /// Another worker with the same rows and store.
     pub(crate) fn successor(&self) -> Arc<Downloader> {
         let fetcher = self.downloader.fetcher.clone();
         Arc::new(Downloader { fetcher, ..downloader(&self.pool, self.downloader.store.clone()) })
     }
 
-    /// Puts a render's file up.
+    /// Adds a complete render with one file.
     pub(crate) async fn queue(&self, id: &str, url: Url) {
         let mut project = video(id, "complete");
         project.downloads = vec![url];
@@ -131,7 +131,7 @@ impl Bench {
             .unwrap();
     }
 
-    /// Claims the file of a render over a worker that still has it, as if its lease had run out.
+    /// Claims the file of a render from another worker, as if its lease had expired.
     pub(crate) async fn claim_over(&self, id: &str) -> Claimed {
         let claimed = self.claim(id).await;
         assert!(claimed.taken_over);
@@ -144,21 +144,21 @@ impl Bench {
         let due = "UPDATE downloads SET due_at = $2 WHERE render_id = $1 AND due_at IS NOT NULL";
         sqlx::query(due).bind(id).bind(now - TimeDelta::days(1)).execute(&self.pool).await.unwrap();
         let capacity = Capacity { limit: 1, per_host: 1, in_progress: Vec::new() };
-        // Before anything else is due.
+        // So that it is due before anything else.
         let then = now - TimeDelta::hours(12);
         let database = &self.downloader.database;
         let mut claimed = queue::claim(database, then, Duration::from_hours(13), &capacity).await.unwrap();
         claimed.pop().expect("the file is in the queue")
     }
 
-    /// One attempt at the file of a render, to its end.
+    /// Makes one attempt at the file of a render.
     pub(crate) async fn attempt(&self, id: &str) -> Row {
         let claimed = self.claim(id).await;
         self.downloader.process(claimed, &Shutdown::default()).await;
         self.row(id).await
     }
 
-    /// An attempt beside the test, which can be stopped.
+    /// Starts an attempt in the background, which can be stopped.
     pub(crate) async fn begin(&self, id: &str) -> (JoinHandle<()>, Shutdown) {
         let (claimed, downloader, stop) = (self.claim(id).await, self.downloader.clone(), Shutdown::default());
         let shutdown = stop.clone();
@@ -171,7 +171,7 @@ impl Bench {
         sqlx::query_as(row).bind(id).fetch_one(&self.pool).await.unwrap()
     }
 
-    /// How many bytes of a render's file the checkpoint has for the next attempt.
+    /// The number of bytes in the checkpoint of a render's file.
     pub(crate) async fn checkpoint(&self, id: &str) -> Option<usize> {
         let bytes = "SELECT bytes FROM checkpoints WHERE render_id = $1";
         let bytes: Option<i64> = sqlx::query_scalar(bytes).bind(id).fetch_optional(&self.pool).await.unwrap();
@@ -183,18 +183,17 @@ impl Bench {
         std::fs::read(self.objects.join(format!("video/{id}/0-a.mp4"))).ok()
     }
 
-    /// What is in the store beside objects: parts that are being written or were left.
+    /// The parts in the store: those being written and those left behind.
     pub(crate) fn unfinished(&self) -> Vec<String> {
         unfinished(&self.root)
     }
 
-    /// Asserts that no part is left. The S3 server removes what came of a broken request once it notices the break, which
-    /// may be a moment after the client went on.
+    /// Asserts that no part is left. The S3 server removes the file of an interrupted request a moment later.
     async fn assert_clean(&self) {
         settled(|| async { self.unfinished() }).await;
     }
 
-    /// Asserts that the file is stored, whole, as the row says, and that nothing else is left.
+    /// Asserts that the complete file is stored as described by the row, and that nothing else is left.
     pub(crate) async fn assert_stored(&self, id: &str, file: &[u8]) {
         let row = self.row(id).await;
         assert_eq!(row.outcome(), ("stored", None), "{:?}", row.error_message);
@@ -205,7 +204,7 @@ impl Bench {
         assert_eq!(self.checkpoint(id).await, None);
     }
 
-    /// Asserts that nothing of the file is anywhere.
+    /// Asserts that nothing of the file is left.
     pub(crate) async fn assert_nothing(&self, id: &str) {
         assert!(self.object(id).is_none(), "there is an object");
         self.assert_clean().await;
@@ -227,12 +226,12 @@ fn downloader(pool: &PgPool, store: Store) -> Downloader {
     }
 }
 
-/// Fetches from this machine, with short timeouts.
+/// A fetcher for servers on this machine, with short timeouts.
 pub(crate) fn fetcher(max_bytes: u64) -> Fetcher {
     Fetcher::new(Guard::new(Vec::new(), true), max_bytes).unwrap().with_timeout(SILENCE)
 }
 
-/// What is below `root` beside objects: parts that are being written or were left.
+/// The parts below `root`: those being written and those left behind.
 pub(crate) fn unfinished(root: &Path) -> Vec<String> {
     let mut names = Vec::new();
     collect(root, &mut names);
@@ -240,13 +239,13 @@ pub(crate) fn unfinished(root: &Path) -> Vec<String> {
     names
 }
 
-/// Whether this is the name of a part: of a folder's, or of the S3 server's.
+/// Whether this is the name of a part, in a folder or of the S3 server.
 fn is_unfinished(name: &str) -> bool {
     name.rsplit('.').next() == Some("part") || name.starts_with(".upload") || name.starts_with(".tmp")
 }
 
-/// The S3 server makes an empty file for a request before it minds it: where the request breaks off at that very moment,
-/// nobody removes it. It holds no byte of any file; one that holds any is minded, and counts.
+/// The S3 server creates an empty file before it handles a request. If the request is interrupted right then, the empty file stays.
+/// It contains nothing, so it does not count.
 fn is_never_begun(entry: &std::fs::DirEntry) -> bool {
     let name = entry.file_name();
     name.to_string_lossy().starts_with(".tmp.") && entry.metadata().is_ok_and(|file| file.len() == 0)
@@ -263,7 +262,7 @@ fn collect(folder: &Path, names: &mut Vec<String>) {
     }
 }
 
-/// Bytes of which no two parts are alike.
+/// Bytes in which no two parts are equal.
 pub(crate) fn noise(length: usize, seed: u64) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut bytes = Vec::with_capacity(length + 8);

@@ -1,4 +1,4 @@
-//! A proxy in front of Postgres that can be blocked, and cut where given bytes pass.
+//! A proxy in front of Postgres that can be blocked, or cut when given bytes pass.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -10,24 +10,24 @@ use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::watch;
 use url::Url;
 
-/// What the way is like.
+/// The state of the proxy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Way {
-    /// Open.
+    /// It forwards everything.
     Open,
-    /// Whatever is sent stays on the way; connections are taken and stay up, also once the way is open again.
+    /// It forwards nothing, but accepts connections, which stay open when it forwards again.
     Stalled,
-    /// The connections that there are fall silent, and stay so; new ones work.
+    /// Existing connections hang forever. New ones work.
     Frozen,
-    /// Connections are reset, those that there are and those to come.
+    /// Existing and new connections are reset.
     Refused,
-    /// The connection that sends these bytes is reset before Postgres has seen them.
+    /// The connection that sends these bytes is reset before Postgres receives them.
     CutBefore(Vec<u8>),
-    /// The connection that records is reset after so many messages of its transaction.
+    /// The recording connection is reset after this number of messages in its transaction.
     CutWhileRecording(usize),
-    /// Postgres commits the transaction that holds these bytes; then the connection is reset, and its answer is lost.
+    /// Postgres commits the transaction with these bytes. Then the connection is reset, so the answer is lost.
     CutAfter(Vec<u8>),
-    /// Postgres commits the transaction that holds these bytes; its answer is lost, and the connection stays up.
+    /// Postgres commits the transaction with these bytes. The answer is lost, but the connection stays open.
     MuteAfter(Vec<u8>),
 }
 
@@ -39,7 +39,7 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// Starts it on 127.0.0.1, in front of the server of `upstream`.
+    /// Starts the proxy on 127.0.0.1, in front of the server of `upstream`.
     pub(crate) async fn start(upstream: &Url) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -53,7 +53,7 @@ impl Proxy {
         Self { address, upstream: upstream.clone(), way }
     }
 
-    /// The URL of the same database by way of the proxy.
+    /// The URL of the same database through the proxy.
     pub(crate) fn url(&self) -> Url {
         let mut url = self.upstream.clone();
         url.set_query(Some("sslmode=disable"));
@@ -62,7 +62,7 @@ impl Proxy {
         url
     }
 
-    /// Changes the way, for every connection.
+    /// Changes the state, for every connection.
     pub(crate) fn set(&self, way: Way) {
         self.way.send_replace(way);
     }
@@ -99,7 +99,7 @@ impl Server {
     }
 }
 
-/// Carries one connection until an end of it goes or the way says so. What it drops is reset, not closed.
+/// Forwards one connection until it ends or the state changes. Dropped connections are reset, not closed.
 async fn carry(mut client: TcpStream, server: Server, mut way: watch::Receiver<Way>) -> std::io::Result<()> {
     client.set_zero_linger()?;
     let (mut answers, mut questions) = server.connect().await?;
@@ -152,10 +152,10 @@ async fn carry(mut client: TcpStream, server: Server, mut way: watch::Receiver<W
     }
 }
 
-/// Holds a connection that nothing comes through any more, until connections are refused.
+/// Keeps a connection open without forwarding, until connections are reset.
 async fn stay(client: TcpStream, mut way: watch::Receiver<Way>) -> std::io::Result<()> {
     let refused = way.wait_for(|way| *way == Way::Refused);
-    // OK because a test that ends has no use for the connection.
+    // OK to ignore: the test has ended.
     let _ = tokio::time::timeout(Duration::from_mins(10), refused).await;
     drop(client);
     Ok(())

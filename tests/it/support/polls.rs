@@ -1,7 +1,7 @@
-//! Every poll that the service decides on, by its own clock.
+//! Records every poll with the time at which the service claimed it.
 //!
-//! What the stand-in counts arrives a moment later than it was decided, and the moment differs. A render's row has the very
-//! time that the rules go by, so a trigger keeps it.
+//! Calls arrive at the stand-in with a varying delay. The render's row has the exact time that the rules use, so a trigger
+//! records it.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -11,8 +11,7 @@ use renderhook_dev::standin::ApiCall;
 use reqwest::StatusCode;
 use sqlx::PgPool;
 
-/// How long after its time an observation may be committed: until then, others go by the row as it was. Also how long a
-/// call may take to arrive.
+/// How long an observation may take to be committed, and a call to arrive.
 const COMMIT: TimeDelta = TimeDelta::seconds(4);
 
 const TRIGGER: &str = "
@@ -28,16 +27,16 @@ const TRIGGER: &str = "
 /// A poll.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub(crate) struct Poll {
-    /// Of which render.
+    /// The render's id.
     pub(crate) render_id: String,
-    /// When it was decided.
+    /// When it was claimed.
     pub(crate) at: DateTime<Utc>,
-    /// Whether something waited for the answer.
+    /// Whether it was requested.
     pub(crate) wanted: bool,
 }
 
 impl Poll {
-    /// Whether its call is among those that failed.
+    /// Whether its call failed.
     pub(crate) fn failed(&self, calls: &[ApiCall]) -> bool {
         calls.iter().any(|call| {
             call.id == self.render_id
@@ -47,17 +46,17 @@ impl Poll {
     }
 }
 
-/// Keeps every poll from now on.
+/// Records every poll from now on.
 pub(crate) async fn keep(pool: &PgPool) {
     sqlx::raw_sql(TRIGGER).execute(pool).await.unwrap();
 }
 
-/// Every poll that was kept, in order.
+/// All recorded polls, in order.
 pub(crate) async fn all(pool: &PgPool) -> Vec<Poll> {
     sqlx::query_as("SELECT render_id, at, wanted FROM polls ORDER BY at").fetch_all(pool).await.unwrap()
 }
 
-/// Times, a list for each render.
+/// Times by render.
 type Times = HashMap<String, Vec<DateTime<Utc>>>;
 
 async fn times(pool: &PgPool, statement: &'static str) -> Times {
@@ -69,8 +68,8 @@ async fn times(pool: &PgPool, statement: &'static str) -> Times {
     times
 }
 
-/// Where a render was polled more often than the rules say, in words. At `starts` a process began: then all that is
-/// unfinished is polled soon. Polls whose `calls` failed have gaps of their own, and do not count.
+/// Describes polls that came earlier than the rules allow. At `starts`, a process started, and polls all unfinished renders soon.
+/// Polls whose `calls` failed have their own backoff, and are ignored.
 pub(crate) async fn breaches(
     pool: &PgPool,
     schedule: &Schedule,
@@ -116,8 +115,8 @@ pub(crate) async fn breaches(
     breaches
 }
 
-/// When a render is polled next at the earliest that was polled at `at`, and `attempts` times in a row without news: as
-/// docs/polling.md has it, not as the program computes it.
+/// The earliest time of the next poll after one at `at`, after `attempts` polls in a row without a change, according to
+/// docs/polling.md.
 fn earliest(schedule: &Schedule, attempts: u32, at: DateTime<Utc>) -> DateTime<Utc> {
     let gap = schedule.initial_delay * 2_u32.saturating_pow(attempts);
     at + gap.min(schedule.max_interval).mul_f64(0.8)

@@ -1,4 +1,4 @@
-//! A proxy before the S3 server that fails at the requests that a test names.
+//! A proxy in front of the S3 server that fails for selected requests.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,20 +7,20 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// What is asked of an S3 server in the course of an upload.
+/// The requests to an S3 server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Call {
-    /// A whole object in one request.
+    /// Upload of a whole object.
     Put,
-    /// The beginning of a multipart upload.
+    /// Start of a multipart upload.
     Create,
-    /// One of its parts, from 1.
+    /// Upload of a part, from 1.
     Part(u32),
-    /// Its end.
+    /// Completion of a multipart upload.
     Complete,
-    /// Its abortion.
+    /// Abort of a multipart upload.
     Abort,
-    /// An object or a range of it is read.
+    /// Read of an object or a range.
     Get,
     /// Anything else.
     Other,
@@ -45,27 +45,27 @@ impl Call {
     }
 }
 
-/// What an error's body repeats.
+/// The token that the body of an error repeats.
 pub(crate) const SESSION_TOKEN: &str = "test-session-token";
-/// After how many bytes an answer breaks off.
+/// The number of bytes after which an answer is cut off.
 pub(crate) const CUT_BYTES: usize = 4 << 20;
 
 /// How a request fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// 500, before the server has seen it.
+    /// 500, without forwarding the request.
     Error,
-    /// The connection ends, before the server has seen it.
+    /// The connection ends, without forwarding the request.
     Reset,
-    /// The server does it, and the connection ends before its answer.
+    /// The server handles the request, but the connection ends before the answer.
     Lost,
-    /// An error whose body repeats [`SESSION_TOKEN`], as S3's does.
+    /// An error whose body repeats [`SESSION_TOKEN`], like S3 does.
     Expired,
-    /// The server answers, and the connection ends after [`CUT_BYTES`] of its answer.
+    /// The connection ends after [`CUT_BYTES`] of the answer.
     Cut,
-    /// Silence.
+    /// No answer.
     Hang,
-    /// Silence until [`Proxy::heal`], and then the server does it.
+    /// No answer until [`Proxy::heal`]. Then the server handles the request.
     Hold,
 }
 
@@ -78,14 +78,14 @@ struct State {
 /// The proxy.
 #[derive(Debug, Clone)]
 pub(crate) struct Proxy {
-    /// Where it listens.
+    /// The address.
     pub(crate) address: SocketAddr,
     state: Arc<Mutex<State>>,
     faulty: watch::Sender<bool>,
 }
 
 impl Proxy {
-    /// Starts it before `server`.
+    /// Starts the proxy in front of `server`.
     pub(crate) async fn start(server: SocketAddr) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let proxy =
@@ -94,7 +94,7 @@ impl Proxy {
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let proxy = listening.clone();
-                // A connection's errors are its client's.
+                // OK to ignore: the client handles errors.
                 tokio::spawn(async move { proxy.connection(stream, server).await.ok() });
             }
         });
@@ -105,24 +105,24 @@ impl Proxy {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From now on `call` fails so, however often it is made.
+    /// Makes every `call` fail from now on.
     pub(crate) fn fail(&self, call: Call, fault: Fault) {
         self.state().faults.push((call, fault));
         self.faulty.send_replace(true);
     }
 
-    /// From now on nothing fails.
+    /// Stops failing.
     pub(crate) fn heal(&self) {
         self.state().faults.clear();
         self.faulty.send_replace(false);
     }
 
     async fn healed(&self) {
-        // OK because the proxy that heals it is there for as long as its connections.
+        // The proxy outlives its connections.
         let _ = self.faulty.subscribe().wait_for(|faulty| !faulty).await;
     }
 
-    /// What was asked so far.
+    /// The requests so far.
     pub(crate) fn calls(&self) -> Vec<Call> {
         self.state().calls.clone()
     }

@@ -1,4 +1,4 @@
-//! HTTP by hand, for requests that no client would make.
+//! Handwritten HTTP, for requests that no client would send.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use url::Url;
 use super::app::TOKEN;
 use super::wait::PATIENCE;
 
-/// An answer as it came over the wire.
+/// A raw answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Reply {
     /// The status code.
     pub(crate) status: u16,
-    /// The head, in lower case.
+    /// The head, in lowercase.
     pub(crate) head: String,
     /// The body.
     pub(crate) body: Vec<u8>,
@@ -33,7 +33,7 @@ impl Reply {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("no JSON ({error}): {self:?}"))
     }
 
-    /// The sentence of a refusal, which has nothing beside it.
+    /// The message of an error, which must be its only field.
     pub(crate) fn message(&self) -> String {
         assert_eq!(self.header("content-type"), Some("application/json"), "{self:?}");
         let json = self.json();
@@ -52,22 +52,22 @@ impl Wire {
         Self(TcpStream::connect(address).await.unwrap())
     }
 
-    /// Sends bytes as they are. Whether all of them were taken.
+    /// Sends raw bytes. Returns whether all of them were accepted.
     pub(crate) async fn say(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.0.write_all(bytes.as_ref()).await.is_ok()
     }
 
-    /// The next answer; `None` if the connection ends before there is one.
+    /// The next answer, or `None` if the connection ends first.
     pub(crate) async fn hear(&mut self) -> Option<Reply> {
         self.hear_within(PATIENCE).await
     }
 
-    /// The next answer, waited for as long as the test says.
+    /// The next answer, with a time limit.
     pub(crate) async fn hear_within(&mut self, patience: Duration) -> Option<Reply> {
         timeout(patience, self.read()).await.expect("an answer, or the connection's end")
     }
 
-    /// The next byte; `None` at the connection's end.
+    /// The next byte, or `None` at the end of the connection.
     pub(crate) async fn byte(&mut self) -> Option<u8> {
         timeout(PATIENCE, self.0.read_u8()).await.expect("a byte, or the connection's end").ok()
     }
@@ -86,14 +86,14 @@ impl Wire {
     }
 }
 
-/// Sends a whole request on a connection of its own.
+/// Sends a complete request on a new connection.
 pub(crate) async fn exchange(base: &Url, request: impl AsRef<[u8]>) -> Option<Reply> {
     let mut wire = Wire::to(base).await;
     wire.say(request).await;
     wire.hear().await
 }
 
-/// Asks about a render with the token, by hand because clients take `%2e%2e` for a way up. Gives the status and the JSON.
+/// Requests a render with the token, and returns the status and the JSON. Handwritten, because clients resolve `%2e%2e`.
 pub(crate) async fn ask(base: &Url, id: &str) -> (u16, Value) {
     let id = percent_encoding::utf8_percent_encode(id, percent_encoding::NON_ALPHANUMERIC);
     let request = format!("GET /renders/{id} HTTP/1.1\r\nhost: h\r\nauthorization: Bearer {TOKEN}\r\n\r\n");

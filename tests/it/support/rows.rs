@@ -1,34 +1,34 @@
-//! What the service wrote, as the tests look at it.
+//! Rows in the service's database.
 
 use sqlx::PgPool;
 
 /// A row of `deliveries`.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
-pub(crate) struct Kept {
-    /// What became of it.
+pub(crate) struct DeliveryRow {
+    /// The outcome.
     pub(crate) outcome: String,
     /// The raw body.
     pub(crate) body: Vec<u8>,
-    /// How late it was.
+    /// The lag.
     pub(crate) lag_ms: Option<i64>,
-    /// What could be read of it.
+    /// The event type, if readable.
     pub(crate) event_type: Option<String>,
-    /// Of whom it speaks.
+    /// The render's id, if readable.
     pub(crate) render_id: Option<String>,
-    /// Why it was not believed.
+    /// Why it is unreadable or stale.
     pub(crate) problem: Option<String>,
 }
 
-/// Every delivery that was kept, in the order of arrival.
-pub(crate) async fn kept(pool: &PgPool) -> Vec<Kept> {
+/// All stored deliveries, in the order of arrival.
+pub(crate) async fn deliveries(pool: &PgPool) -> Vec<DeliveryRow> {
     sqlx::query_as("SELECT outcome, body, lag_ms, event_type, render_id, problem FROM deliveries ORDER BY id")
         .fetch_all(pool)
         .await
         .unwrap()
 }
 
-/// The delivery that was kept last.
-pub(crate) async fn last_kept(pool: &PgPool) -> Kept {
+/// The latest stored delivery.
+pub(crate) async fn last_delivery(pool: &PgPool) -> DeliveryRow {
     sqlx::query_as(
         "SELECT outcome, body, lag_ms, event_type, render_id, problem FROM deliveries ORDER BY id DESC LIMIT 1",
     )
@@ -37,7 +37,7 @@ pub(crate) async fn last_kept(pool: &PgPool) -> Kept {
     .unwrap()
 }
 
-/// How many rows `table` has.
+/// The number of rows in `table`.
 pub(crate) async fn count(pool: &PgPool, table: &str) -> i64 {
     let statement = sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {table}"));
     sqlx::query_scalar(statement).fetch_one(pool).await.unwrap()

@@ -18,13 +18,13 @@ const BUCKET: &str = "renders";
 
 /// The server, with one bucket.
 pub(crate) struct S3 {
-    /// Where it listens.
+    /// The address.
     pub(crate) address: SocketAddr,
     folder: TempDir,
 }
 
 impl S3 {
-    /// Starts it.
+    /// Starts the server.
     pub(crate) async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join(BUCKET)).unwrap();
@@ -38,7 +38,7 @@ impl S3 {
                 let service = service.clone();
                 tokio::spawn(async move {
                     let server = Builder::new(TokioExecutor::new());
-                    // A connection's errors are its client's.
+                    // OK to ignore: the client handles errors.
                     let _ = server.serve_connection(TokioIo::new(stream), service).await;
                 });
             }
@@ -51,7 +51,7 @@ impl S3 {
         format!("s3://{BUCKET}/kept")
     }
 
-    /// The variables that lead to it.
+    /// The variables with its address and credentials.
     pub(crate) fn environment(&self) -> HashMap<String, String> {
         [
             ("AWS_ENDPOINT_URL", format!("http://{}", self.address)),
@@ -63,7 +63,7 @@ impl S3 {
         .into()
     }
 
-    /// Where the server keeps an object.
+    /// The file of an object.
     pub(crate) fn path(&self, key: &str) -> PathBuf {
         self.folder.path().join(BUCKET).join("kept").join(key)
     }

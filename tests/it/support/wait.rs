@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, interval};
 
-/// How long anything may take before a test gives up. Generous, because machines are slow at times.
+/// How long a test waits before it fails. Generous, because machines may be slow.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Asks until there is an answer, and gives up with `what` after [`PATIENCE`].
+/// Repeats a check until it returns a value. Fails with `what` after [`PATIENCE`].
 pub(crate) async fn until<T, F>(what: &str, mut ask: impl FnMut() -> F) -> T
 where
     F: Future<Output = Option<T>>,
@@ -23,7 +23,7 @@ where
     }
 }
 
-/// Asks what is still otherwise than it should be, until nothing is; gives up after three times [`PATIENCE`] and tells it.
+/// Repeats a check until it reports no differences. Fails with the differences after three times [`PATIENCE`].
 pub(crate) async fn settled<F>(mut differences: impl FnMut() -> F)
 where
     F: Future<Output = Vec<String>>,

@@ -1,5 +1,4 @@
-//! Words as the receiver makes them, signed, verified and read, so that no test records what production could not; and
-//! what recording them left in the tables.
+//! Observations for tests, made like in production: signed, verified, and parsed. And what recording them wrote.
 
 use std::time::Duration;
 
@@ -18,17 +17,17 @@ use sqlx::postgres::PgPoolOptions;
 
 use super::app::SECRET;
 
-/// A moment that the tests count from.
+/// The point in time from which tests count.
 pub(crate) fn at(seconds: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_800_000_000 + seconds, 0).unwrap()
 }
 
-/// When the tests' words are recorded: after each of them was said.
+/// When the observations are recorded, which is after all of them were made.
 pub(crate) fn now() -> DateTime<Utc> {
     at(10_000)
 }
 
-/// What an event says of the project `payload`, signed and received at `said_at`.
+/// The observation of an event with `payload`, signed and received at `said_at`.
 pub(crate) fn word(event_type: &str, payload: &Value, said_at: DateTime<Utc>) -> Observation {
     let secret = SecretString::from(SECRET);
     let body = json!({"type": event_type, "payload": payload}).to_string();
@@ -40,8 +39,8 @@ pub(crate) fn word(event_type: &str, payload: &Value, said_at: DateTime<Utc>) ->
     Observation::webhook(&verified).unwrap()
 }
 
-/// An event that tells `status` of a video and nothing else. Webhooks tell three statuses; the others come by types
-/// that this version does not know, which is how a status without a webhook of its own would first be told.
+/// The observation of an event about a video with only a `status`. The three statuses with webhooks use their types. The others use
+/// types that this version does not know.
 pub(crate) fn telling(id: &str, status: Option<Status>, said_at: DateTime<Utc>) -> Observation {
     let event_type = match status {
         None => "video.upscaled",
@@ -66,12 +65,12 @@ pub(crate) fn completed(
     word("video.completed", &json!({"id": id, "status": "complete", "downloads": downloads}), said_at)
 }
 
-/// Records words in one call.
+/// Records observations in one call.
 pub(crate) async fn record(pool: &PgPool, words: &[Observation]) -> Vec<Recorded> {
     record::record(pool, now(), words, PostedTypes::default()).await.unwrap()
 }
 
-/// Records words one by one.
+/// Records observations one by one.
 pub(crate) async fn record_each(pool: &PgPool, words: &[Observation]) -> Vec<Recorded> {
     let mut recorded = Vec::new();
     for word in words {
@@ -80,12 +79,12 @@ pub(crate) async fn record_each(pool: &PgPool, words: &[Observation]) -> Vec<Rec
     recorded
 }
 
-/// `count` connections of a test's own to its database, as another process would have them.
+/// A pool of `count` connections to the test's database, like that of another process.
 pub(crate) fn connections(pool: &PgPool, count: u32) -> PgPool {
     PgPoolOptions::new().max_connections(count).connect_lazy_with((*pool.connect_options()).clone())
 }
 
-/// A render's transitions, from and to, in the order in which they were written.
+/// The transitions of a render, in order.
 pub(crate) async fn history(pool: &PgPool, id: &str) -> Vec<(Option<Status>, Status)> {
     let rows: Vec<(Option<String>, String)> =
         sqlx::query_as("SELECT from_status, to_status FROM transitions WHERE render_id = $1 ORDER BY transitions.id")
@@ -96,7 +95,7 @@ pub(crate) async fn history(pool: &PgPool, id: &str) -> Vec<(Option<Status>, Sta
     rows.into_iter().map(|(from, to)| (from.map(|from| from.parse().unwrap()), to.parse().unwrap())).collect()
 }
 
-/// How many rows each table of the service holds: renders, transitions, deliveries, downloads.
+/// The numbers of rows: renders, transitions, deliveries, downloads.
 pub(crate) async fn counts(pool: &PgPool) -> (i64, i64, i64, i64) {
     sqlx::query_as(
         "SELECT (SELECT count(*) FROM renders), (SELECT count(*) FROM transitions),
@@ -107,7 +106,7 @@ pub(crate) async fn counts(pool: &PgPool) -> (i64, i64, i64, i64) {
     .unwrap()
 }
 
-/// What the details call tells of a video.
+/// The observation of a poll of a video.
 pub(crate) fn polled(id: &str, payload: &Value, asked_at: DateTime<Utc>) -> Observation {
     let mut payload = payload.clone();
     payload["id"] = json!(id);

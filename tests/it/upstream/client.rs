@@ -1,4 +1,4 @@
-//! The client of Magic Hour's API against servers that answer oddly.
+//! The client for Magic Hour's API and servers with unusual answers.
 
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
@@ -12,7 +12,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 use url::Url;
 
-/// What a server does once it has read a request.
+/// What a server does after reading a request.
 #[derive(Debug, Clone)]
 enum Reply {
     /// Sends these bytes and closes the connection.
@@ -21,12 +21,12 @@ enum Reply {
     Silence(&'static str),
 }
 
-/// An answer with a length.
+/// An answer with a `Content-Length`.
 fn reply(status: &str, body: &str) -> Reply {
     Reply::Bytes(format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into())
 }
 
-/// A server that replies the same to everyone, and the request lines that it read.
+/// Starts a server that sends the same answer to everyone. Returns its URL and the request lines it received.
 async fn server(reply: Reply) -> (Url, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let base = Url::parse(&format!("http://{}/base", listener.local_addr().unwrap())).unwrap();
@@ -102,7 +102,7 @@ async fn the_details_call_classifies_every_answer() {
 }
 
 #[tokio::test]
-async fn a_deletion_is_a_204_and_a_404_counts_only_in_magic_hours_words() {
+async fn a_deletion_requires_204_and_a_404_only_counts_in_magic_hours_format() {
     let table = [
         (reply("204 No Content", ""), Ok(())),
         (reply("200 OK", HTML), Err(UpstreamError::NotMagicHour(StatusCode::OK))),
@@ -128,7 +128,7 @@ async fn an_answer_that_does_not_arrive_in_time_is_a_timeout() {
 }
 
 #[tokio::test]
-async fn an_id_that_would_name_another_path_is_refused_before_a_call_and_every_other_is_one_segment() {
+async fn an_id_that_would_change_the_path_is_rejected_before_a_call() {
     let (base, requests) = server(reply("204 No Content", "")).await;
     let client = client(base);
     for dots in [".", ".."] {

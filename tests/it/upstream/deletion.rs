@@ -1,4 +1,4 @@
-//! `DELETE_AFTER_STORE`: only a project whose files are all verified is deleted, once.
+//! `DELETE_AFTER_STORE`: a project is deleted once, and only if all its files are verified.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -52,7 +52,7 @@ async fn a_project_is_deleted_once_after_its_last_file_is_stored(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn a_project_that_is_gone_counts_as_deleted_and_a_template_is_left_alone(pool: PgPool) {
+async fn a_missing_project_counts_as_deleted_and_a_template_is_not_deleted(pool: PgPool) {
     let (details, origin) = (standin().await, Origin::start(noise(1000, 2)).await);
     let app = start(&pool, &details).await;
     details.faults.inject_for(Method::DELETE, "template", Fault::status(422));
@@ -68,7 +68,7 @@ async fn a_project_that_is_gone_counts_as_deleted_and_a_template_is_left_alone(p
     }
 }
 
-/// A project with one file that the store has, whose deletion starts.
+/// A project with one stored file that is about to be deleted.
 async fn stored(app: &App, details: &StandIn, origin: &Origin, id: &str) -> Project {
     let mut project = video(id, "complete");
     project.downloads = vec![origin.url(&format!("{id}.mp4"))];
@@ -99,14 +99,14 @@ async fn a_file_that_only_magic_hour_lists_is_stored_before_the_project_is_delet
 }
 
 #[sqlx::test]
-async fn a_file_that_an_event_names_right_before_the_deletion_keeps_the_project(pool: PgPool) {
+async fn a_file_that_is_reported_right_before_the_deletion_prevents_it(pool: PgPool) {
     let (details, origin) = (standin().await, Origin::start(noise(1000, 7)).await);
     let app = start(&pool, &details).await;
-    // The answer about the files is on its way while an event names another one.
+    // While the answer with the files is delayed, an event reports another file.
     details.faults.inject_for(Method::GET, "grows", Fault::Delay(Duration::from_secs(2)));
     let mut project = stored(&app, &details, &origin, "grows").await;
     until("the question", || async { (details.call_count(&Method::GET, "grows") == 1).then_some(()) }).await;
-    // It cannot be fetched, so it is never stored.
+    // It cannot be downloaded, so it is never stored.
     origin.next([Step::status(503)]);
     project.downloads.push(origin.url("b.mp4"));
     app.send("video.completed", &project).await;
@@ -116,7 +116,7 @@ async fn a_file_that_an_event_names_right_before_the_deletion_keeps_the_project(
 }
 
 #[sqlx::test]
-async fn a_project_whose_deletion_always_fails_holds_up_no_other_and_no_poll(pool: PgPool) {
+async fn a_project_whose_deletion_always_fails_delays_neither_others_nor_polls(pool: PgPool) {
     let (details, origin) = (standin().await, Origin::start(noise(1000, 8)).await);
     let app = start(&pool, &details).await;
     details.faults.inject_for(Method::DELETE, "poison", Fault::status(500));
@@ -124,7 +124,7 @@ async fn a_project_whose_deletion_always_fails_holds_up_no_other_and_no_poll(poo
     until("the first attempt", || async { postponed(&pool, "poison").await.then_some(()) }).await;
     stored(&app, &details, &origin, "healthy").await;
     assert_eq!(deletion(&pool, "healthy").await, "deleted");
-    assert_eq!(details.call_count(&Method::DELETE, "poison"), 1, "it waits for its own turn");
+    assert_eq!(details.call_count(&Method::DELETE, "poison"), 1, "it waits for its own backoff");
     assert!(!is_paused(&pool).await);
     make_due(&pool, "poison").await;
     until("the next attempt", || async { (details.call_count(&Method::DELETE, "poison") == 2).then_some(()) }).await;
@@ -152,7 +152,7 @@ async fn a_proxy_that_answers_404_deletes_nothing(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn an_object_that_is_not_what_was_stored_keeps_its_project(pool: PgPool) {
+async fn a_changed_object_prevents_the_deletion(pool: PgPool) {
     let (details, origin) = (standin().await, Origin::start(noise(1000, 3)).await);
     let mut project = video("unproven", "complete");
     project.downloads = vec![origin.url("a.mp4"), origin.url("b.mp4")];
@@ -200,7 +200,7 @@ async fn an_object_that_cannot_be_read_postpones_the_deletion(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn trouble_of_the_account_pauses_every_deletion_and_loses_none(pool: PgPool) {
+async fn an_account_failure_pauses_all_deletions_and_loses_none(pool: PgPool) {
     let (details, origin) = (standin().await, Origin::start(noise(1000, 5)).await);
     details.fail_next([(429, Some(600))]);
     let app = start(&pool, &details).await;
@@ -208,7 +208,7 @@ async fn trouble_of_the_account_pauses_every_deletion_and_loses_none(pool: PgPoo
     until("the pause", || async { is_paused(&pool).await.then_some(()) }).await;
     stored(&app, &details, &origin, "two").await;
     assert_eq!(details.total_calls(), 1, "no call is made during the pause");
-    // As if the pause were over.
+    // Ends the pause.
     sqlx::query("UPDATE upstream_throttle SET paused_until = 'epoch'").execute(&pool).await.unwrap();
     assert_eq!(deletion(&pool, "two").await, "deleted");
     make_due(&pool, "one").await;
@@ -217,7 +217,7 @@ async fn trouble_of_the_account_pauses_every_deletion_and_loses_none(pool: PgPoo
 }
 
 #[sqlx::test]
-async fn a_deletion_that_a_wrong_clock_postponed_too_far_is_due(pool: PgPool) {
+async fn a_deletion_that_a_wrong_clock_postponed_is_due(pool: PgPool) {
     let (details, origin) = (standin().await, Origin::start(noise(1000, 10)).await);
     details.faults.inject_for(Method::DELETE, "stranded", Fault::status(500));
     let app = start(&pool, &details).await;
@@ -230,16 +230,16 @@ async fn a_deletion_that_a_wrong_clock_postponed_too_far_is_due(pool: PgPool) {
     app.stop().await.unwrap();
 }
 
-/// Whether a deletion was tried and is to be tried again later: not claimed any more, since a claim is shorter than this.
+/// Whether a deletion was attempted and postponed. A claim would expire earlier.
 async fn postponed(pool: &PgPool, id: &str) -> bool {
     let state = "SELECT deletion_attempts, deletion_due_at FROM renders WHERE id = $1";
     let (attempts, due_at): (i32, Option<DateTime<Utc>>) =
         sqlx::query_as(state).bind(id).fetch_one(pool).await.unwrap();
-    // The first gap is a minute, and a claim holds for ten.
+    // The first backoff is a minute, and a claim lasts for ten.
     attempts == 1 && due_at.is_some_and(|due_at| due_at < Clock::system().now() + TimeDelta::minutes(5))
 }
 
-/// Makes a deletion due, as if its gap had passed.
+/// Makes a deletion due, as if its backoff had passed.
 async fn make_due(pool: &PgPool, id: &str) {
     let due = "UPDATE renders SET deletion_due_at = now() - interval '1 second' WHERE id = $1";
     sqlx::query(due).bind(id).execute(pool).await.unwrap();

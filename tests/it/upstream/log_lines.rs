@@ -1,4 +1,4 @@
-//! The log lines about polls, conflicts and stale deliveries: once each, with what to do.
+//! Log lines about polls, conflicts, and stale deliveries: one each, with advice.
 
 use chrono::TimeDelta;
 use renderhook::domain::Kind;
@@ -34,7 +34,7 @@ async fn line(service: &Service, event: &str, field: &str, value: &str) -> Value
 }
 
 #[sqlx::test]
-async fn trouble_of_the_account_pauses_all_calls_with_one_line_and_a_start_resumes_them(pool: PgPool) {
+async fn an_account_failure_pauses_all_calls_with_one_line_and_a_start_resumes_them(pool: PgPool) {
     let (magic_hour, folder) = (standin().await, TempDir::new().unwrap());
     magic_hour.fail_all(401);
     let service = start(&pool, &magic_hour, &folder).await;
@@ -51,7 +51,7 @@ async fn trouble_of_the_account_pauses_all_calls_with_one_line_and_a_start_resum
     assert!(until_then > Clock::system().now(), "{until_then}");
     let asked = magic_hour.total_calls();
 
-    // The key is replaced, and the service started again: what waits is polled, and no render has failed because of it.
+    // After the key is replaced and the service restarted, waiting renders are polled, and none has failed.
     let log = service.log.clone();
     service.stop().await;
     magic_hour.recover();
@@ -61,7 +61,7 @@ async fn trouble_of_the_account_pauses_all_calls_with_one_line_and_a_start_resum
     }
     let refusals = log.telling("upstream.paused");
     assert_eq!(refusals.len(), 1, "{refusals:?}");
-    assert!(asked < 8, "{asked} questions were asked before the pause");
+    assert!(asked < 8, "{asked} calls were made before the pause");
 }
 
 #[sqlx::test]
@@ -150,7 +150,7 @@ async fn an_unknown_error_asks_for_a_report_and_a_conflict_is_logged(pool: PgPoo
 }
 
 #[sqlx::test]
-async fn a_render_that_magic_hour_does_not_know_is_warned_about_once(pool: PgPool) {
+async fn an_unknown_render_is_logged_as_a_warning_once(pool: PgPool) {
     let (magic_hour, folder) = (standin().await, TempDir::new().unwrap());
     let service = start(&pool, &magic_hour, &folder).await;
     post(&service, &signed(&video("strange", "rendering").event("video.started"))).await;

@@ -1,4 +1,4 @@
-//! Missing webhooks: what polls found out and webhooks should have said.
+//! Missing webhooks: transitions that only polls reported.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use renderhook::runtime::Clock;
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use crate::support::process::{Service, database_url, serve};
 use crate::support::{App, standin, until};
 
-/// A render that reached `status` at `at`, according to `source`.
+/// Inserts a render that reached `status` at `at`, according to `source`.
 pub(crate) async fn ended(pool: &PgPool, id: &str, status: &str, source: &str, at: DateTime<Utc>) {
     sqlx::query(
         "WITH render AS (
@@ -28,7 +28,7 @@ pub(crate) async fn ended(pool: &PgPool, id: &str, status: &str, source: &str, a
     .unwrap();
 }
 
-/// A delivery about a render that arrived at `at`.
+/// Inserts a delivery about a render that arrived at `at`.
 async fn delivered(pool: &PgPool, id: &str, outcome: &str, at: DateTime<Utc>) {
     let problem = (outcome == "stale").then_some("old");
     sqlx::query("INSERT INTO deliveries (received_at, render_id, outcome, problem) VALUES ($1, $2, $3, $4)")
@@ -47,7 +47,7 @@ async fn a_webhook_is_missing_if_a_poll_found_the_end_and_none_arrived_within_te
     let ago = |minutes| now - TimeDelta::minutes(minutes);
     let table = [
         // id, status, source, minutes ago; a delivery: outcome, minutes ago; counted as ended, as missing.
-        ("told", "complete", "webhook", 60, Some(("recorded", 60)), true, false),
+        ("reported", "complete", "webhook", 60, Some(("recorded", 60)), true, false),
         ("silent", "complete", "poll", 60, None, true, true),
         ("failed", "error", "poll", 60, None, true, true),
         ("started", "complete", "poll", 60, Some(("recorded", 65)), true, true),
@@ -75,7 +75,7 @@ async fn a_webhook_is_missing_if_a_poll_found_the_end_and_none_arrived_within_te
 }
 
 #[test]
-fn the_text_says_how_many_are_missing_and_what_is_probably_wrong() {
+fn the_text_has_the_number_of_missing_webhooks_and_the_probable_cause() {
     let text = |ended, missing| MissingWebhooks { ended, missing }.to_string();
     assert!(text(7, 0).contains("the 7 renders"));
     assert!(text(7, 4).contains("4 of the 7 renders") && text(7, 4).contains("mistyped or disabled in Developer Hub"));
@@ -83,7 +83,7 @@ fn the_text_says_how_many_are_missing_and_what_is_probably_wrong() {
 }
 
 #[sqlx::test]
-async fn one_of_all_services_warns_once_an_hour_and_the_metrics_count(pool: PgPool) {
+async fn one_of_all_services_logs_a_warning_per_hour_and_the_metrics_have_the_count(pool: PgPool) {
     let magic_hour = standin().await;
     ended(&pool, "silent", "error", "poll", Clock::system().now() - TimeDelta::hours(1)).await;
     let folder = TempDir::new().unwrap();
@@ -103,7 +103,7 @@ async fn one_of_all_services_warns_once_an_hour_and_the_metrics_count(pool: PgPo
     );
     assert!(line["message"].as_str().unwrap().contains("mistyped or disabled in Developer Hub"), "{line}");
 
-    // A second one counts at its start as well, and does not warn: it could have taken the turn by now.
+    // A second service also counts at its start, but does not warn again.
     let second = start().await;
     let app = App::start(&pool).await;
     let text = app.get("/metrics").await.text().await.unwrap();

@@ -1,4 +1,4 @@
-//! Polling: once, in time and in order, by any number of services.
+//! Polling: which renders are polled, when, and by which service.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -15,18 +15,18 @@ use sqlx::PgPool;
 use crate::support::app::{TOKEN, signed, signed_at, video};
 use crate::support::{App, Options, standin, until};
 
-/// A service that polls the stand-in, with these flags.
+/// Starts a service that polls the stand-in, with these flags.
 async fn start(pool: &PgPool, magic_hour: &StandIn, flags: &[&str]) -> App {
     let flags = magic_hour.serve_flags().into_iter().chain(flags.iter().map(|&flag| flag.to_owned())).collect();
     App::start_with(pool, Options { flags, ..Options::default() }).await
 }
 
-/// A render at Magic Hour that stays as it is.
+/// Adds a render at Magic Hour that does not change.
 fn stays(magic_hour: &StandIn, id: &str, stage: Stage) {
     magic_hour.start_render(RenderPlan::new(Kind::Video, id, Lifecycle::starting_in(stage))).unwrap();
 }
 
-/// A render's row, as far as it is about polls.
+/// The part of a render's row that concerns polls.
 #[derive(Debug, sqlx::FromRow)]
 struct Row {
     status: Option<String>,
@@ -45,7 +45,7 @@ async fn row(pool: &PgPool, id: &str) -> Row {
     sqlx::query_as(row).bind(id).fetch_one(pool).await.unwrap()
 }
 
-/// Waits until a poll of a render is settled, the `attempts`th in a row that brought no transition.
+/// Waits until a poll of a render is settled that is the `attempts`th in a row without a transition.
 async fn settled(pool: &PgPool, id: &str, attempts: i32) -> Row {
     until(&format!("the answer about {id} to be settled"), || async {
         let row = row(pool, id).await;
@@ -55,7 +55,7 @@ async fn settled(pool: &PgPool, id: &str, attempts: i32) -> Row {
     .await
 }
 
-/// A render with `status` that was last seen `ago`.
+/// Inserts a render with `status` that was last seen `ago`.
 async fn seen(pool: &PgPool, id: &str, status: &str, ago: TimeDelta) {
     let at = Clock::system().now() - ago;
     sqlx::query(
@@ -96,7 +96,7 @@ async fn a_cancelation_is_found_by_polling_and_the_render_is_not_polled_again(po
 }
 
 #[sqlx::test]
-async fn a_render_whose_webhooks_are_all_lost_is_followed_to_its_stored_file(pool: PgPool) {
+async fn a_render_without_any_webhook_is_polled_until_its_file_is_stored(pool: PgPool) {
     let magic_hour = standin().await;
     let app = start(&pool, &magic_hour, &["--reconcile-after=1s"]).await;
     app.send("audio.started", &Project::new(Kind::Audio, "lost", Clock::system().now())).await;
@@ -110,7 +110,7 @@ async fn a_render_whose_webhooks_are_all_lost_is_followed_to_its_stored_file(poo
 #[sqlx::test]
 async fn a_start_polls_unfinished_renders_at_once_and_finished_ones_not_at_all(pool: PgPool) {
     let magic_hour = standin().await;
-    // A service without a key recorded this a moment ago.
+    // As recorded by a service without a key a moment ago.
     let before = App::start(&pool).await;
     let bytes = renderhook_dev::standin::media::image(1);
     let mut stored = video("stored", "complete");
@@ -132,7 +132,7 @@ async fn a_start_polls_unfinished_renders_at_once_and_finished_ones_not_at_all(p
 }
 
 #[sqlx::test]
-async fn several_services_share_the_polls_at_one_rate_and_poll_no_render_twice(pool: PgPool) {
+async fn several_services_share_one_rate_and_poll_no_render_twice(pool: PgPool) {
     let magic_hour = standin().await;
     for number in 0..40 {
         let id = format!("r{number}");
@@ -154,7 +154,7 @@ async fn several_services_share_the_polls_at_one_rate_and_poll_no_render_twice(p
     let calls = magic_hour.call_log.calls();
     let asked: HashSet<_> = calls.iter().map(|call| call.id.clone()).collect();
     assert_eq!((calls.len(), asked.len()), (40, 40));
-    // A twentieth of a second between any two of them, by the clock that the claims are stamped with.
+    // At least 50 ms between any two, by the clock that claims use.
     let polled: Vec<DateTime<Utc>> =
         sqlx::query_scalar("SELECT polled_at FROM renders ORDER BY polled_at").fetch_all(&pool).await.unwrap();
     let gaps: Vec<_> = polled.windows(2).map(|pair| pair[1] - pair[0]).collect();
@@ -165,7 +165,7 @@ async fn several_services_share_the_polls_at_one_rate_and_poll_no_render_twice(p
 }
 
 #[sqlx::test]
-async fn wanted_renders_are_polled_first_and_then_the_most_silent_one(pool: PgPool) {
+async fn requested_polls_come_first_and_then_the_render_that_was_silent_the_longest(pool: PgPool) {
     let magic_hour = standin().await;
     for (id, minutes) in [("second", 30), ("third", 20), ("first", 40), ("fourth", 6)] {
         stays(&magic_hour, id, Stage::Rendering);
@@ -184,7 +184,7 @@ async fn wanted_renders_are_polled_first_and_then_the_most_silent_one(pool: PgPo
 }
 
 #[sqlx::test]
-async fn a_render_that_magic_hour_does_not_know_is_marked_and_polled_again_and_found_later(pool: PgPool) {
+async fn an_unknown_render_is_marked_and_polled_again_until_it_is_found(pool: PgPool) {
     let magic_hour = standin().await;
     let app = start(&pool, &magic_hour, &["--reconcile-after=1s"]).await;
     app.send("video.started", &video("strange", "rendering")).await;
@@ -223,11 +223,11 @@ async fn after_a_week_a_render_is_stalled_and_polled_daily_and_after_a_month_aba
     becomes(&app, "cured", "canceled").await;
     assert_eq!(row(&pool, "cured").await.stalled_at, None);
 
-    // An event about it takes it up again.
+    // An event resumes polling.
     app.send("video.started", &video("left", "rendering")).await;
     let due: bool =
         sqlx::query_scalar("SELECT poll_due_at IS NULL FROM renders WHERE id = 'left'").fetch_one(&pool).await.unwrap();
-    assert!(due, "silence begins anew");
+    assert!(due, "the time until the next poll restarts");
     app.stop().await.unwrap();
 }
 
@@ -236,7 +236,7 @@ async fn a_stale_delivery_is_not_recorded_and_its_render_is_polled_at_once(pool:
     let magic_hour = standin().await;
     let app = start(&pool, &magic_hour, &[]).await;
     let hour_ago = Clock::system().now().timestamp() - 3600;
-    // One that is new, and one that is known.
+    // A new render and a known one.
     let file = OutputFile::image(2);
     magic_hour
         .start_render(RenderPlan::new(Kind::Image, "new", Lifecycle::starting_in(Stage::Complete)).with(file.clone()))
@@ -255,7 +255,7 @@ async fn a_stale_delivery_is_not_recorded_and_its_render_is_polled_at_once(pool:
     let render = becomes(&app, "known", "error").await;
     assert_eq!(render["error"]["code"], "no_source_face");
 
-    // A render that is complete and stored is not polled.
+    // A complete and stored render is not polled.
     let asked = magic_hour.call_count(&Method::GET, "new");
     app.deliver(&signed_at(hour_ago, &lie.event("image.errored"))).await;
     assert!(!row(&pool, "new").await.poll_requested);
@@ -264,7 +264,7 @@ async fn a_stale_delivery_is_not_recorded_and_its_render_is_polled_at_once(pool:
 }
 
 #[sqlx::test]
-async fn a_poll_settles_which_of_two_ends_it_is(pool: PgPool) {
+async fn a_poll_decides_between_error_and_canceled(pool: PgPool) {
     let magic_hour = standin().await;
     let app = start(&pool, &magic_hour, &[]).await;
     stays(&magic_hour, "either", Stage::Canceled);
@@ -281,14 +281,14 @@ async fn a_poll_settles_which_of_two_ends_it_is(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn an_answer_that_lags_behind_settles_nothing_and_the_render_is_polled_again(pool: PgPool) {
+async fn an_outdated_answer_decides_nothing_and_the_render_is_polled_again(pool: PgPool) {
     let magic_hour = standin().await;
     let app = start(&pool, &magic_hour, &["--reconcile-after=1s"]).await;
     stays(&magic_hour, "behind", Stage::Rendering);
     app.send("video.errored", &video("behind", "error")).await;
     app.send("video.canceled", &video("behind", "canceled")).await;
     until("the first answer", || async { (row(&pool, "behind").await.poll_attempts >= 1).then_some(()) }).await;
-    assert!(row(&pool, "behind").await.poll_requested, "it says neither end");
+    assert!(row(&pool, "behind").await.poll_requested, "the answer is neither error nor canceled");
     assert!(magic_hour.move_render("behind", Stage::Canceled));
     becomes(&app, "behind", "canceled").await;
     until("the question to be settled", || async { (!row(&pool, "behind").await.poll_requested).then_some(()) }).await;
@@ -296,7 +296,7 @@ async fn an_answer_that_lags_behind_settles_nothing_and_the_render_is_polled_aga
 }
 
 #[sqlx::test]
-async fn a_throttle_that_a_wrong_clock_wrote_holds_up_nothing(pool: PgPool) {
+async fn a_throttle_state_from_a_wrong_clock_delays_nothing(pool: PgPool) {
     let magic_hour = standin().await;
     stays(&magic_hour, "one", Stage::Rendering);
     seen(&pool, "one", "rendering", TimeDelta::minutes(10)).await;
@@ -308,13 +308,13 @@ async fn a_throttle_that_a_wrong_clock_wrote_holds_up_nothing(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn an_api_that_lags_or_dawdles_or_answers_oddly_moves_nothing_back_and_pauses_nothing(pool: PgPool) {
+async fn outdated_slow_or_odd_answers_revert_nothing_and_pause_nothing(pool: PgPool) {
     let magic_hour = standin().await;
     for id in ["lags", "odd", "good"] {
         stays(&magic_hour, id, Stage::Rendering);
         seen(&pool, id, "rendering", TimeDelta::minutes(10)).await;
     }
-    // In the order of their silence, which is the same for all: by their ids.
+    // They have been silent for the same time, so they are polled in the order of their ids.
     magic_hour.faults.inject_next([
         Fault::Delay(std::time::Duration::from_millis(300)),
         Fault::StaleAnswer(TimeDelta::zero()),
@@ -331,7 +331,7 @@ async fn an_api_that_lags_or_dawdles_or_answers_oddly_moves_nothing_back_and_pau
 }
 
 #[sqlx::test]
-async fn an_event_that_arrives_during_a_poll_is_not_undone_by_the_answer(pool: PgPool) {
+async fn an_event_that_arrives_during_a_poll_is_not_reverted_by_the_answer(pool: PgPool) {
     let magic_hour = standin().await;
     stays(&magic_hour, "meanwhile", Stage::Rendering);
     seen(&pool, "meanwhile", "rendering", TimeDelta::minutes(10)).await;
@@ -352,7 +352,7 @@ async fn an_event_that_arrives_during_a_poll_is_not_undone_by_the_answer(pool: P
 }
 
 #[sqlx::test]
-async fn an_announced_render_is_polled_at_once_and_seen_in_the_queue(pool: PgPool) {
+async fn an_announced_render_is_polled_at_once_and_found_queued(pool: PgPool) {
     let magic_hour = standin().await;
     let app = start(&pool, &magic_hour, &[]).await;
     stays(&magic_hour, "mine", Stage::Queued);
@@ -384,11 +384,11 @@ async fn the_kind_in_an_event_wins_over_the_announced_one(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn a_render_whose_polls_always_fail_holds_up_no_other_and_pauses_nothing(pool: PgPool) {
+async fn a_render_whose_polls_always_fail_delays_no_other_and_pauses_nothing(pool: PgPool) {
     let magic_hour = standin().await;
     magic_hour.faults.inject_for(Method::GET, "poison", Fault::status(500));
     stays(&magic_hour, "poison", Stage::Rendering);
-    // Silent for longest, so it is polled first.
+    // It was silent the longest, so it is polled first.
     seen(&pool, "poison", "rendering", TimeDelta::minutes(30)).await;
     for number in 0..5 {
         let id = format!("healthy-{number}");
@@ -403,7 +403,7 @@ async fn a_render_whose_polls_always_fail_holds_up_no_other_and_pauses_nothing(p
     let throttle: (i32, bool) =
         sqlx::query_as("SELECT failures, paused_until > now() FROM upstream_throttle").fetch_one(&pool).await.unwrap();
     assert_eq!(throttle, (0, false));
-    // It is polled again after a gap of its own, not after that of a render that does not move.
+    // It is polled again after its own backoff, not after the interval for unchanged renders.
     let gap = failed.poll_due_at.unwrap() - failed.polled_at.unwrap();
     assert!((TimeDelta::seconds(8)..TimeDelta::seconds(60)).contains(&gap), "{gap}");
     magic_hour.faults.clear();
@@ -431,10 +431,10 @@ async fn a_file_waits_for_a_fresh_url_through_a_failed_poll(pool: PgPool) {
         (row.poll_attempts == 1).then_some(row)
     })
     .await;
-    assert!(failed.poll_requested, "the file goes on waiting");
+    assert!(failed.poll_requested, "the file still waits");
     app.archived("renewed", "stored").await;
     let attempts: i32 = sqlx::query_scalar("SELECT attempts FROM downloads").fetch_one(&pool).await.unwrap();
-    assert_eq!(attempts, 1, "waiting costs no attempt");
+    assert_eq!(attempts, 1, "waiting does not count as an attempt");
     app.stop().await.unwrap();
 }
 
@@ -461,7 +461,7 @@ async fn a_clock_that_jumps_ahead_and_back_strands_no_poll(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn something_that_wants_an_answer_during_a_slow_poll_starts_no_second_one_beside_it(pool: PgPool) {
+async fn a_poll_requested_during_a_slow_poll_starts_no_second_one_at_the_same_time(pool: PgPool) {
     let magic_hour = standin().await;
     stays(&magic_hour, "slow", Stage::Rendering);
     seen(&pool, "slow", "rendering", TimeDelta::minutes(10)).await;
@@ -481,7 +481,7 @@ async fn something_that_wants_an_answer_during_a_slow_poll_starts_no_second_one_
 }
 
 #[sqlx::test]
-async fn a_start_waits_for_no_row_that_is_being_written(pool: PgPool) {
+async fn a_start_does_not_wait_for_locked_rows(pool: PgPool) {
     let magic_hour = standin().await;
     for id in ["locked", "free"] {
         stays(&magic_hour, id, Stage::Canceled);
