@@ -60,7 +60,7 @@ impl fmt::Display for ClockSkew {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let format = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Secs, true);
         let sent_at = self.sent_at.map_or_else(|| "a time that is out of range".to_owned(), format);
-        write!(f, "it was signed at {sent_at}, and arrived at {}: ", format(self.received_at))?;
+        write!(f, "It was signed at {sent_at}, and arrived at {}: ", format(self.received_at))?;
         f.write_str(match self.cause {
             SkewCause::Milliseconds => "the sender's timestamps are in milliseconds, but Magic Hour's are in seconds",
             SkewCause::Past => {
