@@ -2,8 +2,8 @@
 //!
 //! All that the request's task logs is logged in the span, also while the answer's body is sent, and so carries the id.
 //!
-//! The line is also written where a handler panicked and where the client left before the answer. Paths are logged as
-//! their route and unknown methods as `other`, so nothing that a stranger wrote gets into the log.
+//! The line is also written if a handler panics or the client disconnects before the answer. Paths are logged as their
+//! route and unknown methods as `other`, so nothing from the request's text gets into the log.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 use tokio::time::Instant;
-use tracing::{Instrument, Level, Span, debug, error, error_span, info};
+use tracing::{Instrument, Level, Span, debug, error_span, info};
 
 use super::errors::ErrorCause;
 use super::request_id::{REQUEST_ID_HEADER, RequestId};
@@ -76,11 +76,8 @@ impl RequestLog {
     fn end(&mut self, status: StatusCode, cause: Option<ErrorCause>) {
         self.ended = true;
         let quiet = status.is_success() && self.journal.quiet_routes.contains(&self.route.as_str());
-        let level = match cause {
-            Some(ErrorCause::Panicked) => Level::ERROR,
-            None if quiet => Level::DEBUG,
-            Some(ErrorCause::Overloaded) | None => Level::INFO,
-        };
+        // Also after a panic: the line that needs a person's attention is `service.panicked`.
+        let level = if quiet { Level::DEBUG } else { Level::INFO };
         self.write(level, Some(status), cause.map(ErrorCause::as_str));
     }
 
@@ -124,9 +121,8 @@ impl ResponseLine<'_> {
             };
         }
         match level {
-            Level::ERROR => write_at!(error, "a handler panicked: please report this"),
             Level::DEBUG | Level::TRACE => write_at!(debug, "answered"),
-            Level::INFO | Level::WARN => write_at!(info, "answered"),
+            Level::INFO | Level::WARN | Level::ERROR => write_at!(info, "answered"),
         }
     }
 }
@@ -166,7 +162,7 @@ mod tests {
 
     use super::*;
     use crate::http::HttpError;
-    use crate::runtime::{CapturedLog, LogFormat};
+    use crate::runtime::{CapturedLog, LogFormat, telemetry};
 
     /// Captures every line of this program.
     fn capture() -> (CapturedLog, DefaultGuard) {
@@ -202,7 +198,6 @@ mod tests {
             ("GET", "/secret", 404, "INFO", "GET", "none", Value::Null),
             ("GET", "/quiet", 200, "DEBUG", "GET", "/quiet", Value::Null),
             ("POST", "/quiet", 405, "INFO", "POST", "/quiet", Value::Null),
-            ("GET", "/panic", 503, "ERROR", "GET", "/panic", "panicked".into()),
         ];
         for (method, path, status, level, method_logged, route, error) in table {
             let response = router().oneshot(request(method, path)).await.unwrap();
@@ -213,6 +208,24 @@ mod tests {
             assert_eq!((&line["event"], &line["level"]), (&"http.responded".into(), &level.into()), "{path}");
             assert_eq!((&line["http.method"], &line["http.route"]), (&method_logged.into(), &route.into()), "{path}");
             assert_eq!((&line["http.status"], &line["error"]), (&status.into(), &error), "{path}");
+            assert_eq!(line["request.id"], "mine");
+            assert!(!line.to_string().contains("secret"), "{line}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_writes_one_line_about_the_defect_and_one_about_the_request() {
+        telemetry::log_panics();
+        let (lines, _guard) = capture();
+        let response = router().oneshot(request("GET", "/panic")).await.unwrap();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        let written = lines.take_lines();
+        let [defect, answer] = &written[..] else { panic!("{written:?}") };
+        assert_eq!((&defect["event"], &defect["level"]), (&"service.panicked".into(), &"ERROR".into()));
+        assert!(defect["location"].as_str().unwrap().starts_with(file!()), "{defect}");
+        assert_eq!((&answer["event"], &answer["level"]), (&"http.responded".into(), &"INFO".into()));
+        assert_eq!((&answer["http.status"], &answer["error"]), (&503.into(), &"panicked".into()));
+        for line in &written {
             assert_eq!(line["request.id"], "mine");
             assert!(!line.to_string().contains("secret"), "{line}");
         }

@@ -76,8 +76,8 @@ fn is_allowed(metadata: &Metadata<'_>) -> bool {
     own || *metadata.level() <= Level::WARN
 }
 
-/// Logs where a panic happened. Its message may hold anything, so it goes to stderr alone, where it always goes.
-fn log_panics() {
+/// Logs where each panic happened. Its message may contain anything, so it is written only to stderr, as by default.
+pub(crate) fn log_panics() {
     let print = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
         let location = panic.location().map(ToString::to_string);
