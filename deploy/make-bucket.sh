@@ -1,8 +1,9 @@
 #!/bin/sh
-# Makes renderhook's bucket and key in Garage, over its admin API. Running it again changes nothing.
+# Creates renderhook's bucket and key in Garage, with its admin API. Running it again changes nothing.
 #
-# Garage could make both by itself (`server --default-bucket`), but only from a key in its environment, which its image
-# has no shell to read from a file; that key would own the bucket and could make others. This one reads and writes.
+# Garage could create both by itself (`server --default-bucket`), but only from a key in its environment, and its image has
+# no shell that could read one from a file. That key would also own the bucket and could create others; this one can only
+# read and write objects.
 #
 # $1 is the folder of the secrets; $2 the bucket; $3 the admin API's address.
 set -eu
@@ -15,8 +16,8 @@ token=$(cat "$secrets/garage/admin_token")
 key=$(cat "$secrets/renderhook/aws_access_key_id")
 secret=$(cat "$secrets/renderhook/aws_secret_access_key")
 
-# Fails unless the answer is a 2xx.
-ask() { # call, and a JSON body where the call takes one
+# Calls the admin API. Fails unless the answer is a 2xx.
+call() { # the call's name, and its JSON body if it has one
     if [ $# -gt 1 ]; then
         wget -q -O - --header "Authorization: Bearer $token" --post-data "$2" "$admin/v2/$1"
     else
@@ -24,24 +25,24 @@ ask() { # call, and a JSON body where the call takes one
     fi
 }
 
-ask "GetKeyInfo?id=$key" >/dev/null 2>&1 ||
-    ask ImportKey "{\"accessKeyId\":\"$key\",\"secretAccessKey\":\"$secret\",\"name\":\"renderhook\"}" >/dev/null
-ask "GetBucketInfo?globalAlias=$bucket" >/dev/null 2>&1 ||
-    ask CreateBucket "{\"globalAlias\":\"$bucket\"}" >/dev/null
+call "GetKeyInfo?id=$key" >/dev/null 2>&1 ||
+    call ImportKey "{\"accessKeyId\":\"$key\",\"secretAccessKey\":\"$secret\",\"name\":\"renderhook\"}" >/dev/null
+call "GetBucketInfo?globalAlias=$bucket" >/dev/null 2>&1 ||
+    call CreateBucket "{\"globalAlias\":\"$bucket\"}" >/dev/null
 
-info=$(ask "GetBucketInfo?globalAlias=$bucket")
+info=$(call "GetBucketInfo?globalAlias=$bucket")
 id=$(printf %s "$info" | grep -o '"id": *"[0-9a-f]\{64\}"' | head -n 1 | cut -d '"' -f 4)
 [ -n "$id" ] || { echo "Garage's answer about the bucket $bucket has no id" >&2; exit 1; }
 
-ask AllowBucketKey "{\"bucketId\":\"$id\",\"accessKeyId\":\"$key\",\"permissions\":{\"read\":true,\"write\":true,\"owner\":false}}" >/dev/null
+call AllowBucketKey "{\"bucketId\":\"$id\",\"accessKeyId\":\"$key\",\"permissions\":{\"read\":true,\"write\":true,\"owner\":false}}" >/dev/null
 
-# A renderhook that is killed in the middle of a large file leaves parts that belong to no object. They go after two
-# days: no transfer takes that long, since a file's URL expires after one. A rule that is there already stays as it is.
+# A renderhook that is killed during the upload of a large file leaves parts that belong to no object. This rule deletes
+# them after two days. No transfer takes that long, because a file's URL expires after one day. An existing rule is kept.
 case $info in
 *bortIncompleteMultipartUpload*) ;;
 *)
     rule='{"ID":"unfinished uploads","Status":"Enabled","AbortIncompleteMultipartUpload":{"DaysAfterInitiation":2}}'
-    ask "UpdateBucket?id=$id" "{\"lifecycleRules\":[$rule]}" >/dev/null
+    call "UpdateBucket?id=$id" "{\"lifecycleRules\":[$rule]}" >/dev/null
     ;;
 esac
-echo "the bucket $bucket is there, and renderhook's key may read and write it"
+echo "the bucket $bucket exists, and renderhook's key can read and write it"

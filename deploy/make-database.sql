@@ -1,6 +1,6 @@
--- Makes renderhook's role and database, as the superuser. Running it again changes nothing but the password, which is set anew.
+-- Creates renderhook's role and database, as the superuser. Running it again only sets the password again.
 --
--- The role owns its database, since it applies the migrations; it is no superuser, and no other role may connect.
+-- The role owns its database, because it applies the migrations. It is not a superuser, and no other role may connect.
 \set ON_ERROR_STOP on
 \set password `cat /run/secrets/renderhook/database_password`
 

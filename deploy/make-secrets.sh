@@ -1,14 +1,14 @@
 #!/bin/sh
-# Makes the secrets of docker-compose.yml: files in a volume, each readable by the one user that needs it. Nothing secret stands in
-# the repository, and no file has to be made by hand. Running it again changes only what .env has changed.
+# Creates the secrets of docker-compose.yml: files in a volume, each readable only by the user that needs it. The repository
+# contains no secret, and no file has to be created by hand. Running it again changes only what has changed in .env.
 #
 #   API_TOKENS, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY
-#                              where one is not set, a random one is used, made once. One that was set before is then invalid.
-#   MAGIC_HOUR_API_KEY         where it is not set, there is none: a key that was set before is removed.
-#   MAGIC_HOUR_WEBHOOK_SECRET  where it is not set, the one set before is kept, since without it events would be lost; a random
-#                              one is made if there never was one.
+#                              if one is not set, a random one is generated once and used. An earlier value becomes invalid.
+#   MAGIC_HOUR_API_KEY         if it is not set, there is none: an earlier key is removed.
+#   MAGIC_HOUR_WEBHOOK_SECRET  if it is not set, an earlier value is kept, because without it events would be lost. If there
+#                              never was one, a random one is generated.
 #
-# $1 is the volume's folder; $2 renderhook's user, $3 Postgres', as numbers.
+# $1 is the volume's folder; $2 is the user id of renderhook, $3 of Postgres.
 set -eu
 umask 077
 
@@ -22,8 +22,8 @@ random() { # bytes
     od -An -v -tx1 -N "$1" /dev/urandom | tr -d ' \n'
 }
 
-# A file appears whole or not at all, so that an interrupted start cannot leave half a password. Folders and groups are this
-# user's, so that it needs no capability but to give files away.
+# A file is complete or missing, so that an interrupted start cannot leave half a password. Folders and groups belong to this
+# user, so that it needs no capability but CAP_CHOWN.
 write() { # name, value, owner
     printf %s "$2" >"$folder/$1.new"
     if [ "$3" = "$root" ]; then chmod 0400 "$folder/$1.new"; else chmod 0440 "$folder/$1.new"; fi
@@ -39,7 +39,7 @@ is_in() { # name, value
     [ -s "$folder/$1" ] && [ "$(cat "$folder/$1")" = "$2" ]
 }
 
-# The value that was given, or the random one that was made for the lack of it.
+# Writes the given value, or a random one that is generated once.
 given_or_made() { # name of the variable, its value, bytes, prefix
     file=$(printf %s "$1" | tr '[:upper:]' '[:lower:]')
     once "made/$file" "$4$(random "$3")" "$root"
@@ -49,12 +49,12 @@ given_or_made() { # name of the variable, its value, bytes, prefix
         return
     fi
     if [ -s "$folder/renderhook/$file" ] && ! is_in "renderhook/$file" "$made"; then
-        echo "$1 is not set: the value before is not valid any more, and a random one is in force"
+        echo "$1 is not set: the value before is not valid any more, and a random one is used"
     fi
     write "renderhook/$file" "$made" "$renderhook"
 }
 
-# Others may enter the folders; the files' modes and owners keep them from what is not theirs.
+# Every user may enter the folders; each file's mode and owner protect it.
 mkdir -p "$folder/made" "$folder/postgres" "$folder/garage" "$folder/renderhook"
 chmod 0711 "$folder" "$folder/made" "$folder/postgres" "$folder/garage" "$folder/renderhook"
 

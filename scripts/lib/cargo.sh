@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The Rust toolchain and what is built with it, for scripts that build. Source this, then call `ensure_cargo`.
+# Finds the Rust toolchain and builds programs with it. Source this, then call `ensure_cargo`.
 
 ensure_cargo() {
   if ! command -v cargo >/dev/null; then
@@ -12,7 +12,7 @@ ensure_cargo() {
   _use_installed_toolchain
 }
 
-# Runs the binary for development. It is built first, and cargo shows the progress.
+# Builds the development binary, with cargo's progress shown, and runs it.
 run_dev() {
   if [[ ! -x ${CARGO_TARGET_DIR:-target}/debug/renderhook-dev ]]; then
     echo "Building renderhook: the first build takes a few minutes" >&2
@@ -21,7 +21,8 @@ run_dev() {
   exec cargo run --quiet --locked --package renderhook-dev -- "$@"
 }
 
-# Where the pinned version is installed under another name (`stable`), rustup would download it again, or fail without a network.
+# If the pinned version is installed under another name (`stable`), uses that: rustup would download it again, or fail without a
+# network.
 _use_installed_toolchain() {
   local pinned name
   if [[ -n ${RUSTUP_TOOLCHAIN:-} ]] || ! command -v rustup >/dev/null; then return 0; fi
@@ -37,7 +38,7 @@ _use_installed_toolchain() {
   done
 }
 
-# Sets `cargo_deny` to the program's path, and builds it into target/ where it is missing.
+# Sets `cargo_deny` to the program's path. Builds it into target/ if it is missing.
 ensure_cargo_deny() {
   local version=0.20.2
   cargo_deny=$(command -v cargo-deny || echo target/tools/bin/cargo-deny)

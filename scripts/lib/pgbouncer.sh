@@ -1,25 +1,15 @@
 # shellcheck shell=bash
-# PgBouncer, for the tests of poolers. Source this after postgres.sh, then call `ensure_pgbouncer`.
+# Finds PgBouncer, for the tests of poolers. Source this after postgres.sh, then call `ensure_pgbouncer`.
 #
-# It returns 0 when pgbouncer can be found where tests/it/runtime/pooler.rs looks for it, and installs it from the system's packages
-# where it is missing, that needs no password, and the package starts no service of its own. Otherwise it returns 1, after one line on
-# stderr that says how to get it: those tests are then skipped.
+# It returns 0 if pgbouncer is where tests/it/runtime/pooler.rs looks for it. If it is missing, it installs it from the system's
+# packages, if that needs no password and starts no service. Otherwise it prints one line on stderr that says how to install it, and
+# returns 1: those tests are then skipped.
 
 ensure_pgbouncer() {
   _find_pgbouncer && return 0
   local get log
-  if command -v apt-get >/dev/null; then
-    get='apt-get install pgbouncer'
-  elif command -v apk >/dev/null; then
-    get='apk add pgbouncer'
-  elif command -v dnf >/dev/null; then
-    get='dnf install pgbouncer'
-  elif command -v brew >/dev/null; then
-    get='brew install pgbouncer'
-  else
-    get='see https://www.pgbouncer.org'
-  fi
-  # Debian's package starts a PgBouncer for the whole machine: welcome in a container or on a CI machine, and nowhere else.
+  get=$(_install_command pgbouncer pgbouncer pgbouncer pgbouncer) || get='see https://www.pgbouncer.org'
+  # Debian's package starts a PgBouncer for the whole machine, which is acceptable only in a container or on a CI machine.
   if [[ $get == apt-get* ]] && { [[ ! -d /run/systemd/system ]] || [[ -n ${CI:-} ]]; } && _as_root true 2>/dev/null; then
     echo "PgBouncer is missing: $get" >&2
     log=$(mktemp)

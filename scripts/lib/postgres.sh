@@ -1,32 +1,24 @@
 # shellcheck shell=bash
-# Postgres' server programs, for scripts that run a private server. Source this, then call `ensure_postgres`.
+# Finds Postgres' server programs, for scripts that run a private server. Source this, then call `ensure_postgres`.
 #
-# It exports `PG_BIN_DIR`, the folder of initdb and postgres. Only this script knows where packages put them: the crate
-# private-postgres looks in PG_BIN_DIR and on PATH. Where they are missing it installs them from the system's packages, if that needs
-# no password. Otherwise it returns 1, after one line on stderr that says what is missing and how to get it. It starts no server.
+# It exports `PG_BIN_DIR`, the folder of initdb and postgres. Only this script has the list of folders where packages put them: the
+# crate private-postgres looks in PG_BIN_DIR and on PATH. If they are missing, it installs them from the system's packages, if that
+# needs no password. Otherwise it prints one line on stderr that says how to install them, and returns 1. It starts no server.
 
 ensure_postgres() {
   if find_postgres; then return 0; fi
   if [[ -n ${PG_BIN_DIR:-} ]]; then
-    echo "PG_BIN_DIR is $PG_BIN_DIR, which does not hold initdb and postgres: correct it, or unset it to use what is installed" >&2
+    echo "PG_BIN_DIR is $PG_BIN_DIR, which does not have initdb and postgres: correct it, or unset it to use the installed ones" >&2
     return 1
   fi
 
   local get log
-  if command -v apt-get >/dev/null; then
-    get='apt-get install postgresql'
-  elif command -v apk >/dev/null; then
-    get='apk add postgresql postgresql-client'
-  elif command -v dnf >/dev/null; then
-    get='dnf install postgresql-server'
-  elif command -v brew >/dev/null; then
-    get='brew install postgresql@17'
-  else
-    echo "No Postgres server found (initdb and postgres): install it, or name the folder of its programs in PG_BIN_DIR" >&2
+  get=$(_install_command postgresql 'postgresql postgresql-client' postgresql-server postgresql@17) || {
+    echo "No Postgres server found (initdb and postgres): install it, or set PG_BIN_DIR to the folder of its programs" >&2
     return 1
-  fi
+  }
   if [[ $get != brew* ]] && ! _as_root true 2>/dev/null; then
-    echo "No Postgres server found (initdb and postgres): run \`sudo $get\`, or name the folder of its programs in PG_BIN_DIR" >&2
+    echo "No Postgres server found (initdb and postgres): run \`sudo $get\`, or set PG_BIN_DIR to the folder of its programs" >&2
     return 1
   fi
 
@@ -38,19 +30,19 @@ ensure_postgres() {
   fi
   tail -n 5 "$log" >&2
   rm -f "$log"
-  echo "Could not install Postgres: run \`$get\` by hand, or name the folder of a server's programs in PG_BIN_DIR" >&2
+  echo "Could not install Postgres: run \`$get\` yourself, or set PG_BIN_DIR to the folder of a server's programs" >&2
   return 1
 }
 
-# Runs a command with `PRIVATE_POSTGRES` set to the URL of an empty, throwaway server on a socket of its own. Call `ensure_postgres`
-# or `find_postgres` first. The settings are those of a `Cluster` that is thrown away (crash safety off, room for many tests).
+# Runs a command with `PRIVATE_POSTGRES` set to the URL of an empty, temporary server on its own socket. Call `ensure_postgres` or
+# `find_postgres` first. The settings are those of a temporary `Cluster` (crash safety off, 200 connections).
 with_private_postgres() (
   folder=$(mktemp -d)
   as_server=()
-  # The server ends with this shell, however that ends, where the system can arrange it.
+  # Where the system supports it, the server ends with this shell, however the shell ends.
   if setpriv --pdeathsig INT true 2>/dev/null; then as_server=(setpriv --pdeathsig INT); fi
   if [[ $(id -u) == 0 ]]; then
-    # The server refuses root.
+    # Postgres does not run as root.
     account=postgres
     id "$account" >/dev/null 2>&1 || account=nobody
     chown "$account" "$folder"
@@ -72,12 +64,12 @@ with_private_postgres() (
   PRIVATE_POSTGRES="postgres://postgres@localhost/postgres?host=$folder" "$@"
 )
 
-# Both programs in one folder, so that they are of one version.
+# Both programs must be in one folder, so that they have the same version.
 _holds_postgres() {
   [[ -f $1/initdb && -x $1/initdb && -f $1/postgres && -x $1/postgres ]] && export PG_BIN_DIR=$1
 }
 
-# Sets `PG_BIN_DIR`, or returns 1. Says nothing and installs nothing.
+# Sets `PG_BIN_DIR`, or returns 1. Prints nothing and installs nothing.
 find_postgres() {
   local folder folders
   if [[ -n ${PG_BIN_DIR:-} ]]; then
@@ -88,7 +80,7 @@ find_postgres() {
   for folder in ${folders[@]+"${folders[@]}"}; do
     if [[ $folder == /* ]] && _holds_postgres "$folder"; then return 0; fi
   done
-  # Where packages put them, the highest version first. A pattern that matches nothing stays as it is, and holds nothing.
+  # Where packages put them, the highest version first. A pattern that matches nothing is not expanded, and is no folder.
   while IFS= read -r folder; do
     if _holds_postgres "$folder"; then return 0; fi
   done < <(printf '%s\n' \
@@ -102,6 +94,21 @@ find_postgres() {
     /Applications/Postgres.app/Contents/Versions/*/bin \
     /usr/local/pgsql/bin | sort -rV)
   return 1
+}
+
+# Prints the command that installs a package here, or returns 1 if no known package manager is installed.
+_install_command() { # the package's name for apt, apk, dnf, brew
+  if command -v apt-get >/dev/null; then
+    echo "apt-get install $1"
+  elif command -v apk >/dev/null; then
+    echo "apk add $2"
+  elif command -v dnf >/dev/null; then
+    echo "dnf install $3"
+  elif command -v brew >/dev/null; then
+    echo "brew install $4"
+  else
+    return 1
+  fi
 }
 
 _as_root() {
@@ -123,8 +130,8 @@ _install_postgres() {
   esac
 }
 
-# Debian's package makes and starts a cluster of its own on port 5432, unless it is told not to before it is installed. The setting
-# is taken back afterwards: it is ours to make for this installation, not for the machine.
+# Debian's package creates and starts a cluster on port 5432 unless this setting exists before the installation. The setting is
+# removed afterwards, so that later installations on this machine are not affected.
 _install_postgres_by_apt() {
   local settings=/etc/postgresql-common/createcluster.d/renderhook.conf installed=0
   _as_root mkdir -p "${settings%/*}"
