@@ -1,5 +1,6 @@
 //! The docs match the program.
 
+mod architecture;
 mod contributing;
 mod logs;
 mod readme;

@@ -1,0 +1,64 @@
+//! The order of the rooms, as `src/lib.rs` shows it, is the order in the code.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const LIB: &str = include_str!("../../../src/lib.rs");
+
+/// The line of `text` with the arrows, as groups of rooms. A group may use the groups after it.
+fn groups(text: &str) -> Vec<Vec<&str>> {
+    let line = text.lines().find(|line| line.contains(" ▶ ")).expect("a line with arrows");
+    let line = line.trim_start_matches("//!").split('`').find(|part| part.contains(" ▶ ")).expect("the arrows");
+    line.split(" ▶ ").map(|group| group.split(", ").map(str::trim).collect()).collect()
+}
+
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    let files = entries.flat_map(|path| if path.is_dir() { rust_files(&path) } else { vec![path] });
+    files.filter(|path| path.extension().is_some_and(|extension| extension == "rs")).collect()
+}
+
+/// The rooms that each room uses: `crate::room` in a line that is no comment.
+fn uses() -> BTreeSet<(String, String)> {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut uses = BTreeSet::new();
+    for file in rust_files(&src) {
+        let room = file.strip_prefix(&src).expect("a file in src").iter().next().expect("a room");
+        let room = room.to_str().expect("UTF-8").trim_end_matches(".rs");
+        let text = fs::read_to_string(&file).expect("its text");
+        for line in text.lines().filter(|line| !line.trim_start().starts_with("//")) {
+            for rest in line.split("crate::").skip(1) {
+                let end = rest.find(|next: char| !next.is_ascii_alphanumeric() && next != '_').unwrap_or(rest.len());
+                if rest[..end] != *room {
+                    uses.insert((room.to_owned(), rest[..end].to_owned()));
+                }
+            }
+        }
+    }
+    uses
+}
+
+#[test]
+fn every_room_uses_only_rooms_after_it() {
+    let groups = groups(LIB);
+    let places: BTreeMap<&str, usize> =
+        (0..).zip(&groups).flat_map(|(place, group)| group.iter().map(move |room| (*room, place))).collect();
+    let uses = uses();
+    assert!(uses.len() > 20, "{uses:?}");
+    for (from, to) in &uses {
+        let (Some(place), Some(target)) = (places.get(from.as_str()), places.get(to.as_str())) else { continue };
+        let is_mutual = uses.contains(&(to.clone(), from.clone()));
+        assert!(place < target || (place == target && !is_mutual), "{from} uses {to}, which comes before it");
+    }
+}
+
+#[test]
+fn both_pictures_show_every_room() {
+    let modules: BTreeSet<&str> =
+        LIB.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')).collect();
+    for text in [LIB, include_str!("../../../docs/architecture.md")] {
+        let rooms: BTreeSet<&str> = groups(text).concat().into_iter().collect();
+        assert_eq!(rooms, modules);
+    }
+}
