@@ -115,6 +115,7 @@ fn refused(rejection: UrlRejection) -> String {
         UrlRejection::PrivateAddress(kind) => format!("NOTIFY_URL leads to {kind}, where nothing is posted"),
         UrlRejection::InvalidUrl
         | UrlRejection::NotHttps
+        | UrlRejection::UnsupportedScheme
         | UrlRejection::Userinfo
         | UrlRejection::HostNotAllowed
         | UrlRejection::TooManyRedirects
