@@ -36,6 +36,12 @@ use crate::views::file_path;
 /// The id and the index in the path.
 type FilePath = Result<Path<(String, String)>, PathRejection>;
 
+/// The body of a file, for the document: `Vec<u8>` would be described as a list of numbers.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+#[expect(dead_code, reason = "it only describes the body")]
+struct FileBody(Vec<u8>);
+
 /// A stored file
 ///
 /// Redirects to a presigned URL if the store supports it and `SERVE_FILES` is `redirect`. Otherwise returns the bytes,
@@ -56,9 +62,9 @@ type FilePath = Result<Path<(String, String)>, PathRejection>;
     ),
     security(("token" = []), ()),
     responses(
-        (status = 200, description = "The whole file, with its own content type.", body = Vec<u8>, content_type = "application/octet-stream",
+        (status = 200, description = "The whole file, with its own content type.", body = inline(FileBody), content_type = "application/octet-stream",
             headers(("ETag" = String, description = "The SHA-256 in quotes."), ("Accept-Ranges" = String, description = "`bytes`."))),
-        (status = 206, description = "The requested bytes.", body = Vec<u8>, content_type = "application/octet-stream",
+        (status = 206, description = "The requested bytes.", body = inline(FileBody), content_type = "application/octet-stream",
             headers(("ETag" = String, description = "The SHA-256 in quotes."), ("Content-Range" = String, description = "The position of the bytes and the size of the file."))),
         (status = 304, description = "The client's copy is current."),
         (status = 307, description = "`Location` is a presigned URL of the file.",

@@ -64,6 +64,15 @@ fn every_reference_in_the_document_resolves() {
 }
 
 #[test]
+fn a_file_is_described_as_bytes() {
+    let answers = &document()["paths"]["/renders/{id}/downloads/{index}"]["get"]["responses"];
+    for status in ["200", "206"] {
+        let schema = &answers[status]["content"]["application/octet-stream"]["schema"];
+        assert_eq!((&schema["type"], &schema["format"]), (&json!("string"), &json!("binary")), "{status}: {schema}");
+    }
+}
+
+#[test]
 fn the_docs_have_a_section_for_every_operation() {
     let page = include_str!("../../../docs/http-api.md");
     let titles = page.lines().filter_map(|line| line.strip_prefix("## `"));
