@@ -6,3 +6,4 @@ mod logs;
 mod readme;
 mod security;
 mod tables;
+mod test_names;
