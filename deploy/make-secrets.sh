@@ -5,6 +5,7 @@
 #   API_TOKENS, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY
 #                              if one is not set, a random one is generated once and used. An earlier value becomes invalid.
 #   MAGIC_HOUR_API_KEY         if it is not set, there is none: an earlier key is removed.
+#   NOTIFY_SECRET              if it is not set, there is none: an earlier one is removed.
 #   MAGIC_HOUR_WEBHOOK_SECRET  if it is not set, an earlier value is kept, because without it events would be lost. If there
 #                              never was one, a random one is generated.
 #
@@ -77,6 +78,7 @@ if [ -z "${MAGIC_HOUR_API_KEY:-}" ] && [ -s "$folder/renderhook/magic_hour_api_k
 fi
 # An empty file counts as not set.
 write renderhook/magic_hour_api_key "${MAGIC_HOUR_API_KEY:-}" "$renderhook"
+write renderhook/notify_secret "${NOTIFY_SECRET:-}" "$renderhook"
 
 once made/webhook_secret "made-$(random 24)" "$root"
 made=$(cat "$folder/made/webhook_secret")

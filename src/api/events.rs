@@ -25,6 +25,9 @@ use crate::views::{self, RenderView};
 const DEFAULT_LIMIT: u16 = 100;
 /// The maximum page size.
 const MAX_LIMIT: u16 = 1_000;
+/// How many files and transitions of renders a page shows at most, unless its first event has more. Each event shows a whole
+/// render, so the number of events alone does not bound a page.
+const MAX_PAGE_WEIGHT: usize = 20_000;
 /// How often the feed is read while waiting, without a wakeup.
 const READ_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -61,7 +64,7 @@ pub(crate) struct EventList {
 
 /// Something that happened to a render.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-#[schema(as = Event)]
+#[schema(as = FeedEvent)]
 pub(crate) struct EventView {
     /// The id, which is also the `webhook-id` of the notification.
     id: NotificationId,
@@ -145,7 +148,7 @@ impl ApiState {
         loop {
             let page = self.page(filter, after, limit).await?;
             if !page.entries.is_empty() || Instant::now() >= deadline || self.shutdown.is_stopping() {
-                return Ok(EventList { events: self.views(page.entries).await?, next_cursor: page.next.to_string() });
+                return self.list(page).await;
             }
             after = Some(page.next);
             if !page.is_end {
@@ -176,18 +179,32 @@ impl ApiState {
         })
     }
 
-    /// The entries with their renders, which are read with one statement.
-    async fn views(&self, entries: Vec<Entry>) -> Result<Vec<EventView>, HttpError> {
-        if entries.is_empty() {
-            return Ok(Vec::new());
+    /// The page with its renders, which are read with one statement.
+    async fn list(&self, page: Page) -> Result<EventList, HttpError> {
+        if page.entries.is_empty() {
+            return Ok(EventList { events: Vec::new(), next_cursor: page.next.to_string() });
         }
-        let mut ids: Vec<_> = entries.iter().map(|entry| entry.render_id.as_str()).collect();
+        let mut ids: Vec<_> = page.entries.iter().map(|entry| entry.render_id.as_str()).collect();
         ids.sort_unstable();
         ids.dedup();
         let renders = views::renders(self.database.pool(), &self.store, &ids);
         let renders = self.database.with_timeout(REQUEST_TIMEOUT, renders).await?;
-        Ok(entries.into_iter().map(|entry| EventView::new(entry, &renders)).collect())
+        let weights = page.entries.iter().map(|entry| renders.get(&entry.render_id).map_or(0, RenderView::weight));
+        let count = fitting(weights, MAX_PAGE_WEIGHT);
+        let next = if count < page.entries.len() { page.entries[count - 1].cursor } else { page.next };
+        let entries = page.entries.into_iter().take(count);
+        let events = entries.map(|entry| EventView::new(entry, &renders)).collect();
+        Ok(EventList { events, next_cursor: next.to_string() })
     }
+}
+
+/// How many events of these weights fit into a page: at least one.
+fn fitting(weights: impl Iterator<Item = usize>, max: usize) -> usize {
+    let total = weights.scan(0_usize, |total, weight| {
+        *total = total.saturating_add(weight);
+        Some(*total)
+    });
+    total.take_while(|total| *total <= max).count().max(1)
 }
 
 impl EventView {
@@ -208,6 +225,18 @@ impl EventView {
             index,
             data: renders.get(&entry.render_id).cloned(),
             render_id: entry.render_id,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_ends_before_the_event_that_makes_it_too_heavy_but_has_at_least_one() {
+        for (weights, expected) in [(vec![1, 1, 1], 3), (vec![4, 6, 1], 2), (vec![11, 1], 1), (vec![10], 1)] {
+            assert_eq!(fitting(weights.into_iter(), 10), expected);
         }
     }
 }

@@ -72,6 +72,7 @@ pub fn about() -> OpenApi {
     let tags = [
         ("webhook", "For Magic Hour."),
         ("renders", "For applications."),
+        ("events", "For applications: what happened, in order."),
         ("operations", "For operators and platforms."),
     ];
     let tags = tags.map(|(name, text)| TagBuilder::new().name(name).description(Some(text)).build());

@@ -162,6 +162,12 @@ pub(super) struct CreditsView {
 }
 
 impl RenderView {
+    /// How many files and transitions it shows, which is what its size depends on.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        self.downloads.len() + self.transitions.len()
+    }
+
     /// Whether nothing more is expected: it failed or was canceled, or it is complete and every file is stored or failed.
     #[must_use]
     pub fn is_finished(&self) -> bool {

@@ -22,13 +22,14 @@ use crate::views;
 pub(crate) struct RetryParameters {
     /// Which downloads to retry: `failed` ones, which start over with all attempts, or `pending` ones, which become due now.
     #[serde(default)]
-    #[param(inline, default = "failed")]
+    #[param(inline)]
     state: RetryableState,
 }
 
 /// The states in which downloads can be retried.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(default = "failed")]
 pub(crate) enum RetryableState {
     #[default]
     Failed,

@@ -117,7 +117,10 @@ async fn the_list_shows_renders_like_the_single_endpoint(pool: PgPool) {
     app.send("video.errored", &video("failed", "error")).await;
     app.archived("whole", "stored").await;
     let returned = list(&app, "").await;
-    let alone = [app.render("failed").await, app.render("whole").await];
+    let mut alone = [app.render("failed").await, app.render("whole").await];
+    for render in &mut alone {
+        render.as_object_mut().unwrap().shift_remove("notifications");
+    }
     // Compared as text, because the order of fields matters to people.
     assert_eq!(returned.to_string(), json!({"renders": alone, "next_cursor": null}).to_string());
     app.stop().await.unwrap();

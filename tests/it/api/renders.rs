@@ -80,7 +80,8 @@ async fn a_render_has_the_documented_fields_in_the_documented_order(pool: PgPool
         "transitions": [
             {"from": null, "to": "rendering", "source": "webhook", "event": "video.started", "at": "2027-01-15T08:00:00Z", "lag_ms": 0},
             {"from": "rendering", "to": "complete", "source": "webhook", "event": "video.completed", "at": "2027-01-15T08:00:00Z", "lag_ms": 0}
-        ]
+        ],
+        "notifications": []
     });
     // Compared as text, because the order of fields matters to people.
     assert_eq!(render.to_string(), expected.to_string());

@@ -405,9 +405,9 @@ async fn a_claim_reads_only_what_it_takes(pool: PgPool) {
     .await
     .unwrap();
     let one = connections(&pool, 1);
-    // Whether Postgres knows how many rows there are or not.
-    for analyze in ["SELECT 1", "ANALYZE downloads"] {
-        sqlx::query(analyze).execute(&one).await.unwrap();
+    // Whether Postgres has statistics or not. The updates above left dead index entries, which are not what is measured.
+    for maintenance in ["VACUUM downloads", "VACUUM (ANALYZE) downloads"] {
+        sqlx::query(maintenance).execute(&one).await.unwrap();
         let before = reads(&one).await;
         // Often enough for a plan that is used again.
         for _ in 0..8 {

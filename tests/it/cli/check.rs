@@ -106,7 +106,7 @@ async fn if_nothing_is_wrong_every_setting_and_dependency_has_an_ok_line(pool: P
     let serve = command.find_subcommand("serve").unwrap();
     let settings = serve.get_arguments().filter_map(|flag| flag.get_env()?.to_str());
     let settings: Vec<_> = settings.filter(|name| !name.ends_with("_FILE")).collect();
-    let dependencies = ["database", "durability", "store", "api key", "clock", "webhooks"];
+    let dependencies = ["database", "durability", "store", "api key", "clock", "webhooks", "notifications"];
     assert_eq!(report.order, [settings.as_slice(), &dependencies].concat());
     for (name, words) in [
         ("DATABASE_URL", "set"),

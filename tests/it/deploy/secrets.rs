@@ -5,8 +5,14 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::Command;
 
-const VARIABLES: [&str; 5] =
-    ["API_TOKENS", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "MAGIC_HOUR_API_KEY", "MAGIC_HOUR_WEBHOOK_SECRET"];
+const VARIABLES: [&str; 6] = [
+    "API_TOKENS",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "MAGIC_HOUR_API_KEY",
+    "MAGIC_HOUR_WEBHOOK_SECRET",
+    "NOTIFY_SECRET",
+];
 
 /// Runs the script with these variables set; what it prints. Every file is given to the user that runs the tests.
 pub(super) fn make_secrets(volume: &Path, variables: &[(&str, &str)]) -> String {
@@ -60,6 +66,10 @@ fn an_api_key_that_is_no_longer_set_is_removed() {
     assert_eq!(volume.read("magic_hour_api_key"), "key");
     assert!(volume.run(&[]).contains("the key is removed"));
     assert_eq!(volume.read("magic_hour_api_key"), "");
+    volume.run(&[("NOTIFY_SECRET", "whsec_secret")]);
+    assert_eq!(volume.read("notify_secret"), "whsec_secret");
+    volume.run(&[]);
+    assert_eq!(volume.read("notify_secret"), "");
     assert!(!volume.run(&[]).contains("the key is removed"), "said once");
 }
 

@@ -43,9 +43,16 @@ async fn old_notifications_are_removed_in_batches_and_cursors_before_them_have_e
 #[sqlx::test]
 async fn a_notification_that_is_still_to_be_posted_stays(pool: PgPool) {
     let posted: PostedTypes = [NotificationType::Ready].into_iter().collect();
-    write(&pool, now() - TimeDelta::days(31), posted, 1).await;
+    write(&pool, now() - TimeDelta::days(29), posted, 1).await;
     assert_eq!(remove_old(&pool, now(), 10).await.unwrap(), 0);
     sqlx::query("UPDATE notifications SET state = 'failed', due_at = NULL").execute(&pool).await.unwrap();
+    assert_eq!(remove_old(&pool, now(), 10).await.unwrap(), 1);
+}
+
+#[sqlx::test]
+async fn a_notification_that_nobody_posts_is_removed_in_the_end(pool: PgPool) {
+    let posted: PostedTypes = [NotificationType::Ready].into_iter().collect();
+    write(&pool, now() - TimeDelta::days(31), posted, 1).await;
     assert_eq!(remove_old(&pool, now(), 10).await.unwrap(), 1);
 }
 

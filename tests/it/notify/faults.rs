@@ -71,6 +71,7 @@ async fn a_kill_loses_no_notification_and_keeps_the_order_of_each_render(pool: P
     };
     let mut expected = BTreeMap::new();
     for round in 0..4 {
+        let posted = receiver.received().len();
         let mut service = start().await;
         let id = format!("render-{round}");
         for (event_type, status) in [("video.started", "rendering"), ("video.errored", "error")] {
@@ -78,10 +79,13 @@ async fn a_kill_loses_no_notification_and_keeps_the_order_of_each_render(pool: P
             assert_eq!(delivery.post(&service.client, &service.at("/webhook")).await.unwrap().status, 200);
         }
         expected.insert(id, vec!["render.moved", "render.moved", "render.failed"]);
-        let posted = receiver.received().len();
         until("a request of this process", || async { (receiver.received().len() > posted).then_some(()) }).await;
         service.signal(Signal::KILL);
         service.ended().await;
+        // What the server was still doing for the process ends before its leases do.
+        let ended = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+                     WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        sqlx::query(ended).execute(&pool).await.unwrap();
         let expired = "UPDATE notifications SET due_at = $1 WHERE lease IS NOT NULL";
         sqlx::query(expired).bind(Clock::system().now()).execute(&pool).await.unwrap();
     }
