@@ -393,7 +393,11 @@ async fn a_claim_reads_only_what_it_takes(pool: PgPool) {
     fill(&pool, 1, 0).await;
     // Much that is more urgent and waits for a later time, much that is due and less urgent, much that is stored.
     backlog(&pool, "files.example", 0..20_000, f64::from).await;
-    sqlx::query("UPDATE downloads SET ready = false, due_at = $1").bind(at(60_000)).execute(&pool).await.unwrap();
+    sqlx::query("UPDATE downloads SET ready = false, due_at = $1")
+        .bind(now() + TimeDelta::minutes(10))
+        .execute(&pool)
+        .await
+        .unwrap();
     backlog(&pool, "files.example", 20_000..40_000, f64::from).await;
     sqlx::query(
         "INSERT INTO downloads (render_id, index, state, url, url_observed_at, key, stored_at, size_bytes, sha256, updated_at)
