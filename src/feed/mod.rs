@@ -1,6 +1,6 @@
 //! The feed: the notifications of all renders, in order.
 //!
-//! [`Outbox`] writes notifications in the transaction of what they report, so that none is lost or invented. [`read`]
+//! [`Outbox`] writes notifications in the transaction of what they report, so that none is lost or invented. [`read()`]
 //! returns them a page at a time, by [`Cursor`]. Guaranteed: a reader that follows the cursors sees every notification
 //! exactly once, in one order, however many processes write.
 

@@ -1,6 +1,6 @@
 //! The queue of downloads: rows of `downloads`, claimed by a lease.
 //!
-//! A worker [`claim`]s what is due, works outside of any transaction, and settles with the [`Lease`] that it got.
+//! A worker [claims](claim()) what is due, works outside of any transaction, and settles with the [`Lease`] that it got.
 //! Guaranteed: one lease at a time holds a download; a lease that has expired can be taken over; and only the holder of
 //! the newest lease can renew or settle, because every such statement matches the lease's token. A worker that lost its
 //! lease changes nothing.
@@ -16,7 +16,7 @@ use crate::domain::RenderId;
 use crate::domain::SignedUrl;
 use crate::runtime::{BACKGROUND_TIMEOUT, Database, DatabaseError};
 
-/// A claim to one download. Only [`claim`] makes one, and settling needs it.
+/// A claim to one download. Only [`claim()`] makes one, and settling needs it.
 #[derive(Debug)]
 pub struct Lease {
     render_id: RenderId,
