@@ -38,7 +38,7 @@ const READ_INTERVAL: Duration = Duration::from_secs(2);
 pub(crate) struct EventsParameters {
     /// The `next_cursor` of the previous page, or the `cursor` of an event. Without it, the feed begins with the oldest
     /// event that is kept.
-    #[param(pattern = "^[A-Za-z0-9_-]{16}$", example = "jztaQAAAAAAAAAAH")]
+    #[param(pattern = "^[A-Za-z0-9_-]{16}$")]
     after: Option<String>,
     /// The page size.
     #[param(value_type = Option<u16>, minimum = 1, maximum = 1000, default = 100)]
@@ -48,7 +48,7 @@ pub(crate) struct EventsParameters {
     #[param(pattern = "^[a-z.]+(,[a-z.]+)*$", example = "render.ready,download.stored")]
     types: Option<String>,
     /// How long to hold an empty answer: at most `60s`.
-    #[param(pattern = "^([0-9]|[1-5][0-9]|60)s$", example = "30s")]
+    #[param(pattern = "^([0-5]?[0-9]|60)s$", example = "30s")]
     wait: Option<String>,
 }
 

@@ -36,8 +36,11 @@ pub(super) fn limit(text: Option<&String>, default: u16, max: u16) -> Result<u16
 /// How long an answer may be held; zero by default.
 pub(super) fn wait(text: Option<&String>) -> Result<Duration, HttpError> {
     let Some(text) = text else { return Ok(Duration::ZERO) };
-    let wait = humantime::parse_duration(text).ok().filter(|wait| *wait <= MAX_WAIT);
-    wait.ok_or_else(|| must_be("wait", "a duration of at most 60s, such as 30s"))
+    // As strict as the pattern in the OpenAPI document.
+    let seconds =
+        text.strip_suffix('s').filter(|digits| digits.len() <= 2 && digits.bytes().all(|it| it.is_ascii_digit()));
+    let wait = seconds.and_then(|digits| digits.parse().ok()).map(Duration::from_secs).filter(|wait| *wait <= MAX_WAIT);
+    wait.ok_or_else(|| must_be("wait", "a number of seconds from 0s to 60s, such as 30s"))
 }
 
 pub(super) fn must_be(name: &str, expected: &str) -> HttpError {
@@ -47,4 +50,20 @@ pub(super) fn must_be(name: &str, expected: &str) -> HttpError {
 /// The expected values, for error messages.
 pub(super) fn one_of(values: &[&str]) -> String {
     format!("one of {}", values.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_a_whole_number_of_seconds_up_to_a_minute() {
+        for (text, expected) in [("0s", 0), ("7s", 7), ("07s", 7), ("60s", 60)] {
+            assert_eq!(wait(Some(&text.to_owned())).unwrap(), Duration::from_secs(expected), "{text}");
+        }
+        assert_eq!(wait(None).unwrap(), Duration::ZERO);
+        for text in ["", "0", "s", "61s", "030s", "-1s", "+1s", "1m", "1500ms", "1.5s", " 1s", "1 s"] {
+            assert!(wait(Some(&text.to_owned())).is_err(), "{text}");
+        }
+    }
 }

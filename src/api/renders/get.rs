@@ -27,7 +27,7 @@ const READ_INTERVAL: Duration = Duration::from_secs(2);
 #[into_params(parameter_in = Query)]
 pub(crate) struct GetParameters {
     /// How long to wait for the render to finish: at most `60s`.
-    #[param(pattern = "^([0-9]|[1-5][0-9]|60)s$", example = "30s")]
+    #[param(pattern = "^([0-5]?[0-9]|60)s$", example = "30s")]
     wait: Option<String>,
 }
 
