@@ -163,6 +163,7 @@ fn with_startup_options(options: &PgConnectOptions) -> PgConnectOptions {
         ("tcp_keepalives_idle", "60"),
         ("tcp_keepalives_interval", "10"),
         ("tcp_keepalives_count", "3"),
+        ("tcp_user_timeout", "30s"),
     ])
 }
 
