@@ -7,34 +7,14 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
-use crate::api::Access;
-use crate::api::ApiState;
-use crate::api::Health;
-use crate::api::Metrics;
-use crate::api::router;
-use crate::api::{FileServing, LinkKeyCell};
-use crate::archive::Downloader;
-use crate::archive::Fetcher;
-use crate::archive::Settler;
-use crate::archive::Store;
-use crate::archive::backlog;
-use crate::archive::worker;
+use crate::api::{self, Access, ApiState, FileServing, Health, LinkKeyCell, Metrics};
+use crate::archive::{self, Downloader, Fetcher, Settler, Store};
 use crate::config::Config;
 use crate::http::{self, BodyReader};
-use crate::intake::record::Recorder;
-use crate::intake::retention;
-use crate::intake::{AdviceLimiter, Receiver};
+use crate::intake::{self, AdviceLimiter, Receiver, Recorder};
 use crate::notify::Notifier;
-use crate::runtime::Clock;
-use crate::runtime::Database;
-use crate::runtime::LogEvent;
-use crate::runtime::Shutdown;
-use crate::runtime::Wakeups;
-use crate::runtime::descriptors;
-use crate::upstream::Deleter;
-use crate::upstream::Reconciler;
-use crate::upstream::Throttle;
-use crate::upstream::missing_webhooks;
+use crate::runtime::{self, Clock, Database, LogEvent, Shutdown, Wakeups};
+use crate::upstream::{self, Deleter, Reconciler, Throttle};
 
 /// Connects to the database, waiting for it if necessary, and applies missing migrations.
 pub async fn prepare(database: &Database) -> anyhow::Result<()> {
@@ -68,10 +48,10 @@ pub async fn run(
         deletes: config.upstream.delete_after_store,
     });
     let own_descriptors = 128 + 8 * u64::try_from(config.downloads.concurrency).unwrap_or(u64::MAX);
-    let limits = config.http_limits.fit_descriptors(descriptors::raise_limit(), own_descriptors);
+    let limits = config.http_limits.fit_descriptors(runtime::raise_descriptor_limit(), own_descriptors);
     let bodies = BodyReader::new(&limits);
     let recorder = Recorder::start(database.clone(), clock.clone(), config.notify.posted, config.queue_limits);
-    let router = router::router(
+    let router = api::router(
         Arc::new(Receiver {
             verifier: config.verifier,
             database: database.clone(),
@@ -109,13 +89,13 @@ pub async fn run(
     let stop = shutdown.clone();
     parts.start(async move { http::serve(listener, router, limits, &stop).await });
     let (stop, woken) = (shutdown.clone(), wakeups.clone());
-    parts.start(async move { worker::run(downloader, config.downloads.concurrency, &woken, &stop).await });
+    parts.start(async move { archive::run_worker(downloader, config.downloads.concurrency, &woken, &stop).await });
     let (stop, base, heard) = (shutdown.clone(), database.clone(), wakeups.clone());
     parts.start(async move { heard.listen(&base, &stop).await });
     let (stop, base, time) = (shutdown.clone(), database.clone(), clock.clone());
-    parts.start(async move { retention::run(&base, &time, config.event_retention, &stop).await });
+    parts.start(async move { intake::run_retention(&base, &time, config.event_retention, &stop).await });
     let (stop, base, time) = (shutdown.clone(), database.clone(), clock.clone());
-    parts.start(async move { backlog::watch(&base, &time, &stop).await });
+    parts.start(async move { archive::watch_backlog(&base, &time, &stop).await });
     if let Some(client) = config.notify.client {
         let (database, store, clock, max_age) =
             (database.clone(), config.store.clone(), clock.clone(), config.notify.max_age);
@@ -137,7 +117,7 @@ pub async fn run(
         let stop = shutdown.clone();
         parts.start(async move { reconciler.run(&stop).await });
         let (stop, base, time) = (shutdown.clone(), database.clone(), clock.clone());
-        parts.start(async move { missing_webhooks::watch(&base, &time, &stop).await });
+        parts.start(async move { upstream::watch_missing_webhooks(&base, &time, &stop).await });
         if config.upstream.delete_after_store {
             let deleter = Deleter { database, recorder, magic_hour, throttle, store: config.store.clone(), clock };
             let stop = shutdown.clone();

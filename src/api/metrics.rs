@@ -8,11 +8,11 @@ use axum::response::IntoResponse;
 use metrics::{counter, describe_counter, describe_gauge, gauge, with_local_recorder};
 use metrics_exporter_prometheus::PrometheusBuilder;
 
-use crate::archive::{Backlog, backlog};
+use crate::archive::Backlog;
 use crate::domain::{DownloadState, Kind, Status};
 use crate::http::{CommonErrors, HttpError};
 use crate::runtime::{Clock, Database, REQUEST_TIMEOUT, Tally, Totals};
-use crate::upstream::missing_webhooks;
+use crate::upstream::{MISSING_WEBHOOKS_LIMIT, count_missing_webhooks};
 
 /// The state of `GET /metrics`.
 #[derive(Debug)]
@@ -39,8 +39,8 @@ pub struct Metrics {
 pub(super) async fn get(State(metrics): State<Arc<Metrics>>) -> Result<impl IntoResponse, HttpError> {
     let (pool, now) = (metrics.database.pool(), metrics.clock.now());
     let figures = async {
-        let backlog = backlog::read(pool, now).await?;
-        let webhooks = missing_webhooks::count_missing(pool, now, missing_webhooks::METRIC_LIMIT).await?;
+        let backlog = Backlog::read(pool, now).await?;
+        let webhooks = count_missing_webhooks(pool, now, MISSING_WEBHOOKS_LIMIT).await?;
         Ok((Totals::read(pool).await?, backlog, webhooks))
     };
     let (totals, backlog, webhooks) = metrics.database.with_timeout(REQUEST_TIMEOUT, figures).await?;

@@ -1,7 +1,7 @@
 //! `GET /openapi.json`: the `OpenAPI` document.
 //!
 //! It describes every route and no other, because the routes are built from the handlers' own descriptions
-//! (`router::document`).
+//! (`router::openapi_document`).
 
 use std::sync::Arc;
 
@@ -21,19 +21,19 @@ const TOKEN: &str = "token";
 
 /// The serialized document.
 #[derive(Debug)]
-pub struct Document(Bytes);
+pub(super) struct Document(Bytes);
 
 impl Document {
     /// Serializes the document.
     #[must_use]
-    pub fn new(document: &OpenApi) -> Self {
-        Self(text(document).into())
+    pub(super) fn new(document: &OpenApi) -> Self {
+        Self(openapi_json(document).into())
     }
 }
 
 /// The document as indented text.
 #[must_use]
-pub fn text(document: &OpenApi) -> String {
+pub fn openapi_json(document: &OpenApi) -> String {
     // Never fails: the document only has maps with string keys.
     document.to_pretty_json().unwrap_or_default()
 }
@@ -52,13 +52,13 @@ pub fn text(document: &OpenApi) -> String {
         (status = 400, description = "The request is malformed.", body = Message),
     ),
 )]
-pub async fn get(State(document): State<Arc<Document>>) -> impl IntoResponse {
+pub(super) async fn get(State(document): State<Arc<Document>>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/json")], document.0.clone())
 }
 
 /// The general part of the document.
 #[must_use]
-pub fn about() -> OpenApi {
+pub(super) fn about() -> OpenApi {
     let bearer =
         HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("One of the tokens in `API_TOKENS`."));
     let components: Components =

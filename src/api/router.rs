@@ -13,15 +13,13 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::api::bearer::{Access, unauthorized};
-use crate::api::events;
-use crate::api::files;
 use crate::api::health::{self, Health};
 use crate::api::metrics::{self, Metrics};
 use crate::api::openapi::{self, Document};
 use crate::api::renders::{self, ApiState};
+use crate::api::{events, files};
 use crate::http::{HttpError, InFlight, Journal, Limits, ReservedConnection, check_request, journal, limit_in_flight};
-use crate::intake::Receiver;
-use crate::intake::receive;
+use crate::intake::{Receiver, webhook_routes};
 
 /// The router for all requests.
 ///
@@ -35,7 +33,7 @@ pub fn router(
     access: Arc<Access>,
     limits: &Limits,
 ) -> Router {
-    let document = Arc::new(Document::new(&document()));
+    let document = Arc::new(Document::new(&openapi_document()));
     let in_flight = InFlight::at_most(limits.api_requests);
     let files = file_routes()
         .with_state(renders.clone())
@@ -64,10 +62,6 @@ pub fn router(
         .layer(middleware::from_fn_with_state(Journal { quiet_routes: &health::ROUTES }, journal))
 }
 
-fn webhook_routes() -> OpenApiRouter<Arc<Receiver>> {
-    OpenApiRouter::new().routes(routes!(receive::receive))
-}
-
 fn health_routes() -> OpenApiRouter<Arc<Health>> {
     OpenApiRouter::new().routes(routes!(health::livez)).routes(routes!(health::readyz))
 }
@@ -77,13 +71,7 @@ fn document_routes() -> OpenApiRouter<Arc<Document>> {
 }
 
 fn render_routes() -> OpenApiRouter<Arc<ApiState>> {
-    OpenApiRouter::new()
-        .routes(routes!(renders::list::get))
-        .routes(routes!(renders::get::get, renders::announce::put))
-        .routes(routes!(files::link))
-        .routes(routes!(renders::retry::retry))
-        .routes(routes!(renders::notify::notify))
-        .routes(routes!(events::get))
+    renders::routes().routes(routes!(files::link)).routes(routes!(events::get))
 }
 
 fn file_routes() -> OpenApiRouter<Arc<ApiState>> {
@@ -96,7 +84,7 @@ fn metrics_routes() -> OpenApiRouter<Arc<Metrics>> {
 
 /// The `OpenAPI` document, built from the same routes as [`router`].
 #[must_use]
-pub fn document() -> OpenApi {
+pub fn openapi_document() -> OpenApi {
     [
         webhook_routes().into_openapi(),
         render_routes().into_openapi(),

@@ -1,6 +1,7 @@
 //! Files that may be lost: without an API key for fresh URLs, a file must be stored before its URL expires.
 //!
-//! `GET /metrics` reports [`read`]. [`watch`] logs an error while a failing or unclaimed file has less than [`ALARM`] left.
+//! `GET /metrics` reports [`Backlog::read`]. [`watch_backlog`] logs an error while a failing or unclaimed file has less than
+//! two hours left.
 
 use std::time::Duration;
 
@@ -8,13 +9,10 @@ use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 use tracing::error;
 
-use crate::runtime::Clock;
-use crate::runtime::LogEvent;
-use crate::runtime::Shutdown;
-use crate::runtime::{BACKGROUND_TIMEOUT, Database};
+use crate::runtime::{BACKGROUND_TIMEOUT, Clock, Database, LogEvent, Shutdown};
 
 /// A failing or unclaimed file with less time left than this requires a person.
-pub const ALARM: Duration = Duration::from_hours(2);
+const ALARM: Duration = Duration::from_hours(2);
 /// How long a file may be due before it counts as unclaimed.
 const UNCLAIMED: Duration = Duration::from_mins(5);
 /// The interval between checks.
@@ -27,7 +25,7 @@ pub struct Backlog {
     pub downloading: i64,
     /// When the first URL of a file that is not stored expires.
     pub first_expires_at: Option<DateTime<Utc>>,
-    /// The number of failing or unclaimed files with less than [`ALARM`] left.
+    /// The number of failing or unclaimed files with less than two hours left.
     pub endangered: i64,
     /// The render of the most urgent of those.
     pub most_urgent: Option<String>,
@@ -35,36 +33,38 @@ pub struct Backlog {
     pub most_urgent_expires_at: Option<DateTime<Utc>>,
 }
 
-/// Reads the backlog. Takes as long as there are files about to be lost; how many wait or are stored does not matter.
-pub async fn read(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<Backlog> {
-    sqlx::query_as!(
-        Backlog,
-        r#"WITH endangered AS MATERIALIZED (
-               SELECT render_id, expires_at
-               FROM downloads
-               WHERE due_at IS NOT NULL AND expires_at < $1 AND state = 'pending'
-                   AND (error_code IS NOT NULL OR due_at < $2)
-           )
-           SELECT
-               (SELECT count(*) FROM downloads WHERE state = 'downloading') AS "downloading!",
-               (SELECT min(expires_at) FROM downloads WHERE due_at IS NOT NULL) AS first_expires_at,
-               (SELECT count(*) FROM endangered) AS "endangered!",
-               urgent.render_id AS "most_urgent?",
-               urgent.expires_at AS "most_urgent_expires_at?"
-           FROM (VALUES (true)) AS always
-               LEFT JOIN (SELECT * FROM endangered ORDER BY expires_at, render_id LIMIT 1) AS urgent ON true"#,
-        now + ALARM,
-        now - UNCLAIMED,
-    )
-    .fetch_one(pool)
-    .await
+impl Backlog {
+    /// Reads the backlog. Takes as long as there are files about to be lost; how many wait or are stored does not matter.
+    pub async fn read(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<Self> {
+        sqlx::query_as!(
+            Backlog,
+            r#"WITH endangered AS MATERIALIZED (
+                   SELECT render_id, expires_at
+                   FROM downloads
+                   WHERE due_at IS NOT NULL AND expires_at < $1 AND state = 'pending'
+                       AND (error_code IS NOT NULL OR due_at < $2)
+               )
+               SELECT
+                   (SELECT count(*) FROM downloads WHERE state = 'downloading') AS "downloading!",
+                   (SELECT min(expires_at) FROM downloads WHERE due_at IS NOT NULL) AS first_expires_at,
+                   (SELECT count(*) FROM endangered) AS "endangered!",
+                   urgent.render_id AS "most_urgent?",
+                   urgent.expires_at AS "most_urgent_expires_at?"
+               FROM (VALUES (true)) AS always
+                   LEFT JOIN (SELECT * FROM endangered ORDER BY expires_at, render_id LIMIT 1) AS urgent ON true"#,
+            now + ALARM,
+            now - UNCLAIMED,
+        )
+        .fetch_one(pool)
+        .await
+    }
 }
 
 /// Logs files that are about to be lost, until the service stops.
-pub async fn watch(database: &Database, clock: &Clock, shutdown: &Shutdown) {
+pub async fn watch_backlog(database: &Database, clock: &Clock, shutdown: &Shutdown) {
     while !shutdown.is_stopping() {
         let now = clock.now();
-        if let Ok(backlog) = database.with_timeout(BACKGROUND_TIMEOUT, read(database.pool(), now)).await
+        if let Ok(backlog) = database.with_timeout(BACKGROUND_TIMEOUT, Backlog::read(database.pool(), now)).await
             && backlog.endangered > 0
         {
             error!(

@@ -1,23 +1,26 @@
 //! A file's journey: from the queue through the downloader into the store.
 
-pub mod backlog;
+mod backlog;
 mod backoff;
 mod checkpoint;
-pub mod download;
-pub mod fetch;
+mod download;
+mod fetch;
 mod locked_renders;
 mod media_type;
-pub mod queue;
-pub mod retry;
+mod queue;
+mod retry;
 mod settlement;
 mod store;
-pub mod worker;
+mod worker;
 
-pub use self::backlog::Backlog;
+pub use self::backlog::{Backlog, watch_backlog};
 pub use self::download::Downloader;
-pub use self::fetch::guard::{Guard, HostSuffix};
-pub use self::fetch::{Failure, Fetcher};
-pub use self::queue::{Capacity, Claimed, LeaseError, Reason, StoredObject};
-pub use self::retry::{RetriedDownload, RetryFilter, RetryState};
+pub(crate) use self::fetch::retry_after;
+pub use self::fetch::{Failure, Fetcher, Guard, GuardedResolver, HostSuffix, UrlRejection};
+pub use self::queue::{
+    Capacity, Claimed, Lease, LeaseError, Reason, StoredObject, claim_downloads, next_due_download, renew_lease,
+};
+pub use self::retry::{RetriedDownload, RetryFilter, RetryState, preview_retry, retry_downloads};
 pub use self::settlement::{Attempt, Outcome, Settlement, Settler};
 pub use self::store::{BucketError, InvalidStorageUrl, LINK_LIFETIME, NewObject, Store, StoreError, Upload};
+pub use self::worker::run_worker;

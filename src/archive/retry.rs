@@ -6,8 +6,7 @@ use sqlx::PgPool;
 use crate::archive::locked_renders::LockedRenders;
 use crate::archive::queue::Reason;
 use crate::domain::RenderId;
-use crate::runtime::Wakeups;
-use crate::runtime::{BACKGROUND_TIMEOUT, Database, DatabaseError};
+use crate::runtime::{BACKGROUND_TIMEOUT, Database, DatabaseError, Wakeups};
 
 /// How many downloads one transaction puts back.
 const CHUNK: usize = 500;
@@ -61,8 +60,8 @@ pub struct RetriedDownload {
     pub error: Option<Reason>,
 }
 
-/// The downloads that [`retry`] would retry.
-pub async fn preview(
+/// The downloads that [`retry_downloads`] would retry.
+pub async fn preview_retry(
     database: &Database,
     filter: &RetryFilter,
     now: DateTime<Utc>,
@@ -88,13 +87,13 @@ pub async fn preview(
 }
 
 /// Makes downloads due at once. Returns those that were in that state until now.
-pub async fn retry(
+pub async fn retry_downloads(
     database: &Database,
     filter: &RetryFilter,
     now: DateTime<Utc>,
 ) -> Result<Vec<RetriedDownload>, DatabaseError> {
     let mut retried = Vec::new();
-    let mut found = preview(database, filter, now).await?;
+    let mut found = preview_retry(database, filter, now).await?;
     while !found.is_empty() {
         let rest = found.split_off(found.len().min(CHUNK));
         let chunk = || retry_chunk(database.pool(), filter.state, &found, now);

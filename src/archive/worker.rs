@@ -12,10 +12,9 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::archive::download::Downloader;
-use crate::archive::queue::{self, Capacity};
+use crate::archive::queue::{Capacity, claim_downloads, next_due_download};
 use crate::domain::SignedUrl;
-use crate::runtime::Shutdown;
-use crate::runtime::Wakeups;
+use crate::runtime::{Shutdown, Wakeups};
 
 /// The longest sleep: what falls due without a wake-up call waits no longer than this.
 const LONGEST_SLEEP: Duration = Duration::from_secs(5);
@@ -23,7 +22,7 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(5);
 const SHORTEST_SLEEP: Duration = Duration::from_millis(100);
 
 /// Works until the service stops. With `concurrency` 0 it downloads nothing.
-pub async fn run(downloader: Arc<Downloader>, concurrency: usize, wakeups: &Wakeups, shutdown: &Shutdown) {
+pub async fn run_worker(downloader: Arc<Downloader>, concurrency: usize, wakeups: &Wakeups, shutdown: &Shutdown) {
     let worker = Worker {
         downloader,
         // One place is kept for another host than the one that takes all the others.
@@ -70,7 +69,7 @@ impl Worker {
             in_progress: self.hosts.counts(),
         };
         // OK to treat an error as an empty queue: the database logs it, and the worker sleeps.
-        let claimed = queue::claim(database, clock.now(), *lease, &capacity).await.unwrap_or_default();
+        let claimed = claim_downloads(database, clock.now(), *lease, &capacity).await.unwrap_or_default();
         let count = claimed.len();
         for (claimed, permit) in claimed.into_iter().zip(free) {
             let (downloader, settling) = (self.downloader.clone(), self.settling.clone());
@@ -97,7 +96,7 @@ impl Worker {
             return;
         }
         let Downloader { database, clock, .. } = &*self.downloader;
-        let next = queue::next_due(database, &self.hosts.full(self.per_host)).await;
+        let next = next_due_download(database, &self.hosts.full(self.per_host)).await;
         let until_next = next.ok().flatten().map(|due_at| (due_at - clock.now()).to_std().unwrap_or_default());
         let nap = until_next.unwrap_or(LONGEST_SLEEP).min(LONGEST_SLEEP);
         // OK if nothing wakes it up: then it is time.

@@ -4,7 +4,7 @@ use super::database;
 use super::output::Output;
 use crate::app;
 use crate::config::DatabaseArgs;
-use crate::runtime::{LogFormat, MIGRATIONS, telemetry};
+use crate::runtime::{LogFormat, MIGRATIONS, start_log};
 
 /// Flags of `migrate`.
 #[derive(Debug, clap::Args)]
@@ -14,7 +14,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: &Args) -> anyhow::Result<()> {
-    telemetry::start(LogFormat::Pretty, std::io::stderr);
+    start_log(LogFormat::Pretty, std::io::stderr);
     let database = database::open(&args.database)?;
     app::prepare(&database).await?;
     Output::default().line(format_args!("all {} migrations are applied", MIGRATIONS.iter().count()))?;

@@ -3,10 +3,7 @@
 use super::database;
 use super::output::Output;
 use crate::config::{ConfigErrors, DatabaseArgs, NotifyArgs};
-use crate::intake::Replayed;
-use crate::intake::record::Outcome;
-use crate::intake::record::deliveries::StoredDelivery;
-use crate::intake::replay;
+use crate::intake::{RecordOutcome, Replayed, StoredDelivery, replay_deliveries};
 use crate::runtime::Clock;
 
 /// Flags of `replay`.
@@ -67,7 +64,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
             printed = output.line(line);
         }
     };
-    replay::run(&database, &clock, since, args.dry_run, notify.posted, each).await?;
+    replay_deliveries(&database, &clock, since, args.dry_run, notify.posted, each).await?;
     printed?;
     output.line(counts.summary(args.dry_run))?;
     Ok(())
@@ -82,9 +79,9 @@ fn result(replayed: &Replayed) -> String {
         Replayed::Readable(_) => "would be recorded".to_owned(),
         Replayed::Recorded(_, recorded) => match (recorded.outcome, recorded.transition) {
             (_, Some(change)) => format!("recorded; the render is now {}", change.to),
-            (Outcome::Unknown, None) => "its type or status is still unknown".to_owned(),
-            (Outcome::Late, None) => "recorded; the render was already further along".to_owned(),
-            (Outcome::Recorded | Outcome::Duplicate, None) => "recorded".to_owned(),
+            (RecordOutcome::Unknown, None) => "its type or status is still unknown".to_owned(),
+            (RecordOutcome::Late, None) => "recorded; the render was already further along".to_owned(),
+            (RecordOutcome::Recorded | RecordOutcome::Duplicate, None) => "recorded".to_owned(),
         },
     }
 }

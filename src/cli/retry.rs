@@ -4,8 +4,7 @@ use anyhow::bail;
 
 use super::database;
 use super::output::Output;
-use crate::archive::retry;
-use crate::archive::{RetryFilter, RetryState};
+use crate::archive::{RetryFilter, RetryState, preview_retry, retry_downloads};
 use crate::config::DatabaseArgs;
 use crate::domain::RenderId;
 use crate::runtime::{BACKGROUND_TIMEOUT, Clock};
@@ -45,9 +44,9 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let state = if args.pending { RetryState::Pending } else { RetryState::Failed };
     let filter = RetryFilter { render: args.render, since: database::time_ago(args.since, now), state };
     let downloads = if args.dry_run {
-        retry::preview(&database, &filter, now).await?
+        preview_retry(&database, &filter, now).await?
     } else {
-        retry::retry(&database, &filter, now).await?
+        retry_downloads(&database, &filter, now).await?
     };
     let mut output = Output::default();
     for download in &downloads {

@@ -12,8 +12,7 @@ use uuid::Uuid;
 use super::output::Output;
 use crate::config::{ConfigErrors, ListenArgs, WebhookSecretArgs};
 use crate::domain::{Action, EventType, Kind};
-use crate::intake::signature::sign;
-use crate::intake::{SIGNATURE_HEADER, TIMESTAMP_HEADER};
+use crate::intake::{SIGNATURE_HEADER, TIMESTAMP_HEADER, sign_delivery};
 use crate::runtime::Clock;
 
 /// How long Magic Hour waits for an answer.
@@ -109,7 +108,7 @@ impl Args {
     fn signed_event(&self, secret: &SecretString, now: DateTime<Utc>) -> SignedEvent {
         let body = json!({"type": self.event, "payload": self.payload(now)}).to_string();
         let timestamp = self.timestamp.clone().unwrap_or_else(|| now.timestamp().to_string());
-        let signature = sign(secret, &timestamp, body.as_bytes());
+        let signature = sign_delivery(secret, &timestamp, body.as_bytes());
         SignedEvent { timestamp, signature, body }
     }
 
@@ -190,7 +189,7 @@ mod tests {
     #[test]
     fn the_curl_command_sends_exactly_the_signed_bytes() {
         let (timestamp, body) = ("1729314984".to_owned(), r#"{"it's":"here"}"#.to_owned());
-        let signature = sign(&SecretString::from("whsec_test"), &timestamp, body.as_bytes());
+        let signature = sign_delivery(&SecretString::from("whsec_test"), &timestamp, body.as_bytes());
         let event = SignedEvent { timestamp, signature: signature.clone(), body };
         let curl = event.as_curl(&Url::parse("http://127.0.0.1:8080/webhook").unwrap());
         assert!(curl.contains(r#"--data-binary '{"it'\''s":"here"}'"#), "{curl}");

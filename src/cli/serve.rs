@@ -7,11 +7,7 @@ use tokio::net::TcpListener;
 
 use crate::app;
 use crate::config::{self, Config, ServeArgs};
-use crate::runtime::Clock;
-use crate::runtime::Database;
-use crate::runtime::LogQueue;
-use crate::runtime::Shutdown;
-use crate::runtime::{stop_signal, telemetry};
+use crate::runtime::{Clock, Database, LogQueue, Shutdown, start_log_on_stdout, stop_signal};
 
 /// Flags of `serve`: the settings.
 #[derive(Debug, clap::Args)]
@@ -22,7 +18,7 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let config = args.settings.read(config::environment(), std::io::stdout().is_terminal())?;
-    let log = telemetry::start_on_stdout(config.log_format);
+    let log = start_log_on_stdout(config.log_format);
     let result = serve(config, &log).await;
     log.flush();
     result

@@ -22,8 +22,7 @@ use super::webhook_secrets::WebhookSecretArgs;
 use crate::api::{Access, BearerTokens};
 use crate::archive::Store;
 use crate::http::Limits;
-use crate::intake::Verifier;
-use crate::intake::record::QueueLimits;
+use crate::intake::{QueueLimits, Verifier};
 use crate::notify::Client;
 use crate::runtime::{DatabaseUrls, LogFormat};
 

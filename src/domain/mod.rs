@@ -2,10 +2,10 @@
 
 mod archive_state;
 mod download_state;
-pub mod event;
+mod event;
 mod notification;
 mod object_key;
-pub mod render;
+mod render;
 
 pub use self::archive_state::{ArchiveState, FileCounts};
 pub use self::download_state::DownloadState;
@@ -14,4 +14,6 @@ pub use self::event::{
 };
 pub use self::notification::{Notification, NotificationId, NotificationState, NotificationType, Progress};
 pub use self::object_key::ObjectKey;
-pub use self::render::{ExternalId, Kind, RenderId, Status, rank_of};
+pub use self::render::{
+    ExternalId, InvalidExternalId, InvalidRenderId, Kind, RenderId, Status, UnknownVariant, rank_of,
+};

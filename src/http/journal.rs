@@ -162,7 +162,7 @@ mod tests {
 
     use super::*;
     use crate::http::HttpError;
-    use crate::runtime::{CapturedLog, LogFormat, telemetry};
+    use crate::runtime::{CapturedLog, LogFormat, log_panics};
 
     /// Captures every line of this program.
     fn capture() -> (CapturedLog, DefaultGuard) {
@@ -215,7 +215,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_writes_one_line_about_the_defect_and_one_about_the_request() {
-        telemetry::log_panics();
+        log_panics();
         let (lines, _guard) = capture();
         let response = router().oneshot(request("GET", "/panic")).await.unwrap();
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);

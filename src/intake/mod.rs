@@ -1,12 +1,19 @@
 //! Webhooks from Magic Hour: verifying, parsing, and recording them.
 
-pub mod receive;
-pub mod record;
-pub mod replay;
-pub mod retention;
-pub mod signature;
+mod receive;
+mod record;
+mod replay;
+mod retention;
+mod signature;
 mod skew;
 
-pub use self::receive::{AdviceLimiter, Receiver};
-pub use self::replay::Replayed;
-pub use self::signature::{SIGNATURE_HEADER, SignatureHeaders, TIMESTAMP_HEADER, Verdict, Verifier};
+pub use self::receive::{AdviceLimiter, Receiver, webhook_routes};
+pub use self::record::{
+    MAX_STORED_REPETITIONS, Observation, QueueLimits, RecordError, RecordOutcome, Recorded, Recorder, Source,
+    StatusChange, StoredDelivery, log_recorded, record,
+};
+pub use self::replay::{Replayed, replay_deliveries};
+pub use self::retention::{
+    PartitionChange, create_partitions, delete_old_deliveries, drop_old_partitions, run_retention,
+};
+pub use self::signature::{SIGNATURE_HEADER, SignatureHeaders, TIMESTAMP_HEADER, Verdict, Verifier, sign_delivery};

@@ -16,10 +16,14 @@ use axum::http::{HeaderMap, StatusCode, header};
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::timeout;
 use tracing::{error, info, warn};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-use crate::domain::{Event, EventType, Kind, event};
+use crate::domain::{Event, EventType, Kind};
 use crate::http::{BodyReader, HttpError, Message};
-use crate::intake::record::{self, Observation, Outcome, RecordError, Recorded, Recorder, deliveries};
+use crate::intake::record::{
+    Observation, RecordError, RecordOutcome, Recorded, Recorder, log_recorded, store_stale, store_unreadable,
+};
 use crate::intake::signature::{
     Delivery, Rejection, SIGNATURE_HEADER, SignatureHeaders, Stale, TIMESTAMP_HEADER, Verdict, Verified, Verifier,
 };
@@ -102,10 +106,15 @@ struct PayloadBody {
         (status = 503, description = "renderhook cannot record the event now. Magic Hour sends it again.", body = Message),
     ),
 )]
-pub async fn receive(State(receiver): State<Arc<Receiver>>, request: Request) -> Result<Json<Message>, HttpError> {
+async fn receive(State(receiver): State<Arc<Receiver>>, request: Request) -> Result<Json<Message>, HttpError> {
     let answer = timeout(HANDLER_TIMEOUT, receiver.handle(request)).await;
     let message = answer.unwrap_or_else(|_elapsed| Err(HttpError::unavailable()))?;
     Ok(Json(Message { message: message.to_owned() }))
+}
+
+/// The route of webhooks.
+pub fn webhook_routes() -> OpenApiRouter<Arc<Receiver>> {
+    OpenApiRouter::new().routes(routes!(receive))
 }
 
 impl Receiver {
@@ -133,7 +142,7 @@ impl Receiver {
             Ok(observation) => observation,
             Err(why) => {
                 self.database
-                    .with_timeout(REQUEST_TIMEOUT, deliveries::store_unreadable(self.database.pool(), &verified, why))
+                    .with_timeout(REQUEST_TIMEOUT, store_unreadable(self.database.pool(), &verified, why))
                     .await?;
                 error!(event = %LogEvent::WebhookUnreadable, error = %why, "stored an authentic delivery that is not a valid event");
                 return Err(HttpError::bad_request(format!("{why}; the body was stored")));
@@ -142,17 +151,17 @@ impl Receiver {
         let (observation, recorded) = self.recorder.record(observation).await?;
         log_delivery(&verified, &observation, &recorded);
         Ok(match recorded.outcome {
-            Outcome::Recorded => "recorded",
-            Outcome::Duplicate => "a duplicate: this event was recorded before",
-            Outcome::Late => "recorded: the render was already further along",
-            Outcome::Unknown => "recorded: its type or status is not known yet",
+            RecordOutcome::Recorded => "recorded",
+            RecordOutcome::Duplicate => "a duplicate: this event was recorded before",
+            RecordOutcome::Late => "recorded: the render was already further along",
+            RecordOutcome::Unknown => "recorded: its type or status is not known yet",
         })
     }
 
     async fn quarantine_stale(&self, stale: Stale) -> Result<&'static str, HttpError> {
         let delivery = stale.delivery();
-        let event = event::parse(&delivery.body).ok();
-        let stored = deliveries::store_stale(self.database.pool(), &stale, event.as_ref());
+        let event = Event::parse(&delivery.body).ok();
+        let stored = store_stale(self.database.pool(), &stale, event.as_ref());
         self.database.with_timeout(REQUEST_TIMEOUT, stored).await?;
         self.log_stale(delivery, event.as_ref());
         Err(HttpError::unauthorized(
@@ -223,10 +232,10 @@ fn rejected(why: Rejection) -> HttpError {
 
 fn log_delivery(verified: &Verified, observation: &Observation, recorded: &Recorded) {
     let log_event = match recorded.outcome {
-        Outcome::Recorded => LogEvent::WebhookRecorded,
-        Outcome::Duplicate => LogEvent::WebhookDuplicate,
-        Outcome::Late => LogEvent::WebhookLate,
-        Outcome::Unknown => LogEvent::WebhookUnknown,
+        RecordOutcome::Recorded => LogEvent::WebhookRecorded,
+        RecordOutcome::Duplicate => LogEvent::WebhookDuplicate,
+        RecordOutcome::Late => LogEvent::WebhookLate,
+        RecordOutcome::Unknown => LogEvent::WebhookUnknown,
     };
     info!(
         event = %log_event,
@@ -237,5 +246,5 @@ fn log_delivery(verified: &Verified, observation: &Observation, recorded: &Recor
         downloads.queued = recorded.queued,
         "a delivery was recorded"
     );
-    record::log_recorded(observation, recorded);
+    log_recorded(observation, recorded);
 }

@@ -9,8 +9,10 @@ use chrono::{DateTime, Utc};
 
 use crate::domain::{EventType, UnreadableEvent};
 use crate::feed::PostedTypes;
-use crate::intake::record::deliveries::{self, StoredDelivery};
-use crate::intake::record::{self, Observation, Outcome, QueueLimits, RecordError, Recorded, Recorder};
+use crate::intake::record::{
+    Observation, QueueLimits, RecordError, RecordOutcome, Recorded, Recorder, StoredDelivery, find_unresolved,
+    log_recorded,
+};
 use crate::runtime::{BACKGROUND_TIMEOUT, Clock, Database};
 
 /// The number of deliveries read by one statement.
@@ -34,7 +36,7 @@ impl Replayed {
         match self {
             Self::Unreadable(_) => false,
             Self::Readable(observation) => observation.is_known(),
-            Self::Recorded(_, recorded) => recorded.outcome != Outcome::Unknown,
+            Self::Recorded(_, recorded) => recorded.outcome != RecordOutcome::Unknown,
         }
     }
 
@@ -52,7 +54,7 @@ impl Replayed {
 
 /// Replays the deliveries received since `since`, in the order of arrival, and calls `each` with every result. With
 /// `dry_run`, nothing is written.
-pub async fn run(
+pub async fn replay_deliveries(
     database: &Database,
     clock: &Clock,
     since: Option<DateTime<Utc>>,
@@ -63,9 +65,8 @@ pub async fn run(
     let recorder = Recorder::start(database.clone(), clock.clone(), posted, QueueLimits::default());
     let mut after = 0;
     loop {
-        let found = database
-            .with_timeout(BACKGROUND_TIMEOUT, deliveries::find_unresolved(database.pool(), since, after, BATCH))
-            .await?;
+        let found =
+            database.with_timeout(BACKGROUND_TIMEOUT, find_unresolved(database.pool(), since, after, BATCH)).await?;
         let Some(last) = found.last() else { return Ok(()) };
         after = last.id();
         for delivery in &found {
@@ -81,6 +82,6 @@ pub async fn run(
 
 async fn record(recorder: &Recorder, observation: Observation) -> Result<Replayed, RecordError> {
     let (observation, result) = recorder.record(observation).await?;
-    record::log_recorded(&observation, &result);
+    log_recorded(&observation, &result);
     Ok(Replayed::Recorded(Box::new(observation), result))
 }

@@ -1,6 +1,6 @@
 //! `EVENT_RETENTION`: removes old deliveries, one day at a time, and old notifications in batches.
 //!
-//! `deliveries` is partitioned by the day of arrival (UTC). [`run`] creates partitions in advance and drops old ones, which
+//! `deliveries` is partitioned by the day of arrival (UTC). [`run_retention`] creates partitions in advance and drops old ones, which
 //! leaves no dead rows behind.
 //!
 //! Guaranteed:
@@ -17,9 +17,7 @@ use chrono::{DateTime, Days, NaiveDate, Utc};
 use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 
 use crate::feed;
-use crate::runtime::Clock;
-use crate::runtime::Shutdown;
-use crate::runtime::{BACKGROUND_TIMEOUT, Database};
+use crate::runtime::{BACKGROUND_TIMEOUT, Clock, Database, Shutdown};
 
 /// How often to create and drop partitions.
 const INTERVAL: Duration = Duration::from_hours(1);
@@ -101,7 +99,7 @@ pub async fn drop_old_partitions(
 
 /// Deletes up to `limit` rows that arrived at least `retention` ago, according to both clocks, and returns their number. Deletes
 /// from the default partition, or with `all_partitions` from every partition.
-pub async fn delete_old_rows(
+pub async fn delete_old_deliveries(
     pool: &PgPool,
     now: DateTime<Utc>,
     retention: Duration,
@@ -179,14 +177,14 @@ fn expected_error(error: sqlx::Error) -> sqlx::Result<PartitionChange> {
 }
 
 /// Creates partitions and removes deliveries older than `retention`, until the service stops.
-pub async fn run(database: &Database, clock: &Clock, retention: Duration, shutdown: &Shutdown) {
+pub async fn run_retention(database: &Database, clock: &Clock, retention: Duration, shutdown: &Shutdown) {
     while !shutdown.is_stopping() {
         let (pool, now) = (database.pool(), clock.now());
         let _ = database.with_timeout(BACKGROUND_TIMEOUT, create_partitions(pool, now)).await;
         let dropped = database.with_timeout(BACKGROUND_TIMEOUT, drop_old_partitions(pool, now, retention)).await;
         let all_partitions = matches!(dropped, Ok(PartitionChange::NotAllowed));
         let deleted = database
-            .with_timeout(BACKGROUND_TIMEOUT, delete_old_rows(pool, now, retention, all_partitions, BATCH))
+            .with_timeout(BACKGROUND_TIMEOUT, delete_old_deliveries(pool, now, retention, all_partitions, BATCH))
             .await;
         let removed = database.with_timeout(BACKGROUND_TIMEOUT, remove_notifications(pool, now, retention)).await;
         if deleted.is_ok_and(|deleted| deleted > 0) || removed.is_ok_and(|removed| removed > 0) {

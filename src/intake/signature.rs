@@ -28,7 +28,7 @@ pub const TIMESTAMP_HEADER: &str = "magic-hour-event-timestamp";
 ///
 /// `secret` is used unchanged, including a prefix such as `whsec_`.
 #[must_use]
-pub fn sign(secret: &SecretString, timestamp: &str, body: &[u8]) -> String {
+pub fn sign_delivery(secret: &SecretString, timestamp: &str, body: &[u8]) -> String {
     hex::encode(hmac(&hmac_key(secret), timestamp, body))
 }
 
@@ -257,7 +257,7 @@ mod tests {
 
     #[test]
     fn the_documented_signature_is_created_and_verified() {
-        assert_eq!(sign(&SecretString::from(SECRET), TIMESTAMP, BODY), SIGNATURE);
+        assert_eq!(sign_delivery(&SecretString::from(SECRET), TIMESTAMP, BODY), SIGNATURE);
         let Ok(Verdict::Fresh(verified)) = verify(&[SECRET], BODY, 1_729_314_985) else { panic!("not verified") };
         assert_eq!(verified.delivery().body, BODY);
         assert_eq!(verified.delivery().lag(), Some(TimeDelta::seconds(1)));
@@ -285,7 +285,7 @@ mod tests {
         let padded = headers(SIGNATURE, "01729314984").unwrap();
         let verdict = verifier(&[SECRET]).verify(&padded, Bytes::from_static(BODY), at(1_729_314_984));
         assert_eq!(verdict, Err(Rejection::SignatureWrong));
-        let signed = sign(&SecretString::from(SECRET), "01729314984", BODY);
+        let signed = sign_delivery(&SecretString::from(SECRET), "01729314984", BODY);
         let own = headers(&signed, "01729314984").unwrap();
         let verdict = verifier(&[SECRET]).verify(&own, Bytes::from_static(BODY), at(1_729_314_984));
         assert!(matches!(verdict, Ok(Verdict::Fresh(_))));
@@ -302,7 +302,7 @@ mod tests {
     #[test]
     fn a_timestamp_that_is_out_of_range_is_stale() {
         for digits in ["9223372036854775807", "1729314984000", "0"] {
-            let headers = headers(&sign(&SecretString::from(SECRET), digits, BODY), digits).unwrap();
+            let headers = headers(&sign_delivery(&SecretString::from(SECRET), digits, BODY), digits).unwrap();
             let verdict = verifier(&[SECRET]).verify(&headers, Bytes::from_static(BODY), at(1_729_314_984));
             assert!(matches!(verdict, Ok(Verdict::Stale(_))), "{digits}");
         }

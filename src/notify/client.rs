@@ -12,8 +12,7 @@ use url::Url;
 
 use super::message::Message;
 use super::signing::SigningKeys;
-use crate::archive::fetch::guard::{Guard, UrlRejection};
-use crate::archive::fetch::resolve::{GuardedResolver, rejection_in};
+use crate::archive::{Guard, GuardedResolver, UrlRejection};
 
 /// How much of an answer is read and kept.
 const MAX_ANSWER_BYTES: usize = 1024;
@@ -103,7 +102,7 @@ fn unsent(error: String) -> Reply {
 
 /// Why a request failed, without the URL.
 fn why(error: &reqwest::Error) -> String {
-    if let Some(rejection) = rejection_in(error) {
+    if let Some(rejection) = UrlRejection::cause_of(error) {
         return refused(rejection);
     }
     let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());

@@ -3,7 +3,7 @@
 /// Raises this process's soft limit to its hard limit, and returns the limit in effect.
 #[cfg(unix)]
 #[must_use]
-pub fn raise_limit() -> u64 {
+pub fn raise_descriptor_limit() -> u64 {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
     /// The highest limit that macOS accepts when its hard limit says `unlimited`.
@@ -19,6 +19,6 @@ pub fn raise_limit() -> u64 {
 /// Other systems have no such limit.
 #[cfg(not(unix))]
 #[must_use]
-pub fn raise_limit() -> u64 {
+pub fn raise_descriptor_limit() -> u64 {
     u64::MAX
 }

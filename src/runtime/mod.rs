@@ -2,16 +2,16 @@
 
 #[cfg(test)]
 mod captured_log;
-pub mod clock;
-pub mod database;
-pub mod descriptors;
+mod clock;
+mod database;
+mod descriptors;
 mod json_line;
 mod log;
 mod log_queue;
 mod shutdown;
 mod signals;
 mod tallies;
-pub mod telemetry;
+mod telemetry;
 mod wakeups;
 
 #[cfg(test)]
@@ -19,12 +19,15 @@ pub(crate) use self::captured_log::CapturedLog;
 pub use self::clock::Clock;
 pub use self::database::{
     BACKGROUND_TIMEOUT, ConnectError, Database, DatabaseError, DatabaseUrls, DirectUrl, InspectError, Inspection,
-    MIGRATIONS, MigrationError, Pooling, REQUEST_TIMEOUT,
+    MIGRATIONS, MigrationError, Pooling, REQUEST_TIMEOUT, inspect_database,
 };
+pub use self::descriptors::raise_descriptor_limit;
 pub use self::log::LogEvent;
 pub use self::log_queue::LogQueue;
 pub use self::shutdown::Shutdown;
 pub use self::signals::stop_signal;
 pub use self::tallies::{Tallies, Tally, Totals};
-pub use self::telemetry::LogFormat;
+#[cfg(test)]
+pub(crate) use self::telemetry::log_panics;
+pub use self::telemetry::{LogFormat, start_log, start_log_on_stdout};
 pub use self::wakeups::Wakeups;

@@ -25,7 +25,7 @@ pub enum LogFormat {
 /// Starts the log on stdout. Lines are queued and written by a thread of their own, so that a reader that stalls stops
 /// nothing else; call [`LogQueue::flush`] before the process ends.
 #[must_use]
-pub fn start_on_stdout(format: LogFormat) -> LogQueue {
+pub fn start_log_on_stdout(format: LogFormat) -> LogQueue {
     let queue = LogQueue::start(std::io::stdout());
     let colors = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     subscriber(format, colors, queue.clone(), level_filter()).init();
@@ -34,7 +34,7 @@ pub fn start_on_stdout(format: LogFormat) -> LogQueue {
 }
 
 /// Starts the log, written straight to `writer`, without colors.
-pub fn start<W>(format: LogFormat, writer: W)
+pub fn start_log<W>(format: LogFormat, writer: W)
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {

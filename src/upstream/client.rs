@@ -21,8 +21,8 @@ use serde::Deserialize;
 use url::Url;
 
 use super::error::UpstreamError;
-use crate::archive::fetch::retry_after;
-use crate::domain::{Kind, Payload, RenderId, event};
+use crate::archive::retry_after;
+use crate::domain::{Kind, Payload, RenderId};
 
 /// The limits of a call.
 #[derive(Debug, Clone, Copy)]
@@ -106,7 +106,7 @@ impl MagicHour {
             return Err(response_error(answer, self.max_body_bytes).await);
         }
         let body = read_body(answer, self.max_body_bytes).await?;
-        event::parse_details(&body).filter(|payload| payload.id == *id).ok_or(UpstreamError::NotTheProject)
+        Payload::from_details(&body).filter(|payload| payload.id == *id).ok_or(UpstreamError::NotTheProject)
     }
 
     /// Deletes a project permanently. Only the documented 204 counts as success.

@@ -1,6 +1,7 @@
 //! Detects missing webhooks: renders that ended according to a poll, without a webhook.
 //!
-//! `renderhook check` reports [`count`], and `GET /metrics` [`count_missing`]. [`watch`] logs a warning once an hour, from
+//! `renderhook check` reports [`MissingWebhooks::count`], and `GET /metrics` [`count_missing_webhooks`].
+//! [`watch_missing_webhooks`] logs a warning once an hour, from
 //! one of all processes.
 
 use std::fmt;
@@ -14,18 +15,18 @@ use crate::domain::Status;
 use crate::runtime::{BACKGROUND_TIMEOUT, Clock, Database, LogEvent, Shutdown};
 
 /// How late a webhook may arrive and still count.
-pub const GRACE: TimeDelta = TimeDelta::minutes(10);
+const GRACE: TimeDelta = TimeDelta::minutes(10);
 /// The period in which renders are counted.
-pub const WINDOW: TimeDelta = TimeDelta::hours(24);
+const WINDOW: TimeDelta = TimeDelta::hours(24);
 /// The interval between two warnings.
 const WARN_INTERVAL: TimeDelta = TimeDelta::hours(1);
 /// The interval between two counts of a process.
 const COUNT_INTERVAL: Duration = Duration::from_mins(1);
 
 /// How many of the latest renders are checked for a metric.
-pub const METRIC_LIMIT: i64 = 1_000;
+pub const MISSING_WEBHOOKS_LIMIT: i64 = 1_000;
 
-/// Counts of renders that failed or became complete within [`WINDOW`] and at least [`GRACE`] ago.
+/// Counts of renders that failed or became complete within 24 hours and at least 10 minutes ago.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MissingWebhooks {
     /// All of them.
@@ -35,6 +36,18 @@ pub struct MissingWebhooks {
 }
 
 impl MissingWebhooks {
+    /// Counts at `now`. Reads every render that ended within 24 hours.
+    pub async fn count(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<Self> {
+        let ended = sqlx::query_scalar!(
+            r#"SELECT count(*) AS "ended!" FROM transitions WHERE at > $1 AND at <= $2 AND to_status = ANY ($3)"#,
+            now - WINDOW,
+            now - GRACE,
+            &ends() as _,
+        );
+        let ended = ended.fetch_one(pool).await?;
+        Ok(Self { ended, missing: count_missing_webhooks(pool, now, i64::MAX).await? })
+    }
+
     /// Whether any is missing.
     #[must_use]
     pub fn any(&self) -> bool {
@@ -72,19 +85,8 @@ fn ends() -> Vec<&'static str> {
     Status::ALL.iter().filter(|status| reported(status)).map(|status| status.as_str()).collect()
 }
 
-/// Counts at `now`. Reads every render that ended within [`WINDOW`].
-pub async fn count(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<MissingWebhooks> {
-    let ended = sqlx::query_scalar!(
-        r#"SELECT count(*) AS "ended!" FROM transitions WHERE at > $1 AND at <= $2 AND to_status = ANY ($3)"#,
-        now - WINDOW,
-        now - GRACE,
-        &ends() as _,
-    );
-    Ok(MissingWebhooks { ended: ended.fetch_one(pool).await?, missing: count_missing(pool, now, i64::MAX).await? })
-}
-
 /// Counts only the missing ones, among the `limit` latest renders whose end a poll found.
-pub async fn count_missing(pool: &PgPool, now: DateTime<Utc>, limit: i64) -> sqlx::Result<i64> {
+pub async fn count_missing_webhooks(pool: &PgPool, now: DateTime<Utc>, limit: i64) -> sqlx::Result<i64> {
     sqlx::query_scalar!(
         r#"SELECT count(*) AS "missing!"
            FROM (
@@ -125,12 +127,13 @@ async fn take_hourly_turn(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<boo
 }
 
 /// Logs warnings while webhooks are missing, until the service stops.
-pub async fn watch(database: &Database, clock: &Clock, shutdown: &Shutdown) {
+pub async fn watch_missing_webhooks(database: &Database, clock: &Clock, shutdown: &Shutdown) {
     while !shutdown.is_stopping() {
         let (pool, now) = (database.pool(), clock.now());
-        if let Ok(missing) = database.with_timeout(BACKGROUND_TIMEOUT, count_missing(pool, now, METRIC_LIMIT)).await
+        if let Ok(missing) =
+            database.with_timeout(BACKGROUND_TIMEOUT, count_missing_webhooks(pool, now, MISSING_WEBHOOKS_LIMIT)).await
             && missing > 0
-            && let Ok(webhooks) = database.with_timeout(BACKGROUND_TIMEOUT, count(pool, now)).await
+            && let Ok(webhooks) = database.with_timeout(BACKGROUND_TIMEOUT, MissingWebhooks::count(pool, now)).await
             && let Ok(true) = database.with_timeout(BACKGROUND_TIMEOUT, take_hourly_turn(pool, now)).await
         {
             warn!(

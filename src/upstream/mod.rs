@@ -1,20 +1,21 @@
 //! Calls to Magic Hour's API: polling renders, which also gets fresh URLs, and deleting projects.
 //!
-//! [`Reconciler`] polls, [`Deleter`] deletes, and [`missing_webhooks`] counts renders that only polls reported. All calls
+//! [`Reconciler`] polls, [`Deleter`] deletes, and [`MissingWebhooks`] counts renders that only polls reported. All calls
 //! go through [`MagicHour`] at the rate of the shared [`Throttle`]. A failed call returns an [`UpstreamError`], whose
 //! [`FailureScope`] says what it affects.
 
-pub mod client;
+mod client;
 mod deletion;
 mod error;
-pub mod missing_webhooks;
+mod missing_webhooks;
 mod reconcile;
 mod throttle;
 
-pub use self::client::{CallLimits, MagicHour, Probe};
+pub use self::client::{CallLimits, MagicHour, Probe, probe};
 pub use self::deletion::{Deleter, DeletionOutcome};
 pub use self::error::{FailureScope, UpstreamError};
-pub use self::missing_webhooks::MissingWebhooks;
-pub use self::reconcile::Reconciler;
-pub use self::reconcile::schedule::Schedule;
+pub use self::missing_webhooks::{
+    MISSING_WEBHOOKS_LIMIT, MissingWebhooks, count_missing_webhooks, watch_missing_webhooks,
+};
+pub use self::reconcile::{Reconciler, Schedule};
 pub use self::throttle::Throttle;

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use crate::domain::{
     ArchiveState, DownloadState, Kind, NotificationId, NotificationState, NotificationType, RenderError, Status,
 };
-use crate::intake::record::Source;
+use crate::intake::Source;
 
 /// A render with its downloads, transitions, and credits.
 #[derive(Debug, Clone, Serialize, ToSchema)]

@@ -4,9 +4,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use renderhook::domain::{Kind, event};
+use renderhook::domain::{Kind, Payload};
 use renderhook::feed::PostedTypes;
-use renderhook::intake::record::{self, Observation};
+use renderhook::intake::{self, Observation};
 use renderhook::runtime::{Clock, MIGRATIONS};
 use renderhook_dev::standin::Project;
 use sqlx::PgPool;
@@ -56,11 +56,11 @@ impl Backlog {
         for (id, downloads) in renders {
             let mut project = Project::new(Kind::Video, id, now);
             (project.status, project.downloads) = (Some("complete".to_owned()), downloads);
-            let payload = event::parse_details(project.payload().to_string().as_bytes()).context("not a project")?;
+            let payload = Payload::from_details(project.payload().to_string().as_bytes()).context("not a project")?;
             observations.push(Observation::poll(Kind::Video, payload, now));
         }
         for batch in observations.chunks(BATCH) {
-            record::record(&self.pool, now, batch, PostedTypes::default()).await?;
+            intake::record(&self.pool, now, batch, PostedTypes::default()).await?;
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use axum::routing::post;
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use renderhook::domain::Kind;
-use renderhook::intake::signature::sign;
+use renderhook::intake::sign_delivery;
 use renderhook::runtime::Clock;
 use renderhook_dev::standin::{
     Fault, Lifecycle, Network, OutputFile, RenderPlan, Retries, RetrySigning, Settings, Stage, StandIn, WebhookAttempt,
@@ -232,7 +232,7 @@ async fn a_webhook_is_sent_for_each_stage_that_has_one_with_the_project_in_that_
     let mut sent = Vec::new();
     for (headers, body) in received.lock().unwrap().iter() {
         let header = |name: &str| headers[name].to_str().unwrap().to_owned();
-        let signature = sign(&SecretString::from(SECRET), &header("magic-hour-event-timestamp"), body);
+        let signature = sign_delivery(&SecretString::from(SECRET), &header("magic-hour-event-timestamp"), body);
         assert_eq!(header("magic-hour-event-signature"), signature);
         let event: Value = serde_json::from_slice(body).unwrap();
         let text = |value: &Value| value.as_str().unwrap().to_owned();

@@ -2,25 +2,24 @@
 
 use sqlx::PgPool;
 
-use crate::domain::ObjectKey;
-use crate::domain::RenderId;
+use crate::domain::{ObjectKey, RenderId};
 
 /// What is needed to send a stored file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredFile {
+pub(in crate::api) struct StoredFile {
     /// Its key in the store.
-    pub key: ObjectKey,
+    pub(in crate::api) key: ObjectKey,
     /// Its content type.
-    pub content_type: String,
+    pub(in crate::api) content_type: String,
     /// Its size.
-    pub size_bytes: u64,
+    pub(in crate::api) size_bytes: u64,
     /// Its SHA-256 in hex.
-    pub sha256: String,
+    pub(in crate::api) sha256: String,
 }
 
 /// The state of a download.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FileLookup {
+pub(in crate::api) enum FileLookup {
     /// The file is stored.
     Stored(StoredFile),
     /// The file is not stored (yet).
@@ -28,7 +27,7 @@ pub enum FileLookup {
 }
 
 /// Reads one download; `None` if it does not exist.
-pub async fn file(pool: &PgPool, id: &RenderId, index: i32) -> sqlx::Result<Option<FileLookup>> {
+pub(in crate::api) async fn file(pool: &PgPool, id: &RenderId, index: i32) -> sqlx::Result<Option<FileLookup>> {
     let row = sqlx::query!(
         "SELECT state, key, content_type, size_bytes, sha256 FROM downloads WHERE render_id = $1 AND index = $2",
         id.as_str(),

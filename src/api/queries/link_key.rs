@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
 /// Returns the key that all replicas share. If there is none yet, `candidate` becomes the key.
-pub async fn link_key(pool: &PgPool, candidate: [u8; 32], now: DateTime<Utc>) -> sqlx::Result<Vec<u8>> {
+pub(in crate::api) async fn link_key(pool: &PgPool, candidate: [u8; 32], now: DateTime<Utc>) -> sqlx::Result<Vec<u8>> {
     let inserted = sqlx::query!(
         "INSERT INTO signing_keys (purpose, key, created_at) VALUES ('file_links', $1, $2) ON CONFLICT DO NOTHING",
         &candidate[..],

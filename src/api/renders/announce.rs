@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 
 use super::{ApiState, unknown_render};
 use crate::api::parameters::one_of;
-use crate::api::queries::announce::{self, AnnounceOutcome, Announcement, ExternalIdUpdate};
+use crate::api::queries::{self, AnnounceOutcome, Announcement, ExternalIdUpdate};
 use crate::domain::{ExternalId, Kind, RenderId};
 use crate::http::{CommonErrors, HttpError, Message};
 use crate::runtime::REQUEST_TIMEOUT;
@@ -59,7 +59,7 @@ pub(crate) async fn put(
     let id = id.ok_or_else(|| HttpError::bad_request("a render's id is 1 to 255 characters without U+0000"))?;
     let announcement = read(&state.bodies.read(body, MAX_BODY_BYTES, too_large).await?)?;
     let (database, pool) = (&state.database, state.database.pool());
-    let announced = announce::announce(pool, &id, &announcement, state.clock.now());
+    let announced = queries::announce(pool, &id, &announcement, state.clock.now());
     let status = match database.with_timeout(REQUEST_TIMEOUT, announced).await? {
         AnnounceOutcome::Created => StatusCode::CREATED,
         AnnounceOutcome::Updated => StatusCode::OK,

@@ -1,15 +1,17 @@
 //! The handlers for `/renders`.
 
-pub(super) mod announce;
-pub(super) mod get;
-pub(super) mod list;
-pub(super) mod notify;
-pub(super) mod retry;
+mod announce;
+mod get;
+mod list;
+mod notify;
+mod retry;
 
 use std::sync::Arc;
 
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::api::file_serving::FileServing;
 use crate::archive::Store;
@@ -37,6 +39,15 @@ pub struct ApiState {
     pub shutdown: Shutdown,
     /// Reads request bodies.
     pub bodies: BodyReader,
+}
+
+/// The routes below `/renders` that answer with JSON.
+pub(super) fn routes() -> OpenApiRouter<Arc<ApiState>> {
+    OpenApiRouter::new()
+        .routes(routes!(list::get))
+        .routes(routes!(get::get, announce::put))
+        .routes(routes!(retry::retry))
+        .routes(routes!(notify::notify))
 }
 
 /// Parses the id in a path. Text that is not a valid id cannot belong to a known render.

@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{ApiState, id_in_path, unknown_render};
 use crate::api::parameters::bad_query;
-use crate::archive::{RetryFilter, RetryState, retry};
+use crate::archive::{RetryFilter, RetryState, retry_downloads};
 use crate::http::{CommonErrors, HttpError, Message};
 use crate::runtime::REQUEST_TIMEOUT;
 use crate::views;
@@ -77,7 +77,7 @@ pub(crate) async fn retry(
         .then_some(())
         .ok_or_else(unknown_render)?;
     let filter = RetryFilter { state: parameters.state.into(), ..RetryFilter::render(id) };
-    let downloads = retry::retry(&state.database, &filter, state.clock.now()).await?;
+    let downloads = retry_downloads(&state.database, &filter, state.clock.now()).await?;
     let message = match (parameters.state, downloads.is_empty()) {
         (RetryableState::Failed, true) => "this render has no failed download with a URL",
         (RetryableState::Failed, false) => "back in the queue",

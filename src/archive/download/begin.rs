@@ -4,8 +4,7 @@ use tokio::time::Instant;
 
 use super::transfer::{Attempt, Interruption, Transfer, unless_stopped};
 use crate::archive::checkpoint::{self, Checkpoint};
-use crate::archive::fetch::digest::Hashes;
-use crate::archive::fetch::{Incoming, Origin, ResumePoint, Resumption};
+use crate::archive::fetch::{Hashes, Incoming, Origin, ResumePoint, Resumption};
 use crate::archive::media_type;
 use crate::archive::store::NewObject;
 use crate::domain::SignedUrl;

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Downloader;
-use crate::archive::queue::{self, Lease, LeaseError};
+use crate::archive::queue::{Lease, LeaseError, renew_lease};
 
 /// Renews a lease, and remembers when it was last known to be held.
 #[derive(Debug)]
@@ -55,7 +55,7 @@ impl<'a> LeaseKeeper<'a> {
     async fn renew(&self) -> Result<(), LeaseError> {
         let started_at = Instant::now();
         let until = self.downloader.clock.now() + self.downloader.lease;
-        queue::renew(&self.downloader.database, self.lease, until).await?;
+        renew_lease(&self.downloader.database, self.lease, until).await?;
         *self.confirmed_at.lock().unwrap_or_else(PoisonError::into_inner) = started_at;
         Ok(())
     }

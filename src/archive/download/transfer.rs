@@ -16,8 +16,7 @@ use tracing::error;
 
 use super::Downloader;
 use super::lease::LeaseKeeper;
-use crate::archive::fetch::digest::Hashes;
-use crate::archive::fetch::{Failure, Fetcher, Incoming, Origin, ResumePoint, Resumption};
+use crate::archive::fetch::{Failure, Fetcher, Hashes, Incoming, Origin, ResumePoint, Resumption};
 use crate::archive::queue::{Claimed, StoredObject};
 use crate::archive::store::{StoreError, Upload};
 use crate::domain::SignedUrl;

@@ -106,7 +106,7 @@ impl fmt::Display for NonPublic {
 }
 
 /// Returns `Ok` if the address is public, or else its kind.
-pub fn judge(ip: IpAddr) -> Result<(), NonPublic> {
+pub(super) fn judge(ip: IpAddr) -> Result<(), NonPublic> {
     match ip {
         IpAddr::V4(ip) => judge_v4(ip),
         IpAddr::V6(ip) => judge_v6(ip),

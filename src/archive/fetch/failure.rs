@@ -4,8 +4,8 @@ use std::error::Error;
 use std::io;
 use std::time::Duration;
 
+use super::error_chain::{causes, chain};
 use super::guard::UrlRejection;
-use super::resolve::rejection_in;
 use crate::archive::queue::Reason;
 
 /// Why a download failed. The variants are handled differently.
@@ -75,7 +75,7 @@ impl Failure {
     /// A request failed. The URL in the error is removed.
     pub(super) fn transport(error: reqwest::Error) -> Self {
         let error = error.without_url();
-        if let Some(rejection) = rejection_in(&error) {
+        if let Some(rejection) = UrlRejection::cause_of(&error) {
             return Self::network(rejection);
         }
         if let Some(local) = Self::local(&error) {
@@ -90,26 +90,6 @@ impl Failure {
         };
         Self::transient(code, causes(&error))
     }
-}
-
-/// An error and its causes, from the outermost to the innermost. [`io::Error`]s do not show the error that they wrap
-/// as their source, but it is included here.
-pub(super) fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |&error| match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-        Some(wrapped) => Some(wrapped as &(dyn Error + 'static)),
-        None => error.source(),
-    })
-}
-
-/// An error and its causes on one line.
-fn causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text = format!("{text}: {cause}");
-        next = cause.source();
-    }
-    text
 }
 
 /// The code for the resource of this process that was missing, if that is what `error` reports.

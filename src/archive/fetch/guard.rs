@@ -28,7 +28,7 @@ use url::{Host, Url};
 use super::address::{self, NonPublic};
 
 /// The maximum number of redirects per download. Object stores and CDNs need one.
-pub const MAX_REDIRECTS: usize = 3;
+const MAX_REDIRECTS: usize = 3;
 
 /// The rules for URLs and addresses, as set by `DOWNLOAD_ALLOWED_HOSTS` and `DOWNLOAD_ALLOW_PRIVATE`. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -143,7 +143,7 @@ pub enum UrlRejection {
     /// The URL's address, or one of the addresses of its host, is not public.
     #[error("the URL leads to {0}, but files are only downloaded from public addresses{advice}", advice = private_advice(*.0))]
     PrivateAddress(NonPublic),
-    /// There were more than [`MAX_REDIRECTS`] redirects.
+    /// There were more redirects than are followed.
     #[error("the server redirected more than {MAX_REDIRECTS} times")]
     TooManyRedirects,
     /// A redirect without a valid `Location`.

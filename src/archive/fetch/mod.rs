@@ -12,12 +12,13 @@
 //! Only the stored URL itself can be rejected permanently. Redirects, DNS answers, and statuses may be different next time, so
 //! they only cause a retry.
 
-pub mod address;
-pub mod digest;
+mod address;
+mod digest;
+mod error_chain;
 mod failure;
-pub mod guard;
+mod guard;
 mod incoming;
-pub mod resolve;
+mod resolve;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,11 +29,13 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use tokio::time::timeout;
 
+pub(super) use self::digest::Hashes;
 pub use self::failure::Failure;
-use self::guard::Guard;
+pub use self::guard::{Guard, HostSuffix, UrlRejection};
 pub(crate) use self::incoming::retry_after;
-pub use self::incoming::{Framing, Incoming, Origin, ResumePoint, Resumption};
-use self::resolve::{GuardedResolver, SystemNames};
+pub(super) use self::incoming::{Incoming, Origin, ResumePoint, Resumption};
+pub use self::resolve::GuardedResolver;
+use self::resolve::SystemNames;
 use crate::domain::SignedUrl;
 
 /// The time limit for connecting, including TLS.

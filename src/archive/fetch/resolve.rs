@@ -1,6 +1,6 @@
 //! Resolves host names for the downloader's HTTP client and checks the addresses.
 //!
-//! [`GuardedResolver`] goes into `reqwest::ClientBuilder::dns_resolver`. [`rejection_in`] finds out whether a request
+//! [`GuardedResolver`] goes into `reqwest::ClientBuilder::dns_resolver`. [`UrlRejection::cause_of`] finds out whether a request
 //! failed because the guard rejected an address, rather than because DNS or the network failed.
 //!
 //! Guaranteed:
@@ -22,7 +22,7 @@ use std::{fmt, io};
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-use super::failure::chain;
+use super::error_chain::chain;
 use super::guard::{Guard, UrlRejection};
 
 /// A resolver that answers only if the guard admits every address of the name.
@@ -70,10 +70,12 @@ impl Resolve for GuardedResolver {
     }
 }
 
-/// The rejection that caused an error, if any.
-#[must_use]
-pub fn rejection_in(error: &(dyn Error + 'static)) -> Option<UrlRejection> {
-    chain(error).find_map(|cause| cause.downcast_ref::<UrlRejection>().copied())
+impl UrlRejection {
+    /// The rejection that caused an error, if any.
+    #[must_use]
+    pub fn cause_of(error: &(dyn Error + 'static)) -> Option<Self> {
+        chain(error).find_map(|cause| cause.downcast_ref::<Self>().copied())
+    }
 }
 
 /// The system's resolver: `getaddrinfo`, so that `/etc/hosts`, search domains and DNS64 apply as everywhere else on
@@ -186,7 +188,7 @@ mod tests {
     async fn resolve(resolver: &GuardedResolver) -> Result<Vec<SocketAddr>, Option<UrlRejection>> {
         match resolver.resolve("files.example".parse().expect("a name")).await {
             Ok(addresses) => Ok(addresses.collect()),
-            Err(error) => Err(rejection_in(&*error)),
+            Err(error) => Err(UrlRejection::cause_of(&*error)),
         }
     }
 
@@ -197,8 +199,8 @@ mod tests {
         // Over https a TLS connector stands between the client and the error.
         for url in [origin.url("localhost"), origin.url("localhost").replace("http:", "https:")] {
             let error = client.get(url).send().await.expect_err("rejected");
-            assert_eq!(rejection_in(&error), Some(UrlRejection::PrivateAddress(NonPublic::Loopback)));
-            assert_eq!(rejection_in(&error.without_url()).map(UrlRejection::code), Some("private_address"));
+            assert_eq!(UrlRejection::cause_of(&error), Some(UrlRejection::PrivateAddress(NonPublic::Loopback)));
+            assert_eq!(UrlRejection::cause_of(&error.without_url()).map(UrlRejection::code), Some("private_address"));
         }
         assert_eq!(origin.connections(), 0);
     }
@@ -235,7 +237,7 @@ mod tests {
 
         let error =
             client.get(origin.url("files.example")).send().await.expect_err("checked again for a new connection");
-        assert_eq!(rejection_in(&error), Some(UrlRejection::PrivateAddress(NonPublic::CloudMetadata)));
+        assert_eq!(UrlRejection::cause_of(&error), Some(UrlRejection::PrivateAddress(NonPublic::CloudMetadata)));
         assert_eq!(origin.connections(), 1);
     }
 
@@ -258,7 +260,7 @@ mod tests {
         let names = Script::new(&[&["127.0.0.1", "169.254.169.254"]]);
         let error = client(GuardedResolver::over(development(), names)).get(origin.url("files.example")).send().await;
         assert_eq!(
-            rejection_in(&error.expect_err("rejected")),
+            UrlRejection::cause_of(&error.expect_err("rejected")),
             Some(UrlRejection::PrivateAddress(NonPublic::CloudMetadata))
         );
         assert_eq!(origin.connections(), 0);
@@ -276,7 +278,7 @@ mod tests {
         // A label longer than DNS allows fails on this machine, without a request to the network.
         let url = format!("http://{}.invalid/output.mp4", "a".repeat(64));
         let error = client(GuardedResolver::new(production())).get(url).send().await.expect_err("no such name");
-        assert_eq!(rejection_in(&error), None);
+        assert_eq!(UrlRejection::cause_of(&error), None);
         assert!(error.is_connect() && error.is_dns(), "{error:?}");
     }
 
@@ -286,7 +288,7 @@ mod tests {
             let names = Script::new(answers);
             let error = client(GuardedResolver::over(production(), names)).get("http://files.example/").send().await;
             let error = error.expect_err("no address");
-            assert_eq!(rejection_in(&error), None);
+            assert_eq!(UrlRejection::cause_of(&error), None);
             assert!(error.is_connect() && error.is_dns(), "{error:?}");
         }
     }
@@ -303,18 +305,18 @@ mod tests {
             .send()
             .await;
         let error = error.expect_err("nobody listens");
-        assert_eq!(rejection_in(&error), None);
+        assert_eq!(UrlRejection::cause_of(&error), None);
         assert!(error.is_connect() && !error.is_dns(), "{error:?}");
     }
 
     #[test]
     fn a_rejection_is_found_by_itself_and_inside_io_errors() {
         let rejection = UrlRejection::PrivateAddress(NonPublic::Loopback);
-        assert_eq!(rejection_in(&rejection), Some(rejection));
-        assert_eq!(rejection_in(&io::Error::other(rejection)), Some(rejection));
-        assert_eq!(rejection_in(&io::Error::other(io::Error::other(rejection))), Some(rejection));
-        assert_eq!(rejection_in(&io::Error::other("anything else")), None);
-        assert_eq!(rejection_in(&io::Error::from_raw_os_error(111)), None);
+        assert_eq!(UrlRejection::cause_of(&rejection), Some(rejection));
+        assert_eq!(UrlRejection::cause_of(&io::Error::other(rejection)), Some(rejection));
+        assert_eq!(UrlRejection::cause_of(&io::Error::other(io::Error::other(rejection))), Some(rejection));
+        assert_eq!(UrlRejection::cause_of(&io::Error::other("anything else")), None);
+        assert_eq!(UrlRejection::cause_of(&io::Error::from_raw_os_error(111)), None);
     }
 
     #[test]
@@ -324,6 +326,6 @@ mod tests {
         let error = answer
             .map(|addresses| addresses.map(|address| address.ip()).collect::<Vec<IpAddr>>())
             .expect_err("rejected");
-        assert_eq!(rejection_in(&*error), Some(UrlRejection::PrivateAddress(NonPublic::Loopback)));
+        assert_eq!(UrlRejection::cause_of(&*error), Some(UrlRejection::PrivateAddress(NonPublic::Loopback)));
     }
 }

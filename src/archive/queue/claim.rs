@@ -21,7 +21,7 @@ const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_tra
 
 /// Claims downloads that are due at `now` for `lease`, as many as `capacity` allows. Those whose URLs expire first go
 /// first.
-pub async fn claim(
+pub async fn claim_downloads(
     database: &Database,
     now: DateTime<Utc>,
     lease: Duration,

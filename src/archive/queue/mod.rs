@@ -1,6 +1,6 @@
 //! The queue of downloads: rows of `downloads`, claimed by a lease.
 //!
-//! A worker [claims](claim()) what is due, works outside of any transaction, and settles with the [`Lease`] that it got.
+//! A worker [claims](claim_downloads) what is due, works outside of any transaction, and settles with the [`Lease`] that it got.
 //! Guaranteed: one lease at a time holds a download; a lease that has expired can be taken over; and only the holder of
 //! the newest lease can renew or settle, because every such statement matches the lease's token. A worker that lost its
 //! lease changes nothing.
@@ -10,13 +10,11 @@ mod claim;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-pub use self::claim::claim;
-use crate::domain::ObjectKey;
-use crate::domain::RenderId;
-use crate::domain::SignedUrl;
+pub use self::claim::claim_downloads;
+use crate::domain::{ObjectKey, RenderId, SignedUrl};
 use crate::runtime::{BACKGROUND_TIMEOUT, Database, DatabaseError};
 
-/// A claim to one download. Only [`claim()`] makes one, and settling needs it.
+/// A claim to one download. Only [`claim_downloads`] makes one, and settling needs it.
 #[derive(Debug)]
 pub struct Lease {
     render_id: RenderId,
@@ -94,7 +92,7 @@ pub struct Capacity {
 }
 
 /// When the next download that waits for its time falls due, of a host that is not one of `full`.
-pub async fn next_due(database: &Database, full: &[String]) -> Result<Option<DateTime<Utc>>, DatabaseError> {
+pub async fn next_due_download(database: &Database, full: &[String]) -> Result<Option<DateTime<Utc>>, DatabaseError> {
     let next = sqlx::query_scalar!(
         "SELECT min(due_at) FROM downloads WHERE NOT ready AND due_at IS NOT NULL AND host <> ALL ($1::text[])",
         full,
@@ -103,7 +101,7 @@ pub async fn next_due(database: &Database, full: &[String]) -> Result<Option<Dat
 }
 
 /// Extends the lease until `until`.
-pub async fn renew(database: &Database, lease: &Lease, until: DateTime<Utc>) -> Result<(), LeaseError> {
+pub async fn renew_lease(database: &Database, lease: &Lease, until: DateTime<Utc>) -> Result<(), LeaseError> {
     let renewed = sqlx::query!(
         "UPDATE downloads SET due_at = $4, ready = false WHERE render_id = $1 AND index = $2 AND lease = $3",
         lease.render_id.as_str(),

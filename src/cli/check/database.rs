@@ -5,8 +5,8 @@ use tokio::time::timeout;
 use super::line::CHECK_TIMEOUT;
 use super::line::Finding;
 use crate::config::{ApiKeySetting, Dependencies};
-use crate::runtime::{Clock, Database, DatabaseUrls, DirectUrl, Inspection, MIGRATIONS, Pooling, database};
-use crate::upstream::missing_webhooks;
+use crate::runtime::{Clock, Database, DatabaseUrls, DirectUrl, Inspection, MIGRATIONS, Pooling, inspect_database};
+use crate::upstream::MissingWebhooks;
 
 pub(super) struct DatabaseFindings {
     pub(super) database: Finding,
@@ -19,7 +19,7 @@ pub(super) async fn check(dependencies: &Dependencies, clock: &Clock) -> Databas
         let invalid = || Finding::invalid("DATABASE_URL");
         return DatabaseFindings { database: invalid(), durability: invalid(), webhooks: invalid() };
     };
-    match timeout(CHECK_TIMEOUT, database::inspect(urls)).await {
+    match timeout(CHECK_TIMEOUT, inspect_database(urls)).await {
         Ok(Ok(inspection)) => DatabaseFindings {
             database: inspected(&inspection, urls),
             durability: durability(&inspection),
@@ -55,7 +55,7 @@ async fn webhooks(dependencies: &Dependencies, urls: &DatabaseUrls, inspection: 
         return Finding::skip("cannot be checked without MAGIC_HOUR_API_KEY: only polls notice missing webhooks");
     }
     let Ok(database) = Database::new(urls) else { return Finding::invalid("DATABASE_URL") };
-    match database.with_timeout(CHECK_TIMEOUT, missing_webhooks::count(database.pool(), clock.now())).await {
+    match database.with_timeout(CHECK_TIMEOUT, MissingWebhooks::count(database.pool(), clock.now())).await {
         Ok(webhooks) if webhooks.any() => Finding::warn(webhooks.to_string()),
         Ok(webhooks) => Finding::ok(webhooks.to_string()),
         Err(_) => Finding::skip("not checked, because the database cannot be used"),

@@ -11,7 +11,7 @@ use super::line::CHECK_TIMEOUT;
 use super::line::Finding;
 use crate::config::{ApiKeySetting, Dependencies};
 use crate::runtime::Clock;
-use crate::upstream::{Probe, UpstreamError, client};
+use crate::upstream::{Probe, UpstreamError, probe};
 
 /// The smallest clock offset worth a warning: more than network delay and rounding to seconds can explain.
 const NOTABLE_OFFSET: TimeDelta = TimeDelta::seconds(5);
@@ -32,7 +32,7 @@ pub(super) async fn check(dependencies: &Dependencies, clock: &Clock) -> Upstrea
         ApiKeySetting::Unset | ApiKeySetting::Invalid => None,
     };
     let sent_at = clock.now();
-    let probe = timeout(CHECK_TIMEOUT, client::probe(url, key)).await;
+    let probe = timeout(CHECK_TIMEOUT, probe(url, key)).await;
     let answered_at = clock.now();
     let offset = match &probe {
         Ok(Ok(Probe { date: Some(date), .. })) => Ok(offset(sent_at, answered_at, *date)),

@@ -106,6 +106,16 @@ pub struct Event {
 }
 
 impl Event {
+    /// Parses the body of a webhook.
+    pub fn parse(body: &[u8]) -> Result<Self, UnreadableEvent> {
+        let text = json::replace_invalid_text(body);
+        let event = json::parse_object(&text).ok_or(UnreadableEvent::NotAnObject)?;
+        let event_type = event.get("type").and_then(|raw| json::parse_string(raw)).ok_or(UnreadableEvent::NoType)?;
+        let payload = event.get("payload").ok_or(UnreadableEvent::NoId)?;
+        let payload = payload::parse(payload.get(), text.as_bytes() != body)?;
+        Ok(Self { event_type: EventType::from_text(event_type), payload })
+    }
+
     /// The status that the event reports: the higher of those implied by its type and by its payload.
     #[must_use]
     pub fn status(&self) -> Option<Status> {
@@ -116,6 +126,15 @@ impl Event {
     #[must_use]
     pub fn is_known(&self) -> bool {
         self.event_type.kind().is_some() && self.event_type.action().is_some() && !self.payload.has_unknown_status
+    }
+}
+
+impl Payload {
+    /// Parses an answer of the details API: the same object that an event has as its payload.
+    #[must_use]
+    pub fn from_details(body: &[u8]) -> Option<Self> {
+        let text = json::replace_invalid_text(body);
+        payload::parse(&text, text.as_bytes() != body).ok()
     }
 }
 
@@ -137,31 +156,14 @@ pub enum UnreadableEvent {
     TooManyDownloads,
 }
 
-/// Parses the body of a webhook.
-pub fn parse(body: &[u8]) -> Result<Event, UnreadableEvent> {
-    let text = json::replace_invalid_text(body);
-    let event = json::parse_object(&text).ok_or(UnreadableEvent::NotAnObject)?;
-    let event_type = event.get("type").and_then(|raw| json::parse_string(raw)).ok_or(UnreadableEvent::NoType)?;
-    let payload = event.get("payload").ok_or(UnreadableEvent::NoId)?;
-    let payload = payload::parse(payload.get(), text.as_bytes() != body)?;
-    Ok(Event { event_type: EventType::from_text(event_type), payload })
-}
-
-/// Parses an answer of the details API: the same object that an event has as its payload.
-#[must_use]
-pub fn parse_details(body: &[u8]) -> Option<Payload> {
-    let text = json::replace_invalid_text(body);
-    payload::parse(&text, text.as_bytes() != body).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::render::Status::{Canceled, Complete, Error, Queued, Rendering};
+    use crate::domain::Status::{Canceled, Complete, Error, Queued, Rendering};
 
     fn status_of(event_type: &str, status: &str) -> Option<Status> {
         let body = format!(r#"{{"type":"{event_type}","payload":{{"id":"x","status":{status}}}}}"#);
-        parse(body.as_bytes()).unwrap().status()
+        Event::parse(body.as_bytes()).unwrap().status()
     }
 
     #[test]
@@ -198,7 +200,7 @@ mod tests {
     fn an_event_with_an_unknown_type_or_status_is_not_known() {
         let known = |event_type: &str, status: &str| {
             let body = format!(r#"{{"type":"{event_type}","payload":{{"id":"x","status":{status}}}}}"#);
-            parse(body.as_bytes()).unwrap().is_known()
+            Event::parse(body.as_bytes()).unwrap().is_known()
         };
         assert!(known("video.completed", r#""complete""#));
         assert!(known("video.completed", "null"));
@@ -230,7 +232,7 @@ mod tests {
             (br#"{"type":"video.started","payload":"x"}"#, UnreadableEvent::NoId),
         ];
         for (body, expected) in table {
-            assert_eq!(parse(body), Err(expected), "{}", String::from_utf8_lossy(body));
+            assert_eq!(Event::parse(body), Err(expected), "{}", String::from_utf8_lossy(body));
         }
         let broken: [&[u8]; 3] = [
             br#"{"type":"video.started","payload":{"id":"a\u0000b"}}"#,
@@ -238,12 +240,16 @@ mod tests {
             b"{\"type\":\"video.started\",\"payload\":{\"id\":\"a\xffb\"}}",
         ];
         for body in broken {
-            assert_eq!(parse(body), Err(UnreadableEvent::NoId), "two different ids would become one");
+            assert_eq!(Event::parse(body), Err(UnreadableEvent::NoId), "two different ids would become one");
         }
         let replacement = "{\"type\":\"video.started\",\"payload\":{\"id\":\"a\u{fffd}b\"}}";
-        assert_eq!(parse(replacement.as_bytes()).unwrap().payload.id.as_str(), "a\u{fffd}b", "U+FFFD itself is text");
+        assert_eq!(
+            Event::parse(replacement.as_bytes()).unwrap().payload.id.as_str(),
+            "a\u{fffd}b",
+            "U+FFFD itself is text"
+        );
         let long = format!(r#"{{"type":"video.started","payload":{{"id":"{}"}}}}"#, "x".repeat(256));
-        assert_eq!(parse(long.as_bytes()), Err(UnreadableEvent::NoId));
+        assert_eq!(Event::parse(long.as_bytes()), Err(UnreadableEvent::NoId));
     }
 
     #[test]

@@ -38,7 +38,11 @@ impl StoredDelivery {
 }
 
 /// Stores an authentic delivery that is not a valid event.
-pub async fn store_unreadable(pool: &PgPool, verified: &Verified, why: UnreadableEvent) -> sqlx::Result<()> {
+pub(in crate::intake) async fn store_unreadable(
+    pool: &PgPool,
+    verified: &Verified,
+    why: UnreadableEvent,
+) -> sqlx::Result<()> {
     let delivery = verified.delivery();
     if stored_repetitions(pool, &[delivery.sent_at], &[&delivery.body]).await? == [MAX_STORED_REPETITIONS] {
         return Ok(());
@@ -59,7 +63,7 @@ pub async fn store_unreadable(pool: &PgPool, verified: &Verified, why: Unreadabl
 
 /// Stores an authentic delivery with a timestamp outside the tolerance. Its payload is not trusted, except that the render
 /// exists. The render is polled at once, unless all its files are stored.
-pub async fn store_stale(pool: &PgPool, stale: &Stale, event: Option<&Event>) -> sqlx::Result<()> {
+pub(in crate::intake) async fn store_stale(pool: &PgPool, stale: &Stale, event: Option<&Event>) -> sqlx::Result<()> {
     let delivery = stale.delivery();
     if stored_repetitions(pool, &[delivery.sent_at], &[&delivery.body]).await? == [MAX_STORED_REPETITIONS] {
         return Ok(());
@@ -138,7 +142,7 @@ pub(super) async fn stored_repetitions(
 
 /// Finds up to `limit` unreadable and unknown deliveries received since `since` with an id above `after`, in the order of
 /// arrival. Skips deliveries with an erased body.
-pub async fn find_unresolved(
+pub(in crate::intake) async fn find_unresolved(
     pool: &PgPool,
     since: Option<DateTime<Utc>>,
     after: i64,

@@ -1,13 +1,13 @@
 //! Records observations in the database.
 //!
 //! [`Recorder`] collects observations into batches, and [`record`] writes one batch in one transaction. `rule` decides what
-//! is written; SQL only locks, reads, and writes. [`deliveries`] stores deliveries that are unreadable or stale, and
+//! is written; SQL only locks, reads, and writes. `deliveries` stores deliveries that are unreadable or stale, and
 //! [`log_recorded`] logs what happened.
 //!
 //! Guaranteed: in whatever order observations arrive, repeated or not, and however they are spread over batches, connections,
 //! and processes, renders end up in the same state, and each status change is one transition. `rule` lists the exceptions.
 
-pub mod deliveries;
+mod deliveries;
 mod field_versions;
 mod log;
 mod observation;
@@ -17,6 +17,8 @@ mod rule;
 mod transaction;
 mod write;
 
+pub use self::deliveries::StoredDelivery;
+pub(super) use self::deliveries::{find_unresolved, store_stale, store_unreadable};
 pub use self::log::log_recorded;
 pub use self::observation::{Observation, Source};
 pub use self::recorder::{QueueLimits, RecordError, Recorder};
@@ -26,7 +28,7 @@ use crate::domain::Status;
 
 /// The outcome of recording an observation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum RecordOutcome {
     /// It was new.
     Recorded,
     /// The same event was delivered before.
@@ -37,7 +39,7 @@ pub enum Outcome {
     Unknown,
 }
 
-impl Outcome {
+impl RecordOutcome {
     /// The name in the database.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -63,7 +65,7 @@ pub struct StatusChange {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Recorded {
     /// The outcome.
-    pub outcome: Outcome,
+    pub outcome: RecordOutcome,
     /// The status change that it caused.
     pub transition: Option<StatusChange>,
     /// The render's status before, if it was `error` or `canceled`.
@@ -82,7 +84,7 @@ impl Recorded {
     /// The result for an observation about an unknown kind of render.
     const fn of_unknown_kind() -> Self {
         Self {
-            outcome: Outcome::Unknown,
+            outcome: RecordOutcome::Unknown,
             transition: None,
             previous_failure: None,
             is_first_unknown_error: false,

@@ -7,9 +7,7 @@ use utoipa::ToSchema;
 
 use super::deliveries::StoredDelivery;
 use super::rule::Fields;
-use crate::domain::{
-    DownloadEntry, Event, EventType, Kind, Payload, PayloadFields, RenderId, Status, UnreadableEvent, event,
-};
+use crate::domain::{DownloadEntry, Event, EventType, Kind, Payload, PayloadFields, RenderId, Status, UnreadableEvent};
 use crate::intake::signature::Verified;
 
 /// Where an observation comes from.
@@ -57,13 +55,13 @@ impl Observation {
         let delivery = verified.delivery();
         // A verified delivery always has a timestamp.
         let observed_at = delivery.sent_at.unwrap_or(delivery.received_at);
-        let event = event::parse(&delivery.body)?;
+        let event = Event::parse(&delivery.body)?;
         Ok(Self { lag_ms: delivery.lag_ms(), body: Some(delivery.body.clone()), ..Self::event(event, observed_at) })
     }
 
     /// Parses a stored delivery again.
     pub fn replay(delivery: &StoredDelivery) -> Result<Self, UnreadableEvent> {
-        let event = event::parse(&delivery.body)?;
+        let event = Event::parse(&delivery.body)?;
         let observed_at = delivery.sent_at.unwrap_or(delivery.received_at);
         Ok(Self { lag_ms: delivery.lag_ms, replayed_delivery: Some(delivery.id), ..Self::event(event, observed_at) })
     }

@@ -39,7 +39,7 @@ pub enum InspectError {
 }
 
 /// Inspects the database at `urls` on separate connections.
-pub async fn inspect(urls: &DatabaseUrls) -> Result<Inspection, InspectError> {
+pub async fn inspect_database(urls: &DatabaseUrls) -> Result<Inspection, InspectError> {
     let connector = DatabaseConnector::new(urls)?;
     let pooling = Pooling::detect(&connector).await?;
     let mut connection = connector.connect().await?;

@@ -27,10 +27,10 @@ use tracing::{error, info, warn};
 
 use self::connect::DatabaseConnector;
 pub use self::connect::{DatabaseUrls, DirectUrl};
-pub use self::connect_error::{ConnectError, ConnectFailure};
+pub use self::connect_error::ConnectError;
 pub use self::error::DatabaseError;
 use self::error::{ErrorClass, is_undefined_table};
-pub use self::inspect::{InspectError, Inspection, inspect};
+pub use self::inspect::{InspectError, Inspection, inspect_database};
 pub use self::migrations::{MIGRATIONS, MigrationError};
 use self::pool::Pools;
 pub use self::pooling::Pooling;

@@ -9,7 +9,7 @@ use super::Deleter;
 use super::files;
 use super::queue::{self, DeletionClaim, DeletionOutcome};
 use crate::archive::StoreError;
-use crate::intake::record::{self, Observation, RecordError};
+use crate::intake::{self, Observation, RecordError};
 use crate::runtime::{BACKGROUND_TIMEOUT, DatabaseError, LogEvent};
 use crate::upstream::error::UpstreamError;
 use crate::upstream::throttle::Blame;
@@ -119,7 +119,7 @@ impl Deleter {
             return Ok(());
         }
         let (observation, recorded) = self.recorder.record(Observation::poll(claim.kind, project, called_at)).await?;
-        record::log_recorded(&observation, &recorded);
+        intake::log_recorded(&observation, &recorded);
         Err(Postponed::NotAllStored)
     }
 

@@ -52,7 +52,7 @@ pub(super) fn include_all(files: &[FileRecord], project: &Payload) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::event;
+    use crate::domain::Payload;
 
     fn file(url_path: &str) -> FileRecord {
         FileRecord { key: ObjectKey::from_row("k".into()), sha256: String::new(), url_path: url_path.to_owned() }
@@ -71,7 +71,7 @@ mod tests {
             ("rendering", r#"["https://h/x/a.mp4","https://h/x/b.mp4"]"#, false),
         ] {
             let project = format!(r#"{{"id":"x","status":"{status}","downloads":{downloads}}}"#);
-            let project = event::parse_details(project.as_bytes()).unwrap();
+            let project = Payload::from_details(project.as_bytes()).unwrap();
             assert_eq!(include_all(&files, &project), expected, "{status} {downloads}");
         }
         assert_eq!(FileRecord::url_path("https://h/x/a.mp4?sig=1"), "/x/a.mp4");

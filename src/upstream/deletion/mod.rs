@@ -17,7 +17,7 @@ pub use self::queue::DeletionOutcome;
 use super::client::MagicHour;
 use super::throttle::Throttle;
 use crate::archive::Store;
-use crate::intake::record::Recorder;
+use crate::intake::Recorder;
 use crate::runtime::{BACKGROUND_TIMEOUT, Clock, Database, Shutdown};
 
 /// How often this process looks for projects to delete.

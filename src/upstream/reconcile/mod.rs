@@ -13,7 +13,7 @@
 
 mod poll;
 mod queue;
-pub(super) mod schedule;
+mod schedule;
 mod settlement;
 
 use std::sync::Arc;
@@ -22,10 +22,10 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use self::schedule::Schedule;
+pub use self::schedule::Schedule;
 use super::client::MagicHour;
 use super::throttle::Throttle;
-use crate::intake::record::Recorder;
+use crate::intake::Recorder;
 use crate::runtime::{BACKGROUND_TIMEOUT, Clock, Database, DatabaseError, Shutdown, Wakeups};
 
 /// How often this process looks for due renders without a notification.

@@ -6,7 +6,7 @@ use tracing::{debug, info, warn};
 use super::Reconciler;
 use super::queue::{self, PollClaim};
 use super::settlement::PollOutcome;
-use crate::intake::record::{self, Observation};
+use crate::intake::{self, Observation};
 use crate::runtime::{BACKGROUND_TIMEOUT, LogEvent};
 use crate::upstream::error::{FailureScope, UpstreamError};
 use crate::upstream::throttle::Blame;
@@ -63,7 +63,7 @@ impl Reconciler {
                 "a poll changed nothing"
             );
         }
-        record::log_recorded(&observation, &recorded);
+        intake::log_recorded(&observation, &recorded);
         if claim.requested && recorded.queued > 0 {
             info!(
                 event = %LogEvent::DownloadUrlRenewed, render.id = %claim.id, downloads.queued = recorded.queued,

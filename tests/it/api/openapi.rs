@@ -12,7 +12,7 @@ use crate::support::process::renderhook;
 use crate::support::{App, Options};
 
 fn document() -> Value {
-    serde_json::to_value(renderhook::api::router::document()).unwrap()
+    serde_json::to_value(renderhook::api::openapi_document()).unwrap()
 }
 
 /// The operations in the document, such as `GET /renders/{id}`.

@@ -4,10 +4,7 @@ use std::net::Ipv4Addr;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use renderhook::archive::Fetcher;
-use renderhook::archive::Guard;
-use renderhook::archive::RetryFilter;
-use renderhook::archive::retry;
+use renderhook::archive::{Fetcher, Guard, RetryFilter, preview_retry, retry_downloads};
 use renderhook::runtime::Clock;
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
@@ -262,8 +259,8 @@ async fn a_stored_url_that_the_guard_refuses_fails_at_once_and_can_be_retried(po
     let bench = bench.with(|downloader| downloader.fetcher = fetcher(1 << 30));
     let (database, http, now) =
         (&bench.downloader.database, RetryFilter::render("http".parse().unwrap()), Clock::system().now());
-    assert_eq!(retry::preview(database, &http, now).await.unwrap().len(), 1);
-    let retried = retry::retry(database, &http, now).await.unwrap();
+    assert_eq!(preview_retry(database, &http, now).await.unwrap().len(), 1);
+    let retried = retry_downloads(database, &http, now).await.unwrap();
     assert_eq!((retried.len(), retried[0].error.as_ref().unwrap().code.as_str()), (1, "not_https"));
     let row = bench.row("http").await;
     assert_eq!((row.state.as_str(), row.attempts), ("pending", 0));

@@ -4,9 +4,10 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use renderhook::archive::StoredObject;
-use renderhook::archive::queue;
-use renderhook::archive::{Attempt, Capacity, Claimed, Failure, LeaseError, Outcome, Reason, Settlement, Settler};
+use renderhook::archive::{
+    Attempt, Capacity, Claimed, Failure, LeaseError, Outcome, Reason, Settlement, Settler, StoredObject,
+    claim_downloads, next_due_download, renew_lease,
+};
 use renderhook::runtime::Database;
 use serde_json::Value;
 use sqlx::PgPool;
@@ -30,11 +31,11 @@ fn database(pool: &PgPool) -> Database {
 
 async fn claim(pool: &PgPool, now: DateTime<Utc>, limit: i64) -> Vec<Claimed> {
     let capacity = Capacity { limit, per_host: limit, ..Capacity::default() };
-    queue::claim(&database(pool), now, LEASE, &capacity).await.unwrap()
+    claim_downloads(&database(pool), now, LEASE, &capacity).await.unwrap()
 }
 
 async fn renew(pool: &PgPool, claimed: &Claimed, until: DateTime<Utc>) -> Result<(), LeaseError> {
-    queue::renew(&database(pool), &claimed.lease, until).await
+    renew_lease(&database(pool), &claimed.lease, until).await
 }
 
 fn attempt(claimed: &Claimed, outcome: Outcome, ended_at: DateTime<Utc>) -> Attempt {
@@ -189,7 +190,7 @@ async fn a_retry_is_due_at_its_time_and_keeps_the_error(pool: PgPool) {
     let claimed = claim_one(&pool, now()).await;
     let due = now() + TimeDelta::seconds(600);
     settle(&pool, &claimed, busy(Some(Duration::from_mins(10))), now()).await.unwrap();
-    assert_eq!(queue::next_due(&database(&pool), &[]).await.unwrap(), Some(due));
+    assert_eq!(next_due_download(&database(&pool), &[]).await.unwrap(), Some(due));
     let row = row(&pool).await;
     assert_eq!((&row["state"], &row["error_code"]), (&"pending".into(), &"http_503".into()));
     assert_eq!(moment(&row["due_at"]), due);
@@ -203,7 +204,7 @@ async fn a_failed_download_is_not_claimed_again(pool: PgPool) {
     let claimed = claim_one(&pool, now()).await;
     settle(&pool, &claimed, refused(), now()).await.unwrap();
     assert_eq!(row(&pool).await["state"], "failed");
-    assert_eq!(queue::next_due(&database(&pool), &[]).await.unwrap(), None);
+    assert_eq!(next_due_download(&database(&pool), &[]).await.unwrap(), None);
     assert_eq!(claim(&pool, at(1_000_000), 10).await.len(), 0);
 }
 
@@ -376,15 +377,15 @@ async fn an_urgent_host_leaves_a_place_to_the_others(pool: PgPool) {
         (count("slow.example"), count("fast.example"))
     };
     let capacity = Capacity { limit: 8, per_host: 7, in_progress: Vec::new() };
-    let first = queue::claim(&database(&pool), now(), LEASE, &capacity).await.unwrap();
+    let first = claim_downloads(&database(&pool), now(), LEASE, &capacity).await.unwrap();
     assert_eq!(hosts(&first), (7, 1));
     // The one place that is free again is not for the host that has its share.
     let capacity = Capacity { limit: 1, per_host: 7, in_progress: vec![("slow.example".to_owned(), 7)] };
-    let next = queue::claim(&database(&pool), now(), LEASE, &capacity).await.unwrap();
+    let next = claim_downloads(&database(&pool), now(), LEASE, &capacity).await.unwrap();
     assert_eq!(hosts(&next), (0, 1));
     let in_progress = vec![("slow.example".to_owned(), 5), ("fast.example".to_owned(), 7)];
     let capacity = Capacity { limit: 8, per_host: 7, in_progress };
-    let rest = queue::claim(&database(&pool), now(), LEASE, &capacity).await.unwrap();
+    let rest = claim_downloads(&database(&pool), now(), LEASE, &capacity).await.unwrap();
     assert_eq!(hosts(&rest), (2, 0));
 }
 
@@ -416,7 +417,7 @@ async fn a_claim_reads_only_what_it_takes(pool: PgPool) {
         // Often enough for a plan that is used again.
         for _ in 0..8 {
             assert_eq!(claim(&one, now(), 8).await.len(), 8);
-            assert!(queue::next_due(&database(&one), &[]).await.unwrap().is_some());
+            assert!(next_due_download(&database(&one), &[]).await.unwrap().is_some());
         }
         let after = reads(&one).await;
         assert_eq!(after.0, before.0, "the table was read from end to end");

@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use renderhook::feed::PostedTypes;
+use renderhook::intake;
 use renderhook::runtime::Clock;
 use renderhook_dev::standin::{Project, StandIn};
 use reqwest::Method;
 use sqlx::PgPool;
 use tokio::time::Instant;
-
-use renderhook::intake::record;
 
 use crate::support::app::video;
 use crate::support::bench::{Bench, PART, fetcher, noise};
@@ -130,7 +129,7 @@ async fn files_of_an_unknown_render_are_tried_with_their_old_urls_and_each_attem
 async fn tell_fresh_url(pool: &PgPool, id: &str, url: url::Url) {
     let now = Clock::system().now();
     let payload = completed(id, &[url.as_str()], Some(now + TimeDelta::days(2)), now);
-    record::record(pool, now, &[payload], PostedTypes::default()).await.unwrap();
+    intake::record(pool, now, &[payload], PostedTypes::default()).await.unwrap();
 }
 
 #[sqlx::test]

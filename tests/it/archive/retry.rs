@@ -1,7 +1,7 @@
 //! Downloads are retried on request.
 
 use chrono::TimeDelta;
-use renderhook::archive::{RetriedDownload, RetryFilter, RetryState, retry};
+use renderhook::archive::{RetriedDownload, RetryFilter, RetryState, preview_retry, retry_downloads};
 use renderhook::runtime::Clock;
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -55,10 +55,10 @@ async fn only_what_the_filter_selects_is_retried(pool: PgPool) {
     }
     let lately = RetryFilter { since: Some(now - TimeDelta::hours(24)), ..RetryFilter::default() };
     let database = &bench.downloader.database;
-    assert_eq!(ids(retry::preview(database, &lately, now).await.unwrap()), ["new"]);
+    assert_eq!(ids(preview_retry(database, &lately, now).await.unwrap()), ["new"]);
     assert_eq!(bench.row("new").await.state, "failed", "a preview changes nothing");
-    assert_eq!(ids(retry::retry(database, &lately, now).await.unwrap()), ["new"]);
-    assert_eq!(ids(retry::retry(database, &RetryFilter::default(), now).await.unwrap()), ["old"]);
+    assert_eq!(ids(retry_downloads(database, &lately, now).await.unwrap()), ["new"]);
+    assert_eq!(ids(retry_downloads(database, &RetryFilter::default(), now).await.unwrap()), ["old"]);
     for id in ["old", "new"] {
         let row = bench.row(id).await;
         assert_eq!((row.state.as_str(), row.attempts), ("pending", 0), "{id}");
@@ -82,13 +82,13 @@ async fn a_waiting_file_is_made_due_at_once_and_keeps_its_attempts(pool: PgPool)
     let (database, now) = (&bench.downloader.database, Clock::system().now());
     let pending = RetryFilter { state: RetryState::Pending, ..RetryFilter::default() };
     let one = RetryFilter { render: Some("waiting".parse().unwrap()), ..pending.clone() };
-    assert_eq!(ids(retry::preview(database, &pending, now).await.unwrap()), ["other", "waiting"]);
-    assert_eq!(ids(retry::retry(database, &one, now).await.unwrap()), ["waiting"]);
+    assert_eq!(ids(preview_retry(database, &pending, now).await.unwrap()), ["other", "waiting"]);
+    assert_eq!(ids(retry_downloads(database, &one, now).await.unwrap()), ["waiting"]);
     let row = bench.row("waiting").await;
     assert_eq!((row.outcome(), row.attempts), (("pending", Some("http_503")), 1));
     assert!(row.due_at.unwrap() <= now);
-    assert_eq!(ids(retry::retry(database, &pending, now).await.unwrap()), ["other"]);
-    assert_eq!(ids(retry::retry(database, &pending, now).await.unwrap()), Vec::<String>::new());
+    assert_eq!(ids(retry_downloads(database, &pending, now).await.unwrap()), ["other"]);
+    assert_eq!(ids(retry_downloads(database, &pending, now).await.unwrap()), Vec::<String>::new());
 }
 
 #[sqlx::test]

@@ -139,7 +139,7 @@ async fn a_database_that_cannot_be_used_fails_with_the_reason(pool: PgPool) {
     let tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'";
     assert_eq!(sqlx::query_scalar::<_, i64>(tables).fetch_one(&pool).await.unwrap(), 0, "no migration is applied");
 
-    renderhook::runtime::database::MIGRATIONS.run(&pool).await.unwrap();
+    renderhook::runtime::MIGRATIONS.run(&pool).await.unwrap();
     let mut read_only = url.clone();
     read_only.query_pairs_mut().append_pair("options", "-c default_transaction_read_only=on");
     let mut nowhere = url.clone();

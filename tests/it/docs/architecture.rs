@@ -1,4 +1,4 @@
-//! The order of the rooms, as `src/lib.rs` shows it, is the order in the code.
+//! The order of the rooms, as `src/lib.rs` shows it, is the order in the code, and each room is private inside.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -19,9 +19,13 @@ fn rust_files(folder: &Path) -> Vec<PathBuf> {
     files.filter(|path| path.extension().is_some_and(|extension| extension == "rs")).collect()
 }
 
+fn src() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
 /// The rooms that each room uses: `crate::room` in a line that is no comment.
 fn uses() -> BTreeSet<(String, String)> {
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let src = src();
     let mut uses = BTreeSet::new();
     for file in rust_files(&src) {
         let room = file.strip_prefix(&src).expect("a file in src").iter().next().expect("a room");
@@ -50,6 +54,16 @@ fn every_room_uses_only_rooms_after_it() {
         let (Some(place), Some(target)) = (places.get(from.as_str()), places.get(to.as_str())) else { continue };
         let is_mutual = uses.contains(&(to.clone(), from.clone()));
         assert!(place < target || (place == target && !is_mutual), "{from} uses {to}, which comes before it");
+    }
+}
+
+#[test]
+fn modules_inside_a_room_are_private() {
+    for file in rust_files(&src()).iter().filter(|file| !file.ends_with("src/lib.rs")) {
+        let text = fs::read_to_string(file).expect("its text");
+        let doors = text.lines().map(str::trim).filter(|line| line.starts_with("pub") && line.contains(" mod "));
+        let public: Vec<_> = doors.collect();
+        assert!(public.is_empty(), "{}: `pub use` what others need, instead of {public:?}", file.display());
     }
 }
 

@@ -1,10 +1,10 @@
 //! Notifications are written in the transaction of what they report.
 
-use renderhook::archive::{Attempt, Capacity, Outcome, Settler, StoredObject, queue};
-use renderhook::domain::render::Status::{Canceled, Complete, Error, Rendering};
+use renderhook::archive::{Attempt, Capacity, Outcome, Settler, StoredObject, claim_downloads};
+use renderhook::domain::Status::{Canceled, Complete, Error, Rendering};
 use renderhook::domain::{Notification, NotificationType};
 use renderhook::feed::{Filter, PostedTypes, read};
-use renderhook::intake::record;
+use renderhook::intake;
 use renderhook::runtime::Database;
 use sqlx::PgPool;
 use std::time::Duration;
@@ -27,7 +27,7 @@ async fn feed_of(pool: &PgPool, id: &str) -> Vec<Notification> {
 async fn store_one(pool: &PgPool) {
     let database = Database::from_pool(pool.clone());
     let capacity = Capacity { limit: 1, per_host: 1, ..Capacity::default() };
-    let claimed = queue::claim(&database, now(), Duration::from_mins(1), &capacity).await.unwrap().remove(0);
+    let claimed = claim_downloads(&database, now(), Duration::from_mins(1), &capacity).await.unwrap().remove(0);
     let object = StoredObject { content_type: "video/mp4".to_owned(), size_bytes: 7, sha256: "ab".repeat(32) };
     let attempt = Attempt {
         outcome: Outcome::Stored(object),
@@ -87,7 +87,7 @@ async fn a_file_without_a_url_makes_the_render_incomplete_when_the_others_are_st
 #[sqlx::test]
 async fn only_the_types_that_are_posted_are_queued(pool: PgPool) {
     let posted: PostedTypes = [NotificationType::Failed].into_iter().collect();
-    record::record(&pool, now(), &[telling("a", Some(Error), at(1))], posted).await.unwrap();
+    intake::record(&pool, now(), &[telling("a", Some(Error), at(1))], posted).await.unwrap();
     let states: Vec<(String, Option<String>)> =
         sqlx::query_as("SELECT type, state FROM notifications ORDER BY position").fetch_all(&pool).await.unwrap();
     let pending = Some("pending".to_owned());

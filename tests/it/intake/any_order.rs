@@ -12,7 +12,7 @@ use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, TestError, TestRng, TestRunner};
 use renderhook::domain::{Kind, Status};
 use renderhook::feed::PostedTypes;
-use renderhook::intake::record::{self, Observation, Recorded};
+use renderhook::intake::{self, Observation, Recorded};
 use renderhook::runtime::{Tally, Totals};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, PgPool};
@@ -214,7 +214,7 @@ async fn check(pool: &PgPool, pools: &[PgPool], number: usize, case: &Case) {
     let observations = observations(&case.again, &at_once);
     let calls = batches(&observations, &case.cuts).into_iter().zip(pools.iter().cycle());
     let recorded: Vec<Recorded> =
-        join_all(calls.map(|(batch, pool)| record::record(pool, now(), batch, PostedTypes::default())))
+        join_all(calls.map(|(batch, pool)| intake::record(pool, now(), batch, PostedTypes::default())))
             .await
             .into_iter()
             .flat_map(Result::unwrap)

@@ -1,7 +1,7 @@
 //! Contradictory observations: which status stays, which changes, and which requests a poll.
 
-use renderhook::domain::render::Status::{self, Canceled, Complete, Error, Queued, Rendering};
-use renderhook::intake::record::{Observation, StatusChange};
+use renderhook::domain::Status::{self, Canceled, Complete, Error, Queued, Rendering};
+use renderhook::intake::{Observation, StatusChange};
 use serde_json::json;
 use sqlx::PgPool;
 

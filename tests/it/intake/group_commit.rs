@@ -5,7 +5,7 @@ use futures::future::join_all;
 use futures::stream::FuturesUnordered;
 use renderhook::domain::Status::{Complete, Rendering};
 use renderhook::feed::PostedTypes;
-use renderhook::intake::record::{Outcome, QueueLimits, RecordError, Recorder};
+use renderhook::intake::{QueueLimits, RecordError, RecordOutcome, Recorder};
 use renderhook::runtime::{Clock, Database};
 use renderhook_dev::standin::Delivery;
 use sqlx::PgPool;
@@ -31,7 +31,7 @@ async fn what_arrives_while_a_batch_commits_is_committed_with_the_next(pool: PgP
         (0..300).map(|n| recorder.record(completed(&format!("r{n}"), &["https://files.example/a"], None, at(1))));
     for recorded in join_all(sent).await {
         let (_, recorded) = recorded.unwrap();
-        assert_eq!((recorded.outcome, recorded.transition.map(|it| it.to)), (Outcome::Recorded, Some(Complete)));
+        assert_eq!((recorded.outcome, recorded.transition.map(|it| it.to)), (RecordOutcome::Recorded, Some(Complete)));
     }
     assert_eq!(counts(&pool).await, (300, 300, 300, 300));
     let commits: i64 =
@@ -69,7 +69,7 @@ async fn the_same_render_in_many_batches_of_several_processes_moves_once(pool: P
         moves += history.len();
     }
     assert_eq!(recorded.iter().filter(|it| it.transition.is_some()).count(), moves);
-    let new = recorded.iter().filter(|it| it.outcome != Outcome::Duplicate).count();
+    let new = recorded.iter().filter(|it| it.outcome != RecordOutcome::Duplicate).count();
     assert_eq!(new, 7 * 2, "each event of each render is news once");
 }
 
@@ -159,7 +159,7 @@ async fn the_bytes_that_wait_are_bounded_and_a_body_larger_than_the_bound_is_rec
         Recorder::start(Database::from_pool(pool.clone()), Clock::from_fn(now), PostedTypes::default(), limits);
     let [first, second] = ["a", "b"].map(|id| recorder.record(telling(id, Some(Rendering), at(1))));
     let (first, second) = tokio::join!(first, second);
-    assert_eq!(first.unwrap().1.outcome, Outcome::Recorded);
+    assert_eq!(first.unwrap().1.outcome, RecordOutcome::Recorded);
     assert!(matches!(second.unwrap_err(), RecordError::QueueFull));
     recorder.record(telling("b", Some(Rendering), at(1))).await.unwrap();
 }

@@ -1,6 +1,6 @@
 //! Repetitions of a captured request cannot fill the disk.
 
-use renderhook::intake::record::MAX_STORED_REPETITIONS;
+use renderhook::intake::MAX_STORED_REPETITIONS;
 use renderhook::runtime::Clock;
 use sqlx::PgPool;
 

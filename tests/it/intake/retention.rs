@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use renderhook::feed::PostedTypes;
-use renderhook::intake::record::{self as recording, Outcome};
-use renderhook::intake::retention::{self, PartitionChange};
+use renderhook::intake::{self, PartitionChange, RecordOutcome};
 use renderhook::runtime::Clock;
 use sqlx::PgPool;
 
@@ -21,7 +20,7 @@ async fn rows(pool: &PgPool) -> Vec<(String, i64)> {
 /// Inserts deliveries that arrived at these times.
 async fn came(pool: &PgPool, times: &[DateTime<Utc>]) {
     for (number, at) in times.iter().enumerate() {
-        recording::record(pool, *at, &[completed(&format!("r{number}"), &[], None, *at)], PostedTypes::default())
+        intake::record(pool, *at, &[completed(&format!("r{number}"), &[], None, *at)], PostedTypes::default())
             .await
             .unwrap();
     }
@@ -33,23 +32,23 @@ const MONTH: Duration = Duration::from_hours(24 * 30);
 async fn partitions_are_created_in_advance_and_dropped_after_the_retention(pool: PgPool) {
     let now = Clock::system().now();
     let (today, old) = (now, now - TimeDelta::days(32));
-    assert_eq!(retention::create_partitions(&pool, old).await.unwrap(), PartitionChange::Done);
-    assert_eq!(retention::create_partitions(&pool, today).await.unwrap(), PartitionChange::Done);
-    assert_eq!(retention::create_partitions(&pool, today).await.unwrap(), PartitionChange::Done, "once more");
+    assert_eq!(intake::create_partitions(&pool, old).await.unwrap(), PartitionChange::Done);
+    assert_eq!(intake::create_partitions(&pool, today).await.unwrap(), PartitionChange::Done);
+    assert_eq!(intake::create_partitions(&pool, today).await.unwrap(), PartitionChange::Done, "once more");
     came(&pool, &[old, old + TimeDelta::days(3), today, today + TimeDelta::days(3)]).await;
     let name = |at: DateTime<Utc>| at.format("deliveries_%Y%m%d").to_string();
     let remaining = [name(old + TimeDelta::days(3)), name(today), name(today + TimeDelta::days(3))];
     assert_eq!(rows(&pool).await.len(), 4);
-    assert_eq!(retention::drop_old_partitions(&pool, now, MONTH).await.unwrap(), PartitionChange::Done);
+    assert_eq!(intake::drop_old_partitions(&pool, now, MONTH).await.unwrap(), PartitionChange::Done);
     assert_eq!(rows(&pool).await, remaining.map(|name| (name, 1)));
     // A clock that is a year ahead removes nothing, because the database's clock disagrees.
     assert_eq!(
-        retention::drop_old_partitions(&pool, now + TimeDelta::days(365), MONTH).await.unwrap(),
+        intake::drop_old_partitions(&pool, now + TimeDelta::days(365), MONTH).await.unwrap(),
         PartitionChange::Done
     );
     assert_eq!(rows(&pool).await.len(), 3);
     let again = record(&pool, &[completed("r0", &[], None, at(9))]).await;
-    assert_eq!(again[0].outcome, Outcome::Duplicate, "deduplication does not need the deliveries");
+    assert_eq!(again[0].outcome, RecordOutcome::Duplicate, "deduplication does not need the deliveries");
 }
 
 #[sqlx::test]
@@ -58,10 +57,10 @@ async fn rows_without_a_partition_are_deleted_in_batches(pool: PgPool) {
     let old = now - TimeDelta::days(31);
     came(&pool, &[old, old, old, now]).await;
     assert_eq!(rows(&pool).await, [("deliveries_default".to_owned(), 4)]);
-    let delete = |limit| retention::delete_old_rows(&pool, now, MONTH, false, limit);
+    let delete = |limit| intake::delete_old_deliveries(&pool, now, MONTH, false, limit);
     assert_eq!((delete(2).await.unwrap(), delete(2).await.unwrap(), delete(2).await.unwrap()), (2, 1, 0));
     // Today already has a row in the default partition, so it gets no partition of its own. Tomorrow does.
-    assert_eq!(retention::create_partitions(&pool, now).await.unwrap(), PartitionChange::Done);
+    assert_eq!(intake::create_partitions(&pool, now).await.unwrap(), PartitionChange::Done);
     came(&pool, &[now, now + TimeDelta::days(1)]).await;
     let tomorrow = (now + TimeDelta::days(1)).format("deliveries_%Y%m%d").to_string();
     assert_eq!(rows(&pool).await, [(tomorrow, 1), ("deliveries_default".to_owned(), 2)]);
@@ -71,22 +70,22 @@ async fn rows_without_a_partition_are_deleted_in_batches(pool: PgPool) {
 async fn recording_does_not_wait_for_a_partition_that_cannot_be_dropped(pool: PgPool) {
     let now = Clock::system().now();
     let old = now - TimeDelta::days(32);
-    retention::create_partitions(&pool, old).await.unwrap();
+    intake::create_partitions(&pool, old).await.unwrap();
     // Such as a backup that runs for hours.
     let reader = connections(&pool, 1);
     let mut backup = reader.begin().await.unwrap();
     sqlx::query("SELECT count(*) FROM deliveries").fetch_one(&mut *backup).await.unwrap();
-    assert_eq!(retention::drop_old_partitions(&pool, now, MONTH).await.unwrap(), PartitionChange::Postponed);
+    assert_eq!(intake::drop_old_partitions(&pool, now, MONTH).await.unwrap(), PartitionChange::Postponed);
     came(&pool, &[now]).await;
     backup.rollback().await.unwrap();
-    assert_eq!(retention::drop_old_partitions(&pool, now, MONTH).await.unwrap(), PartitionChange::Done);
+    assert_eq!(intake::drop_old_partitions(&pool, now, MONTH).await.unwrap(), PartitionChange::Done);
 }
 
 #[sqlx::test]
 async fn a_role_without_ownership_deletes_rows_instead_of_dropping_partitions(pool: PgPool) {
     let now = Clock::system().now();
     let old = now - TimeDelta::days(32);
-    retention::create_partitions(&pool, old).await.unwrap();
+    intake::create_partitions(&pool, old).await.unwrap();
     came(&pool, &[old, now]).await;
     // Roles belong to the whole server, so one of an earlier run may exist.
     let role = format!("serving_{}", std::process::id());
@@ -97,9 +96,9 @@ async fn a_role_without_ownership_deletes_rows_instead_of_dropping_partitions(po
     let serving = connections(&pool, 1);
     let set_role = sqlx::AssertSqlSafe(format!("SET ROLE {role}"));
     sqlx::raw_sql(set_role).execute(&serving).await.unwrap();
-    assert_eq!(retention::create_partitions(&serving, now).await.unwrap(), PartitionChange::NotAllowed);
-    assert_eq!(retention::drop_old_partitions(&serving, now, MONTH).await.unwrap(), PartitionChange::NotAllowed);
-    assert_eq!(retention::delete_old_rows(&serving, now, MONTH, true, 10).await.unwrap(), 1);
+    assert_eq!(intake::create_partitions(&serving, now).await.unwrap(), PartitionChange::NotAllowed);
+    assert_eq!(intake::drop_old_partitions(&serving, now, MONTH).await.unwrap(), PartitionChange::NotAllowed);
+    assert_eq!(intake::delete_old_deliveries(&serving, now, MONTH, true, 10).await.unwrap(), 1);
     assert_eq!(rows(&pool).await.len(), 1);
     sqlx::raw_sql("RESET ROLE").execute(&serving).await.unwrap();
     let dropped = sqlx::AssertSqlSafe(format!("DROP OWNED BY {role}; DROP ROLE {role}"));

@@ -1,7 +1,7 @@
 //! Recording in the database follows the status rules of the domain.
 
-use renderhook::domain::render::Status::{self, Canceled, Complete, Error, Queued, Rendering};
-use renderhook::intake::record::{Outcome, StatusChange};
+use renderhook::domain::Status::{self, Canceled, Complete, Error, Queued, Rendering};
+use renderhook::intake::{RecordOutcome, StatusChange};
 use serde_json::json;
 use sqlx::PgPool;
 
@@ -15,17 +15,17 @@ fn befores() -> impl Iterator<Item = Before> {
 }
 
 /// The expected result of `reported` after `before`, according to the pure rule.
-fn expected(before: Before, reported: Status) -> (Outcome, Option<StatusChange>) {
+fn expected(before: Before, reported: Status) -> (RecordOutcome, Option<StatusChange>) {
     let from = before.flatten();
     let moves = Status::after_webhook(from, reported).map(|to| StatusChange { from, to });
     let is_known = matches!(reported, Rendering | Error | Complete);
     let outcome = match from {
-        _ if moves.is_some() => Outcome::Recorded,
-        Some(from) if from == reported => Outcome::Duplicate,
-        _ if !is_known => Outcome::Unknown,
-        Some(from) if from.rank() > reported.rank() => Outcome::Late,
+        _ if moves.is_some() => RecordOutcome::Recorded,
+        Some(from) if from == reported => RecordOutcome::Duplicate,
+        _ if !is_known => RecordOutcome::Unknown,
+        Some(from) if from.rank() > reported.rank() => RecordOutcome::Late,
         // A failure of a canceled render: the status stays, but the event is recorded.
-        _ => Outcome::Recorded,
+        _ => RecordOutcome::Recorded,
     };
     (outcome, moves)
 }
@@ -99,13 +99,13 @@ async fn a_batch_returns_a_result_for_each_observation(pool: PgPool) {
         .map(|it| (it.outcome, it.transition.map(|it| (it.from, it.to))))
         .collect();
     let expected = [
-        (Outcome::Recorded, Some((None, Queued))),
-        (Outcome::Recorded, Some((None, Complete))),
-        (Outcome::Recorded, Some((Some(Queued), Rendering))),
-        (Outcome::Late, None),
-        (Outcome::Duplicate, None),
-        (Outcome::Unknown, None),
-        (Outcome::Duplicate, None),
+        (RecordOutcome::Recorded, Some((None, Queued))),
+        (RecordOutcome::Recorded, Some((None, Complete))),
+        (RecordOutcome::Recorded, Some((Some(Queued), Rendering))),
+        (RecordOutcome::Late, None),
+        (RecordOutcome::Duplicate, None),
+        (RecordOutcome::Unknown, None),
+        (RecordOutcome::Duplicate, None),
     ];
     assert_eq!(results, expected);
 
@@ -123,7 +123,7 @@ async fn a_duplicate_is_detected_by_id_and_type_even_after_the_deliveries_are_re
     sqlx::query("DELETE FROM deliveries").execute(&pool).await.unwrap();
     let again = [telling("a", Some(Rendering), at(500)), telling("b", Some(Rendering), at(500))];
     let outcomes: Vec<_> = record(&pool, &again).await.into_iter().map(|it| it.outcome).collect();
-    assert_eq!(outcomes, [Outcome::Duplicate, Outcome::Recorded]);
+    assert_eq!(outcomes, [RecordOutcome::Duplicate, RecordOutcome::Recorded]);
 }
 
 #[sqlx::test]
@@ -132,7 +132,7 @@ async fn an_event_about_an_unknown_kind_is_only_stored(pool: PgPool) {
     let known = telling("v", Some(Rendering), at(1));
     let recorded = record(&pool, &[model.clone(), known, model]).await;
     let outcomes: Vec<_> = recorded.iter().map(|it| it.outcome).collect();
-    assert_eq!(outcomes, [Outcome::Unknown, Outcome::Recorded, Outcome::Unknown]);
+    assert_eq!(outcomes, [RecordOutcome::Unknown, RecordOutcome::Recorded, RecordOutcome::Unknown]);
     assert_eq!(counts(&pool).await, (1, 1, 3, 0));
 }
 

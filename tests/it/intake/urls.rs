@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use renderhook::intake::record::Observation;
+use renderhook::intake::Observation;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 

@@ -1,12 +1,12 @@
 //! Recording wakes callers that wait for a changed render, workers if there are new files, and nobody else.
 
-use renderhook::api::queries::announce;
+use renderhook::api;
 use renderhook::feed::PostedTypes;
 
 use renderhook::api::{Announcement, ExternalIdUpdate};
 use renderhook::domain::Kind;
-use renderhook::domain::render::Status::{Complete, Rendering};
-use renderhook::intake::record::{self, Observation};
+use renderhook::domain::Status::{Complete, Rendering};
+use renderhook::intake::{self, Observation};
 use serde_json::json;
 use sqlx::PgPool;
 use sqlx::postgres::PgListener;
@@ -28,7 +28,7 @@ impl Ear {
 
     /// Records a batch, and returns what it woke, sorted: ids of renders, or `workers`.
     async fn woken_by(&mut self, observations: &[Observation]) -> Vec<String> {
-        record::record(&self.pool, now(), observations, PostedTypes::default()).await.unwrap();
+        intake::record(&self.pool, now(), observations, PostedTypes::default()).await.unwrap();
         self.heard().await
     }
 
@@ -99,7 +99,7 @@ async fn a_known_url_neither_wakes_the_workers_nor_shortens_a_backoff(pool: PgPo
         .unwrap();
     // Signed again: the same URL works longer, which is no reason to retry earlier.
     let results =
-        record::record(&pool, now(), &[completed("a", &URL, None, at(9))], PostedTypes::default()).await.unwrap();
+        intake::record(&pool, now(), &[completed("a", &URL, None, at(9))], PostedTypes::default()).await.unwrap();
     assert_eq!(results[0].queued, 0);
     let due: Vec<chrono::DateTime<chrono::Utc>> =
         sqlx::query_scalar("SELECT due_at FROM downloads WHERE url_observed_at = $1")
@@ -130,7 +130,7 @@ async fn an_announcement_that_changes_the_render_wakes_its_callers(pool: PgPool)
     let mut announced = Announcement { kind: Kind::Video, external_id: ExternalIdUpdate::Keep, metadata: None };
     for (external_id, expected) in [("one", vec!["a"]), ("one", vec![]), ("two", vec!["a"])] {
         announced.external_id = ExternalIdUpdate::Set(external_id.parse().unwrap());
-        announce::announce(&pool, &"a".parse().unwrap(), &announced, now()).await.unwrap();
+        api::announce(&pool, &"a".parse().unwrap(), &announced, now()).await.unwrap();
         assert_eq!(listener.heard().await, expected, "{external_id}");
     }
 }

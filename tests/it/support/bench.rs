@@ -6,19 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use renderhook::archive::Downloader;
-use renderhook::archive::Fetcher;
-use renderhook::archive::Guard;
-use renderhook::archive::Store;
-use renderhook::archive::queue;
-use renderhook::archive::{Capacity, Claimed, Settler};
-use renderhook::domain::Kind;
-use renderhook::domain::event;
+use renderhook::archive::{Capacity, Claimed, Downloader, Fetcher, Guard, Settler, Store, claim_downloads};
+use renderhook::domain::{Kind, Payload};
 use renderhook::feed::PostedTypes;
-use renderhook::intake::record::{self, Observation};
-use renderhook::runtime::Clock;
-use renderhook::runtime::Database;
-use renderhook::runtime::Shutdown;
+use renderhook::intake::{self, Observation};
+use renderhook::runtime::{Clock, Database, Shutdown};
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
 use tempfile::TempDir;
@@ -124,9 +116,9 @@ impl Bench {
     pub(crate) async fn queue(&self, id: &str, url: Url) {
         let mut project = video(id, "complete");
         project.downloads = vec![url];
-        let payload = event::parse_details(project.payload().to_string().as_bytes()).unwrap();
+        let payload = Payload::from_details(project.payload().to_string().as_bytes()).unwrap();
         let now = Clock::system().now();
-        record::record(&self.pool, now, &[Observation::poll(Kind::Video, payload, now)], PostedTypes::default())
+        intake::record(&self.pool, now, &[Observation::poll(Kind::Video, payload, now)], PostedTypes::default())
             .await
             .unwrap();
     }
@@ -147,7 +139,7 @@ impl Bench {
         // So that it is due before anything else.
         let then = now - TimeDelta::hours(12);
         let database = &self.downloader.database;
-        let mut claimed = queue::claim(database, then, Duration::from_hours(13), &capacity).await.unwrap();
+        let mut claimed = claim_downloads(database, then, Duration::from_hours(13), &capacity).await.unwrap();
         claimed.pop().expect("the file is in the queue")
     }
 

@@ -4,12 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use renderhook::domain::event;
-use renderhook::domain::{Kind, Status};
+use renderhook::domain::{Kind, Payload, Status};
 use renderhook::feed::PostedTypes;
-use renderhook::intake::record::{self, Observation, Recorded};
-use renderhook::intake::signature::sign;
-use renderhook::intake::{SignatureHeaders, Verdict, Verifier};
+use renderhook::intake::{self, Observation, Recorded, SignatureHeaders, Verdict, Verifier, sign_delivery};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -32,7 +29,7 @@ pub(crate) fn word(event_type: &str, payload: &Value, said_at: DateTime<Utc>) ->
     let secret = SecretString::from(SECRET);
     let body = json!({"type": event_type, "payload": payload}).to_string();
     let timestamp = said_at.timestamp().to_string();
-    let signature = sign(&secret, &timestamp, body.as_bytes());
+    let signature = sign_delivery(&secret, &timestamp, body.as_bytes());
     let seal = SignatureHeaders::parse([signature.as_bytes()], [timestamp.as_bytes()]).unwrap();
     let verdict = Verifier::new(&[secret], Duration::ZERO).verify(&seal, Bytes::from(body), said_at);
     let Ok(Verdict::Fresh(verified)) = verdict else { panic!("not fresh: {verdict:?}") };
@@ -67,7 +64,7 @@ pub(crate) fn completed(
 
 /// Records observations in one call.
 pub(crate) async fn record(pool: &PgPool, words: &[Observation]) -> Vec<Recorded> {
-    record::record(pool, now(), words, PostedTypes::default()).await.unwrap()
+    intake::record(pool, now(), words, PostedTypes::default()).await.unwrap()
 }
 
 /// Records observations one by one.
@@ -110,5 +107,5 @@ pub(crate) async fn counts(pool: &PgPool) -> (i64, i64, i64, i64) {
 pub(crate) fn polled(id: &str, payload: &Value, asked_at: DateTime<Utc>) -> Observation {
     let mut payload = payload.clone();
     payload["id"] = json!(id);
-    Observation::poll(Kind::Video, event::parse_details(payload.to_string().as_bytes()).unwrap(), asked_at)
+    Observation::poll(Kind::Video, Payload::from_details(payload.to_string().as_bytes()).unwrap(), asked_at)
 }

@@ -2,8 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use renderhook::runtime::Clock;
-use renderhook::upstream::MissingWebhooks;
-use renderhook::upstream::missing_webhooks;
+use renderhook::upstream::{MISSING_WEBHOOKS_LIMIT, MissingWebhooks, count_missing_webhooks};
 use sqlx::PgPool;
 use tempfile::TempDir;
 
@@ -66,11 +65,11 @@ async fn a_webhook_is_missing_if_a_poll_found_the_end_and_none_arrived_within_te
         }
         expected.ended += i64::from(is_ended);
         expected.missing += i64::from(is_missing);
-        assert_eq!(missing_webhooks::count(&pool, now).await.unwrap(), expected, "{id}");
+        assert_eq!(MissingWebhooks::count(&pool, now).await.unwrap(), expected, "{id}");
     }
     ended(&pool, "latest", "complete", "poll", ago(50)).await;
-    let among = |limit| missing_webhooks::count_missing(&pool, now, limit);
-    assert_eq!(among(missing_webhooks::METRIC_LIMIT).await.unwrap(), expected.missing + 1);
+    let among = |limit| count_missing_webhooks(&pool, now, limit);
+    assert_eq!(among(MISSING_WEBHOOKS_LIMIT).await.unwrap(), expected.missing + 1);
     assert_eq!(among(1).await.unwrap(), 1, "only the latest is looked at");
 }
 

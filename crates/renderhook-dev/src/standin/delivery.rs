@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use renderhook::intake::signature::sign;
-use renderhook::intake::{SIGNATURE_HEADER, TIMESTAMP_HEADER};
+use renderhook::intake::{SIGNATURE_HEADER, TIMESTAMP_HEADER, sign_delivery};
 use reqwest::{Client, StatusCode};
 use secrecy::SecretString;
 use url::Url;
@@ -37,7 +36,7 @@ impl Delivery {
     #[must_use]
     pub fn sign(secret: &SecretString, timestamp: impl Into<String>, body: impl Into<Bytes>) -> Self {
         let (timestamp, body) = (timestamp.into(), body.into());
-        let signature = sign(secret, &timestamp, &body);
+        let signature = sign_delivery(secret, &timestamp, &body);
         Self { timestamp, signature, body }
     }
 

@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
-use renderhook::intake::signature::sign;
+use renderhook::intake::sign_delivery;
 use renderhook::runtime::Clock;
 use secrecy::SecretString;
 use tokio::net::TcpListener;
@@ -74,7 +74,10 @@ impl FileServer {
         let mut url = Url::parse(&format!("http://{}/{PATH}/{path}", self.address))?;
         let nonce = Uuid::new_v4().simple();
         let claim = format!("{ALGORITHM}&X-Goog-Credential={nonce}&X-Goog-Expires={}", expires_at.timestamp_millis());
-        url.set_query(Some(&format!("{claim}&X-Goog-Signature={}", sign(&self.secret, &claim, path.as_bytes()))));
+        url.set_query(Some(&format!(
+            "{claim}&X-Goog-Signature={}",
+            sign_delivery(&self.secret, &claim, path.as_bytes())
+        )));
         Ok(url)
     }
 
@@ -92,7 +95,7 @@ impl FileServer {
         let Some((claim, signature)) = query.rsplit_once("&X-Goog-Signature=") else { return false };
         let expires_at = claim.rsplit_once('=').and_then(|(_, millis)| millis.parse().ok());
         let is_valid = expires_at.is_some_and(|expires_at: i64| self.clock.now().timestamp_millis() < expires_at);
-        is_valid && signature == sign(&self.secret, claim, path.as_bytes())
+        is_valid && signature == sign_delivery(&self.secret, claim, path.as_bytes())
     }
 }
 

@@ -29,7 +29,7 @@ use self::files::FileChange;
 pub(super) use self::files::{Download, FileSource};
 pub(super) use self::polling::{PollDue, Polling};
 use super::observation::{Observation, Source};
-use super::{Outcome, Recorded, StatusChange};
+use super::{RecordOutcome, Recorded, StatusChange};
 use crate::domain::{DownloadState, EventType, FileCounts, Kind, ObjectKey, RenderId, SignedUrl, Status, rank_of};
 
 /// The maximum number of stored deliveries with the same timestamp and body, so that repeating a captured request cannot fill
@@ -134,10 +134,10 @@ pub(super) fn decide(
 
 /// Whether to store the delivery of an event with this outcome, if the same request is already stored `repetitions` times. New
 /// events are always stored.
-pub(super) fn stores_delivery(outcome: Outcome, repetitions: i32) -> bool {
+pub(super) fn stores_delivery(outcome: RecordOutcome, repetitions: i32) -> bool {
     match outcome {
-        Outcome::Recorded => true,
-        Outcome::Duplicate | Outcome::Late | Outcome::Unknown => repetitions < MAX_STORED_REPETITIONS,
+        RecordOutcome::Recorded => true,
+        RecordOutcome::Duplicate | RecordOutcome::Late | RecordOutcome::Unknown => repetitions < MAX_STORED_REPETITIONS,
     }
 }
 
@@ -189,10 +189,10 @@ impl RenderUpdate {
             && !had_unknown_error
             && self.render.fields.error_code() == Some(UNKNOWN_ERROR);
         let outcome = match transition {
-            None if is_duplicate => Outcome::Duplicate,
-            None if !observation.known => Outcome::Unknown,
-            None if rank_of(observation.status) < rank_of(before) => Outcome::Late,
-            Some(_) | None => Outcome::Recorded,
+            None if is_duplicate => RecordOutcome::Duplicate,
+            None if !observation.known => RecordOutcome::Unknown,
+            None if rank_of(observation.status) < rank_of(before) => RecordOutcome::Late,
+            Some(_) | None => RecordOutcome::Recorded,
         };
         Recorded {
             outcome,

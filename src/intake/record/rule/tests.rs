@@ -7,7 +7,7 @@ use proptest::sample::{Index, select};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::domain::event;
+use crate::domain::{Event, Payload};
 
 /// The number of generated cases per property.
 const CASES: u32 = 10_000;
@@ -18,11 +18,11 @@ fn at(seconds: i64) -> DateTime<Utc> {
 
 fn webhook(event_type: &str, payload: &Value, observed_at: DateTime<Utc>) -> Observation {
     let body = json!({"type": event_type, "payload": payload}).to_string();
-    Observation::event(event::parse(body.as_bytes()).unwrap(), observed_at)
+    Observation::event(Event::parse(body.as_bytes()).unwrap(), observed_at)
 }
 
 fn poll(payload: &Value, called_at: DateTime<Utc>) -> Observation {
-    Observation::poll(Kind::Video, event::parse_details(payload.to_string().as_bytes()).unwrap(), called_at)
+    Observation::poll(Kind::Video, Payload::from_details(payload.to_string().as_bytes()).unwrap(), called_at)
 }
 
 /// A stored render, its downloads, and all results of recording.
@@ -235,13 +235,13 @@ fn the_first_of_error_and_canceled_stays_until_a_poll_corrects_it_once() {
 
 #[test]
 fn a_limited_number_of_repetitions_is_stored_but_every_new_event() {
-    for outcome in [Outcome::Duplicate, Outcome::Late, Outcome::Unknown] {
+    for outcome in [RecordOutcome::Duplicate, RecordOutcome::Late, RecordOutcome::Unknown] {
         assert!(
             stores_delivery(outcome, MAX_STORED_REPETITIONS - 1) && !stores_delivery(outcome, MAX_STORED_REPETITIONS),
             "{outcome:?}"
         );
     }
-    assert!(stores_delivery(Outcome::Recorded, MAX_STORED_REPETITIONS));
+    assert!(stores_delivery(RecordOutcome::Recorded, MAX_STORED_REPETITIONS));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use private_postgres::{Cluster, Durability};
-use renderhook::runtime::{LogFormat, stop_signal, telemetry};
+use renderhook::runtime::{LogFormat, start_log, stop_signal};
 
 use self::environment::Environment;
 use super::output::{print_line, say};
@@ -37,7 +37,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     std::fs::create_dir_all(&args.folder).with_context(|| format!("cannot create {}", args.folder.display()))?;
     let folder = args.folder.canonicalize()?;
     let log = File::options().create(true).append(true).open(folder.join("service.log"))?;
-    telemetry::start(LogFormat::Json, Arc::new(log));
+    start_log(LogFormat::Json, Arc::new(log));
     // Before anything is started that must be stopped again.
     let mut stop = pin!(stop_signal());
     // The server ends with the thread that started it, so it is started here, on the main thread.
