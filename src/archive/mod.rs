@@ -18,9 +18,9 @@ pub use self::download::Downloader;
 pub(crate) use self::fetch::retry_after;
 pub use self::fetch::{Failure, Fetcher, Guard, GuardedResolver, HostSuffix, UrlRejection};
 pub use self::queue::{
-    Capacity, Claimed, Lease, LeaseError, Reason, StoredObject, claim_downloads, next_due_download, renew_lease,
+    Capacity, ClaimedDownload, Lease, LeaseError, Reason, StoredObject, claim_downloads, next_due_download, renew_lease,
 };
 pub use self::retry::{RetriedDownload, RetryFilter, RetryState, preview_retry, retry_downloads};
-pub use self::settlement::{Attempt, Outcome, Settlement, Settler};
+pub use self::settlement::{AttemptOutcome, AttemptReport, Settlement, Settler};
 pub use self::store::{BucketError, InvalidStorageUrl, LINK_LIFETIME, NewObject, Store, StoreError, Upload};
 pub use self::worker::run_worker;

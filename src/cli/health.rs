@@ -12,7 +12,7 @@ const TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Flags of `health`.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(super) struct HealthFlags {
     #[command(flatten)]
     listen: ListenArgs,
     /// Asks `/livez` instead: whether the process is alive, even if its database is down
@@ -20,7 +20,7 @@ pub(super) struct Args {
     live: bool,
 }
 
-pub(super) async fn run(args: &Args) -> anyhow::Result<()> {
+pub(super) async fn run(args: &HealthFlags) -> anyhow::Result<()> {
     let mut errors = ConfigErrors::default();
     let address = args.listen.read_for_client(&mut errors);
     let address = errors.into_result(address)?;

@@ -8,12 +8,12 @@ use crate::runtime::{LogFormat, MIGRATIONS, start_log};
 
 /// Flags of `migrate`.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(super) struct MigrateFlags {
     #[command(flatten)]
     database: DatabaseArgs,
 }
 
-pub(super) async fn run(args: &Args) -> anyhow::Result<()> {
+pub(super) async fn run(args: &MigrateFlags) -> anyhow::Result<()> {
     start_log(LogFormat::Pretty, std::io::stderr);
     let database = database::open(&args.database)?;
     app::prepare(&database).await?;

@@ -29,21 +29,21 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Runs the service: receives webhooks, downloads files, and answers API requests; applies migrations first
-    Serve(Box<serve::Args>),
+    Serve(Box<serve::ServeFlags>),
     /// Applies missing migrations and exits
-    Migrate(migrate::Args),
+    Migrate(migrate::MigrateFlags),
     /// Checks every setting of `serve` and every dependency, and exits with 0 if nothing fails
-    Check(Box<check::Args>),
+    Check(Box<check::CheckFlags>),
     /// Puts failed downloads back in the queue
-    Retry(retry::Args),
+    Retry(retry::RetryFlags),
     /// Sends notifications to the application again
-    Notify(notify::Args),
+    Notify(notify::NotifyFlags),
     /// Reads stored deliveries again that were unreadable or unknown when they arrived
-    Replay(replay::Args),
+    Replay(replay::ReplayFlags),
     /// Signs and posts an event the way Magic Hour does
-    Send(Box<send::Args>),
+    Send(Box<send::SendFlags>),
     /// Asks /readyz on this machine and exits with 0 or 1, for images without a shell
-    Health(health::Args),
+    Health(health::HealthFlags),
     /// Prints the `OpenAPI` document of the API
     #[command(name = "openapi")]
     OpenApi,

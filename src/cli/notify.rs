@@ -13,7 +13,7 @@ use crate::views;
 /// Flags of `notify`.
 #[derive(Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("which").required(true).multiple(true).args(["render", "failed", "since"])))]
-pub(super) struct Args {
+pub(super) struct NotifyFlags {
     #[command(flatten)]
     database: DatabaseArgs,
     #[command(flatten)]
@@ -32,7 +32,7 @@ pub(super) struct Args {
     dry_run: bool,
 }
 
-pub(super) async fn run(args: Args) -> anyhow::Result<()> {
+pub(super) async fn run(args: NotifyFlags) -> anyhow::Result<()> {
     let mut errors = ConfigErrors::default();
     let settings = args.notify.read(&mut errors);
     let settings = errors.into_result(settings)?;

@@ -8,7 +8,7 @@ use crate::runtime::Clock;
 
 /// Flags of `replay`.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(super) struct ReplayFlags {
     #[command(flatten)]
     database: DatabaseArgs,
     #[command(flatten)]
@@ -47,7 +47,7 @@ impl ReplayCounts {
     }
 }
 
-pub(super) async fn run(args: Args) -> anyhow::Result<()> {
+pub(super) async fn run(args: ReplayFlags) -> anyhow::Result<()> {
     let mut errors = ConfigErrors::default();
     let notify = args.notify.read(&mut errors);
     let notify = errors.into_result(notify)?;

@@ -13,7 +13,7 @@ use crate::views;
 /// Flags of `retry`.
 #[derive(Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("which").required(true).multiple(true).args(["render", "failed", "since", "pending"])))]
-pub(super) struct Args {
+pub(super) struct RetryFlags {
     #[command(flatten)]
     database: DatabaseArgs,
     /// Only downloads of this render
@@ -33,7 +33,7 @@ pub(super) struct Args {
     dry_run: bool,
 }
 
-pub(super) async fn run(args: Args) -> anyhow::Result<()> {
+pub(super) async fn run(args: RetryFlags) -> anyhow::Result<()> {
     let database = database::connect(&args.database).await?;
     if let Some(id) = &args.render
         && !database.with_timeout(BACKGROUND_TIMEOUT, views::exists(database.pool(), id)).await?

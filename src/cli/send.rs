@@ -22,7 +22,7 @@ const URL_LIFETIME: TimeDelta = TimeDelta::hours(24);
 
 /// Flags of `send`.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(super) struct SendFlags {
     /// The event's type, such as video.completed
     #[arg(value_name = "EVENT")]
     event: String,
@@ -62,7 +62,7 @@ pub(super) struct Args {
     dry_run: bool,
 }
 
-pub(super) async fn run(args: Args) -> anyhow::Result<()> {
+pub(super) async fn run(args: SendFlags) -> anyhow::Result<()> {
     let mut errors = ConfigErrors::default();
     let secrets = args.secret.read(&mut errors);
     let url = args.url(&mut errors);
@@ -97,7 +97,7 @@ fn is_sent_by_magic_hour(event: &str) -> bool {
     event_type.kind().is_some() && event_type.action().is_some()
 }
 
-impl Args {
+impl SendFlags {
     /// The URL to post to: `--to`, or the service on this machine.
     fn url(&self, errors: &mut ConfigErrors) -> Url {
         let address = self.listen.read_for_client(errors);

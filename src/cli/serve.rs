@@ -11,12 +11,12 @@ use crate::runtime::{Clock, Database, LogQueue, Shutdown, start_log_on_stdout, s
 
 /// Flags of `serve`: the settings.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(super) struct ServeFlags {
     #[command(flatten)]
     settings: ServeArgs,
 }
 
-pub(super) async fn run(args: Args) -> anyhow::Result<()> {
+pub(super) async fn run(args: ServeFlags) -> anyhow::Result<()> {
     let config = args.settings.read(config::environment(), std::io::stdout().is_terminal())?;
     let log = start_log_on_stdout(config.log_format);
     let result = serve(config, &log).await;

@@ -16,4 +16,4 @@ pub use self::replay::{Replayed, replay_deliveries};
 pub use self::retention::{
     PartitionChange, create_partitions, delete_old_deliveries, drop_old_partitions, run_retention,
 };
-pub use self::signature::{SIGNATURE_HEADER, SignatureHeaders, TIMESTAMP_HEADER, Verdict, Verifier, sign_delivery};
+pub use self::signature::{Authentic, SIGNATURE_HEADER, SignatureHeaders, TIMESTAMP_HEADER, Verifier, sign_delivery};

@@ -25,7 +25,7 @@ use crate::intake::record::{
     Observation, RecordError, RecordOutcome, Recorded, Recorder, log_recorded, store_stale, store_unreadable,
 };
 use crate::intake::signature::{
-    Delivery, Rejection, SIGNATURE_HEADER, SignatureHeaders, Stale, TIMESTAMP_HEADER, Verdict, Verified, Verifier,
+    Authentic, Delivery, Rejection, SIGNATURE_HEADER, SignatureHeaders, Stale, TIMESTAMP_HEADER, Verified, Verifier,
 };
 use crate::intake::skew::ClockSkew;
 use crate::runtime::{Clock, Database, LogEvent, REQUEST_TIMEOUT};
@@ -126,8 +126,8 @@ impl Receiver {
         let signature = signature_headers(&head.headers).map_err(rejected)?;
         let body = self.bodies.read(body, self.max_body_bytes, || self.too_large()).await?;
         match self.verifier.verify(&signature, body.clone(), self.clock.now()).map_err(rejected)? {
-            Verdict::Fresh(verified) => self.record_event(verified).await,
-            Verdict::Stale(stale) => self.quarantine_stale(stale).await,
+            Authentic::Fresh(verified) => self.record_event(verified).await,
+            Authentic::Stale(stale) => self.quarantine_stale(stale).await,
         }
     }
 

@@ -201,7 +201,7 @@ impl Verifier {
     }
 
     /// Verifies a delivery that arrived at `now`.
-    pub fn verify(&self, headers: &SignatureHeaders, body: Bytes, now: DateTime<Utc>) -> Result<Verdict, Rejection> {
+    pub fn verify(&self, headers: &SignatureHeaders, body: Bytes, now: DateTime<Utc>) -> Result<Authentic, Rejection> {
         let matches = self.keys.iter().fold(Choice::from(0), |matches, key| {
             matches | hmac(key, &headers.timestamp, &body).ct_eq(&headers.signature)
         });
@@ -213,16 +213,16 @@ impl Verifier {
         // Compares whole seconds, because the header has no fraction.
         let skew = TimeDelta::try_seconds(now.timestamp().saturating_sub(headers.seconds)).unwrap_or(TimeDelta::MAX);
         Ok(if skew.abs() <= self.tolerance {
-            Verdict::Fresh(Verified(delivery))
+            Authentic::Fresh(Verified(delivery))
         } else {
-            Verdict::Stale(Stale(delivery))
+            Authentic::Stale(Stale(delivery))
         })
     }
 }
 
 /// Whether an authentic delivery can be trusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Authentic {
     /// The timestamp is within the tolerance.
     Fresh(Verified),
     /// The timestamp is too old or too far in the future.
@@ -251,14 +251,14 @@ mod tests {
         DateTime::from_timestamp(seconds, 0).unwrap()
     }
 
-    fn verify(secrets: &[&str], body: &'static [u8], now: i64) -> Result<Verdict, Rejection> {
+    fn verify(secrets: &[&str], body: &'static [u8], now: i64) -> Result<Authentic, Rejection> {
         verifier(secrets).verify(&headers(SIGNATURE, TIMESTAMP)?, Bytes::from_static(body), at(now))
     }
 
     #[test]
     fn the_documented_signature_is_created_and_verified() {
         assert_eq!(sign_delivery(&SecretString::from(SECRET), TIMESTAMP, BODY), SIGNATURE);
-        let Ok(Verdict::Fresh(verified)) = verify(&[SECRET], BODY, 1_729_314_985) else { panic!("not verified") };
+        let Ok(Authentic::Fresh(verified)) = verify(&[SECRET], BODY, 1_729_314_985) else { panic!("not verified") };
         assert_eq!(verified.delivery().body, BODY);
         assert_eq!(verified.delivery().lag(), Some(TimeDelta::seconds(1)));
     }
@@ -288,14 +288,14 @@ mod tests {
         let signed = sign_delivery(&SecretString::from(SECRET), "01729314984", BODY);
         let own = headers(&signed, "01729314984").unwrap();
         let verdict = verifier(&[SECRET]).verify(&own, Bytes::from_static(BODY), at(1_729_314_984));
-        assert!(matches!(verdict, Ok(Verdict::Fresh(_))));
+        assert!(matches!(verdict, Ok(Authentic::Fresh(_))));
     }
 
     #[test]
     fn the_tolerance_is_inclusive_in_both_directions() {
         for (now, fresh) in [(-301, false), (-300, true), (0, true), (300, true), (301, false)] {
             let verdict = verify(&[SECRET], BODY, 1_729_314_984 + now).unwrap();
-            assert_eq!(matches!(verdict, Verdict::Fresh(_)), fresh, "{now} s");
+            assert_eq!(matches!(verdict, Authentic::Fresh(_)), fresh, "{now} s");
         }
     }
 
@@ -304,7 +304,7 @@ mod tests {
         for digits in ["9223372036854775807", "1729314984000", "0"] {
             let headers = headers(&sign_delivery(&SecretString::from(SECRET), digits, BODY), digits).unwrap();
             let verdict = verifier(&[SECRET]).verify(&headers, Bytes::from_static(BODY), at(1_729_314_984));
-            assert!(matches!(verdict, Ok(Verdict::Stale(_))), "{digits}");
+            assert!(matches!(verdict, Ok(Authentic::Stale(_))), "{digits}");
         }
     }
 

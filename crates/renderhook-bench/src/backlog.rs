@@ -13,7 +13,7 @@ use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use url::Url;
 
-use crate::file_server::FileServer;
+use crate::file_server::NoiseServer;
 use crate::service::Service;
 
 /// How many renders are recorded together.
@@ -25,7 +25,7 @@ const LIMIT: Duration = Duration::from_mins(5);
 
 /// A database with renderhook's tables.
 #[derive(Debug)]
-pub(crate) struct Backlog {
+pub(crate) struct BenchDatabase {
     url: String,
     pool: PgPool,
 }
@@ -41,7 +41,7 @@ pub(crate) struct Stored {
     pub(crate) cpu_seconds: f64,
 }
 
-impl Backlog {
+impl BenchDatabase {
     /// Makes the tables in the database at `url`.
     pub(crate) async fn prepare(url: String) -> anyhow::Result<Self> {
         let pool = PgPoolOptions::new().max_connections(1).connect(&url).await?;
@@ -68,7 +68,7 @@ impl Backlog {
     /// Starts the program, which finds the backlog, and waits until all of it is stored.
     pub(crate) async fn store(
         &self,
-        files: &FileServer,
+        files: &NoiseServer,
         folder: &Path,
         settings: &[(&str, &str)],
     ) -> anyhow::Result<Stored> {

@@ -17,7 +17,7 @@ const HEAD_BYTES: usize = 8 << 10;
 
 /// A running server.
 #[derive(Debug)]
-pub(crate) struct FileServer {
+pub(crate) struct NoiseServer {
     /// Where it listens.
     pub(crate) address: SocketAddr,
     first_request: FirstRequest,
@@ -37,7 +37,7 @@ impl FirstRequest {
     }
 }
 
-impl FileServer {
+impl NoiseServer {
     /// Starts a server on a thread of its own, which ends with the program.
     pub(crate) fn start() -> anyhow::Result<Self> {
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;

@@ -27,7 +27,7 @@ use self::suite::{Options, Suite};
 /// Measures renderhook's release build.
 #[derive(Debug, Parser)]
 #[command(name = "scripts/bench", about = None)]
-struct Args {
+struct BenchFlags {
     /// What to measure. By default everything but `growth` and `explain`.
     suites: Vec<Suite>,
     #[command(flatten)]
@@ -37,7 +37,7 @@ struct Args {
 // Postgres ends with the thread that starts it, which has to be the main one.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
-    let Args { suites, options } = Args::parse();
+    let BenchFlags { suites, options } = BenchFlags::parse();
     let environment = Environment::start().await?;
     println!("{}", environment.machine()?);
     let suites = if suites.is_empty() { Suite::DEFAULT.to_vec() } else { suites };

@@ -12,7 +12,7 @@ use crate::pairs::median;
 
 /// What a run measured.
 #[derive(Debug)]
-pub(crate) struct Measured {
+pub(crate) struct PgbenchResult {
     /// Transactions per second.
     pub(crate) rate: f64,
     /// The median latency in milliseconds.
@@ -26,7 +26,7 @@ pub(crate) async fn run(
     connections: usize,
     duration: Duration,
     folder: &Path,
-) -> anyhow::Result<Measured> {
+) -> anyhow::Result<PgbenchResult> {
     let file = folder.join("script.sql");
     fs::write(&file, script)?;
     let mut command = Command::new(postgres_program("pgbench"));
@@ -39,7 +39,7 @@ pub(crate) async fn run(
         .arg(database_url);
     let text = tokio::task::spawn_blocking(move || output(&mut command)).await??;
     let rate = read_rate(&text).with_context(|| format!("pgbench prints no rate: {text}"))?;
-    Ok(Measured { rate, p50_ms: median(latencies_ms(folder)?) })
+    Ok(PgbenchResult { rate, p50_ms: median(latencies_ms(folder)?) })
 }
 
 /// The figure of `tps = 5970.2 (without initial connection time)`.

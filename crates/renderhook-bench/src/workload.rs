@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use renderhook::domain::Kind;
-use renderhook_dev::standin::{Delivery, Project};
+use renderhook_dev::standin::{Project, SignedRequest};
 use secrecy::SecretString;
 use url::Url;
 
@@ -104,8 +104,8 @@ fn signed_url(id: &str, number: usize, now: DateTime<Utc>) -> Url {
 
 /// The event as a whole request to `/webhook`, signed at `now`.
 pub(crate) fn delivery(event: Vec<u8>, now: DateTime<Utc>) -> Bytes {
-    let Delivery { timestamp, signature, body } =
-        Delivery::sign(&SecretString::from(SECRET), now.timestamp().to_string(), event);
+    let SignedRequest { timestamp, signature, body } =
+        SignedRequest::sign(&SecretString::from(SECRET), now.timestamp().to_string(), event);
     let head = format!(
         "POST /webhook HTTP/1.1\r\nhost: renderhook.example\r\ncontent-type: application/json\r\n\
          {}: {signature}\r\n{}: {timestamp}\r\ncontent-length: {}\r\n\r\n",

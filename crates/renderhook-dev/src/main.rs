@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use renderhook_dev::cli::Cli;
+use renderhook_dev::cli::DevCli;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    Cli::parse().run().await
+    DevCli::parse().run().await
 }

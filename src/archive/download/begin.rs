@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::transfer::{Attempt, Interruption, Transfer, unless_stopped};
+use super::transfer::{AttemptContext, Interruption, Transfer, unless_stopped};
 use crate::archive::checkpoint::{self, Checkpoint};
 use crate::archive::fetch::{Hashes, Incoming, Origin, ResumePoint, Resumption};
 use crate::archive::media_type;
@@ -10,8 +10,8 @@ use crate::archive::store::NewObject;
 use crate::domain::SignedUrl;
 
 impl<'a> Transfer<'a> {
-    pub(super) async fn begin(attempt: Attempt<'a>, url: &'a SignedUrl) -> Result<Self, Interruption> {
-        let Attempt { downloader, claimed, stop, .. } = attempt;
+    pub(super) async fn begin(attempt: AttemptContext<'a>, url: &'a SignedUrl) -> Result<Self, Interruption> {
+        let AttemptContext { downloader, claimed, stop, .. } = attempt;
         if let Some(checkpoint) = find_checkpoint(attempt).await {
             if let Some(transfer) = Self::resume(attempt, url, &checkpoint).await? {
                 return Ok(transfer);
@@ -23,8 +23,12 @@ impl<'a> Transfer<'a> {
     }
 
     /// Starts with the first byte.
-    async fn start(attempt: Attempt<'a>, url: &'a SignedUrl, mut incoming: Incoming) -> Result<Self, Interruption> {
-        let Attempt { downloader, claimed, lease, stop, .. } = attempt;
+    async fn start(
+        attempt: AttemptContext<'a>,
+        url: &'a SignedUrl,
+        mut incoming: Incoming,
+    ) -> Result<Self, Interruption> {
+        let AttemptContext { downloader, claimed, lease, stop, .. } = attempt;
         let origin = incoming.origin().clone();
         // The first bytes show the media type if the header does not.
         let first = unless_stopped(stop, incoming.next()).await?.unwrap_or_default();
@@ -61,11 +65,11 @@ impl<'a> Transfer<'a> {
 
     /// Resumes what an earlier attempt left; `None` where that is impossible.
     async fn resume(
-        attempt: Attempt<'a>,
+        attempt: AttemptContext<'a>,
         url: &'a SignedUrl,
         checkpoint: &Checkpoint,
     ) -> Result<Option<Self>, Interruption> {
-        let Attempt { downloader, claimed, lease, stop, .. } = attempt;
+        let AttemptContext { downloader, claimed, lease, stop, .. } = attempt;
         let (Some(validator), Some(hashes)) = (&checkpoint.validator, Hashes::restore(&checkpoint.hashes)) else {
             return Ok(None);
         };
@@ -106,8 +110,8 @@ impl<'a> Transfer<'a> {
 }
 
 /// The checkpoint of an earlier attempt.
-async fn find_checkpoint(attempt: Attempt<'_>) -> Option<Checkpoint> {
-    let Attempt { downloader, claimed, .. } = attempt;
+async fn find_checkpoint(attempt: AttemptContext<'_>) -> Option<Checkpoint> {
+    let AttemptContext { downloader, claimed, .. } = attempt;
     if claimed.is_untouched {
         return None;
     }

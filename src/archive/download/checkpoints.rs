@@ -11,7 +11,7 @@ use super::lease::LeaseKeeper;
 use super::transfer::{Interruption, Transfer, unless_stopped};
 use crate::archive::checkpoint::{self, Checkpoint};
 use crate::archive::fetch::{Failure, Hashes};
-use crate::archive::queue::{Claimed, LeaseError};
+use crate::archive::queue::{ClaimedDownload, LeaseError};
 use crate::archive::store::StoreError;
 use crate::runtime::LogEvent;
 
@@ -107,7 +107,7 @@ impl Transfer<'_> {
 
 impl Downloader {
     /// Ends what earlier attempts left in the store, if anything, and if the lease is held for certain.
-    pub(super) async fn discard_upload(&self, claimed: &Claimed) {
+    pub(super) async fn discard_upload(&self, claimed: &ClaimedDownload) {
         let Ok(Some(checkpoint)) = checkpoint::find(&self.database, &claimed.lease).await else { return };
         if LeaseKeeper::new(self, &claimed.lease).confirm().await {
             // An upload that cannot be ended now keeps its checkpoint, for when the download is retried.
@@ -115,13 +115,17 @@ impl Downloader {
         }
     }
 
-    pub(super) async fn end_upload(&self, claimed: &Claimed, checkpoint: &Checkpoint) -> Result<(), StoreError> {
+    pub(super) async fn end_upload(
+        &self,
+        claimed: &ClaimedDownload,
+        checkpoint: &Checkpoint,
+    ) -> Result<(), StoreError> {
         self.store.discard(&claimed.key, &checkpoint.upload).await?;
         self.delete_checkpoint(claimed).await;
         Ok(())
     }
 
-    async fn delete_checkpoint(&self, claimed: &Claimed) {
+    async fn delete_checkpoint(&self, claimed: &ClaimedDownload) {
         // OK to ignore an error: the checkpoint then names an upload that is gone, and the next attempt starts over.
         let _ = checkpoint::delete(&self.database, &claimed.lease).await;
     }

@@ -20,10 +20,10 @@ use tracing::info;
 
 use self::lease::LeaseKeeper;
 use self::settle::{AttemptEnd, Settling};
-use self::transfer::{Attempt, Interruption};
+use self::transfer::{AttemptContext, Interruption};
 use crate::archive::fetch::Fetcher;
-use crate::archive::queue::{Claimed, StoredObject};
-use crate::archive::settlement::{Outcome, Settler};
+use crate::archive::queue::{ClaimedDownload, StoredObject};
+use crate::archive::settlement::{AttemptOutcome, Settler};
 use crate::archive::store::Store;
 use crate::domain::SignedUrl;
 use crate::runtime::Clock;
@@ -60,37 +60,37 @@ pub struct Downloader {
 /// An attempt that has ended and is to be settled.
 #[derive(Debug)]
 pub struct EndedAttempt {
-    claimed: Claimed,
+    claimed: ClaimedDownload,
     started_at: DateTime<Utc>,
-    outcome: Outcome,
+    outcome: AttemptOutcome,
 }
 
 impl Downloader {
     /// Makes one attempt at a claimed download and settles it. A stop interrupts it and gives the claim back.
-    pub async fn process(&self, claimed: Claimed, shutdown: &Shutdown) {
+    pub async fn process(&self, claimed: ClaimedDownload, shutdown: &Shutdown) {
         if let Some(ended) = Box::pin(self.attempt(claimed, shutdown)).await {
             self.settle(ended, shutdown).await;
         }
     }
 
     /// Makes one attempt at a claimed download. `None` if nothing is left to settle.
-    pub async fn attempt(&self, claimed: Claimed, shutdown: &Shutdown) -> Option<EndedAttempt> {
+    pub async fn attempt(&self, claimed: ClaimedDownload, shutdown: &Shutdown) -> Option<EndedAttempt> {
         let started_at = self.clock.now();
         if claimed.taken_over && claimed.attempt > self.max_attempts {
-            return Some(EndedAttempt { claimed, started_at, outcome: Outcome::LeasesExpired });
+            return Some(EndedAttempt { claimed, started_at, outcome: AttemptOutcome::LeasesExpired });
         }
         let settling = Settling { downloader: self, claimed: &claimed, started_at, deadline: shutdown.forced() };
         if self.renews && expires_soon(&claimed, started_at) {
-            match settling.settle(Outcome::UrlExpiring).await {
+            match settling.settle(AttemptOutcome::UrlExpiring).await {
                 AttemptEnd::Settled => return None,
                 AttemptEnd::StillClaimed => {}
             }
         }
         log_start(&claimed);
         let outcome = match self.transfer(&claimed, shutdown).await {
-            Ok(object) => Outcome::Stored(object),
-            Err(Interruption::Failed(failure) | Interruption::Spoiled(failure)) => Outcome::Failed(failure),
-            Err(Interruption::Stopped) => Outcome::Interrupted,
+            Ok(object) => AttemptOutcome::Stored(object),
+            Err(Interruption::Failed(failure) | Interruption::Spoiled(failure)) => AttemptOutcome::Failed(failure),
+            Err(Interruption::Stopped) => AttemptOutcome::Interrupted,
             Err(Interruption::LeaseLost) => {
                 settling.log_lost_lease();
                 return None;
@@ -107,11 +107,11 @@ impl Downloader {
     }
 
     /// Transfers the file while the lease is renewed.
-    async fn transfer(&self, claimed: &Claimed, shutdown: &Shutdown) -> Result<StoredObject, Interruption> {
+    async fn transfer(&self, claimed: &ClaimedDownload, shutdown: &Shutdown) -> Result<StoredObject, Interruption> {
         let lease = &LeaseKeeper::new(self, &claimed.lease);
         let stop = shutdown.requested().child_token();
         let done = CancellationToken::new();
-        let attempt = Attempt { downloader: self, claimed, lease, stop: &stop, deadline: shutdown.forced() };
+        let attempt = AttemptContext { downloader: self, claimed, lease, stop: &stop, deadline: shutdown.forced() };
         let transfer = async {
             let ended = Box::pin(attempt.run()).await;
             done.cancel();
@@ -122,11 +122,11 @@ impl Downloader {
     }
 }
 
-fn expires_soon(claimed: &Claimed, now: DateTime<Utc>) -> bool {
+fn expires_soon(claimed: &ClaimedDownload, now: DateTime<Utc>) -> bool {
     claimed.url.is_ok() && claimed.expires_at.is_some_and(|expires_at| expires_at <= now + MIN_URL_LIFETIME)
 }
 
-fn log_start(claimed: &Claimed) {
+fn log_start(claimed: &ClaimedDownload) {
     let (event, message) = if claimed.taken_over {
         (LogEvent::DownloadTakenOver, "took over a download whose lease had expired")
     } else {

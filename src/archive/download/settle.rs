@@ -7,8 +7,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::Downloader;
-use crate::archive::queue::{Claimed, LeaseError};
-use crate::archive::settlement::{Attempt, Outcome, Settlement, may_give_up};
+use crate::archive::queue::{ClaimedDownload, LeaseError};
+use crate::archive::settlement::{AttemptOutcome, AttemptReport, Settlement, may_give_up};
 use crate::runtime::DatabaseError;
 use crate::runtime::LogEvent;
 
@@ -26,15 +26,15 @@ pub(super) enum AttemptEnd {
 /// An attempt that ended, and what is needed to settle it.
 pub(super) struct Settling<'a> {
     pub(super) downloader: &'a Downloader,
-    pub(super) claimed: &'a Claimed,
+    pub(super) claimed: &'a ClaimedDownload,
     pub(super) started_at: DateTime<Utc>,
     /// When nothing waits any longer for a database that is away.
     pub(super) deadline: &'a CancellationToken,
 }
 
 impl Settling<'_> {
-    pub(super) async fn settle(&self, outcome: Outcome) -> AttemptEnd {
-        let attempt = Attempt {
+    pub(super) async fn settle(&self, outcome: AttemptOutcome) -> AttemptEnd {
+        let attempt = AttemptReport {
             outcome,
             number: self.claimed.attempt,
             first_at: self.claimed.first_attempt_at,
@@ -64,7 +64,7 @@ impl Settling<'_> {
     }
 
     /// Settles as soon as the database is there, or gives up at a stop's deadline.
-    async fn settle_with_retry(&self, attempt: &Attempt) -> Option<Result<Settlement, LeaseError>> {
+    async fn settle_with_retry(&self, attempt: &AttemptReport) -> Option<Result<Settlement, LeaseError>> {
         let Downloader { settler, database, .. } = self.downloader;
         loop {
             match settler.settle(database, &self.claimed.lease, attempt.clone()).await {
@@ -79,7 +79,7 @@ impl Settling<'_> {
     }
 
     fn log(&self, settlement: &Settlement, ended_at: DateTime<Utc>) {
-        let Claimed { lease, attempt, key, .. } = self.claimed;
+        let ClaimedDownload { lease, attempt, key, .. } = self.claimed;
         let (id, index) = (lease.render_id(), lease.index());
         let duration_ms = (ended_at - self.started_at).num_milliseconds();
         match settlement {
@@ -118,7 +118,7 @@ impl Settling<'_> {
 
     /// Another worker has the download.
     pub(super) fn log_lost_lease(&self) {
-        let Claimed { lease, attempt, .. } = self.claimed;
+        let ClaimedDownload { lease, attempt, .. } = self.claimed;
         let duration_ms = (self.downloader.clock.now() - self.started_at).num_milliseconds();
         warn!(
             event = %LogEvent::DownloadLeaseLost, render.id = %lease.render_id(), download.index = lease.index(), attempt,

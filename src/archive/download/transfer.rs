@@ -17,7 +17,7 @@ use tracing::error;
 use super::Downloader;
 use super::lease::LeaseKeeper;
 use crate::archive::fetch::{Failure, Fetcher, Hashes, Incoming, Origin, ResumePoint, Resumption};
-use crate::archive::queue::{Claimed, StoredObject};
+use crate::archive::queue::{ClaimedDownload, StoredObject};
 use crate::archive::store::{StoreError, Upload};
 use crate::domain::SignedUrl;
 use crate::runtime::LogEvent;
@@ -59,9 +59,9 @@ impl From<StoreError> for Interruption {
 
 /// What every step of an attempt needs.
 #[derive(Clone, Copy)]
-pub(super) struct Attempt<'a> {
+pub(super) struct AttemptContext<'a> {
     pub(super) downloader: &'a Downloader,
-    pub(super) claimed: &'a Claimed,
+    pub(super) claimed: &'a ClaimedDownload,
     pub(super) lease: &'a LeaseKeeper<'a>,
     /// Interrupts the transfer.
     pub(super) stop: &'a CancellationToken,
@@ -69,7 +69,7 @@ pub(super) struct Attempt<'a> {
     pub(super) deadline: &'a CancellationToken,
 }
 
-impl Attempt<'_> {
+impl AttemptContext<'_> {
     /// Copies the file into the store.
     pub(super) async fn run(self) -> Result<StoredObject, Interruption> {
         let url = match &self.claimed.url {
@@ -97,7 +97,7 @@ pub(super) async fn unless_stopped<T, E: Into<Interruption>>(
 /// A file on its way into the store.
 pub(super) struct Transfer<'a> {
     pub(super) downloader: &'a Downloader,
-    pub(super) claimed: &'a Claimed,
+    pub(super) claimed: &'a ClaimedDownload,
     pub(super) lease: &'a LeaseKeeper<'a>,
     pub(super) url: &'a SignedUrl,
     pub(super) stop: &'a CancellationToken,

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Capacity, Claimed, Lease};
+use super::{Capacity, ClaimedDownload, Lease};
 use crate::archive::backoff::LONGEST_WAIT;
 use crate::domain::{DownloadState, ObjectKey, SignedUrl};
 use crate::runtime::{BACKGROUND_TIMEOUT, Database, DatabaseError};
@@ -26,7 +26,7 @@ pub async fn claim_downloads(
     now: DateTime<Utc>,
     lease: Duration,
     capacity: &Capacity,
-) -> Result<Vec<Claimed>, DatabaseError> {
+) -> Result<Vec<ClaimedDownload>, DatabaseError> {
     let claiming = async {
         let mut transaction = database.pool().begin_with(BEGIN).await?;
         // No clock that is right schedules anything later than this.
@@ -51,7 +51,7 @@ async fn lock_ready(
     transaction: &mut PgConnection,
     now: DateTime<Utc>,
     capacity: &Capacity,
-) -> sqlx::Result<Vec<Claimed>> {
+) -> sqlx::Result<Vec<ClaimedDownload>> {
     let (hosts, counts): (Vec<_>, Vec<_>) = capacity.in_progress.iter().cloned().unzip();
     let rows = sqlx::query_file!(
         "src/archive/queue/statements/lock_ready.sql",
@@ -63,7 +63,7 @@ async fn lock_ready(
     let claimed = rows.fetch_all(transaction).await?.into_iter().filter_map(|row| {
         // OK because every id was parsed before it was recorded.
         let render_id = row.render_id.parse().ok()?;
-        Some(Claimed {
+        Some(ClaimedDownload {
             lease: Lease { render_id, index: row.index, token: Uuid::new_v4() },
             url: SignedUrl::parse(&row.url),
             expires_at: row.expires_at,
@@ -81,7 +81,7 @@ async fn lock_ready(
 /// Writes the leases of locked downloads.
 async fn write(
     transaction: &mut PgConnection,
-    claimed: &[Claimed],
+    claimed: &[ClaimedDownload],
     now: DateTime<Utc>,
     until: DateTime<Utc>,
 ) -> sqlx::Result<()> {

@@ -61,7 +61,7 @@ impl LeaseError {
 
 /// A claimed download: what to fetch and where to put it.
 #[derive(Debug)]
-pub struct Claimed {
+pub struct ClaimedDownload {
     /// The claim.
     pub lease: Lease,
     /// Where the file is.

@@ -7,8 +7,8 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::{Mutex as AsyncMutex, oneshot};
 
-use super::decide::{Attempt, Settlement};
-use super::rows::{self, Entry};
+use super::decide::{AttemptReport, Settlement};
+use super::rows::{self, LeasedAttempt};
 use crate::archive::queue::{Lease, LeaseError};
 use crate::feed::PostedTypes;
 use crate::runtime::{BACKGROUND_TIMEOUT, Database, DatabaseError};
@@ -17,7 +17,7 @@ use crate::runtime::{BACKGROUND_TIMEOUT, Database, DatabaseError};
 const MAX_BATCH: usize = 256;
 
 /// The result of settling an attempt.
-type Answer = Result<Settlement, LeaseError>;
+type SettleResult = Result<Settlement, LeaseError>;
 
 /// Settles attempts, in batches.
 #[derive(Debug, Default)]
@@ -30,8 +30,8 @@ pub struct Settler {
 
 #[derive(Debug)]
 struct Queued {
-    entry: Entry,
-    answer: oneshot::Sender<Answer>,
+    entry: LeasedAttempt,
+    answer: oneshot::Sender<SettleResult>,
 }
 
 impl Settler {
@@ -42,9 +42,9 @@ impl Settler {
     }
 
     /// Settles an attempt under its lease. After a database error, the result is unknown, and trying again is safe.
-    pub async fn settle(&self, database: &Database, lease: &Lease, attempt: Attempt) -> Answer {
+    pub async fn settle(&self, database: &Database, lease: &Lease, attempt: AttemptReport) -> SettleResult {
         let (answer, mut answered) = oneshot::channel();
-        self.lock().push(Queued { entry: Entry::new(lease, attempt), answer });
+        self.lock().push(Queued { entry: LeasedAttempt::new(lease, attempt), answer });
         loop {
             tokio::select! {
                 biased;
@@ -88,7 +88,7 @@ async fn settle_batch(database: &Database, batch: Vec<Queued>, posted: PostedTyp
     }
 }
 
-async fn one_by_one(database: &Database, entries: &[Entry], posted: PostedTypes) -> Vec<Answer> {
+async fn one_by_one(database: &Database, entries: &[LeasedAttempt], posted: PostedTypes) -> Vec<SettleResult> {
     let mut answers = Vec::with_capacity(entries.len());
     for entry in entries {
         let settled = transaction(database, std::slice::from_ref(entry), posted).await;
@@ -103,7 +103,7 @@ async fn one_by_one(database: &Database, entries: &[Entry], posted: PostedTypes)
 /// Runs the transaction, and repeats it after a conflict. Returns `None` for entries that lost their lease.
 async fn transaction(
     database: &Database,
-    entries: &[Entry],
+    entries: &[LeasedAttempt],
     posted: PostedTypes,
 ) -> Result<Vec<Option<Settlement>>, DatabaseError> {
     database.with_timeout_and_retry(BACKGROUND_TIMEOUT, || rows::settle(database.pool(), entries, posted)).await

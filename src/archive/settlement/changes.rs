@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::decide::Settlement;
-use super::rows::Entry;
+use super::rows::LeasedAttempt;
 use crate::archive::locked_renders::LockedRender;
 use crate::archive::queue::{Reason, StoredObject};
 use crate::domain::{DownloadState, Notification};
@@ -37,7 +37,7 @@ impl<'a> Changes<'a> {
     /// Adds what follows from a settlement, to the download's row and to its render's.
     pub(super) fn add(
         &mut self,
-        entry: &'a Entry,
+        entry: &'a LeasedAttempt,
         last_error: Option<Reason>,
         render: &mut LockedRender,
         settlement: &Settlement,

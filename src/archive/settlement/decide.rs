@@ -18,7 +18,7 @@ const LOCAL_WAIT: Duration = Duration::from_secs(30);
 
 /// The outcome of an attempt.
 #[derive(Debug, Clone)]
-pub enum Outcome {
+pub enum AttemptOutcome {
     /// The store has the complete object.
     Stored(StoredObject),
     /// It failed.
@@ -33,9 +33,9 @@ pub enum Outcome {
 
 /// A finished attempt and its settings.
 #[derive(Debug, Clone)]
-pub struct Attempt {
+pub struct AttemptReport {
     /// The outcome.
-    pub outcome: Outcome,
+    pub outcome: AttemptOutcome,
     /// The number of the attempt, from 1.
     pub number: u32,
     /// When the first attempt began.
@@ -112,12 +112,12 @@ pub enum Settlement {
 }
 
 /// Decides the next state of a download after `attempt`. `current` must be read under lock.
-pub(crate) fn decide(attempt: &Attempt, current: &Current) -> Settlement {
+pub(crate) fn decide(attempt: &AttemptReport, current: &Current) -> Settlement {
     let replaced = current.url.is_some() && current.url != attempt.url;
     match &attempt.outcome {
-        Outcome::Stored(object) => Settlement::Stored(object.clone()),
-        Outcome::Interrupted => Settlement::Release,
-        Outcome::UrlExpiring => {
+        AttemptOutcome::Stored(object) => Settlement::Stored(object.clone()),
+        AttemptOutcome::Interrupted => Settlement::Release,
+        AttemptOutcome::UrlExpiring => {
             let reason =
                 Reason { code: "url_expired".to_owned(), message: "the URL has expired or is about to".to_owned() };
             if replaced {
@@ -130,57 +130,62 @@ pub(crate) fn decide(attempt: &Attempt, current: &Current) -> Settlement {
             }
         }
         // The attempts did not fail by themselves, but may have crashed their workers.
-        Outcome::LeasesExpired => {
+        AttemptOutcome::LeasesExpired => {
             let message = "its lease ran out: the worker died, or was without a database for long".to_owned();
             let reason = Reason { code: "lease_ran_out".to_owned(), message };
             if replaced { Settlement::TryNewUrl { reason } } else { give_up(attempt, attempt.number - 1, reason) }
         }
-        Outcome::Failed(failure) if replaced => Settlement::TryNewUrl { reason: failure.reason().clone() },
-        Outcome::Failed(Failure::Permanent { reason }) => {
+        AttemptOutcome::Failed(failure) if replaced => Settlement::TryNewUrl { reason: failure.reason().clone() },
+        AttemptOutcome::Failed(Failure::Permanent { reason }) => {
             Settlement::GiveUp { attempts: attempt.number, reason: reason.clone() }
         }
-        Outcome::Failed(Failure::Transient { reason, retry_after }) => try_again(attempt, reason.clone(), *retry_after),
-        Outcome::Failed(Failure::Local { reason }) => {
+        AttemptOutcome::Failed(Failure::Transient { reason, retry_after }) => {
+            try_again(attempt, reason.clone(), *retry_after)
+        }
+        AttemptOutcome::Failed(Failure::Local { reason }) => {
             let wait = LOCAL_WAIT + LOCAL_WAIT.mul_f64(attempt.chance.clamp(0.0, 1.0));
             Settlement::Postpone { reason: reason.clone(), due_at: attempt.ended_at + wait }
         }
-        Outcome::Failed(Failure::Expired { reason }) if !attempt.renews => {
+        AttemptOutcome::Failed(Failure::Expired { reason }) if !attempt.renews => {
             let message = format!("{}; set MAGIC_HOUR_API_KEY to get a fresh one", reason.message);
             try_again(attempt, Reason { code: reason.code.clone(), message }, None)
         }
-        Outcome::Failed(Failure::Expired { reason }) if polled_recently(attempt, current) => {
+        AttemptOutcome::Failed(Failure::Expired { reason }) if polled_recently(attempt, current) => {
             try_again(attempt, reason.clone(), None)
         }
-        Outcome::Failed(Failure::Expired { reason }) => await_url(attempt, reason.clone()),
+        AttemptOutcome::Failed(Failure::Expired { reason }) => await_url(attempt, reason.clone()),
     }
 }
 
 /// Whether the download may fail permanently after this attempt. If so, its partial upload must be aborted first.
-pub(crate) fn may_give_up(attempt: &Attempt) -> bool {
+pub(crate) fn may_give_up(attempt: &AttemptReport) -> bool {
     match &attempt.outcome {
-        Outcome::Failed(Failure::Permanent { .. }) | Outcome::LeasesExpired => true,
-        Outcome::Failed(Failure::Transient { .. } | Failure::Expired { .. }) => attempt.number >= attempt.max_attempts,
-        Outcome::Failed(Failure::Local { .. }) | Outcome::Stored(_) | Outcome::UrlExpiring | Outcome::Interrupted => {
-            false
+        AttemptOutcome::Failed(Failure::Permanent { .. }) | AttemptOutcome::LeasesExpired => true,
+        AttemptOutcome::Failed(Failure::Transient { .. } | Failure::Expired { .. }) => {
+            attempt.number >= attempt.max_attempts
         }
+        AttemptOutcome::Failed(Failure::Local { .. })
+        | AttemptOutcome::Stored(_)
+        | AttemptOutcome::UrlExpiring
+        | AttemptOutcome::Interrupted => false,
     }
 }
 
 /// Whether the render was polled recently and had no fresher URL. A poll in the future comes from a clock that was ahead, and does
 /// not count.
-fn polled_recently(attempt: &Attempt, current: &Current) -> bool {
+fn polled_recently(attempt: &AttemptReport, current: &Current) -> bool {
     let now = attempt.ended_at;
     let lately =
         |at: DateTime<Utc>| at > now - POLL_INTERVAL && at < now + POLL_INTERVAL && at >= current.url_observed_at;
     !current.poll_requested && current.polled_at.is_some_and(lately)
 }
 
-fn await_url(attempt: &Attempt, reason: Reason) -> Settlement {
+fn await_url(attempt: &AttemptReport, reason: Reason) -> Settlement {
     Settlement::AwaitUrl { reason, due_at: attempt.ended_at + URL_WAIT }
 }
 
 /// Retries, unless this was the last attempt.
-fn try_again(attempt: &Attempt, reason: Reason, retry_after: Option<Duration>) -> Settlement {
+fn try_again(attempt: &AttemptReport, reason: Reason, retry_after: Option<Duration>) -> Settlement {
     if attempt.number >= attempt.max_attempts {
         return give_up(attempt, attempt.number, reason);
     }
@@ -189,7 +194,7 @@ fn try_again(attempt: &Attempt, reason: Reason, retry_after: Option<Duration>) -
 }
 
 /// Fails permanently. The error includes the number of attempts and the time.
-fn give_up(attempt: &Attempt, attempts: u32, last: Reason) -> Settlement {
+fn give_up(attempt: &AttemptReport, attempts: u32, last: Reason) -> Settlement {
     let since = attempt.first_at.to_rfc3339_opts(SecondsFormat::Secs, true);
     let times = if attempts == 1 { "1 attempt".to_owned() } else { format!("{attempts} attempts") };
     let message = format!("gave up after {times} since {since}; the last error: {}", last.message);
@@ -204,8 +209,8 @@ mod tests {
         DateTime::from_timestamp(1_800_000_000, 0).unwrap()
     }
 
-    fn attempt(outcome: Outcome) -> Attempt {
-        Attempt {
+    fn attempt(outcome: AttemptOutcome) -> AttemptReport {
+        AttemptReport {
             outcome,
             number: 3,
             first_at: now() - Duration::from_mins(1),
@@ -218,8 +223,8 @@ mod tests {
         }
     }
 
-    fn last(outcome: Outcome) -> Attempt {
-        Attempt { number: 20, ..attempt(outcome) }
+    fn last(outcome: AttemptOutcome) -> AttemptReport {
+        AttemptReport { number: 20, ..attempt(outcome) }
     }
 
     fn same_url() -> Current {
@@ -243,20 +248,20 @@ mod tests {
         Reason { code: "http_503".to_owned(), message: "busy".to_owned() }
     }
 
-    fn transient() -> Outcome {
-        Outcome::Failed(Failure::Transient { reason: reason(), retry_after: None })
+    fn transient() -> AttemptOutcome {
+        AttemptOutcome::Failed(Failure::Transient { reason: reason(), retry_after: None })
     }
 
-    fn expired() -> Outcome {
-        Outcome::Failed(Failure::Expired { reason: reason() })
+    fn expired() -> AttemptOutcome {
+        AttemptOutcome::Failed(Failure::Expired { reason: reason() })
     }
 
-    fn permanent() -> Outcome {
-        Outcome::Failed(Failure::Permanent { reason: reason() })
+    fn permanent() -> AttemptOutcome {
+        AttemptOutcome::Failed(Failure::Permanent { reason: reason() })
     }
 
-    fn local() -> Outcome {
-        Outcome::Failed(Failure::Local { reason: reason() })
+    fn local() -> AttemptOutcome {
+        AttemptOutcome::Failed(Failure::Local { reason: reason() })
     }
 
     fn name(settlement: &Settlement) -> &'static str {
@@ -276,13 +281,13 @@ mod tests {
     fn the_next_state_depends_on_the_outcome_and_the_rows() {
         let object = StoredObject { content_type: "video/mp4".to_owned(), size_bytes: 7, sha256: "ab".repeat(32) };
         let table = [
-            ("stored", attempt(Outcome::Stored(object.clone())), same_url()),
-            ("stored", last(Outcome::Stored(object)), new_url()),
-            ("release", attempt(Outcome::Interrupted), new_url()),
+            ("stored", attempt(AttemptOutcome::Stored(object.clone())), same_url()),
+            ("stored", last(AttemptOutcome::Stored(object)), new_url()),
+            ("release", attempt(AttemptOutcome::Interrupted), new_url()),
             ("retry", attempt(transient()), same_url()),
             ("give up", last(transient()), same_url()),
             ("give up", attempt(permanent()), same_url()),
-            ("give up", attempt(Outcome::LeasesExpired), same_url()),
+            ("give up", attempt(AttemptOutcome::LeasesExpired), same_url()),
             ("postpone", attempt(local()), same_url()),
             ("postpone", last(local()), same_url()),
             ("await URL", attempt(expired()), same_url()),
@@ -292,10 +297,10 @@ mod tests {
             ("give up", last(expired()), polled(599)),
             ("await URL", attempt(expired()), Current { poll_requested: true, ..polled(599) }),
             ("await URL", attempt(expired()), Current { url_observed_at: now(), ..polled(1) }),
-            ("retry", Attempt { renews: false, ..attempt(expired()) }, same_url()),
-            ("give up", Attempt { renews: false, ..last(expired()) }, same_url()),
-            ("await URL", attempt(Outcome::UrlExpiring), same_url()),
-            ("go ahead", attempt(Outcome::UrlExpiring), polled(10)),
+            ("retry", AttemptReport { renews: false, ..attempt(expired()) }, same_url()),
+            ("give up", AttemptReport { renews: false, ..last(expired()) }, same_url()),
+            ("await URL", attempt(AttemptOutcome::UrlExpiring), same_url()),
+            ("go ahead", attempt(AttemptOutcome::UrlExpiring), polled(10)),
         ];
         for (expected, attempt, current) in table {
             let settlement = decide(&attempt, &current);
@@ -306,7 +311,9 @@ mod tests {
 
     #[test]
     fn a_url_that_arrived_during_an_attempt_is_tried_after_any_failure() {
-        for outcome in [transient(), expired(), permanent(), local(), Outcome::UrlExpiring, Outcome::LeasesExpired] {
+        for outcome in
+            [transient(), expired(), permanent(), local(), AttemptOutcome::UrlExpiring, AttemptOutcome::LeasesExpired]
+        {
             for attempt in [attempt(outcome.clone()), last(outcome)] {
                 assert_eq!(name(&decide(&attempt, &new_url())), "try new URL", "{attempt:?}");
                 let polled = Current { polled_at: Some(now()), ..new_url() };
@@ -324,7 +331,7 @@ mod tests {
     fn a_retry_honors_the_longer_of_backoff_and_retry_after() {
         for (retry_after, wait) in [(None, 20), (Some(5), 20), (Some(1800), 1800)] {
             let retry_after = retry_after.map(Duration::from_secs);
-            let attempt = attempt(Outcome::Failed(Failure::Transient { reason: reason(), retry_after }));
+            let attempt = attempt(AttemptOutcome::Failed(Failure::Transient { reason: reason(), retry_after }));
             let due_at = now() + Duration::from_secs(wait);
             assert_eq!(decide(&attempt, &same_url()), Settlement::Retry { reason: reason(), due_at });
         }
@@ -335,7 +342,7 @@ mod tests {
         for (number, max_attempts, times) in
             [(1, 1, "after 1 attempt since 2027"), (20, 20, "after 20 attempts since 2027")]
         {
-            let attempt = Attempt { number, max_attempts, ..attempt(transient()) };
+            let attempt = AttemptReport { number, max_attempts, ..attempt(transient()) };
             let Settlement::GiveUp { attempts, reason } = decide(&attempt, &same_url()) else { panic!("{number}") };
             assert_eq!((attempts, reason.code.as_str()), (number, "http_503"));
             assert!(reason.message.contains(times) && reason.message.ends_with("busy"), "{}", reason.message);

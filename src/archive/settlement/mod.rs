@@ -14,4 +14,4 @@ mod rows;
 
 pub use self::batch::Settler;
 pub(super) use self::decide::may_give_up;
-pub use self::decide::{Attempt, Outcome, Settlement};
+pub use self::decide::{AttemptOutcome, AttemptReport, Settlement};

@@ -9,7 +9,7 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::changes::Changes;
-use super::decide::{Attempt, Current, Settlement, decide};
+use super::decide::{AttemptReport, Current, Settlement, decide};
 use crate::archive::locked_renders::LockedRenders;
 use crate::archive::queue::{Lease, Reason};
 use crate::domain::SignedUrl;
@@ -17,15 +17,15 @@ use crate::feed::PostedTypes;
 
 /// An attempt and its lease.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct LeasedAttempt {
     pub(super) render_id: String,
     pub(super) index: i32,
     token: Uuid,
-    pub(super) attempt: Attempt,
+    pub(super) attempt: AttemptReport,
 }
 
-impl Entry {
-    pub(super) fn new(lease: &Lease, attempt: Attempt) -> Self {
+impl LeasedAttempt {
+    pub(super) fn new(lease: &Lease, attempt: AttemptReport) -> Self {
         Self { render_id: lease.render_id().to_string(), index: lease.index(), token: lease.token(), attempt }
     }
 }
@@ -33,7 +33,7 @@ impl Entry {
 /// Settles a batch. Returns `None` for entries that lost their lease.
 pub(super) async fn settle(
     pool: &PgPool,
-    entries: &[Entry],
+    entries: &[LeasedAttempt],
     posted: PostedTypes,
 ) -> sqlx::Result<Vec<Option<Settlement>>> {
     let mut transaction = pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
@@ -76,7 +76,7 @@ struct LockedDownload {
 
 async fn lock_downloads(
     transaction: &mut PgConnection,
-    entries: &[Entry],
+    entries: &[LeasedAttempt],
 ) -> sqlx::Result<HashMap<(String, i32), LockedDownload>> {
     let ids: Vec<_> = entries.iter().map(|entry| entry.render_id.as_str()).collect();
     let indexes: Vec<_> = entries.iter().map(|entry| entry.index).collect();

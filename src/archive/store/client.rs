@@ -36,18 +36,18 @@ impl HttpConnector for BucketConnector {
     fn connect(&self, options: &ClientOptions) -> Result<HttpClient, Error> {
         let inner = ReqwestConnector::default().connect(options)?;
         let (no_credentials, metadata_endpoint) = (self.no_credentials.clone(), self.metadata_endpoint.clone());
-        Ok(HttpClient::new(Client { inner, no_credentials, metadata_endpoint }))
+        Ok(HttpClient::new(StoreHttpService { inner, no_credentials, metadata_endpoint }))
     }
 }
 
 #[derive(Debug)]
-struct Client {
+struct StoreHttpService {
     inner: HttpClient,
     no_credentials: BucketError,
     metadata_endpoint: Option<String>,
 }
 
-impl HttpService for Client {
+impl HttpService for StoreHttpService {
     // Expanded by hand, because the trait was declared with `async_trait`.
     fn call<'client, 'call>(
         &'client self,
@@ -61,7 +61,7 @@ impl HttpService for Client {
     }
 }
 
-impl Client {
+impl StoreHttpService {
     async fn execute(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let (host, method) = (host(request.uri()), request.method().clone());
         let asks_for_credentials = self.gives_credentials(request.uri(), &host);

@@ -22,12 +22,12 @@ use crate::runtime::Clock;
 
 /// Flags of `check`: those of `serve`, and their values for display.
 #[derive(Debug)]
-pub(super) struct Args {
+pub(super) struct CheckFlags {
     settings: ServeArgs,
     shown: Vec<ShownSetting>,
 }
 
-impl clap::Args for Args {
+impl clap::Args for CheckFlags {
     fn augment_args(command: Command) -> Command {
         ServeArgs::augment_args(command)
     }
@@ -37,7 +37,7 @@ impl clap::Args for Args {
     }
 }
 
-impl FromArgMatches for Args {
+impl FromArgMatches for CheckFlags {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         Ok(Self { settings: ServeArgs::from_arg_matches(matches)?, shown: config::shown(matches) })
     }
@@ -59,7 +59,7 @@ pub(super) enum CheckFailed {
     Dependencies,
 }
 
-pub(super) async fn run(args: Args) -> anyhow::Result<()> {
+pub(super) async fn run(args: CheckFlags) -> anyhow::Result<()> {
     let mut output = Output::default();
     let read = args.settings.read(config::environment(), std::io::stdout().is_terminal());
     let errors = read.err().unwrap_or_default();

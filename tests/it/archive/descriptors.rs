@@ -1,6 +1,6 @@
 //! A process that has no file descriptor left.
 
-use renderhook_dev::standin::Delivery;
+use renderhook_dev::standin::SignedRequest;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use sqlx::PgPool;
 use tempfile::TempDir;
@@ -14,7 +14,7 @@ use crate::support::until;
 use crate::support::wait::PATIENCE;
 
 /// Posts on a connection that is there already.
-async fn post(wire: &mut Wire, delivery: &Delivery) -> Reply {
+async fn post(wire: &mut Wire, delivery: &SignedRequest) -> Reply {
     let head = format!(
         "POST /webhook HTTP/1.1\r\nhost: h\r\ncontent-length: {}\r\nmagic-hour-event-signature: {}\r\n\
          magic-hour-event-timestamp: {}\r\n\r\n",

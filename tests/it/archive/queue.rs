@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use renderhook::archive::{
-    Attempt, Capacity, Claimed, Failure, LeaseError, Outcome, Reason, Settlement, Settler, StoredObject,
-    claim_downloads, next_due_download, renew_lease,
+    AttemptOutcome, AttemptReport, Capacity, ClaimedDownload, Failure, LeaseError, Reason, Settlement, Settler,
+    StoredObject, claim_downloads, next_due_download, renew_lease,
 };
 use renderhook::runtime::Database;
 use serde_json::Value;
@@ -29,17 +29,17 @@ fn database(pool: &PgPool) -> Database {
     Database::from_pool(pool.clone())
 }
 
-async fn claim(pool: &PgPool, now: DateTime<Utc>, limit: i64) -> Vec<Claimed> {
+async fn claim(pool: &PgPool, now: DateTime<Utc>, limit: i64) -> Vec<ClaimedDownload> {
     let capacity = Capacity { limit, per_host: limit, ..Capacity::default() };
     claim_downloads(&database(pool), now, LEASE, &capacity).await.unwrap()
 }
 
-async fn renew(pool: &PgPool, claimed: &Claimed, until: DateTime<Utc>) -> Result<(), LeaseError> {
+async fn renew(pool: &PgPool, claimed: &ClaimedDownload, until: DateTime<Utc>) -> Result<(), LeaseError> {
     renew_lease(&database(pool), &claimed.lease, until).await
 }
 
-fn attempt(claimed: &Claimed, outcome: Outcome, ended_at: DateTime<Utc>) -> Attempt {
-    Attempt {
+fn attempt(claimed: &ClaimedDownload, outcome: AttemptOutcome, ended_at: DateTime<Utc>) -> AttemptReport {
+    AttemptReport {
         outcome,
         number: claimed.attempt,
         first_at: claimed.first_attempt_at,
@@ -54,15 +54,15 @@ fn attempt(claimed: &Claimed, outcome: Outcome, ended_at: DateTime<Utc>) -> Atte
 
 async fn settle(
     pool: &PgPool,
-    claimed: &Claimed,
-    outcome: Outcome,
+    claimed: &ClaimedDownload,
+    outcome: AttemptOutcome,
     ended_at: DateTime<Utc>,
 ) -> Result<Settlement, LeaseError> {
     Settler::default().settle(&database(pool), &claimed.lease, attempt(claimed, outcome, ended_at)).await
 }
 
 /// Claims the only download that is due.
-async fn claim_one(pool: &PgPool, now: DateTime<Utc>) -> Claimed {
+async fn claim_one(pool: &PgPool, now: DateTime<Utc>) -> ClaimedDownload {
     let mut claimed = claim(pool, now, 10).await;
     assert_eq!(claimed.len(), 1);
     claimed.remove(0)
@@ -80,20 +80,20 @@ fn reason() -> Reason {
     Reason { code: "http_503".to_owned(), message: "the server is busy".to_owned() }
 }
 
-fn busy(retry_after: Option<Duration>) -> Outcome {
-    Outcome::Failed(Failure::Transient { reason: reason(), retry_after })
+fn busy(retry_after: Option<Duration>) -> AttemptOutcome {
+    AttemptOutcome::Failed(Failure::Transient { reason: reason(), retry_after })
 }
 
-fn refused() -> Outcome {
-    Outcome::Failed(Failure::Permanent { reason: reason() })
+fn refused() -> AttemptOutcome {
+    AttemptOutcome::Failed(Failure::Permanent { reason: reason() })
 }
 
 fn object() -> StoredObject {
     StoredObject { content_type: "video/mp4".to_owned(), size_bytes: 7, sha256: "ab".repeat(32) }
 }
 
-fn stored() -> Outcome {
-    Outcome::Stored(object())
+fn stored() -> AttemptOutcome {
+    AttemptOutcome::Stored(object())
 }
 
 fn moment(value: &Value) -> DateTime<Utc> {
@@ -140,7 +140,7 @@ async fn an_expired_lease_is_taken_over_and_the_worker_that_lost_it_changes_noth
     let before = row(&pool).await;
     let later = end + TimeDelta::seconds(1);
     assert!(matches!(renew(&pool, &old, later).await, Err(LeaseError::Lost)));
-    for outcome in [stored(), busy(None), refused(), Outcome::Interrupted, Outcome::LeasesExpired] {
+    for outcome in [stored(), busy(None), refused(), AttemptOutcome::Interrupted, AttemptOutcome::LeasesExpired] {
         let settled = settle(&pool, &old, outcome, later).await;
         assert!(matches!(settled, Err(LeaseError::Lost)), "{settled:?}");
     }
@@ -177,7 +177,7 @@ async fn a_renewed_lease_is_not_taken_over_before_its_new_end(pool: PgPool) {
 async fn a_release_gives_the_attempt_back_and_the_download_to_the_next_worker(pool: PgPool) {
     fill(&pool, 1, 1).await;
     let claimed = claim_one(&pool, now()).await;
-    assert_eq!(settle(&pool, &claimed, Outcome::Interrupted, now()).await.unwrap(), Settlement::Release);
+    assert_eq!(settle(&pool, &claimed, AttemptOutcome::Interrupted, now()).await.unwrap(), Settlement::Release);
     let released = row(&pool).await;
     assert_eq!((&released["state"], &released["attempts"]), (&"pending".into(), &0.into()));
     let next = claim_one(&pool, now()).await;
@@ -224,7 +224,7 @@ async fn attempts_that_end_together_settle_together_and_each_gets_its_own_answer
         let place = (claimed.lease.render_id().to_string(), claimed.lease.index());
         let outcome = match place.1 {
             _ if place == ("r5".to_owned(), 5) => {
-                Outcome::Stored(StoredObject { sha256: "not hex".to_owned(), ..object() })
+                AttemptOutcome::Stored(StoredObject { sha256: "not hex".to_owned(), ..object() })
             }
             0 => refused(),
             1 => busy(None),
@@ -372,7 +372,7 @@ async fn an_urgent_host_leaves_a_place_to_the_others(pool: PgPool) {
     fill(&pool, 1, 0).await;
     backlog(&pool, "slow.example", 0..3000, f64::from).await;
     backlog(&pool, "fast.example", 3000..3010, f64::from).await;
-    let hosts = |claimed: &[Claimed]| {
+    let hosts = |claimed: &[ClaimedDownload]| {
         let count = |host| claimed.iter().filter(|it| it.url.as_ref().unwrap().host() == host).count();
         (count("slow.example"), count("fast.example"))
     };

@@ -1,6 +1,6 @@
 //! Notifications are written in the transaction of what they report.
 
-use renderhook::archive::{Attempt, Capacity, Outcome, Settler, StoredObject, claim_downloads};
+use renderhook::archive::{AttemptOutcome, AttemptReport, Capacity, Settler, StoredObject, claim_downloads};
 use renderhook::domain::Status::{Canceled, Complete, Error, Rendering};
 use renderhook::domain::{Notification, NotificationType};
 use renderhook::feed::{Filter, PostedTypes, read};
@@ -29,8 +29,8 @@ async fn store_one(pool: &PgPool) {
     let capacity = Capacity { limit: 1, per_host: 1, ..Capacity::default() };
     let claimed = claim_downloads(&database, now(), Duration::from_mins(1), &capacity).await.unwrap().remove(0);
     let object = StoredObject { content_type: "video/mp4".to_owned(), size_bytes: 7, sha256: "ab".repeat(32) };
-    let attempt = Attempt {
-        outcome: Outcome::Stored(object),
+    let attempt = AttemptReport {
+        outcome: AttemptOutcome::Stored(object),
         number: claimed.attempt,
         first_at: claimed.first_attempt_at,
         url: claimed.url.as_ref().ok().cloned(),

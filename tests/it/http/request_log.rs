@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::process::Stdio;
 
-use renderhook_dev::standin::Delivery;
+use renderhook_dev::standin::SignedRequest;
 use rustix::process::{Pid, Signal, kill_process};
 use sqlx::PgPool;
 use tempfile::TempDir;
@@ -37,7 +37,7 @@ async fn long_methods_are_shortened_and_requests_rejected_by_hyper_are_logged(po
 }
 
 /// Posts `delivery` with a request id, and returns the status.
-async fn post(service: &Service, id: &str, delivery: &Delivery) -> u16 {
+async fn post(service: &Service, id: &str, delivery: &SignedRequest) -> u16 {
     let request = service.client.post(service.at("webhook")).header("x-request-id", id);
     let signed = request
         .header("magic-hour-event-timestamp", &delivery.timestamp)

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use renderhook::domain::{Kind, Status};
 use renderhook::runtime::Clock;
-use renderhook_dev::standin::{Answer, Delivery, Project};
+use renderhook_dev::standin::{Answer, Project, SignedRequest};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -26,7 +26,7 @@ async fn start(pool: &PgPool, flags: &[&str]) -> App {
 }
 
 /// Signs a body two seconds before [`NOW`].
-fn on_its_way(body: &[u8]) -> Delivery {
+fn on_its_way(body: &[u8]) -> SignedRequest {
     signed_at(NOW - 2, body)
 }
 
@@ -163,10 +163,10 @@ async fn requests_without_a_valid_signature_are_rejected_and_not_stored(pool: Pg
     let body = video("forged", "complete").event("video.completed");
     let good = on_its_way(&body);
     let (signature, timestamp) = (good.signature.as_str(), good.timestamp.as_str());
-    let other = Delivery::sign(&SecretString::from("another"), timestamp, body.clone()).signature;
-    let unprefixed = Delivery::sign(&SecretString::from("test_secret"), timestamp, body.clone()).signature;
+    let other = SignedRequest::sign(&SecretString::from("another"), timestamp, body.clone()).signature;
+    let unprefixed = SignedRequest::sign(&SecretString::from("test_secret"), timestamp, body.clone()).signature;
     let fraction = format!("{timestamp}.0");
-    let fractional = Delivery::sign(&SecretString::from(SECRET), fraction.clone(), body.clone()).signature;
+    let fractional = SignedRequest::sign(&SecretString::from(SECRET), fraction.clone(), body.clone()).signature;
     let table: [(&str, &[&str], &[&str]); 14] = [
         ("signature is missing", &[], &[timestamp]),
         ("signature is missing", &[], &[]),
@@ -196,7 +196,7 @@ async fn requests_without_a_valid_signature_are_rejected_and_not_stored(pool: Pg
         let body: Value = answer.json().await.unwrap();
         assert!(body["message"].as_str().unwrap().contains(sentence), "{sentence}: {body}");
     }
-    let tampered = Delivery { body: [&body[..], b" "].concat().into(), ..good.clone() };
+    let tampered = SignedRequest { body: [&body[..], b" "].concat().into(), ..good.clone() };
     assert_eq!(app.deliver(&tampered).await.status, 401);
     for table in ["deliveries", "renders", "transitions", "downloads"] {
         assert_eq!(count(&pool, table).await, 0, "{table}");
@@ -211,7 +211,7 @@ async fn every_configured_secret_is_accepted_and_spaces_around_commas_are_ignore
     let table = [("whsec_old", 200), ("whsec_new", 200), ("ключ", 200), (" whsec_new", 401), ("", 401)];
     for (secret, status) in table {
         let body = video(&format!("of-{status}"), "rendering").event("video.started");
-        let answer = app.deliver(&Delivery::sign(&SecretString::from(secret), NOW.to_string(), body)).await;
+        let answer = app.deliver(&SignedRequest::sign(&SecretString::from(secret), NOW.to_string(), body)).await;
         assert_eq!(answer.status.as_u16(), status, "{secret:?}");
     }
     app.stop().await.unwrap();
@@ -221,7 +221,7 @@ async fn every_configured_secret_is_accepted_and_spaces_around_commas_are_ignore
 async fn an_uppercase_signature_and_a_timestamp_with_leading_zeros_are_accepted(pool: PgPool) {
     let app = start(&pool, &[]).await;
     let body = video("odd", "rendering").event("video.started");
-    let mut delivery = Delivery::sign(&SecretString::from(SECRET), format!("000{NOW}"), body);
+    let mut delivery = SignedRequest::sign(&SecretString::from(SECRET), format!("000{NOW}"), body);
     delivery.signature.make_ascii_uppercase();
     assert_eq!(app.deliver(&delivery).await.status, 200);
     app.stop().await.unwrap();

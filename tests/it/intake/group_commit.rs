@@ -7,7 +7,7 @@ use renderhook::domain::Status::{Complete, Rendering};
 use renderhook::feed::PostedTypes;
 use renderhook::intake::{QueueLimits, RecordError, RecordOutcome, Recorder};
 use renderhook::runtime::{Clock, Database};
-use renderhook_dev::standin::Delivery;
+use renderhook_dev::standin::SignedRequest;
 use sqlx::PgPool;
 
 use crate::support::app::{signed, video};
@@ -107,7 +107,7 @@ async fn a_batch_that_cannot_be_committed_in_time_fails_whole_and_its_repetition
 
 /// A whole signed request.
 fn delivery(event: &[u8]) -> Vec<u8> {
-    let Delivery { timestamp, signature, body } = signed(event);
+    let SignedRequest { timestamp, signature, body } = signed(event);
     let head = format!(
         "POST /webhook HTTP/1.1\r\nhost: h\r\nmagic-hour-event-signature: {signature}\r\n\
          magic-hour-event-timestamp: {timestamp}\r\ncontent-length: {}\r\n\r\n",

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use renderhook::domain::Kind;
-use renderhook_dev::standin::{Delivery, Lifecycle, RenderPlan, Stage as RenderStage};
+use renderhook_dev::standin::{Lifecycle, RenderPlan, SignedRequest, Stage as RenderStage};
 use sqlx::PgPool;
 use tempfile::TempDir;
 use tokio::time::timeout;
@@ -39,19 +39,19 @@ impl Stage {
         stage
     }
 
-    async fn post(&self, delivery: &Delivery) -> u16 {
+    async fn post(&self, delivery: &SignedRequest) -> u16 {
         let answer = delivery.post(&self.service.client, &self.service.at("webhook")).await.unwrap();
         assert!(answer.body.starts_with(r#"{"message":""#), "{}", answer.body);
         answer.status.as_u16()
     }
 
     /// Posts a delivery that cannot be recorded, and expects 503 in time, without the cause.
-    async fn refused(&self, delivery: &Delivery) {
+    async fn refused(&self, delivery: &SignedRequest) {
         assert_eq!(timeout(ANSWER, self.post(delivery)).await.expect("an answer in time"), 503);
     }
 
     /// Retries like Magic Hour until the delivery is accepted.
-    async fn taken(&self, delivery: &Delivery) {
+    async fn taken(&self, delivery: &SignedRequest) {
         until("the event to be taken", || async {
             let status = self.post(delivery).await;
             assert!(matches!(status, 200 | 503), "{status}");
@@ -70,7 +70,7 @@ impl Stage {
     }
 }
 
-fn started(id: &str) -> Delivery {
+fn started(id: &str) -> SignedRequest {
     signed(&video(id, "rendering").event("video.started"))
 }
 

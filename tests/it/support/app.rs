@@ -9,7 +9,7 @@ use renderhook::domain::Kind;
 use renderhook::http::Limits;
 use renderhook::intake::QueueLimits;
 use renderhook::runtime::{Clock, Database, Shutdown};
-use renderhook_dev::standin::{Answer, Delivery, FileServer, Project, Settings, StandIn};
+use renderhook_dev::standin::{Answer, FileServer, Project, Settings, SignedRequest, StandIn};
 use reqwest::{Client, Response};
 use secrecy::SecretString;
 use serde_json::Value;
@@ -121,7 +121,7 @@ impl App {
     }
 
     /// Posts a delivery.
-    pub(crate) async fn deliver(&self, delivery: &Delivery) -> Answer {
+    pub(crate) async fn deliver(&self, delivery: &SignedRequest) -> Answer {
         delivery.post(&self.client, &self.at("/webhook")).await.unwrap()
     }
 
@@ -159,13 +159,13 @@ pub(crate) async fn standin() -> StandIn {
 }
 
 /// A body, signed now.
-pub(crate) fn signed(body: &[u8]) -> Delivery {
+pub(crate) fn signed(body: &[u8]) -> SignedRequest {
     signed_at(Clock::system().now().timestamp(), body)
 }
 
 /// A body, signed at a time of its own.
-pub(crate) fn signed_at(seconds: i64, body: &[u8]) -> Delivery {
-    Delivery::sign(&SecretString::from(SECRET), seconds.to_string(), body.to_vec())
+pub(crate) fn signed_at(seconds: i64, body: &[u8]) -> SignedRequest {
+    SignedRequest::sign(&SecretString::from(SECRET), seconds.to_string(), body.to_vec())
 }
 
 /// A video with a status.

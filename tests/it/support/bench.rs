@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use renderhook::archive::{Capacity, Claimed, Downloader, Fetcher, Guard, Settler, Store, claim_downloads};
+use renderhook::archive::{Capacity, ClaimedDownload, Downloader, Fetcher, Guard, Settler, Store, claim_downloads};
 use renderhook::domain::{Kind, Payload};
 use renderhook::feed::PostedTypes;
 use renderhook::intake::{self, Observation};
@@ -124,14 +124,14 @@ impl Bench {
     }
 
     /// Claims the file of a render from another worker, as if its lease had expired.
-    pub(crate) async fn claim_over(&self, id: &str) -> Claimed {
+    pub(crate) async fn claim_over(&self, id: &str) -> ClaimedDownload {
         let claimed = self.claim(id).await;
         assert!(claimed.taken_over);
         claimed
     }
 
     /// Claims the file of a render, whenever it is due.
-    pub(crate) async fn claim(&self, id: &str) -> Claimed {
+    pub(crate) async fn claim(&self, id: &str) -> ClaimedDownload {
         let now = Clock::system().now();
         let due = "UPDATE downloads SET due_at = $2 WHERE render_id = $1 AND due_at IS NOT NULL";
         sqlx::query(due).bind(id).bind(now - TimeDelta::days(1)).execute(&self.pool).await.unwrap();

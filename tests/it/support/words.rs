@@ -6,7 +6,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use renderhook::domain::{Kind, Payload, Status};
 use renderhook::feed::PostedTypes;
-use renderhook::intake::{self, Observation, Recorded, SignatureHeaders, Verdict, Verifier, sign_delivery};
+use renderhook::intake::{self, Authentic, Observation, Recorded, SignatureHeaders, Verifier, sign_delivery};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -32,7 +32,7 @@ pub(crate) fn word(event_type: &str, payload: &Value, said_at: DateTime<Utc>) ->
     let signature = sign_delivery(&secret, &timestamp, body.as_bytes());
     let seal = SignatureHeaders::parse([signature.as_bytes()], [timestamp.as_bytes()]).unwrap();
     let verdict = Verifier::new(&[secret], Duration::ZERO).verify(&seal, Bytes::from(body), said_at);
-    let Ok(Verdict::Fresh(verified)) = verdict else { panic!("not fresh: {verdict:?}") };
+    let Ok(Authentic::Fresh(verified)) = verdict else { panic!("not fresh: {verdict:?}") };
     Observation::webhook(&verified).unwrap()
 }
 

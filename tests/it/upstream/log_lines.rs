@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use renderhook::domain::Kind;
 use renderhook::runtime::Clock;
-use renderhook_dev::standin::{Delivery, Fault, Lifecycle, RenderPlan, Stage, StandIn};
+use renderhook_dev::standin::{Fault, Lifecycle, RenderPlan, SignedRequest, Stage, StandIn};
 use serde_json::Value;
 use sqlx::PgPool;
 use tempfile::TempDir;
@@ -21,7 +21,7 @@ async fn start(pool: &PgPool, magic_hour: &StandIn, folder: &TempDir) -> Service
     Service::start(command).await
 }
 
-async fn post(service: &Service, delivery: &Delivery) -> u16 {
+async fn post(service: &Service, delivery: &SignedRequest) -> u16 {
     delivery.post(&service.client, &service.at("webhook")).await.unwrap().status.as_u16()
 }
 

@@ -48,7 +48,7 @@ impl Requests {
 
 /// What a run measured.
 #[derive(Debug)]
-pub(crate) struct Measured {
+pub(crate) struct LoadResult {
     /// Responses per second.
     pub(crate) rate: f64,
     /// From the first byte sent to the last byte received, in microseconds.
@@ -57,7 +57,7 @@ pub(crate) struct Measured {
     pub(crate) refused: u64,
 }
 
-impl Measured {
+impl LoadResult {
     /// The latency that `quantile` of the answers did not exceed, in milliseconds.
     #[expect(clippy::cast_precision_loss, reason = "microseconds of a run are exact")]
     pub(crate) fn latency_ms(&self, quantile: f64) -> f64 {
@@ -76,7 +76,7 @@ const MANY: usize = 64;
 const LONG: Duration = Duration::from_hours(1);
 
 /// Sends each of `requests` once. Every answer has to be 2xx.
-pub(crate) async fn all(address: SocketAddr, requests: Vec<Bytes>) -> anyhow::Result<Measured> {
+pub(crate) async fn all(address: SocketAddr, requests: Vec<Bytes>) -> anyhow::Result<LoadResult> {
     let measured = run(address, Requests::once(requests), MANY, LONG).await?;
     ensure!(measured.refused == 0, "{} requests were refused", measured.refused);
     Ok(measured)
@@ -88,7 +88,7 @@ pub(crate) async fn run(
     requests: Requests,
     connections: usize,
     duration: Duration,
-) -> anyhow::Result<Measured> {
+) -> anyhow::Result<LoadResult> {
     let (done, measured) = oneshot::channel();
     // Named, so that a profile shows what the generator itself takes.
     let thread = std::thread::Builder::new().name("load".to_owned());
@@ -108,7 +108,7 @@ async fn generate(
     requests: Requests,
     connections: usize,
     duration: Duration,
-) -> anyhow::Result<Measured> {
+) -> anyhow::Result<LoadResult> {
     let requests = Arc::new(requests);
     let mut streams = Vec::with_capacity(connections);
     for _ in 0..connections {
@@ -129,7 +129,7 @@ async fn generate(
     }
     #[expect(clippy::cast_precision_loss, reason = "counts of a run are exact")]
     let rate = latencies.len() as f64 / begun.elapsed().as_secs_f64();
-    Ok(Measured { rate, latencies, refused })
+    Ok(LoadResult { rate, latencies, refused })
 }
 
 fn histogram() -> Histogram<u64> {

@@ -8,8 +8,9 @@ use sqlx::{Connection, PgConnection};
 
 use super::Options;
 use crate::environment::Environment;
-use crate::load::{self, Requests};
+use crate::load::{self, LoadResult, Requests};
 use crate::pairs::{median, ratio};
+use crate::pgbench::PgbenchResult;
 use crate::service::Service;
 use crate::{cpu, guide, pgbench, table, workload};
 
@@ -43,7 +44,7 @@ const FLOOR: &str = "
     COMMIT;";
 
 /// What is measured, and what it is compared with.
-struct Bench<'a> {
+struct EventsBench<'a> {
     environment: &'a Environment,
     duration: Duration,
     service: Service,
@@ -54,9 +55,9 @@ struct Bench<'a> {
 
 /// One run of each.
 struct Runs {
-    events: load::Measured,
-    floor: pgbench::Measured,
-    guide: Option<load::Measured>,
+    events: LoadResult,
+    floor: PgbenchResult,
+    guide: Option<LoadResult>,
     /// CPU microseconds per event.
     cpu: Cpu,
 }
@@ -74,7 +75,7 @@ pub(super) async fn run(environment: &Environment, options: &Options) -> anyhow:
     }
     let url = environment.database("events").await?;
     let no_downloads = [("DOWNLOAD_CONCURRENCY", "0")];
-    let bench = Bench {
+    let bench = EventsBench {
         environment,
         duration: options.duration(),
         service: Service::renderhook(&url, &environment.folder("events")?, &no_downloads).await?,
@@ -101,7 +102,7 @@ pub(super) async fn run(environment: &Environment, options: &Options) -> anyhow:
     print_weight(&url).await
 }
 
-impl Bench<'_> {
+impl EventsBench<'_> {
     async fn runs(&self, name: &str, connections: usize) -> anyhow::Result<Runs> {
         self.environment.checkpoint().await?;
         let floor = pgbench::run(&self.floor_url, FLOOR, connections, self.duration, &self.folder).await?;
@@ -128,7 +129,7 @@ impl Bench<'_> {
 }
 
 /// Sends events of new renders, prepared beforehand.
-async fn send(service: &Service, run: &str, connections: usize, duration: Duration) -> anyhow::Result<load::Measured> {
+async fn send(service: &Service, run: &str, connections: usize, duration: Duration) -> anyhow::Result<LoadResult> {
     let now = Clock::system().now();
     let seconds = usize::try_from(duration.as_secs())?;
     let per_second = if connections == 1 { workload::FASTEST_ALONE } else { workload::FASTEST };

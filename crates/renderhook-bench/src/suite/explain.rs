@@ -3,9 +3,9 @@
 use renderhook::runtime::Clock;
 
 use super::Options;
-use crate::backlog::Backlog;
+use crate::backlog::BenchDatabase;
 use crate::environment::Environment;
-use crate::file_server::FileServer;
+use crate::file_server::NoiseServer;
 use crate::load::{self, Requests};
 use crate::pairs::median;
 use crate::plans::{self, Statement};
@@ -48,8 +48,8 @@ pub(super) async fn run(environment: &Environment, options: &Options) -> anyhow:
 /// Stores files from an otherwise empty database.
 async fn store_files(environment: &Environment) -> anyhow::Result<()> {
     const DATABASE: &str = "explain_files";
-    let backlog = Backlog::prepare(environment.database(DATABASE).await?).await?;
-    let files = FileServer::start()?;
+    let backlog = BenchDatabase::prepare(environment.database(DATABASE).await?).await?;
+    let files = NoiseServer::start()?;
     let render = |number| Ok((format!("explain-{number}"), vec![files.url(&format!("{number}"), 20 << 10)?]));
     backlog.record((0..FILES).map(render).collect::<anyhow::Result<_>>()?).await?;
     environment.log_plans(DATABASE).await?;

@@ -10,9 +10,9 @@ use std::time::Instant;
 use anyhow::{Context, ensure};
 use url::Url;
 
-use crate::backlog::{Backlog, Stored};
+use crate::backlog::{BenchDatabase, Stored};
 use crate::environment::Environment;
-use crate::file_server::FileServer;
+use crate::file_server::NoiseServer;
 use crate::pairs::{median, ratio};
 use crate::suite::Options;
 use crate::table;
@@ -23,15 +23,15 @@ const FILES: usize = 6;
 const BYTES: usize = 256 << 20;
 
 /// One run, and the seconds of its floors.
-struct Pair {
+struct LargeFilesRun {
     stored: Stored,
     copy: f64,
     rclone: Option<f64>,
 }
 
 pub(super) async fn run(environment: &Environment, options: &Options) -> anyhow::Result<()> {
-    let backlog = Backlog::prepare(environment.database("large_files").await?).await?;
-    let files = FileServer::start()?;
+    let backlog = BenchDatabase::prepare(environment.database("large_files").await?).await?;
+    let files = NoiseServer::start()?;
     let urls = (0..FILES).map(|file| files.url(&file.to_string(), BYTES)).collect::<anyhow::Result<Vec<_>>>()?;
     let has_rclone = Command::new("rclone").arg("version").output().is_ok();
     if !has_rclone {
@@ -53,7 +53,7 @@ pub(super) async fn run(environment: &Environment, options: &Options) -> anyhow:
         // The floors asked as well.
         files.take_first_request()?;
         let stored = backlog.store(&files, &folder, &[]).await?;
-        pairs.push(Pair { stored, copy, rclone });
+        pairs.push(LargeFilesRun { stored, copy, rclone });
     }
     print(&pairs);
     fs::remove_dir_all(environment.folder("large")?)?;
@@ -106,7 +106,7 @@ fn rclone(folder: &Path, urls: &[Url]) -> anyhow::Result<()> {
     Ok(File::open(folder)?.sync_all()?)
 }
 
-fn print(pairs: &[Pair]) {
+fn print(pairs: &[LargeFilesRun]) {
     let to_copy: Vec<_> = pairs.iter().map(|pair| (pair.stored.seconds, pair.copy)).collect();
     let to_rclone: Option<Vec<_>> = pairs.iter().map(|pair| Some((pair.stored.seconds, pair.rclone?))).collect();
     let seconds = |values: &mut dyn Iterator<Item = f64>| format!("{:.2}", median(values));

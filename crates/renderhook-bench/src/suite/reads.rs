@@ -4,8 +4,9 @@ use renderhook::runtime::Clock;
 
 use super::Options;
 use crate::environment::Environment;
-use crate::load::{self, Measured, Requests};
+use crate::load::{self, LoadResult, Requests};
 use crate::pairs::{median, ratio};
+use crate::pgbench::PgbenchResult;
 use crate::service::Service;
 use crate::{pgbench, table, workload};
 
@@ -45,7 +46,7 @@ pub(super) async fn run(environment: &Environment, options: &Options) -> anyhow:
     Ok(())
 }
 
-fn print(pairs: &[(Measured, pgbench::Measured)]) {
+fn print(pairs: &[(LoadResult, PgbenchResult)]) {
     table::begin("Reads", &["connections", "select/s", "GET /renders/{id} /s", "ratio", "p50 ms", "p99 ms", "refused"]);
     let ratios: Vec<_> = pairs.iter().map(|(reads, floor)| (reads.rate, floor.rate)).collect();
     table::row(&[

@@ -2,10 +2,10 @@
 
 use clap::ValueEnum;
 
-use crate::backlog::{Backlog, Stored};
+use crate::backlog::{BenchDatabase, Stored};
 use crate::durable_write::{self, Layout};
 use crate::environment::Environment;
-use crate::file_server::FileServer;
+use crate::file_server::NoiseServer;
 use crate::pairs::{median, ratio};
 use crate::s3::{self, S3};
 use crate::suite::Options;
@@ -38,13 +38,13 @@ impl Destination {
 }
 
 /// One run, its floor, and the plain floor if that is another one.
-struct Pair {
+struct SmallFilesRun {
     stored: Stored,
     floor: f64,
     plain_floor: Option<f64>,
 }
 
-impl Pair {
+impl SmallFilesRun {
     fn rate(&self) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "counts this small are exact")]
         let files = FILES as f64;
@@ -52,18 +52,18 @@ impl Pair {
     }
 }
 
-struct Bench<'a> {
+struct SmallFilesBench<'a> {
     environment: &'a Environment,
-    backlog: Backlog,
-    files: FileServer,
+    backlog: BenchDatabase,
+    files: NoiseServer,
     s3: S3,
     runs: usize,
 }
 
 pub(super) async fn run(environment: &Environment, options: &Options) -> anyhow::Result<()> {
-    let backlog = Backlog::prepare(environment.database("small_files").await?).await?;
-    let (files, s3) = (FileServer::start()?, S3::start(&environment.folder("s3")?).await?);
-    let mut bench = Bench { environment, backlog, files, s3, runs: 0 };
+    let backlog = BenchDatabase::prepare(environment.database("small_files").await?).await?;
+    let (files, s3) = (NoiseServer::start()?, S3::start(&environment.folder("s3")?).await?);
+    let mut bench = SmallFilesBench { environment, backlog, files, s3, runs: 0 };
     table::begin(
         &format!("{} files of {} KiB", table::count(f64::from(u32::try_from(FILES)?)), BYTES >> 10),
         &["at once", "into", "floor/s", "files/s", "ratio", "to the plain floor", "CPU ms a file", "peak MiB"],
@@ -84,9 +84,9 @@ pub(super) async fn run(environment: &Environment, options: &Options) -> anyhow:
     bench.s3.stop().await
 }
 
-impl Bench<'_> {
+impl SmallFilesBench<'_> {
     /// Into new folders, which stay until the end: a file system that has just deleted files is slower.
-    async fn folder(&mut self, layout: Layout, at_once: usize) -> anyhow::Result<Pair> {
+    async fn folder(&mut self, layout: Layout, at_once: usize) -> anyhow::Result<SmallFilesRun> {
         self.record(layout).await?;
         let content = vec![7; BYTES];
         let folder = |name: &str| self.environment.folder(&format!("{name}{}", self.runs));
@@ -98,10 +98,10 @@ impl Bench<'_> {
         let at_once = at_once.to_string();
         let settings = [("DOWNLOAD_CONCURRENCY", at_once.as_str())];
         let stored = self.backlog.store(&self.files, &folder("store")?, &settings).await?;
-        Ok(Pair { stored, floor, plain_floor })
+        Ok(SmallFilesRun { stored, floor, plain_floor })
     }
 
-    async fn bucket(&mut self, at_once: usize) -> anyhow::Result<Pair> {
+    async fn bucket(&mut self, at_once: usize) -> anyhow::Result<SmallFilesRun> {
         self.record(Layout::FolderEach).await?;
         let floor = self.s3.measure(&format!("floor{}", self.runs), FILES, &vec![7; BYTES], at_once).await?;
         let (variables, at_once) = (self.s3.settings(), at_once.to_string());
@@ -109,7 +109,7 @@ impl Bench<'_> {
         settings.extend([("STORAGE_URL", s3::URL), ("DOWNLOAD_CONCURRENCY", &at_once)]);
         let folder = self.environment.folder(&format!("log{}", self.runs))?;
         let stored = self.backlog.store(&self.files, &folder, &settings).await?;
-        Ok(Pair { stored, floor, plain_floor: None })
+        Ok(SmallFilesRun { stored, floor, plain_floor: None })
     }
 
     /// Records the next backlog: one render with all files, or one for each.
@@ -130,16 +130,16 @@ impl Bench<'_> {
     }
 }
 
-fn print(at_once: usize, into: Destination, pairs: &[Pair]) {
+fn print(at_once: usize, into: Destination, pairs: &[SmallFilesRun]) {
     let ratios: Vec<_> = pairs.iter().map(|pair| (pair.rate(), pair.floor)).collect();
     let plain: Option<Vec<_>> = pairs.iter().map(|pair| Some((pair.rate(), pair.plain_floor?))).collect();
     #[expect(clippy::cast_precision_loss, reason = "counts this small are exact")]
-    let processor = |pair: &Pair| 1e3 * pair.stored.cpu_seconds / FILES as f64;
+    let processor = |pair: &SmallFilesRun| 1e3 * pair.stored.cpu_seconds / FILES as f64;
     table::row(&[
         &at_once,
         &into.name(),
         &table::count(median(pairs.iter().map(|pair| pair.floor))),
-        &table::count(median(pairs.iter().map(Pair::rate))),
+        &table::count(median(pairs.iter().map(SmallFilesRun::rate))),
         &ratio(&ratios),
         &plain.map_or_else(|| "the same".to_owned(), |plain| ratio(&plain)),
         &format!("{:.2}", median(pairs.iter().map(processor))),

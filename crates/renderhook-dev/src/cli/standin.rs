@@ -21,7 +21,7 @@ use crate::standin::{
 
 /// Flags of `standin`.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(super) struct StandInFlags {
     /// The address of the API and the files
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9000")]
     listen: SocketAddr,
@@ -39,7 +39,7 @@ pub(super) struct Args {
     render_time: Duration,
 }
 
-pub(super) async fn run(args: Args) -> anyhow::Result<()> {
+pub(super) async fn run(args: StandInFlags) -> anyhow::Result<()> {
     let lifecycle = lifecycle(args.render_time)?;
     // Without a URL no webhook is sent, so the secret does not matter.
     let webhook_secret = args.webhook_secret.unwrap_or_else(|| SecretString::from(Uuid::new_v4().simple().to_string()));

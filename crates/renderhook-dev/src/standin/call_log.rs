@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use renderhook::domain::EventType;
 use tokio::sync::watch;
 
-use super::delivery::{Answer, Delivery};
+use super::signed_request::{Answer, SignedRequest};
 
 /// A call of the API.
 #[derive(Debug, Clone)]
@@ -26,9 +26,9 @@ pub enum WebhookOutcome {
     /// The network lost it: nothing was sent, and it is not retried.
     Lost,
     /// It was sent, and no answer came in time.
-    Unanswered(Delivery),
+    Unanswered(SignedRequest),
     /// It was sent and answered.
-    Answered(Delivery, Answer),
+    Answered(SignedRequest, Answer),
 }
 
 /// One attempt to send a webhook.

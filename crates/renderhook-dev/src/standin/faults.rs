@@ -34,7 +34,7 @@ impl Fault {
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct PlannedFaults {
     next: VecDeque<Fault>,
     always: Option<Fault>,
     by_project: HashMap<(Method, String), Fault>,
@@ -42,10 +42,10 @@ struct State {
 
 /// The faults to come. Cheap to clone: clones share their state.
 #[derive(Debug, Clone, Default)]
-pub struct Faults(Arc<Mutex<State>>);
+pub struct Faults(Arc<Mutex<PlannedFaults>>);
 
 impl Faults {
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, PlannedFaults> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -66,7 +66,7 @@ impl Faults {
 
     /// Removes all faults.
     pub fn clear(&self) {
-        *self.state() = State::default();
+        *self.state() = PlannedFaults::default();
     }
 
     /// The fault of the current call, with this method about this project.

@@ -18,7 +18,6 @@
 
 mod api;
 mod call_log;
-mod delivery;
 mod faults;
 mod file_server;
 mod http_connection;
@@ -28,6 +27,7 @@ mod network;
 mod project;
 mod projects;
 mod render_plan;
+mod signed_request;
 mod webhook_sender;
 
 use std::io;
@@ -44,7 +44,6 @@ use uuid::Uuid;
 
 use self::api::Api;
 pub use self::call_log::{ApiCall, CallLog, WebhookAttempt, WebhookOutcome};
-pub use self::delivery::{Answer, Delivery};
 pub use self::faults::{Fault, Faults};
 pub use self::file_server::FileServer;
 pub use self::lifecycle::{Lifecycle, Stage};
@@ -52,6 +51,7 @@ pub use self::network::Network;
 pub use self::project::Project;
 use self::projects::Projects;
 pub use self::render_plan::{OutputFile, RenderPlan};
+pub use self::signed_request::{Answer, SignedRequest};
 pub use self::webhook_sender::{Retries, RetrySigning, WebhookSender};
 
 /// How often the lifecycles are checked for stages that have begun.

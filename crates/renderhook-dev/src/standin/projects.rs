@@ -16,7 +16,7 @@ use super::project::Project;
 use super::render_plan::RenderPlan;
 
 #[derive(Debug, Clone)]
-enum Source {
+enum ProjectTimeline {
     /// Follows its plan.
     Planned { plan: Box<RenderPlan>, created_at: DateTime<Utc> },
     /// Stays as it was given.
@@ -24,15 +24,15 @@ enum Source {
 }
 
 #[derive(Debug, Clone)]
-struct Entry {
-    source: Source,
+struct ProjectEntry {
+    source: ProjectTimeline,
     deleted_at: Option<DateTime<Utc>>,
     /// How many stages have begun when webhooks were taken last.
     stages_announced: usize,
 }
 
-impl Entry {
-    const fn new(source: Source) -> Self {
+impl ProjectEntry {
+    const fn new(source: ProjectTimeline) -> Self {
         Self { source, deleted_at: None, stages_announced: 0 }
     }
 }
@@ -61,7 +61,7 @@ pub(super) struct Webhook {
 pub(super) struct Projects {
     files: FileServer,
     url_lifetime: TimeDelta,
-    entries: Arc<Mutex<HashMap<String, Entry>>>,
+    entries: Arc<Mutex<HashMap<String, ProjectEntry>>>,
 }
 
 impl Projects {
@@ -69,14 +69,14 @@ impl Projects {
         Self { files, url_lifetime, entries: Arc::default() }
     }
 
-    fn entries(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
+    fn entries(&self) -> MutexGuard<'_, HashMap<String, ProjectEntry>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds or replaces a project that stays as it is.
     pub(super) fn put(&self, project: Project) {
         let id = project.id.clone();
-        self.entries().insert(id, Entry::new(Source::Fixed(Box::new(project))));
+        self.entries().insert(id, ProjectEntry::new(ProjectTimeline::Fixed(Box::new(project))));
     }
 
     /// Starts a render.
@@ -85,8 +85,8 @@ impl Projects {
             self.files.put(&path(&plan, &file.name), file.bytes.clone(), file.content_type)?;
         }
         let id = plan.id.clone();
-        let source = Source::Planned { plan: Box::new(plan), created_at: now };
-        self.entries().insert(id, Entry::new(source));
+        let source = ProjectTimeline::Planned { plan: Box::new(plan), created_at: now };
+        self.entries().insert(id, ProjectEntry::new(source));
         Ok(())
     }
 
@@ -94,7 +94,7 @@ impl Projects {
     pub(super) fn move_to(&self, id: &str, stage: Stage, now: DateTime<Utc>) -> bool {
         let mut entries = self.entries();
         let source = entries.get_mut(id).map(|entry| &mut entry.source);
-        let Some(Source::Planned { plan, created_at }) = source else { return false };
+        let Some(ProjectTimeline::Planned { plan, created_at }) = source else { return false };
         plan.lifecycle.move_to(now - *created_at, stage);
         true
     }
@@ -103,8 +103,8 @@ impl Projects {
     pub(super) fn project(&self, id: &str, at: DateTime<Utc>) -> Option<Project> {
         let entry = self.entries().get(id)?.clone();
         let mut project = match &entry.source {
-            Source::Fixed(project) => Project::clone(project),
-            Source::Planned { plan, created_at } => {
+            ProjectTimeline::Fixed(project) => Project::clone(project),
+            ProjectTimeline::Planned { plan, created_at } => {
                 self.in_stage(plan, plan.lifecycle.at(at - *created_at)?, *created_at, at)
             }
         };
@@ -126,7 +126,7 @@ impl Projects {
         }
         let mut entries = self.entries();
         let Some(entry) = entries.get_mut(id) else { return Deletion::Unknown };
-        if matches!(&entry.source, Source::Planned { plan, .. } if plan.is_template) {
+        if matches!(&entry.source, ProjectTimeline::Planned { plan, .. } if plan.is_template) {
             return Deletion::Template;
         }
         entry.deleted_at = Some(now);
@@ -138,7 +138,7 @@ impl Projects {
     pub(super) fn take_webhooks(&self, now: DateTime<Utc>) -> Vec<Webhook> {
         let mut webhooks = Vec::new();
         for entry in self.entries().values_mut().filter(|entry| entry.deleted_at.is_none()) {
-            let Source::Planned { plan, created_at } = &entry.source else { continue };
+            let ProjectTimeline::Planned { plan, created_at } = &entry.source else { continue };
             let begun = plan.lifecycle.begun(now - *created_at);
             for (age, stage) in &begun[entry.stages_announced.min(begun.len())..] {
                 let Some(event_type) = plan.webhook(stage) else { continue };

@@ -13,9 +13,9 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::call_log::{CallLog, WebhookAttempt, WebhookOutcome};
-use super::delivery::Delivery;
 use super::network::Network;
 use super::projects::Webhook;
+use super::signed_request::SignedRequest;
 
 /// How long a webhook is retried, in units: a day of seconds.
 const RETRY_UNITS: u32 = 24 * 60 * 60;
@@ -123,12 +123,12 @@ impl WebhookSender {
         }
     }
 
-    fn sign(&self, webhook: &Webhook) -> Delivery {
-        Delivery::sign(&self.secret, self.clock.now().timestamp().to_string(), webhook.body.clone())
+    fn sign(&self, webhook: &Webhook) -> SignedRequest {
+        SignedRequest::sign(&self.secret, self.clock.now().timestamp().to_string(), webhook.body.clone())
     }
 
     /// Posts it once. Returns whether it was accepted.
-    async fn post(&self, webhook: &Webhook, delivery: &Delivery, attempt: u32) -> bool {
+    async fn post(&self, webhook: &Webhook, delivery: &SignedRequest, attempt: u32) -> bool {
         let receiver = self.receiver.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let answer = match receiver {
             Some(receiver) => delivery.post(&self.client, &receiver).await.ok(),

@@ -23,7 +23,7 @@ use crate::standin::{Settings, StandIn};
 const DATABASE: &str = "renderhook";
 
 /// Everything that runs, with the secrets to use it.
-pub(super) struct Environment {
+pub(super) struct DemoServices {
     pub(super) magic_hour: StandIn,
     pub(super) client: Client,
     pub(super) webhook_secret: SecretString,
@@ -37,7 +37,7 @@ pub(super) struct Environment {
     service: JoinHandle<anyhow::Result<()>>,
 }
 
-impl Environment {
+impl DemoServices {
     pub(super) async fn start(folder: &Path, cluster: &Cluster, port: u16) -> anyhow::Result<Self> {
         let database_url = cluster.url(DATABASE);
         let database = prepare_database(&database_url).await?;

@@ -16,12 +16,12 @@ use anyhow::{Context, anyhow};
 use private_postgres::{Cluster, Durability};
 use renderhook::runtime::{LogFormat, start_log, stop_signal};
 
-use self::environment::Environment;
+use self::environment::DemoServices;
 use super::output::{print_line, say};
 
 /// Flags of `demo`.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(super) struct DemoFlags {
     /// Exits after the first renders are stored and checked: with 0 if everything went as expected
     #[arg(long)]
     once: bool,
@@ -33,7 +33,7 @@ pub(super) struct Args {
     port: u16,
 }
 
-pub(super) async fn run(args: Args) -> anyhow::Result<()> {
+pub(super) async fn run(args: DemoFlags) -> anyhow::Result<()> {
     std::fs::create_dir_all(&args.folder).with_context(|| format!("cannot create {}", args.folder.display()))?;
     let folder = args.folder.canonicalize()?;
     let log = File::options().create(true).append(true).open(folder.join("service.log"))?;
@@ -58,7 +58,7 @@ async fn start_postgres(folder: &Path) -> anyhow::Result<Cluster> {
 }
 
 async fn with_postgres(
-    args: &Args,
+    args: &DemoFlags,
     folder: &Path,
     cluster: &Cluster,
     stop: &mut (impl Future<Output = std::io::Result<()>> + Unpin),
@@ -68,7 +68,7 @@ async fn with_postgres(
         "postgres",
         format_args!("version {} runs from {}, on a socket of its own", cluster.version(), place.display()),
     )?;
-    let environment = Environment::start(folder, cluster, args.port).await?;
+    let environment = DemoServices::start(folder, cluster, args.port).await?;
     let demo = async {
         walkthrough::run(&environment).await?;
         if args.once {

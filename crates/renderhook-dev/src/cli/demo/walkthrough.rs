@@ -12,23 +12,23 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::environment::Environment;
+use super::environment::DemoServices;
 use crate::cli::output::{print_line, say};
 use crate::standin::{
-    Answer, Delivery, Lifecycle, OutputFile, Project, RenderPlan, Stage, WebhookAttempt, WebhookOutcome, media,
+    Answer, Lifecycle, OutputFile, Project, RenderPlan, SignedRequest, Stage, WebhookAttempt, WebhookOutcome, media,
 };
 
 /// How long each step may take.
 const STEP_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Shows a render that webhooks report, then one that only polling finds.
-pub(super) async fn run(environment: &Environment) -> anyhow::Result<()> {
+pub(super) async fn run(environment: &DemoServices) -> anyhow::Result<()> {
     show_earlier_renders(environment).await?;
     show_completed_render(environment).await?;
     show_canceled_render(environment).await
 }
 
-async fn show_earlier_renders(environment: &Environment) -> anyhow::Result<()> {
+async fn show_earlier_renders(environment: &DemoServices) -> anyhow::Result<()> {
     let page: Value = environment.get("/renders?limit=3").await?.error_for_status()?.json().await?;
     for render in page["renders"].as_array().context("the list has no renders")? {
         let (id, status) = (render["id"].as_str().context("no id")?, &render["status"]);
@@ -37,7 +37,7 @@ async fn show_earlier_renders(environment: &Environment) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn show_completed_render(environment: &Environment) -> anyhow::Result<()> {
+async fn show_completed_render(environment: &DemoServices) -> anyhow::Result<()> {
     let id = new_id();
     send_forged_event(environment, &id).await?;
 
@@ -67,7 +67,7 @@ async fn show_completed_render(environment: &Environment) -> anyhow::Result<()> 
 }
 
 /// A render that is canceled in the queue, for which there is no webhook.
-async fn show_canceled_render(environment: &Environment) -> anyhow::Result<()> {
+async fn show_canceled_render(environment: &DemoServices) -> anyhow::Result<()> {
     let id = new_id();
     environment.magic_hour.start_render(RenderPlan::new(Kind::Video, &id, Lifecycle::queued()))?;
     say("magic hour", format_args!("another video is created: {id}"))?;
@@ -85,7 +85,7 @@ async fn show_canceled_render(environment: &Environment) -> anyhow::Result<()> {
 }
 
 /// Waits until a poll has found `status`.
-async fn wait_for_poll(environment: &Environment, id: &str, status: Status) -> anyhow::Result<()> {
+async fn wait_for_poll(environment: &DemoServices, id: &str, status: Status) -> anyhow::Result<()> {
     let poll = async {
         loop {
             let render = get_render(environment, id, "").await?.context("the render is gone")?;
@@ -119,12 +119,12 @@ fn three_second_render(id: &str) -> anyhow::Result<RenderPlan> {
     Ok(plan)
 }
 
-async fn send_forged_event(environment: &Environment, id: &str) -> anyhow::Result<()> {
+async fn send_forged_event(environment: &DemoServices, id: &str) -> anyhow::Result<()> {
     let now = Clock::system().now();
     let mut project = Project::new(Kind::Video, id, now);
     project.status = Some("complete".to_owned());
     let guessed = SecretString::from("whsec_guessed");
-    let forged = Delivery::sign(&guessed, now.timestamp().to_string(), project.event("video.completed"));
+    let forged = SignedRequest::sign(&guessed, now.timestamp().to_string(), project.event("video.completed"));
     let what = "a forged event, signed with a guessed secret";
     post_event(environment, what, &forged, StatusCode::UNAUTHORIZED).await?;
     ensure!(get_render(environment, id, "").await?.is_none(), "the forged event created a render");
@@ -133,11 +133,11 @@ async fn send_forged_event(environment: &Environment, id: &str) -> anyhow::Resul
 
 /// Waits until the stand-in has sent a webhook, and returns it.
 async fn wait_for_webhook(
-    environment: &Environment,
+    environment: &DemoServices,
     id: &str,
     action: Action,
     details: &str,
-) -> anyhow::Result<Delivery> {
+) -> anyhow::Result<SignedRequest> {
     let event_type = EventType::new(Kind::Video, action);
     let is_wanted = |attempt: &WebhookAttempt| attempt.id == id && attempt.event_type == event_type;
     let sent = tokio::time::timeout(STEP_TIMEOUT, environment.magic_hour.call_log.wait_for_webhook(is_wanted)).await;
@@ -153,9 +153,9 @@ async fn wait_for_webhook(
 }
 
 async fn post_event(
-    environment: &Environment,
+    environment: &DemoServices,
     what: &str,
-    delivery: &Delivery,
+    delivery: &SignedRequest,
     expected: StatusCode,
 ) -> anyhow::Result<()> {
     let answer = delivery.post(&environment.client, &environment.url("/webhook")?).await?;
@@ -169,7 +169,7 @@ fn check_answer(what: &str, Answer { status, body }: &Answer, expected: StatusCo
     Ok(())
 }
 
-async fn get_render(environment: &Environment, id: &str, query: &str) -> anyhow::Result<Option<Value>> {
+async fn get_render(environment: &DemoServices, id: &str, query: &str) -> anyhow::Result<Option<Value>> {
     let answer = environment.get(&format!("/renders/{id}{query}")).await?;
     match answer.status() {
         StatusCode::OK => Ok(Some(answer.json().await?)),
@@ -179,7 +179,7 @@ async fn get_render(environment: &Environment, id: &str, query: &str) -> anyhow:
 }
 
 /// Compares each file in the store, and as the service returns it, with the file that the stand-in serves.
-async fn check_files(environment: &Environment, render: &Value, served: &[OutputFile]) -> anyhow::Result<()> {
+async fn check_files(environment: &DemoServices, render: &Value, served: &[OutputFile]) -> anyhow::Result<()> {
     let downloads = render["downloads"].as_array().context("no downloads")?;
     ensure!(downloads.len() == served.len(), "{} of {} files are stored", downloads.len(), served.len());
     for (download, served) in downloads.iter().zip(served) {
@@ -199,7 +199,7 @@ async fn check_files(environment: &Environment, render: &Value, served: &[Output
 }
 
 /// Prints what to try while the demo keeps running.
-pub(super) fn print_next_steps(environment: &Environment) -> anyhow::Result<()> {
+pub(super) fn print_next_steps(environment: &DemoServices) -> anyhow::Result<()> {
     let base = environment.base.as_str().trim_end_matches('/');
     let (secret, token) = (environment.webhook_secret.expose_secret(), environment.api_token.expose_secret());
     let magic_hour = &environment.magic_hour;

@@ -13,7 +13,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A signed request.
 #[derive(Debug, Clone)]
-pub struct Delivery {
+pub struct SignedRequest {
     /// The timestamp header.
     pub timestamp: String,
     /// The signature header.
@@ -31,7 +31,7 @@ pub struct Answer {
     pub body: String,
 }
 
-impl Delivery {
+impl SignedRequest {
     /// Signs `body` at `timestamp`, in Unix seconds.
     #[must_use]
     pub fn sign(secret: &SecretString, timestamp: impl Into<String>, body: impl Into<Bytes>) -> Self {
