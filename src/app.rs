@@ -3,18 +3,19 @@
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use axum::Router;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use crate::api::{self, Access, ApiState, FileServing, Health, LinkKeyCell, Metrics};
-use crate::archive::{self, Downloader, Fetcher, Settler, Store};
+use crate::archive::{self, Downloader, Fetcher, Settler};
 use crate::config::Config;
-use crate::http::{self, BodyReader};
+use crate::http::{self, BodyReader, Limits};
 use crate::intake::{self, AdviceLimiter, Receiver, Recorder};
 use crate::notify::Notifier;
 use crate::runtime::{self, Clock, Database, LogEvent, Shutdown, Wakeups};
-use crate::upstream::{self, Deleter, Reconciler, Throttle};
+use crate::upstream::{self, Deleter, MagicHour, Reconciler, Throttle};
 
 /// Connects to the database, waiting for it if necessary, and applies missing migrations.
 pub async fn prepare(database: &Database) -> anyhow::Result<()> {
@@ -34,98 +35,130 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
     log_warnings(&config);
-    let wakeups = Arc::new(Wakeups::default());
-    let downloader = Arc::new(Downloader {
-        database: database.clone(),
-        settler: Settler::new(config.notify.posted),
-        store: config.store.clone(),
-        fetcher: Fetcher::new(config.downloads.guard, config.downloads.max_bytes)
-            .context("cannot build the HTTP client")?,
-        clock: clock.clone(),
-        lease: config.downloads.lease,
-        max_attempts: config.downloads.max_attempts,
-        renews: config.upstream.magic_hour.is_some(),
-        deletes: config.upstream.delete_after_store,
-    });
-    let own_descriptors = 128 + 8 * u64::try_from(config.downloads.concurrency).unwrap_or(u64::MAX);
-    let limits = config.http_limits.fit_descriptors(runtime::raise_descriptor_limit(), own_descriptors);
-    let bodies = BodyReader::new(&limits);
-    let recorder = Recorder::start(database.clone(), clock.clone(), config.notify.posted, config.queue_limits);
-    let router = api::router(
-        Arc::new(Receiver {
-            verifier: config.verifier,
-            database: database.clone(),
-            recorder: recorder.clone(),
-            clock: clock.clone(),
-            bodies: bodies.clone(),
-            max_body_bytes: config.max_body_bytes,
-            advice: AdviceLimiter::default(),
-        }),
-        Arc::new(ApiState {
-            database: database.clone(),
-            store: config.store.clone(),
-            files: FileServing {
-                mode: config.files.serve,
-                public_url: config.files.public_url,
-                link_key: LinkKeyCell::default(),
-            },
-            clock: clock.clone(),
-            wakeups: wakeups.clone(),
-            posted: config.notify.posted,
-            shutdown: shutdown.clone(),
-            bodies,
-        }),
-        Arc::new(Metrics { database: database.clone(), clock: clock.clone() }),
-        Arc::new(Health { database: database.clone(), shutdown: shutdown.clone() }),
-        Arc::new(config.access),
-        &limits,
-    );
+    let service = Arc::new(Service::new(config, database, clock, shutdown));
+    let (router, downloader) = (service.router(), Arc::new(service.downloader()?));
     info!(
         event = %LogEvent::ServiceStarted, address = %address, version = env!("CARGO_PKG_VERSION"),
-        webhook.secrets = config.webhook_secrets, "listening"
+        webhook.secrets = service.config.webhook_secrets, "listening"
     );
+    let mut parts = Parts { running: JoinSet::new(), service };
+    parts.start(|it| async move { http::serve(listener, router, it.limits.clone(), &it.shutdown).await });
+    parts.start(|it| async move {
+        archive::run_worker(downloader, it.config.downloads.concurrency, &it.wakeups, &it.shutdown).await;
+    });
+    parts.start(|it| async move { it.wakeups.listen(&it.database, &it.shutdown).await });
+    parts.start(|it| async move {
+        intake::run_retention(&it.database, &it.clock, it.config.event_retention, &it.shutdown).await;
+    });
+    parts.start(|it| async move { archive::watch_backlog(&it.database, &it.clock, &it.shutdown).await });
+    parts.start_notifier();
+    parts.start_upstream();
+    parts.start_probe();
+    parts.supervise().await
+}
 
-    let mut parts = Parts { running: JoinSet::new(), shutdown: shutdown.clone() };
-    let stop = shutdown.clone();
-    parts.start(async move { http::serve(listener, router, limits, &stop).await });
-    let (stop, woken) = (shutdown.clone(), wakeups.clone());
-    parts.start(async move { archive::run_worker(downloader, config.downloads.concurrency, &woken, &stop).await });
-    let (stop, base, heard) = (shutdown.clone(), database.clone(), wakeups.clone());
-    parts.start(async move { heard.listen(&base, &stop).await });
-    let (stop, base, time) = (shutdown.clone(), database.clone(), clock.clone());
-    parts.start(async move { intake::run_retention(&base, &time, config.event_retention, &stop).await });
-    let (stop, base, time) = (shutdown.clone(), database.clone(), clock.clone());
-    parts.start(async move { archive::watch_backlog(&base, &time, &stop).await });
-    if let Some(client) = config.notify.client {
-        let (database, store, clock, max_age) =
-            (database.clone(), config.store.clone(), clock.clone(), config.notify.max_age);
-        let notifier = Notifier { database, store, clock, client, max_age };
-        let (stop, woken) = (shutdown.clone(), wakeups.clone());
-        parts.start(async move { Box::pin(notifier.run(&woken, &stop)).await });
+/// What the parts share, and the settings that each of them is built from.
+struct Service {
+    config: Config,
+    database: Database,
+    clock: Clock,
+    shutdown: Shutdown,
+    wakeups: Arc<Wakeups>,
+    recorder: Recorder,
+    limits: Limits,
+    bodies: BodyReader,
+}
+
+impl Service {
+    fn new(config: Config, database: Database, clock: Clock, shutdown: Shutdown) -> Self {
+        // For the database, the log and libraries; and for a transfer, its connections and its file.
+        let own_descriptors = 128 + 8 * u64::try_from(config.downloads.concurrency).unwrap_or(u64::MAX);
+        let limits = config.http_limits.clone().fit_descriptors(runtime::raise_descriptor_limit(), own_descriptors);
+        let recorder = Recorder::start(database.clone(), clock.clone(), config.notify.posted, config.queue_limits);
+        let bodies = BodyReader::new(&limits);
+        Self { config, database, clock, shutdown, wakeups: Arc::default(), recorder, limits, bodies }
     }
-    if let Some(magic_hour) = config.upstream.magic_hour {
-        let throttle = Throttle::new(database.clone(), clock.clone(), config.upstream.poll_interval);
-        let reconciler = Arc::new(Reconciler {
-            database: database.clone(),
-            recorder: recorder.clone(),
-            magic_hour: magic_hour.clone(),
-            throttle: throttle.clone(),
-            clock: clock.clone(),
-            schedule: config.upstream.schedule,
-            wakeups,
-        });
-        let stop = shutdown.clone();
-        parts.start(async move { reconciler.run(&stop).await });
-        let (stop, base, time) = (shutdown.clone(), database.clone(), clock.clone());
-        parts.start(async move { upstream::watch_missing_webhooks(&base, &time, &stop).await });
-        if config.upstream.delete_after_store {
-            let deleter = Deleter { database, recorder, magic_hour, throttle, store: config.store.clone(), clock };
-            let stop = shutdown.clone();
-            parts.start(async move { deleter.run(&stop).await });
+
+    fn router(&self) -> Router {
+        let (database, clock, shutdown) = (self.database.clone(), self.clock.clone(), self.shutdown.clone());
+        api::router(
+            Arc::new(self.receiver()),
+            Arc::new(self.api_state()),
+            Arc::new(Metrics { database: database.clone(), clock }),
+            Arc::new(Health { database, shutdown }),
+            Arc::new(self.config.access.clone()),
+            &self.limits,
+        )
+    }
+
+    fn receiver(&self) -> Receiver {
+        Receiver {
+            verifier: self.config.verifier.clone(),
+            database: self.database.clone(),
+            recorder: self.recorder.clone(),
+            clock: self.clock.clone(),
+            bodies: self.bodies.clone(),
+            max_body_bytes: self.config.max_body_bytes,
+            advice: AdviceLimiter::default(),
         }
     }
-    shutdown.tasks().spawn(probe(config.store, shutdown.clone()));
-    parts.supervise().await
+
+    fn api_state(&self) -> ApiState {
+        let files = &self.config.files;
+        ApiState {
+            database: self.database.clone(),
+            store: self.config.store.clone(),
+            files: FileServing {
+                mode: files.serve,
+                public_url: files.public_url.clone(),
+                link_key: LinkKeyCell::default(),
+            },
+            clock: self.clock.clone(),
+            wakeups: self.wakeups.clone(),
+            posted: self.config.notify.posted,
+            shutdown: self.shutdown.clone(),
+            bodies: self.bodies.clone(),
+        }
+    }
+
+    fn downloader(&self) -> anyhow::Result<Downloader> {
+        let Config { downloads, upstream, notify, store, .. } = &self.config;
+        let fetcher = Fetcher::new(downloads.guard.clone(), downloads.max_bytes);
+        Ok(Downloader {
+            database: self.database.clone(),
+            settler: Settler::new(notify.posted),
+            store: store.clone(),
+            fetcher: fetcher.context("cannot build the HTTP client")?,
+            clock: self.clock.clone(),
+            lease: downloads.lease,
+            max_attempts: downloads.max_attempts,
+            renews: upstream.magic_hour.is_some(),
+            deletes: upstream.delete_after_store,
+        })
+    }
+
+    fn reconciler(&self, magic_hour: MagicHour, throttle: Throttle) -> Reconciler {
+        Reconciler {
+            database: self.database.clone(),
+            recorder: self.recorder.clone(),
+            magic_hour,
+            throttle,
+            clock: self.clock.clone(),
+            schedule: self.config.upstream.schedule,
+            wakeups: self.wakeups.clone(),
+        }
+    }
+
+    fn deleter(&self, magic_hour: MagicHour, throttle: Throttle) -> Deleter {
+        Deleter {
+            database: self.database.clone(),
+            recorder: self.recorder.clone(),
+            magic_hour,
+            throttle,
+            store: self.config.store.clone(),
+            clock: self.clock.clone(),
+        }
+    }
 }
 
 /// Logs settings that are valid but risky or probably mistakes.
@@ -138,44 +171,73 @@ fn log_warnings(config: &Config) {
     }
 }
 
-/// Logs at startup whether the store can be written. A failing store does not stop the service: events are still accepted,
-/// and downloads are retried.
-async fn probe(store: Store, shutdown: Shutdown) {
-    match shutdown.forced().run_until_cancelled(store.probe()).await {
-        Some(Ok(())) => info!(event = %LogEvent::StoreReady, "the store can be written"),
-        Some(Err(error)) => {
-            error!(event = %LogEvent::StoreFailed, error = %error, "the store cannot be written: check STORAGE_URL and its credentials");
-        }
-        None => {}
-    }
-}
-
 /// The tasks that run as long as the service does.
 struct Parts {
     running: JoinSet<()>,
-    shutdown: Shutdown,
+    service: Arc<Service>,
 }
 
 impl Parts {
-    fn start(&mut self, part: impl Future<Output = ()> + Send + 'static) {
+    fn start<F: Future<Output = ()> + Send + 'static>(&mut self, part: impl FnOnce(Arc<Service>) -> F) {
+        let part = part(self.service.clone());
         // Tracked, so that draining also waits for what a part finishes after it was stopped.
-        self.running.spawn(self.shutdown.tasks().track_future(part));
+        self.running.spawn(self.service.shutdown.tasks().track_future(part));
+    }
+
+    /// Starts to post notifications, if there is a `NOTIFY_URL`.
+    fn start_notifier(&mut self) {
+        let Service { config, database, clock, .. } = &*self.service;
+        let Some(client) = config.notify.client.clone() else { return };
+        let (database, store, clock) = (database.clone(), config.store.clone(), clock.clone());
+        let notifier = Notifier { database, store, clock, client, max_age: config.notify.max_age };
+        self.start(|it| async move { Box::pin(notifier.run(&it.wakeups, &it.shutdown)).await });
+    }
+
+    /// Starts what calls Magic Hour's API, if there is a key.
+    fn start_upstream(&mut self) {
+        let service = self.service.clone();
+        let upstream = &service.config.upstream;
+        let Some(magic_hour) = &upstream.magic_hour else { return };
+        let throttle = Throttle::new(service.database.clone(), service.clock.clone(), upstream.poll_interval);
+        let reconciler = Arc::new(service.reconciler(magic_hour.clone(), throttle.clone()));
+        self.start(|it| async move { reconciler.run(&it.shutdown).await });
+        self.start(|it| async move { upstream::watch_missing_webhooks(&it.database, &it.clock, &it.shutdown).await });
+        if upstream.delete_after_store {
+            let deleter = service.deleter(magic_hour.clone(), throttle);
+            self.start(|it| async move { deleter.run(&it.shutdown).await });
+        }
+    }
+
+    /// Logs whether the store can be written. A failing store does not stop the service: events are still accepted, and
+    /// downloads are retried.
+    fn start_probe(&self) {
+        let service = self.service.clone();
+        self.service.shutdown.tasks().spawn(async move {
+            match service.shutdown.forced().run_until_cancelled(service.config.store.probe()).await {
+                Some(Ok(())) => info!(event = %LogEvent::StoreReady, "the store can be written"),
+                Some(Err(error)) => error!(
+                    event = %LogEvent::StoreFailed, error = %error,
+                    "the store cannot be written: check STORAGE_URL and its credentials"
+                ),
+                None => {}
+            }
+        });
     }
 
     /// Waits for the stop request, then drains. If a part ends earlier, which is a bug, the service stops: otherwise it would
     /// look healthy while doing only part of its work.
     async fn supervise(mut self) -> anyhow::Result<()> {
         let failed = tokio::select! {
-            () = self.shutdown.wait_for_stop() => None,
-            ended = self.running.join_next() => (!self.shutdown.is_stopping()).then_some(ended),
+            () = self.service.shutdown.wait_for_stop() => None,
+            ended = self.running.join_next() => (!self.service.shutdown.is_stopping()).then_some(ended),
         };
         if let Some(ended) = &failed {
             error!(event = %LogEvent::ServiceStopping, error = ?ended, "a part of the service ended by itself: stopping");
         } else {
             info!(event = %LogEvent::ServiceStopping, "stopping: finishing requests, and returning downloads to the queue");
         }
-        self.shutdown.stop();
-        let drained = self.shutdown.drain().await;
+        self.service.shutdown.stop();
+        let drained = self.service.shutdown.drain().await;
         self.running.shutdown().await;
         info!(event = %LogEvent::ServiceStopped, drained, "stopped");
         if failed.is_some() {

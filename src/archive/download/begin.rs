@@ -28,7 +28,7 @@ impl<'a> Transfer<'a> {
         url: &'a SignedUrl,
         mut incoming: Incoming,
     ) -> Result<Self, Interruption> {
-        let AttemptContext { downloader, claimed, lease, stop, .. } = attempt;
+        let AttemptContext { downloader, claimed, stop, .. } = attempt;
         let origin = incoming.origin().clone();
         // The first bytes show the media type if the header does not.
         let first = unless_stopped(stop, incoming.next()).await?.unwrap_or_default();
@@ -41,11 +41,8 @@ impl<'a> Transfer<'a> {
         });
         let hashes = Hashes::new(&origin.announced);
         let mut transfer = Self {
-            downloader,
-            claimed,
-            lease,
+            attempt,
             url,
-            stop,
             incoming,
             origin,
             content_type,
@@ -69,7 +66,7 @@ impl<'a> Transfer<'a> {
         url: &'a SignedUrl,
         checkpoint: &Checkpoint,
     ) -> Result<Option<Self>, Interruption> {
-        let AttemptContext { downloader, claimed, lease, stop, .. } = attempt;
+        let AttemptContext { downloader, claimed, stop, .. } = attempt;
         let (Some(validator), Some(hashes)) = (&checkpoint.validator, Hashes::restore(&checkpoint.hashes)) else {
             return Ok(None);
         };
@@ -84,11 +81,8 @@ impl<'a> Transfer<'a> {
         // What the store has lost is fetched again.
         let Ok(upload) = upload.await else { return Ok(None) };
         let mut transfer = Self {
-            downloader,
-            claimed,
-            lease,
+            attempt,
             url,
-            stop,
             origin: Origin { validator: Some(validator.clone()), ..incoming.origin().clone() },
             incoming,
             content_type: content_type.clone(),

@@ -8,7 +8,7 @@ use tracing::warn;
 
 use super::Downloader;
 use super::lease::LeaseKeeper;
-use super::transfer::{Interruption, Transfer, unless_stopped};
+use super::transfer::{AttemptContext, Interruption, Transfer, unless_stopped};
 use crate::archive::checkpoint::{self, Checkpoint};
 use crate::archive::fetch::{Failure, Hashes};
 use crate::archive::queue::{ClaimedDownload, LeaseError};
@@ -24,8 +24,8 @@ impl Transfer<'_> {
             // Before the first part is sent, so that an upload is known before there is anything in it.
             None => self.save_checkpoint(0).await,
             // As often as the lease is renewed: a dead worker's successor waits longer than that for the lease.
-            Some(at) if at.elapsed() >= self.downloader.lease / 3 => {
-                unless_stopped(self.stop, self.upload.flush()).await?;
+            Some(at) if at.elapsed() >= self.attempt.downloader.lease / 3 => {
+                unless_stopped(self.attempt.stop, self.upload.flush()).await?;
                 self.save_checkpoint(self.mark.0).await
             }
             Some(_) => Ok(()),
@@ -45,8 +45,8 @@ impl Transfer<'_> {
             path: self.url.expose().path().to_owned(),
             content_type: self.content_type.clone(),
         };
-        let (database, now) = (&self.downloader.database, self.downloader.clock.now());
-        match checkpoint::save(database, &self.claimed.lease, &checkpoint, now).await {
+        let (database, now) = (&self.attempt.downloader.database, self.attempt.downloader.clock.now());
+        match checkpoint::save(database, &self.attempt.claimed.lease, &checkpoint, now).await {
             Ok(()) => self.saved_at = Some(Instant::now()),
             Err(LeaseError::Lost) => return Err(Interruption::LeaseLost),
             // Without a database nothing is saved now; the last checkpoint still holds.
@@ -85,7 +85,7 @@ impl Transfer<'_> {
     /// Aborts the upload. One that has a checkpoint may be aborted only under a lease that is known to be held: whoever
     /// takes the download over resumes that very upload.
     async fn abort(self, why: Interruption) -> Interruption {
-        let Self { downloader, claimed, lease, upload, saved_at, .. } = self;
+        let Self { attempt: AttemptContext { downloader, claimed, lease, .. }, upload, saved_at, .. } = self;
         let has_checkpoint = saved_at.is_some();
         let limit = if matches!(why, Interruption::Stopped) { LAST_SAVE } else { downloader.lease };
         if has_checkpoint && !matches!(timeout(limit, lease.confirm()).await, Ok(true)) {

@@ -96,11 +96,8 @@ pub(super) async fn unless_stopped<T, E: Into<Interruption>>(
 
 /// A file on its way into the store.
 pub(super) struct Transfer<'a> {
-    pub(super) downloader: &'a Downloader,
-    pub(super) claimed: &'a ClaimedDownload,
-    pub(super) lease: &'a LeaseKeeper<'a>,
+    pub(super) attempt: AttemptContext<'a>,
     pub(super) url: &'a SignedUrl,
-    pub(super) stop: &'a CancellationToken,
     pub(super) incoming: Incoming,
     pub(super) origin: Origin,
     pub(super) content_type: String,
@@ -124,19 +121,19 @@ impl Transfer<'_> {
         self.compare_hashes()?;
         if !self.origin.proves_end() {
             let read = (self.passed, self.hashes.sha256());
-            unless_stopped(self.stop, read_again(&self.downloader.fetcher, self.url, &read)).await?;
+            unless_stopped(self.attempt.stop, read_again(&self.attempt.downloader.fetcher, self.url, &read)).await?;
         }
         self.finish().await
     }
 
     async fn copy_body(&mut self) -> Result<(), Interruption> {
         loop {
-            match unless_stopped(self.stop, self.incoming.next()).await {
+            match unless_stopped(self.attempt.stop, self.incoming.next()).await {
                 Ok(Some(bytes)) => self.write(bytes).await?,
                 Ok(None) => return Ok(()),
                 Err(Interruption::Failed(failure @ Failure::Transient { .. })) if self.passed > self.requested_at => {
                     self.requested_at = self.passed;
-                    unless_stopped(self.stop, self.request_rest(failure)).await?;
+                    unless_stopped(self.attempt.stop, self.request_rest(failure)).await?;
                 }
                 Err(why) => return Err(why),
             }
@@ -151,7 +148,7 @@ impl Transfer<'_> {
         self.resumptions += 1;
         tokio::time::sleep(RESUME_DELAY).await;
         let from = ResumePoint { offset: self.passed, validator, total: self.origin.framing.total() };
-        match self.downloader.fetcher.resume(self.url, &from).await? {
+        match self.attempt.downloader.fetcher.resume(self.url, &from).await? {
             Resumption::Continued(incoming) => {
                 // The answer to a range says how long the whole is, even if the first answer did not.
                 self.origin.framing = incoming.origin().framing;
@@ -171,7 +168,7 @@ impl Transfer<'_> {
     /// Hands bytes to the store, cut where its parts end.
     pub(super) async fn write(&mut self, mut bytes: Bytes) -> Result<(), Interruption> {
         while !bytes.is_empty() {
-            unless_stopped(self.stop, self.upload.ready()).await?;
+            unless_stopped(self.attempt.stop, self.upload.ready()).await?;
             let room = self.upload.room_in_part();
             let piece = bytes.split_to(room.min(bytes.len()));
             let fills = piece.len() == room;
@@ -188,10 +185,10 @@ impl Transfer<'_> {
 
     async fn finish(&mut self) -> Result<StoredObject, Interruption> {
         // A worker that lost its lease leaves the object's place to its successor.
-        if !self.lease.is_not_lost().await {
+        if !self.attempt.lease.is_not_lost().await {
             return Err(Interruption::LeaseLost);
         }
-        self.upload.finish(self.lease.held_until()).await?;
+        self.upload.finish(self.attempt.lease.held_until()).await?;
         Ok(StoredObject {
             content_type: self.content_type.clone(),
             size_bytes: self.passed,

@@ -7,8 +7,9 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::{Mutex as AsyncMutex, oneshot};
 
-use super::decide::{AttemptReport, Settlement};
-use super::rows::{self, LeasedAttempt};
+use super::attempt::{AttemptReport, LeasedAttempt};
+use super::decide::Settlement;
+use super::rows;
 use crate::archive::queue::{Lease, LeaseError};
 use crate::feed::PostedTypes;
 use crate::runtime::{BACKGROUND_TIMEOUT, Database, DatabaseError};

@@ -3,8 +3,8 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
+use super::attempt::LeasedAttempt;
 use super::decide::Settlement;
-use super::rows::LeasedAttempt;
 use crate::archive::locked_renders::LockedRender;
 use crate::archive::queue::{Reason, StoredObject};
 use crate::domain::{DownloadState, Notification};
@@ -33,17 +33,11 @@ struct Row<'a> {
     at: DateTime<Utc>,
 }
 
-impl<'a> Changes<'a> {
-    /// Adds what follows from a settlement, to the download's row and to its render's.
-    pub(super) fn add(
-        &mut self,
-        entry: &'a LeasedAttempt,
-        last_error: Option<Reason>,
-        render: &mut LockedRender,
-        settlement: &Settlement,
-    ) {
+impl<'a> Row<'a> {
+    /// The row after a settlement; `None` if nothing changes. `last_error` is the one that it has now.
+    fn after(entry: &'a LeasedAttempt, last_error: Option<Reason>, settlement: Settlement) -> Option<Self> {
         let (number, at) = (entry.attempt.number, entry.attempt.ended_at);
-        let row = Row {
+        let row = Self {
             render_id: &entry.render_id,
             index: entry.index,
             state: DownloadState::Pending,
@@ -54,38 +48,52 @@ impl<'a> Changes<'a> {
             delete_after_store: false,
             at,
         };
-        let row = match settlement.clone() {
-            Settlement::GoAhead => return,
+        Some(match settlement {
+            Settlement::GoAhead => return None,
             Settlement::Stored(object) => {
-                render.files.stored += 1;
-                self.notify(Wakeups::RENDERS, &entry.render_id);
                 let (object, delete_after_store) = (Some(object), entry.attempt.deletes);
-                Row { state: DownloadState::Stored, due_at: None, object, delete_after_store, ..row }
+                Self { state: DownloadState::Stored, due_at: None, object, delete_after_store, ..row }
             }
             Settlement::GiveUp { attempts, reason } => {
+                Self { state: DownloadState::Failed, due_at: None, attempts, error: Some(reason), ..row }
+            }
+            Settlement::Retry { reason, due_at } => Self { due_at: Some(due_at), error: Some(reason), ..row },
+            Settlement::TryNewUrl { reason } => Self { attempts: 0, error: Some(reason), ..row },
+            Settlement::AwaitUrl { reason, due_at } | Settlement::Postpone { reason, due_at } => {
+                Self { due_at: Some(due_at), attempts: number - 1, error: Some(reason), ..row }
+            }
+            Settlement::Release => Self { attempts: number - 1, error: last_error, ..row },
+        })
+    }
+}
+
+impl<'a> Changes<'a> {
+    /// Adds what follows from a settlement, to the download's row and to its render's.
+    pub(super) fn add(
+        &mut self,
+        entry: &'a LeasedAttempt,
+        last_error: Option<Reason>,
+        render: &mut LockedRender,
+        settlement: &Settlement,
+    ) {
+        let Some(row) = Row::after(entry, last_error, settlement.clone()) else { return };
+        self.rows.push(row);
+        match settlement {
+            Settlement::Stored(_) => {
+                render.files.stored += 1;
+                self.notify(Wakeups::RENDERS, &entry.render_id);
+            }
+            Settlement::GiveUp { .. } => {
                 render.files.failed += 1;
                 self.notify(Wakeups::RENDERS, &entry.render_id);
-                Row { state: DownloadState::Failed, due_at: None, attempts, error: Some(reason), ..row }
             }
-            Settlement::AwaitUrl { reason, due_at } => {
+            Settlement::AwaitUrl { .. } => {
                 render.request_poll = true;
                 self.notify(Wakeups::POLLS, "");
-                Row { due_at: Some(due_at), attempts: number - 1, error: Some(reason), ..row }
             }
-            Settlement::TryNewUrl { reason } => {
-                self.notify(Wakeups::DOWNLOADS, "");
-                Row { attempts: 0, error: Some(reason), ..row }
-            }
-            Settlement::Retry { reason, due_at } => Row { due_at: Some(due_at), error: Some(reason), ..row },
-            Settlement::Postpone { reason, due_at } => {
-                Row { due_at: Some(due_at), attempts: number - 1, error: Some(reason), ..row }
-            }
-            Settlement::Release => {
-                self.notify(Wakeups::DOWNLOADS, "");
-                Row { attempts: number - 1, error: last_error, ..row }
-            }
-        };
-        self.rows.push(row);
+            Settlement::TryNewUrl { .. } | Settlement::Release => self.notify(Wakeups::DOWNLOADS, ""),
+            Settlement::Retry { .. } | Settlement::Postpone { .. } | Settlement::GoAhead => {}
+        }
     }
 
     fn notify(&mut self, channel: &'static str, payload: &'a str) {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
+use super::attempt::{AttemptOutcome, AttemptReport};
 use crate::archive::backoff;
 use crate::archive::fetch::Failure;
 use crate::archive::queue::{Reason, StoredObject};
@@ -15,44 +16,6 @@ const POLL_INTERVAL: Duration = Duration::from_mins(10);
 const URL_WAIT: Duration = Duration::from_hours(1);
 /// How long a download waits while this process lacks a resource.
 const LOCAL_WAIT: Duration = Duration::from_secs(30);
-
-/// The outcome of an attempt.
-#[derive(Debug, Clone)]
-pub enum AttemptOutcome {
-    /// The store has the complete object.
-    Stored(StoredObject),
-    /// It failed.
-    Failed(Failure),
-    /// It did not start, because the URL has expired or is about to.
-    UrlExpiring,
-    /// It did not start, because all attempts were used up by expired leases.
-    LeasesExpired,
-    /// A stop interrupted it.
-    Interrupted,
-}
-
-/// A finished attempt and its settings.
-#[derive(Debug, Clone)]
-pub struct AttemptReport {
-    /// The outcome.
-    pub outcome: AttemptOutcome,
-    /// The number of the attempt, from 1.
-    pub number: u32,
-    /// When the first attempt began.
-    pub first_at: DateTime<Utc>,
-    /// The URL it used.
-    pub url: Option<SignedUrl>,
-    /// The maximum number of attempts.
-    pub max_attempts: u32,
-    /// Whether fresh URLs are available, which requires an API key.
-    pub renews: bool,
-    /// Whether to delete the project at Magic Hour once all files are stored.
-    pub deletes: bool,
-    /// The jitter of the backoff, from 0 to 1.
-    pub chance: f64,
-    /// When it ended.
-    pub ended_at: DateTime<Utc>,
-}
 
 /// The state of the locked rows.
 #[derive(Debug, Clone)]
@@ -136,24 +99,25 @@ pub(crate) fn decide(attempt: &AttemptReport, current: &Current) -> Settlement {
             if replaced { Settlement::TryNewUrl { reason } } else { give_up(attempt, attempt.number - 1, reason) }
         }
         AttemptOutcome::Failed(failure) if replaced => Settlement::TryNewUrl { reason: failure.reason().clone() },
-        AttemptOutcome::Failed(Failure::Permanent { reason }) => {
-            Settlement::GiveUp { attempts: attempt.number, reason: reason.clone() }
-        }
-        AttemptOutcome::Failed(Failure::Transient { reason, retry_after }) => {
-            try_again(attempt, reason.clone(), *retry_after)
-        }
-        AttemptOutcome::Failed(Failure::Local { reason }) => {
+        AttemptOutcome::Failed(failure) => after_failure(attempt, failure, current),
+    }
+}
+
+/// What follows from a failure, if no other URL has arrived meanwhile.
+fn after_failure(attempt: &AttemptReport, failure: &Failure, current: &Current) -> Settlement {
+    match failure {
+        Failure::Permanent { reason } => Settlement::GiveUp { attempts: attempt.number, reason: reason.clone() },
+        Failure::Transient { reason, retry_after } => try_again(attempt, reason.clone(), *retry_after),
+        Failure::Local { reason } => {
             let wait = LOCAL_WAIT + LOCAL_WAIT.mul_f64(attempt.chance.clamp(0.0, 1.0));
             Settlement::Postpone { reason: reason.clone(), due_at: attempt.ended_at + wait }
         }
-        AttemptOutcome::Failed(Failure::Expired { reason }) if !attempt.renews => {
+        Failure::Expired { reason } if !attempt.renews => {
             let message = format!("{}; set MAGIC_HOUR_API_KEY to get a fresh one", reason.message);
             try_again(attempt, Reason { code: reason.code.clone(), message }, None)
         }
-        AttemptOutcome::Failed(Failure::Expired { reason }) if polled_recently(attempt, current) => {
-            try_again(attempt, reason.clone(), None)
-        }
-        AttemptOutcome::Failed(Failure::Expired { reason }) => await_url(attempt, reason.clone()),
+        Failure::Expired { reason } if polled_recently(attempt, current) => try_again(attempt, reason.clone(), None),
+        Failure::Expired { reason } => await_url(attempt, reason.clone()),
     }
 }
 

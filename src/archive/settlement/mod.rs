@@ -7,11 +7,13 @@
 //!
 //! Attempts that end at about the same time share one transaction.
 
+mod attempt;
 mod batch;
 mod changes;
 mod decide;
 mod rows;
 
+pub use self::attempt::{AttemptOutcome, AttemptReport};
 pub use self::batch::Settler;
+pub use self::decide::Settlement;
 pub(super) use self::decide::may_give_up;
-pub use self::decide::{AttemptOutcome, AttemptReport, Settlement};

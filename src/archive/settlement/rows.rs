@@ -6,29 +6,14 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
-use uuid::Uuid;
 
+use super::attempt::LeasedAttempt;
 use super::changes::Changes;
-use super::decide::{AttemptReport, Current, Settlement, decide};
+use super::decide::{Current, Settlement, decide};
 use crate::archive::locked_renders::LockedRenders;
-use crate::archive::queue::{Lease, Reason};
+use crate::archive::queue::Reason;
 use crate::domain::SignedUrl;
 use crate::feed::PostedTypes;
-
-/// An attempt and its lease.
-#[derive(Debug)]
-pub(super) struct LeasedAttempt {
-    pub(super) render_id: String,
-    pub(super) index: i32,
-    token: Uuid,
-    pub(super) attempt: AttemptReport,
-}
-
-impl LeasedAttempt {
-    pub(super) fn new(lease: &Lease, attempt: AttemptReport) -> Self {
-        Self { render_id: lease.render_id().to_string(), index: lease.index(), token: lease.token(), attempt }
-    }
-}
 
 /// Settles a batch. Returns `None` for entries that lost their lease.
 pub(super) async fn settle(

@@ -4,38 +4,14 @@
 //! returns unreadable and unknown ones, which a later version may turn into an [`Observation`](super::Observation). A stale
 //! delivery never becomes one; its render is polled instead.
 
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgExecutor, PgPool};
 
 use super::rule::MAX_STORED_REPETITIONS;
+use super::stored_delivery::StoredDelivery;
 use crate::domain::{Event, Kind, RenderId, UnreadableEvent};
 use crate::intake::signature::{Stale, Verified};
 use crate::runtime::{Tallies, Tally};
-
-/// A stored delivery that was verified at arrival, but was unreadable or unknown.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredDelivery {
-    pub(super) id: i64,
-    pub(super) sent_at: Option<DateTime<Utc>>,
-    pub(super) received_at: DateTime<Utc>,
-    pub(super) lag_ms: Option<i64>,
-    pub(super) body: Bytes,
-}
-
-impl StoredDelivery {
-    /// The id, ascending in the order of arrival.
-    #[must_use]
-    pub fn id(&self) -> i64 {
-        self.id
-    }
-
-    /// When it arrived.
-    #[must_use]
-    pub fn received_at(&self) -> DateTime<Utc> {
-        self.received_at
-    }
-}
 
 /// Stores an authentic delivery that is not a valid event.
 pub(in crate::intake) async fn store_unreadable(

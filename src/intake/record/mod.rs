@@ -12,85 +12,18 @@ mod field_versions;
 mod log;
 mod observation;
 mod read;
+mod recorded;
 mod recorder;
 mod rule;
+mod stored_delivery;
 mod transaction;
 mod write;
 
-pub use self::deliveries::StoredDelivery;
 pub(super) use self::deliveries::{find_unresolved, store_stale, store_unreadable};
 pub use self::log::log_recorded;
 pub use self::observation::{Observation, Source};
+pub use self::recorded::{RecordOutcome, Recorded, StatusChange};
 pub use self::recorder::{QueueLimits, RecordError, Recorder};
 pub use self::rule::MAX_STORED_REPETITIONS;
+pub use self::stored_delivery::StoredDelivery;
 pub use self::transaction::record;
-use crate::domain::Status;
-
-/// The outcome of recording an observation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RecordOutcome {
-    /// It was new.
-    Recorded,
-    /// The same event was delivered before.
-    Duplicate,
-    /// The render was already further along.
-    Late,
-    /// This version does not know its type or status.
-    Unknown,
-}
-
-impl RecordOutcome {
-    /// The name in the database.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Recorded => "recorded",
-            Self::Duplicate => "duplicate",
-            Self::Late => "late",
-            Self::Unknown => "unknown",
-        }
-    }
-}
-
-/// A change of a render's status.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StatusChange {
-    /// The status before; `None` for the first one.
-    pub from: Option<Status>,
-    /// The status after.
-    pub to: Status,
-}
-
-/// The result of recording an observation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Recorded {
-    /// The outcome.
-    pub outcome: RecordOutcome,
-    /// The status change that it caused.
-    pub transition: Option<StatusChange>,
-    /// The render's status before, if it was `error` or `canceled`.
-    pub previous_failure: Option<Status>,
-    /// Whether it is the first to report `unknown_error`, which Magic Hour asks to be informed about.
-    pub is_first_unknown_error: bool,
-    /// Whether its delivery is stored. The number of stored repetitions of a request is limited.
-    pub store_delivery: bool,
-    /// Whether the batch changed anything in the render's API answer.
-    pub changed: bool,
-    /// The number of the render's files that the batch queued or gave a fresh URL.
-    pub queued: i64,
-}
-
-impl Recorded {
-    /// The result for an observation about an unknown kind of render.
-    const fn of_unknown_kind() -> Self {
-        Self {
-            outcome: RecordOutcome::Unknown,
-            transition: None,
-            previous_failure: None,
-            is_first_unknown_error: false,
-            store_delivery: true,
-            changed: false,
-            queued: 0,
-        }
-    }
-}

@@ -5,8 +5,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::deliveries::StoredDelivery;
-use super::rule::Fields;
+use super::stored_delivery::StoredDelivery;
 use crate::domain::{DownloadEntry, Event, EventType, Kind, Payload, PayloadFields, RenderId, Status, UnreadableEvent};
 use crate::intake::signature::Verified;
 
@@ -141,11 +140,6 @@ impl Observation {
     /// The size of its body.
     pub(super) fn body_bytes(&self) -> usize {
         self.body.as_ref().map_or(0, Bytes::len)
-    }
-
-    /// The render's other fields, with their versions.
-    pub(super) fn fields(&self) -> Fields {
-        Fields::observed(&self.payload_fields, self.status, self.observed_at)
     }
 
     /// Whether it settles if the status is `error` or `canceled`.

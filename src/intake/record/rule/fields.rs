@@ -8,7 +8,8 @@ use std::cmp::Ordering;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{Nullable, PayloadFields, RenderError, Status, rank_of};
+use crate::domain::{Nullable, RenderError, Status, rank_of};
+use crate::intake::record::Observation;
 
 /// How new an observation is: the rank of its status, then its time in microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -66,15 +67,12 @@ pub(super) struct FieldChanges {
 }
 
 impl Fields {
-    /// The fields of an observation with this status. A complete render has no error, whatever was observed before.
+    /// The fields of an observation. A complete render has no error, whatever was observed before.
     #[must_use]
-    pub(in crate::intake::record) fn observed(
-        payload_fields: &PayloadFields,
-        status: Option<Status>,
-        observed_at: DateTime<Utc>,
-    ) -> Self {
-        let version = Version::new(status, observed_at);
-        let error = if status == Some(Status::Complete) { Some(Nullable::Null) } else { payload_fields.error.clone() };
+    pub(super) fn observed(observation: &Observation) -> Self {
+        let Observation { payload_fields, status, observed_at, .. } = observation;
+        let version = Version::new(*status, *observed_at);
+        let error = if *status == Some(Status::Complete) { Some(Nullable::Null) } else { payload_fields.error.clone() };
         Self {
             name: payload_fields.name.clone().map(|value| Versioned { version, value }),
             project_type: payload_fields.project_type.clone().map(|value| Versioned { version, value }),

@@ -182,7 +182,7 @@ impl RenderUpdate {
         let is_duplicate = self.is_duplicate(observation);
         let transition = self.apply_status(observation);
         let had_unknown_error = self.render.fields.error_code() == Some(UNKNOWN_ERROR);
-        let changes = self.render.fields.merge(observation.fields());
+        let changes = self.render.fields.merge(Fields::observed(observation));
         self.changed |= changes.any;
         self.record_credits(observation, changes);
         let is_first_unknown_error = changes.error == Merged::Changed
