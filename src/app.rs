@@ -11,10 +11,11 @@ use tracing::{error, info, warn};
 use crate::api::{self, Access, ApiState, FileServing, Health, LinkKeyCell, Metrics};
 use crate::archive::{self, Downloader, Fetcher, Settler};
 use crate::config::Config;
-use crate::http::{self, BodyReader, Limits};
+use crate::http::{self, BodyReader, HeldRequests, Limits};
 use crate::intake::{self, AdviceLimiter, Receiver, Recorder};
 use crate::notify::Notifier;
 use crate::runtime::{self, Clock, Database, LogEvent, Shutdown, Wakeups};
+use crate::streams::{EventReader, Hub};
 use crate::upstream::{self, Deleter, MagicHour, Reconciler, Throttle};
 
 /// Connects to the database, waiting for it if necessary, and applies missing migrations.
@@ -51,6 +52,7 @@ pub async fn run(
         intake::run_retention(&it.database, &it.clock, it.config.event_retention, &it.shutdown).await;
     });
     parts.start(|it| async move { archive::watch_backlog(&it.database, &it.clock, &it.shutdown).await });
+    parts.start(|it| async move { it.hub.run(&it.shutdown).await });
     parts.start_notifier();
     parts.start_upstream();
     parts.start_probe();
@@ -67,6 +69,7 @@ struct Service {
     recorder: Recorder,
     limits: Limits,
     bodies: BodyReader,
+    hub: Arc<Hub>,
 }
 
 impl Service {
@@ -75,8 +78,11 @@ impl Service {
         let own_descriptors = 128 + 8 * u64::try_from(config.downloads.concurrency).unwrap_or(u64::MAX);
         let limits = config.http_limits.clone().fit_descriptors(runtime::raise_descriptor_limit(), own_descriptors);
         let recorder = Recorder::start(database.clone(), clock.clone(), config.notify.posted, config.queue_limits);
-        let bodies = BodyReader::new(&limits);
-        Self { config, database, clock, shutdown, wakeups: Arc::default(), recorder, limits, bodies }
+        let (bodies, wakeups) = (BodyReader::new(&limits), Arc::new(Wakeups::default()));
+        let events = EventReader { database: database.clone(), store: config.store.clone() };
+        let held = HeldRequests::at_most(limits.held_requests());
+        let hub = Arc::new(Hub::new(events, wakeups.clone(), held));
+        Self { config, database, clock, shutdown, wakeups, recorder, limits, bodies, hub }
     }
 
     fn router(&self) -> Router {
@@ -114,7 +120,8 @@ impl Service {
                 link_key: LinkKeyCell::default(),
             },
             clock: self.clock.clone(),
-            wakeups: self.wakeups.clone(),
+            events: EventReader { database: self.database.clone(), store: self.config.store.clone() },
+            hub: self.hub.clone(),
             posted: self.config.notify.posted,
             shutdown: self.shutdown.clone(),
             bodies: self.bodies.clone(),

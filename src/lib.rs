@@ -13,7 +13,7 @@
 //! Each folder is a room, private inside, and the arrows between rooms run one way:
 //!
 //! ```text
-//!  cli ▶ config, app ▶ api, upstream ▶ notify ▶ views ▶ archive, intake ▶ feed ▶ http ▶ runtime ▶ domain
+//!  cli ▶ config, app ▶ api, upstream ▶ notify, streams ▶ views ▶ archive, intake ▶ feed ▶ http ▶ runtime ▶ domain
 //! ```
 //!
 //! `docs/architecture.md` walks one webhook, one file and one question through them.
@@ -29,5 +29,6 @@ pub mod http;
 pub mod intake;
 pub mod notify;
 pub mod runtime;
+pub mod streams;
 pub mod upstream;
 pub mod views;

@@ -71,7 +71,7 @@ fn document_routes() -> OpenApiRouter<Arc<Document>> {
 }
 
 fn render_routes() -> OpenApiRouter<Arc<ApiState>> {
-    renders::routes().routes(routes!(files::link)).routes(routes!(events::get))
+    renders::routes().merge(events::routes()).routes(routes!(files::link))
 }
 
 fn file_routes() -> OpenApiRouter<Arc<ApiState>> {

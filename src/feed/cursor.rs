@@ -5,11 +5,12 @@ use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
 /// A place in the feed: after a notification. Its text is opaque, and safe in a URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cursor {
+pub struct FeedCursor {
     /// Which feed.
     pub(super) feed: FeedId,
     /// The position of the notification; 0 is the beginning.
@@ -27,32 +28,45 @@ impl From<Uuid> for FeedId {
     }
 }
 
-/// A text that is not a [`Cursor`].
+/// A text that is not a [`FeedCursor`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a cursor")]
-pub struct InvalidCursor;
+pub struct InvalidFeedCursor;
 
-impl Cursor {
+impl FeedCursor {
     /// The length of a cursor's text.
     pub const LENGTH: usize = 16;
+
+    /// Whether a reader that is at `reader` has yet to see the notification that this is the place of. Always, if the
+    /// reader is in another feed.
+    #[must_use]
+    pub fn is_after(self, reader: Self) -> bool {
+        self.feed != reader.feed || self.position > reader.position
+    }
 }
 
-impl fmt::Display for Cursor {
+impl Serialize for FeedCursor {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl fmt::Display for FeedCursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bytes = [&self.feed.0[..], &self.position.to_be_bytes()].concat();
         f.write_str(&BASE64_URL_SAFE_NO_PAD.encode(bytes))
     }
 }
 
-impl FromStr for Cursor {
-    type Err = InvalidCursor;
+impl FromStr for FeedCursor {
+    type Err = InvalidFeedCursor;
 
-    fn from_str(text: &str) -> Result<Self, InvalidCursor> {
-        let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).map_err(|_| InvalidCursor)?;
-        let (feed, position) = bytes.split_first_chunk().ok_or(InvalidCursor)?;
-        let position = i64::from_be_bytes(position.try_into().map_err(|_| InvalidCursor)?);
+    fn from_str(text: &str) -> Result<Self, InvalidFeedCursor> {
+        let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).map_err(|_| InvalidFeedCursor)?;
+        let (feed, position) = bytes.split_first_chunk().ok_or(InvalidFeedCursor)?;
+        let position = i64::from_be_bytes(position.try_into().map_err(|_| InvalidFeedCursor)?);
         if position < 0 {
-            return Err(InvalidCursor);
+            return Err(InvalidFeedCursor);
         }
         Ok(Self { feed: FeedId(*feed), position })
     }
@@ -66,14 +80,14 @@ mod tests {
     fn a_cursor_reads_back_as_itself_and_no_other_text_reads() {
         let feed = FeedId::from(Uuid::from_u128(0x8f3b_1234_0000_0000_0000_0000_0000_0001));
         for position in [0, 1, 4711, i64::MAX] {
-            let cursor = Cursor { feed, position };
+            let cursor = FeedCursor { feed, position };
             let text = cursor.to_string();
-            assert_eq!(text.len(), Cursor::LENGTH);
+            assert_eq!(text.len(), FeedCursor::LENGTH);
             assert_eq!(text.parse(), Ok(cursor));
         }
         let negative = BASE64_URL_SAFE_NO_PAD.encode([[0; 4], [255; 4], [255; 4]].concat());
         for text in ["", "4711", "AAAA", "AAAAAAAAAAAAAAAAA", "AAAAAAAAAAAAAAAA=", "ÄÄÄÄÄÄÄÄ", &negative] {
-            assert_eq!(text.parse::<Cursor>(), Err(InvalidCursor), "{text:?}");
+            assert_eq!(text.parse::<FeedCursor>(), Err(InvalidFeedCursor), "{text:?}");
         }
     }
 }

@@ -4,17 +4,18 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::cursor::{Cursor, FeedId};
+use super::cursor::{FeedCursor, FeedId};
 use crate::domain::{Notification, NotificationType, RenderId};
 
-/// How many rows one statement reads. A page of rare types may take several.
-const CHUNK: i64 = 1_000;
+/// How many rows one statement reads at most. The first reads one more than is wanted, to know whether that is all; a page
+/// of rare types takes several.
+const CHUNK: usize = 1_000;
 /// How many statements a page takes at most. A page that is shorter than its limit still has a cursor that advances.
 const CHUNKS: usize = 20;
 
 /// Which notifications.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Filter {
+pub struct FeedFilter {
     /// Of these types.
     pub types: Vec<NotificationType>,
     /// About this render; `None` for all.
@@ -23,7 +24,7 @@ pub struct Filter {
 
 /// A notification in the feed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct FeedEntry {
     /// Its id, which is also its `webhook-id`.
     pub id: Uuid,
     /// Which render it is about.
@@ -33,16 +34,16 @@ pub struct Entry {
     /// When it was written.
     pub at: DateTime<Utc>,
     /// Its place in the feed.
-    pub cursor: Cursor,
+    pub cursor: FeedCursor,
 }
 
 /// Some notifications, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Page {
+pub struct FeedPage {
     /// At most as many as were asked for.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<FeedEntry>,
     /// Where to read on. Never before the cursor that was given.
-    pub next: Cursor,
+    pub next: FeedCursor,
     /// Whether there is nothing behind `next` yet.
     pub is_end: bool,
 }
@@ -58,14 +59,14 @@ pub enum FeedError {
     Database(#[from] sqlx::Error),
 }
 
-impl Page {
+impl FeedPage {
     /// An empty page at the end of the feed: where a reader begins that wants only what comes.
     pub async fn at_end(pool: &PgPool) -> sqlx::Result<Self> {
         let bounds = Bounds::read(&mut *pool.acquire().await?).await?;
         let last = sqlx::query_scalar!("SELECT position FROM notifications ORDER BY position DESC LIMIT 1");
         // Visible positions only: one that is taken but not committed is still to come.
         let position = last.fetch_optional(pool).await?.unwrap_or(bounds.removed_through);
-        Ok(Self { entries: Vec::new(), next: Cursor { feed: bounds.feed, position }, is_end: true })
+        Ok(Self { entries: Vec::new(), next: FeedCursor { feed: bounds.feed, position }, is_end: true })
     }
 }
 
@@ -87,7 +88,7 @@ impl Bounds {
     }
 
     /// The position after which to read.
-    fn start(&self, after: Option<Cursor>) -> Result<i64, FeedError> {
+    fn start(&self, after: Option<FeedCursor>) -> Result<i64, FeedError> {
         match after {
             None => Ok(self.removed_through),
             // A cursor ahead of the feed was given by a database that has since been restored from a backup.
@@ -99,15 +100,20 @@ impl Bounds {
 }
 
 /// Reads up to `limit` notifications after a cursor; without one, from the oldest that is kept.
-pub async fn read(pool: &PgPool, filter: &Filter, after: Option<Cursor>, limit: usize) -> Result<Page, FeedError> {
+pub async fn read(
+    pool: &PgPool,
+    filter: &FeedFilter,
+    after: Option<FeedCursor>,
+    limit: usize,
+) -> Result<FeedPage, FeedError> {
     // One snapshot: rows that are removed meanwhile are not skipped unnoticed.
     let mut snapshot = pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
     let bounds = Bounds::read(&mut snapshot).await?;
     let mut position = bounds.start(after)?;
     let (mut entries, mut is_end) = (Vec::new(), false);
-    for _ in 0..CHUNKS {
-        let rows = rows(&mut snapshot, filter, position).await?;
-        let is_last = i64::try_from(rows.len()).is_ok_and(|count| count < CHUNK);
+    for count in std::iter::once((limit + 1).min(CHUNK)).chain(std::iter::repeat_n(CHUNK, CHUNKS - 1)) {
+        let rows = rows(&mut snapshot, filter, position, count).await?;
+        let is_last = rows.len() < count;
         let (taken, seen) = take(rows, filter, bounds.feed, limit - entries.len());
         entries.extend(taken);
         position = seen.position.unwrap_or(position);
@@ -117,7 +123,7 @@ pub async fn read(pool: &PgPool, filter: &Filter, after: Option<Cursor>, limit: 
         }
     }
     snapshot.commit().await?;
-    Ok(Page { entries, next: Cursor { feed: bounds.feed, position }, is_end })
+    Ok(FeedPage { entries, next: FeedCursor { feed: bounds.feed, position }, is_end })
 }
 
 /// How far a chunk was read.
@@ -129,11 +135,11 @@ struct Seen {
 }
 
 /// The rows of a chunk that fit the filter, at most `limit`.
-fn take(rows: Vec<Row>, filter: &Filter, feed: FeedId, limit: usize) -> (Vec<Entry>, Seen) {
+fn take(rows: Vec<NotificationColumns>, filter: &FeedFilter, feed: FeedId, limit: usize) -> (Vec<FeedEntry>, Seen) {
     let (mut entries, mut position, count) = (Vec::new(), None, rows.len());
     for (place, row) in rows.into_iter().enumerate() {
         position = Some(row.position);
-        let fits = |entry: &Entry| filter.types.contains(&entry.notification.notification_type());
+        let fits = |entry: &FeedEntry| filter.types.contains(&entry.notification.notification_type());
         entries.extend(row.entry(feed).filter(fits));
         if entries.len() == limit {
             return (entries, Seen { position, all: place + 1 == count });
@@ -143,7 +149,7 @@ fn take(rows: Vec<Row>, filter: &Filter, feed: FeedId, limit: usize) -> (Vec<Ent
 }
 
 /// A row as it is stored.
-struct Row {
+struct NotificationColumns {
     position: i64,
     id: Uuid,
     render_id: String,
@@ -154,31 +160,37 @@ struct Row {
     at: DateTime<Utc>,
 }
 
-async fn rows(connection: &mut PgConnection, filter: &Filter, after: i64) -> sqlx::Result<Vec<Row>> {
+async fn rows(
+    connection: &mut PgConnection,
+    filter: &FeedFilter,
+    after: i64,
+    count: usize,
+) -> sqlx::Result<Vec<NotificationColumns>> {
+    let count = i64::try_from(count).unwrap_or(i64::MAX);
     if let Some(render) = &filter.render {
         let rows = sqlx::query_as!(
-            Row,
+            NotificationColumns,
             "SELECT position, id, render_id, type, from_status, to_status, download_index, at FROM notifications
              WHERE render_id = $1 AND position > $2 ORDER BY position LIMIT $3",
             render.as_str(),
             after,
-            CHUNK,
+            count,
         );
         return rows.fetch_all(connection).await;
     }
     let rows = sqlx::query_as!(
-        Row,
+        NotificationColumns,
         "SELECT position, id, render_id, type, from_status, to_status, download_index, at FROM notifications
          WHERE position > $1 ORDER BY position LIMIT $2",
         after,
-        CHUNK,
+        count,
     );
     rows.fetch_all(connection).await
 }
 
-impl Row {
+impl NotificationColumns {
     /// `None` if a newer version wrote what this one does not know.
-    fn entry(self, feed: FeedId) -> Option<Entry> {
+    fn entry(self, feed: FeedId) -> Option<FeedEntry> {
         let status = |text: Option<String>| text.map(|text| text.parse()).transpose().ok();
         let notification = match self.r#type.parse().ok()? {
             NotificationType::Ready => Notification::Ready,
@@ -191,8 +203,8 @@ impl Row {
             NotificationType::DownloadStored => Notification::DownloadStored { index: self.download_index? },
             NotificationType::DownloadFailed => Notification::DownloadFailed { index: self.download_index? },
         };
-        let cursor = Cursor { feed, position: self.position };
-        Some(Entry { id: self.id, render_id: self.render_id, notification, at: self.at, cursor })
+        let cursor = FeedCursor { feed, position: self.position };
+        Some(FeedEntry { id: self.id, render_id: self.render_id, notification, at: self.at, cursor })
     }
 }
 

@@ -22,7 +22,7 @@ pub struct Limits {
     pub reserved_connections: usize,
     /// The maximum number of bytes of request bodies in memory, for all connections together.
     pub body_bytes: usize,
-    /// The maximum number of authenticated API requests in progress.
+    /// The maximum number of authenticated API requests in progress, not counting those that wait.
     pub api_requests: usize,
 }
 
@@ -46,6 +46,13 @@ impl Default for Limits {
 const MIN_CONNECTIONS: u64 = 16;
 
 impl Limits {
+    /// The maximum number of requests that wait: streams, and callers whose answer is held. A sixth of the connections is
+    /// left for everything else.
+    #[must_use]
+    pub fn held_requests(&self) -> usize {
+        self.connections - self.connections.div_ceil(6)
+    }
+
     /// Lowers the number of connections to what the limit on file `descriptors` allows.
     ///
     /// `reserved` descriptors are kept for everything else that the process opens, and a quarter of all descriptors for files
@@ -70,6 +77,13 @@ mod tests {
         for (descriptors, connections) in table {
             let limits = Limits::default().fit_descriptors(descriptors, 192);
             assert_eq!(limits.connections, connections, "{descriptors}");
+        }
+    }
+
+    #[test]
+    fn ten_thousand_requests_may_wait_and_never_on_every_connection() {
+        for (connections, held) in [(12_288, 10_240), (12, 10), (3, 2), (1, 0)] {
+            assert_eq!(Limits { connections, ..Limits::default() }.held_requests(), held);
         }
     }
 }

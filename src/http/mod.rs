@@ -1,5 +1,6 @@
 //! HTTP without any knowledge of renders: connections and their limits, bodies, ranges, errors, and the request log.
 
+mod accept;
 mod body;
 mod connections;
 mod errors;
@@ -16,9 +17,11 @@ mod shown_url;
 mod spanned_body;
 mod timed_stream;
 
+pub(crate) use self::accept::preferred;
 pub use self::body::{BodyReader, BufferedBody};
 pub use self::errors::{CommonErrors, HttpError, Message};
-pub(crate) use self::in_flight::{InFlight, limit_in_flight};
+pub use self::in_flight::HeldRequests;
+pub(crate) use self::in_flight::{HeldPlace, InFlight, InFlightPlace, limit_in_flight};
 pub(crate) use self::journal::{Journal, journal};
 pub use self::limits::Limits;
 pub use self::ranges::{ByteRange, RequestedRange};

@@ -7,10 +7,9 @@
 use std::time::Duration;
 
 use sqlx::postgres::{PgListener, PgNotification};
-use tokio::sync::{Notify, broadcast, watch};
+use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
-use crate::domain::RenderId;
 use crate::runtime::database::Database;
 use crate::runtime::shutdown::Shutdown;
 
@@ -28,7 +27,6 @@ pub struct Wakeups {
     polls: Notify,
     notifications: Notify,
     feed: watch::Sender<()>,
-    renders: broadcast::Sender<RenderId>,
 }
 
 impl Default for Wakeups {
@@ -38,7 +36,6 @@ impl Default for Wakeups {
             polls: Notify::new(),
             notifications: Notify::new(),
             feed: watch::Sender::new(()),
-            renders: broadcast::Sender::new(256),
         }
     }
 }
@@ -56,9 +53,6 @@ impl Wakeups {
     pub(crate) const DOWNLOADS: &str = "renderhook_downloads";
     /// The channel for renders that should be polled.
     pub(crate) const POLLS: &str = "renderhook_polls";
-    /// The channel for changed renders. The payload is the render's id.
-    pub(crate) const RENDERS: &str = "renderhook_renders";
-
     /// The channel for new notifications in the feed.
     pub(crate) const FEED: &str = "renderhook_feed";
 
@@ -83,12 +77,6 @@ impl Wakeups {
         FeedGrowth(self.feed.subscribe())
     }
 
-    /// Subscribes to changes of renders. Subscribe before reading a render, so that no change is missed in between.
-    #[must_use]
-    pub fn subscribe_to_renders(&self) -> RenderChanges {
-        RenderChanges(self.renders.subscribe())
-    }
-
     /// Forwards notifications from Postgres until a stop is requested.
     pub async fn listen(&self, database: &Database, shutdown: &Shutdown) {
         let listening = async {
@@ -111,11 +99,12 @@ impl Wakeups {
 
     /// Forwards notifications until the connection is lost.
     async fn forward(&self, mut listener: PgListener) -> sqlx::Result<()> {
-        listener.listen_all([Self::DOWNLOADS, Self::POLLS, Self::RENDERS, Self::FEED]).await?;
+        listener.listen_all([Self::DOWNLOADS, Self::POLLS, Self::FEED]).await?;
         // Something may have changed before this connection listened.
         self.downloads.notify_one();
         self.polls.notify_one();
         self.notifications.notify_one();
+        self.feed.send_replace(());
         loop {
             match timeout(HEARTBEAT_INTERVAL, listener.try_recv()).await {
                 Ok(Ok(Some(notification))) => self.wake(&notification),
@@ -130,15 +119,13 @@ impl Wakeups {
     }
 
     fn wake(&self, notification: &PgNotification) {
-        match (notification.channel(), notification.payload().parse()) {
-            (Self::DOWNLOADS, _) => self.downloads.notify_one(),
-            (Self::POLLS, _) => self.polls.notify_one(),
-            (Self::FEED, _) => {
+        match notification.channel() {
+            Self::DOWNLOADS => self.downloads.notify_one(),
+            Self::POLLS => self.polls.notify_one(),
+            Self::FEED => {
                 self.notifications.notify_one();
                 self.feed.send_replace(());
             }
-            // OK to ignore: sending fails if there is no subscriber.
-            (Self::RENDERS, Ok(id)) => drop(self.renders.send(id)),
             _ => {}
         }
     }
@@ -154,25 +141,6 @@ impl FeedGrowth {
         if self.0.changed().await.is_err() {
             // OK to wait forever: the sender lives as long as the process, and callers also have a timer.
             std::future::pending::<()>().await;
-        }
-    }
-}
-
-/// A subscription to changes of renders.
-#[derive(Debug)]
-pub struct RenderChanges(broadcast::Receiver<RenderId>);
-
-impl RenderChanges {
-    /// Waits until render `id` may have changed.
-    pub async fn wait_for(&mut self, id: &RenderId) {
-        loop {
-            match self.0.recv().await {
-                Ok(changed) if changed == *id => return,
-                Ok(_) => {}
-                Err(broadcast::error::RecvError::Lagged(_)) => return,
-                // OK to wait forever: the sender lives as long as the process, and callers also have a timer.
-                Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
-            }
         }
     }
 }

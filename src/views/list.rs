@@ -1,7 +1,7 @@
 //! Lists renders, newest first, in pages.
 //!
 //! Guaranteed: following the cursors visits every render that existed when the first page was read exactly once, however
-//! many are added meanwhile, because a [`Cursor`] identifies the last render of a page instead of an offset.
+//! many are added meanwhile, because a [`ListCursor`] identifies the last render of a page instead of an offset.
 
 use std::fmt;
 use std::str::FromStr;
@@ -30,47 +30,47 @@ pub struct ListFilter {
     /// The application's own id for the render.
     pub external_id: Option<ExternalId>,
     /// Only renders after this position.
-    pub after: Option<Cursor>,
+    pub after: Option<ListCursor>,
 }
 
 /// A page of renders.
 #[derive(Debug, Clone)]
-pub struct Page {
+pub struct RenderPage {
     /// The renders, newest first.
     pub renders: Vec<RenderView>,
     /// The cursor for the next page; `None` on the last page.
-    pub next: Option<Cursor>,
+    pub next: Option<ListCursor>,
 }
 
 /// A position in the list: after a certain render. As text, it is opaque and safe in a URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cursor {
+pub struct ListCursor {
     first_seen_at: DateTime<Utc>,
     id: RenderId,
 }
 
-/// The error for text that is not a [`Cursor`].
+/// The error for text that is not a [`ListCursor`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a cursor")]
-pub struct InvalidCursor;
+pub struct InvalidListCursor;
 
-impl fmt::Display for Cursor {
+impl fmt::Display for ListCursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let position = format!("{}/{}", self.first_seen_at.timestamp_micros(), self.id);
         f.write_str(&BASE64_URL_SAFE_NO_PAD.encode(position))
     }
 }
 
-impl FromStr for Cursor {
-    type Err = InvalidCursor;
+impl FromStr for ListCursor {
+    type Err = InvalidListCursor;
 
-    fn from_str(text: &str) -> Result<Self, InvalidCursor> {
-        let position = BASE64_URL_SAFE_NO_PAD.decode(text).map_err(|_| InvalidCursor)?;
-        let position = String::from_utf8(position).map_err(|_| InvalidCursor)?;
-        let (micros, id) = position.split_once('/').ok_or(InvalidCursor)?;
-        let micros = micros.parse().ok().filter(|micros| TIMESTAMPS.contains(micros)).ok_or(InvalidCursor)?;
-        let first_seen_at = DateTime::from_timestamp_micros(micros).ok_or(InvalidCursor)?;
-        Ok(Self { first_seen_at, id: id.parse().map_err(|_| InvalidCursor)? })
+    fn from_str(text: &str) -> Result<Self, InvalidListCursor> {
+        let position = BASE64_URL_SAFE_NO_PAD.decode(text).map_err(|_| InvalidListCursor)?;
+        let position = String::from_utf8(position).map_err(|_| InvalidListCursor)?;
+        let (micros, id) = position.split_once('/').ok_or(InvalidListCursor)?;
+        let micros = micros.parse().ok().filter(|micros| TIMESTAMPS.contains(micros)).ok_or(InvalidListCursor)?;
+        let first_seen_at = DateTime::from_timestamp_micros(micros).ok_or(InvalidListCursor)?;
+        Ok(Self { first_seen_at, id: id.parse().map_err(|_| InvalidListCursor)? })
     }
 }
 
@@ -107,13 +107,13 @@ fn one_or_all<T: Copy>(one: Option<T>, all: &[T]) -> impl Iterator<Item = T> {
 }
 
 /// Reads a page of at most `limit` renders.
-pub async fn list(pool: &PgPool, store: &Store, filter: &ListFilter, limit: u16) -> sqlx::Result<Page> {
+pub async fn list(pool: &PgPool, store: &Store, filter: &ListFilter, limit: u16) -> sqlx::Result<RenderPage> {
     let mut rows = rows(pool, filter, i64::from(limit) + 1).await?; // one more, to see whether there is another page
     let has_more = rows.len() > usize::from(limit);
     rows.truncate(limit.into());
     let last = rows.last().filter(|_| has_more);
-    let next = last.and_then(|row| Some(Cursor { first_seen_at: row.first_seen_at, id: row.id.parse().ok()? }));
-    Ok(Page { renders: rows.into_iter().filter_map(|row| view_or_log(row, store)).collect(), next })
+    let next = last.and_then(|row| Some(ListCursor { first_seen_at: row.first_seen_at, id: row.id.parse().ok()? }));
+    Ok(RenderPage { renders: rows.into_iter().filter_map(|row| view_or_log(row, store)).collect(), next })
 }
 
 /// Reads the matching renders: by external id, or the newest of each matching combination of kind, archive state, and
@@ -157,7 +157,7 @@ mod tests {
     fn a_cursor_parses_back_to_the_same_position_and_is_safe_in_a_url() {
         let first_seen_at = DateTime::from_timestamp_micros(1_800_000_000_123_456).unwrap();
         for id in ["clx", "a/b", "\u{10ffff}?&=+ ", &"x".repeat(255)] {
-            let cursor = Cursor { first_seen_at, id: id.parse().unwrap() };
+            let cursor = ListCursor { first_seen_at, id: id.parse().unwrap() };
             let text = cursor.to_string();
             assert_eq!(text.parse(), Ok(cursor));
             assert!(text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')), "{text}");
@@ -182,7 +182,7 @@ mod tests {
             encoded(format!("1/{}", "x".repeat(256)).as_bytes()),
             format!("{}==", encoded(b"1/clx")),
         ] {
-            assert_eq!(text.parse::<Cursor>(), Err(InvalidCursor), "{text}");
+            assert_eq!(text.parse::<ListCursor>(), Err(InvalidListCursor), "{text}");
         }
     }
 }

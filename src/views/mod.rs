@@ -3,13 +3,15 @@
 //! Each read is one round trip, however many renders, downloads, and transitions it returns: all of them use one
 //! statement, `select_renders!`.
 
+mod event;
 mod list;
 mod many;
 mod one;
 mod row;
 mod view;
 
-pub use self::list::{Cursor, InvalidCursor, ListFilter, Page, list};
+pub use self::event::EventView;
+pub use self::list::{InvalidListCursor, ListCursor, ListFilter, RenderPage, list};
 pub use self::many::renders;
 pub use self::one::{exists, render};
 pub use self::row::file_path;

@@ -11,5 +11,6 @@ mod intake;
 mod journey;
 mod notify;
 mod runtime;
+mod streams;
 mod support;
 mod upstream;

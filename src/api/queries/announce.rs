@@ -78,7 +78,7 @@ pub async fn announce(
 ) -> sqlx::Result<AnnounceOutcome> {
     let mut transaction = pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
     let announced = if insert(&mut transaction, id, announcement, now).await? {
-        wake(&mut transaction, id, true, true).await?;
+        wake_reconciler(&mut transaction).await?;
         let mut tallies = Tallies::default();
         tallies.add(Tally::Renders(announcement.kind, None), 1);
         tallies.write(&mut transaction).await?;
@@ -152,7 +152,9 @@ async fn update(
         unfinished,
     );
     written.execute(&mut *connection).await?;
-    wake(connection, id, changed, unfinished).await?;
+    if unfinished {
+        wake_reconciler(connection).await?;
+    }
     if after.kind != before.kind {
         let mut tallies = Tallies::default();
         tallies.add(Tally::Renders(before.kind, status), -1);
@@ -162,17 +164,9 @@ async fn update(
     Ok(AnnounceOutcome::Updated)
 }
 
-/// Notifies callers that wait for the render, and the reconciler. Postgres delivers notifications at the commit.
-async fn wake(connection: &mut PgConnection, id: &RenderId, callers: bool, reconciler: bool) -> sqlx::Result<()> {
-    let woken = sqlx::query!(
-        "SELECT pg_notify('renderhook_renders', $1) WHERE $2
-         UNION ALL
-         SELECT pg_notify('renderhook_polls', '') WHERE $3",
-        id.as_str(),
-        callers,
-        reconciler,
-    );
-    woken.execute(connection).await.map(drop)
+/// Postgres delivers the notification at the commit.
+async fn wake_reconciler(connection: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query!("SELECT pg_notify('renderhook_polls', '')").execute(connection).await.map(drop)
 }
 
 #[cfg(test)]

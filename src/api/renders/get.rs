@@ -1,12 +1,12 @@
-//! `GET /renders/{id}`. With `?wait=`, the answer is sent as soon as the render is finished or the time is up. Postgres
-//! notifications wake the handler, which also reads the render again at intervals.
+//! `GET /renders/{id}`. With `?wait=`, the answer is sent as soon as the render is finished or the time is up. The handler
+//! reads the render again only when the feed reports its end.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
+use axum::{Extension, Json};
 use serde::Deserialize;
 use tokio::time::Instant;
 use utoipa::IntoParams;
@@ -14,12 +14,10 @@ use utoipa::IntoParams;
 use super::{ApiState, id_in_path, unknown_render};
 use crate::api::parameters;
 use crate::domain::RenderId;
-use crate::http::{CommonErrors, HttpError, Message};
+use crate::http::{CommonErrors, HttpError, InFlightPlace, Message};
 use crate::runtime::REQUEST_TIMEOUT;
+use crate::streams::{Arrival, LiveEvent, Subscription};
 use crate::views::{self, RenderView};
-
-/// How often the render is read while waiting, without a notification.
-const READ_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The query parameters.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -52,30 +50,52 @@ pub(crate) struct GetParameters {
 )]
 pub(crate) async fn get(
     State(state): State<Arc<ApiState>>,
+    Extension(in_flight): Extension<InFlightPlace>,
     id: Result<Path<String>, PathRejection>,
     parameters: Result<Query<GetParameters>, QueryRejection>,
 ) -> Result<Json<RenderView>, HttpError> {
     let id = id_in_path(id)?;
     let Query(parameters) = parameters.map_err(|rejection| parameters::bad_query(&rejection))?;
     let wait = parameters::wait(parameters.wait.as_ref())?;
-    state.find(&id, wait).await.map(Json)
+    if wait.is_zero() {
+        return state.find(&id).await.map(Json);
+    }
+    in_flight.release();
+    state.wait_for_end(&id, wait).await.map(Json)
 }
 
 impl ApiState {
-    async fn find(&self, id: &RenderId, wait: Duration) -> Result<RenderView, HttpError> {
+    async fn find(&self, id: &RenderId) -> Result<RenderView, HttpError> {
+        let found = views::render(self.database.pool(), &self.store, id);
+        // On the heap, because thousands of callers wait with this future.
+        Box::pin(self.database.with_timeout(REQUEST_TIMEOUT, found)).await?.ok_or_else(unknown_render)
+    }
+
+    async fn wait_for_end(&self, id: &RenderId, wait: Duration) -> Result<RenderView, HttpError> {
         let deadline = Instant::now() + wait;
-        let mut changes = self.wakeups.subscribe_to_renders(); // before the first read, so that no change is missed
+        let _place = self.hub.held.hold()?;
+        let mut changes = self.subscribe(Some(id)).await?; // before the first read, so that no change is missed
         loop {
-            let found = views::render(self.database.pool(), &self.store, id);
-            let render = self.database.with_timeout(REQUEST_TIMEOUT, found).await?.ok_or_else(unknown_render)?;
+            let render = self.find(id).await?;
             if render.is_finished() || Instant::now() >= deadline || self.shutdown.is_stopping() {
                 return Ok(render);
             }
             tokio::select! {
-                () = changes.wait_for(id) => {}
+                () = may_be_finished(&mut changes) => {}
                 () = self.shutdown.wait_for_stop() => {}
-                () = tokio::time::sleep_until(deadline.min(Instant::now() + READ_INTERVAL)) => {}
+                () = tokio::time::sleep_until(deadline) => {}
             }
+        }
+    }
+}
+
+/// Waits until the subscription's render may be finished.
+async fn may_be_finished(changes: &mut Subscription) {
+    loop {
+        match changes.next().await {
+            Arrival::Events(events) if events.iter().any(LiveEvent::may_end_render) => return,
+            Arrival::Events(_) => {}
+            Arrival::Missed => return,
         }
     }
 }

@@ -18,7 +18,8 @@ use crate::archive::Store;
 use crate::domain::RenderId;
 use crate::feed::PostedTypes;
 use crate::http::{BodyReader, HttpError};
-use crate::runtime::{Clock, Database, Shutdown, Wakeups};
+use crate::runtime::{Clock, Database, Shutdown};
+use crate::streams::{EventReader, Hub};
 
 /// The state that the handlers share.
 #[derive(Debug)]
@@ -31,8 +32,10 @@ pub struct ApiState {
     pub files: FileServing,
     /// The clock.
     pub clock: Clock,
-    /// Wakes waiting callers when a render changes.
-    pub wakeups: Arc<Wakeups>,
+    /// Reads events.
+    pub events: EventReader,
+    /// Passes events on to streams and waiting callers.
+    pub hub: Arc<Hub>,
     /// The types of notifications that are posted.
     pub posted: PostedTypes,
     /// Answers waiting callers when the service stops.
@@ -55,12 +58,12 @@ pub(super) fn render_id(text: &str) -> Result<RenderId, HttpError> {
     text.parse().map_err(|_| unknown_render())
 }
 
-fn id_in_path(id: Result<Path<String>, PathRejection>) -> Result<RenderId, HttpError> {
+pub(super) fn id_in_path(id: Result<Path<String>, PathRejection>) -> Result<RenderId, HttpError> {
     let Path(id) = id.map_err(|_| unknown_render())?;
     render_id(&id)
 }
 
-fn unknown_render() -> HttpError {
+pub(super) fn unknown_render() -> HttpError {
     HttpError::not_found(
         "there is no render with this id: has its webhook arrived, or does the id belong to another account?",
     )

@@ -79,14 +79,8 @@ impl<'a> Changes<'a> {
         let Some(row) = Row::after(entry, last_error, settlement.clone()) else { return };
         self.rows.push(row);
         match settlement {
-            Settlement::Stored(_) => {
-                render.files.stored += 1;
-                self.notify(Wakeups::RENDERS, &entry.render_id);
-            }
-            Settlement::GiveUp { .. } => {
-                render.files.failed += 1;
-                self.notify(Wakeups::RENDERS, &entry.render_id);
-            }
+            Settlement::Stored(_) => render.files.stored += 1,
+            Settlement::GiveUp { .. } => render.files.failed += 1,
             Settlement::AwaitUrl { .. } => {
                 render.request_poll = true;
                 self.notify(Wakeups::POLLS, "");

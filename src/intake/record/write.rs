@@ -198,9 +198,6 @@ fn tallies(decided: &[Decided<'_>]) -> Tallies {
 /// The channels and payloads to notify.
 fn notifications<'a>(decided: &'a [Decided<'_>]) -> (Vec<&'static str>, Vec<&'a str>) {
     let mut notifications = Vec::new();
-    for (_, decision) in decided.iter().filter(|(_, it)| it.wakes_callers) {
-        notifications.push((Wakeups::RENDERS, decision.render.id.as_str()));
-    }
     if decided.iter().any(|(_, it)| it.wakes_workers) {
         notifications.push((Wakeups::DOWNLOADS, ""));
     }

@@ -20,6 +20,7 @@ fn the_documented_limits_are_those_of_the_program() {
         ("connections", limits.connections.to_string()),
         ("connections reserved for health checks", limits.reserved_connections.to_string()),
         ("API requests in progress", limits.api_requests.to_string()),
+        ("streams and requests with `wait`", limits.held_requests().to_string()),
     ];
     for (limit, value) in table {
         assert!(SECURITY.contains(&format!("\n| {limit} | `{value}`")), "{limit} is not `{value}`");

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use renderhook::domain::{Notification, NotificationType, RenderId};
-use renderhook::feed::{Cursor, Entry, Filter, Outbox, Page, PostedTypes, read};
+use renderhook::feed::{FeedCursor, FeedEntry, FeedFilter, FeedPage, Outbox, PostedTypes, read};
 use sqlx::PgPool;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -13,8 +13,8 @@ use crate::support::words::{connections, now};
 const WRITERS: usize = 12;
 const TRANSACTIONS: usize = 40;
 
-fn all() -> Filter {
-    Filter { types: NotificationType::ALL.to_vec(), render: None }
+fn all() -> FeedFilter {
+    FeedFilter { types: NotificationType::ALL.to_vec(), render: None }
 }
 
 /// Writes notifications about one render in one transaction, which is committed unless `fails`.
@@ -28,7 +28,7 @@ async fn write(pool: &PgPool, render_id: &str, count: usize, fails: bool) {
 }
 
 /// Follows the cursors until everything is written and read.
-async fn follow(pool: PgPool, limit: usize, done: watch::Receiver<bool>) -> Vec<Entry> {
+async fn follow(pool: PgPool, limit: usize, done: watch::Receiver<bool>) -> Vec<FeedEntry> {
     let (mut entries, mut cursor) = (Vec::new(), None);
     loop {
         // Before the page is read, so that its end is the end.
@@ -119,18 +119,18 @@ async fn filters_by_type_and_render_and_pages_of_rare_types_still_advance(pool: 
     outbox.add("b", Notification::Failed);
     outbox.write(&mut transaction, PostedTypes::default(), now()).await.unwrap();
     transaction.commit().await.unwrap();
-    let failed = Filter { types: vec![NotificationType::Failed], render: None };
+    let failed = FeedFilter { types: vec![NotificationType::Failed], render: None };
     let page = read(&pool, &failed, None, 1).await.unwrap();
     assert_eq!((page.entries.len(), page.is_end), (1, false));
     let page = read(&pool, &failed, Some(page.next), 1).await.unwrap();
     assert_eq!((page.entries[0].render_id.as_str(), page.is_end), ("b", true));
-    let of_a = Filter { render: Some("a".parse::<RenderId>().unwrap()), ..failed };
+    let of_a = FeedFilter { render: Some("a".parse::<RenderId>().unwrap()), ..failed };
     assert_eq!(read(&pool, &of_a, None, 10).await.unwrap().entries.len(), 1);
-    let canceled = Filter { types: vec![NotificationType::Canceled], render: None };
+    let canceled = FeedFilter { types: vec![NotificationType::Canceled], render: None };
     let page = read(&pool, &canceled, None, 10).await.unwrap();
     assert!(page.entries.is_empty() && page.is_end);
-    let end = Page::at_end(&pool).await.unwrap();
+    let end = FeedPage::at_end(&pool).await.unwrap();
     assert_eq!(page.next, end.next, "a page without entries advances, too");
-    let cursor: Cursor = end.next.to_string().parse().unwrap();
+    let cursor: FeedCursor = end.next.to_string().parse().unwrap();
     assert!(read(&pool, &all(), Some(cursor), 10).await.unwrap().entries.is_empty());
 }

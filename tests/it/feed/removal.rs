@@ -2,13 +2,13 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use renderhook::domain::{Notification, NotificationType};
-use renderhook::feed::{Cursor, FeedError, Filter, Outbox, Page, PostedTypes, read, remove_old};
+use renderhook::feed::{FeedCursor, FeedError, FeedFilter, FeedPage, Outbox, PostedTypes, read, remove_old};
 use sqlx::PgPool;
 
 use crate::support::words::now;
 
-fn all() -> Filter {
-    Filter { types: NotificationType::ALL.to_vec(), render: None }
+fn all() -> FeedFilter {
+    FeedFilter { types: NotificationType::ALL.to_vec(), render: None }
 }
 
 async fn write(pool: &PgPool, at: DateTime<Utc>, posted: PostedTypes, count: usize) {
@@ -19,14 +19,14 @@ async fn write(pool: &PgPool, at: DateTime<Utc>, posted: PostedTypes, count: usi
     transaction.commit().await.unwrap();
 }
 
-async fn is_expired(pool: &PgPool, cursor: Cursor) -> bool {
+async fn is_expired(pool: &PgPool, cursor: FeedCursor) -> bool {
     matches!(read(pool, &all(), Some(cursor), 10).await, Err(FeedError::Expired))
 }
 
 #[sqlx::test]
 async fn old_notifications_are_removed_in_batches_and_cursors_before_them_have_expired(pool: PgPool) {
     let old = now() - TimeDelta::days(31);
-    let beginning = Page::at_end(&pool).await.unwrap().next;
+    let beginning = FeedPage::at_end(&pool).await.unwrap().next;
     write(&pool, old, PostedTypes::default(), 5).await;
     write(&pool, now(), PostedTypes::default(), 1).await;
     let first = read(&pool, &all(), None, 1).await.unwrap().next;
@@ -59,13 +59,13 @@ async fn a_notification_that_nobody_posts_is_removed_in_the_end(pool: PgPool) {
 #[sqlx::test]
 async fn a_cursor_of_another_database_or_of_one_that_was_restored_has_expired(pool: PgPool) {
     write(&pool, now(), PostedTypes::default(), 3).await;
-    let end = Page::at_end(&pool).await.unwrap().next;
+    let end = FeedPage::at_end(&pool).await.unwrap().next;
     assert!(!is_expired(&pool, end).await);
     // As after a restore of a backup that was made two notifications earlier.
     sqlx::query("DELETE FROM notifications WHERE position > 1").execute(&pool).await.unwrap();
     sqlx::query("SELECT setval('notifications_position_seq', 1)").execute(&pool).await.unwrap();
     assert!(is_expired(&pool, end).await);
-    let cursor = Page::at_end(&pool).await.unwrap().next;
+    let cursor = FeedPage::at_end(&pool).await.unwrap().next;
     sqlx::query("UPDATE feed SET id = gen_random_uuid()").execute(&pool).await.unwrap();
     assert!(is_expired(&pool, cursor).await);
 }

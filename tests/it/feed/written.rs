@@ -3,7 +3,7 @@
 use renderhook::archive::{AttemptOutcome, AttemptReport, Capacity, Settler, StoredObject, claim_downloads};
 use renderhook::domain::Status::{Canceled, Complete, Error, Rendering};
 use renderhook::domain::{Notification, NotificationType};
-use renderhook::feed::{Filter, PostedTypes, read};
+use renderhook::feed::{FeedFilter, PostedTypes, read};
 use renderhook::intake;
 use renderhook::runtime::Database;
 use sqlx::PgPool;
@@ -13,7 +13,7 @@ use crate::support::words::{at, completed, now, record, telling};
 
 /// Everything in the feed: which render, and what is reported.
 async fn feed(pool: &PgPool) -> Vec<(String, Notification)> {
-    let all = Filter { types: NotificationType::ALL.to_vec(), render: None };
+    let all = FeedFilter { types: NotificationType::ALL.to_vec(), render: None };
     let page = read(pool, &all, None, 1000).await.unwrap();
     page.entries.into_iter().map(|entry| (entry.render_id, entry.notification)).collect()
 }

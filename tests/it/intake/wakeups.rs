@@ -1,19 +1,13 @@
-//! Recording wakes callers that wait for a changed render, workers if there are new files, and nobody else.
+//! Recording wakes the workers if there are new files, and nobody else.
 
-use renderhook::api;
 use renderhook::feed::PostedTypes;
-
-use renderhook::api::{Announcement, ExternalIdUpdate};
-use renderhook::domain::Kind;
-use renderhook::domain::Status::{Complete, Rendering};
 use renderhook::intake::{self, Observation};
-use serde_json::json;
 use sqlx::PgPool;
 use sqlx::postgres::PgListener;
 
-use crate::support::words::{at, completed, now, telling, word};
+use crate::support::words::{at, completed, now};
 
-/// Listens for notifications about renders and downloads.
+/// Listens for notifications about downloads.
 struct Ear {
     pool: PgPool,
     listener: PgListener,
@@ -22,11 +16,11 @@ struct Ear {
 impl Ear {
     async fn of(pool: &PgPool) -> Self {
         let mut listener = PgListener::connect_with(pool).await.unwrap();
-        listener.listen_all(["renderhook_renders", "renderhook_downloads", "end"]).await.unwrap();
+        listener.listen_all(["renderhook_downloads", "end"]).await.unwrap();
         Self { pool: pool.clone(), listener }
     }
 
-    /// Records a batch, and returns what it woke, sorted: ids of renders, or `workers`.
+    /// Records a batch, and returns what it woke.
     async fn woken_by(&mut self, observations: &[Observation]) -> Vec<String> {
         intake::record(&self.pool, now(), observations, PostedTypes::default()).await.unwrap();
         self.heard().await
@@ -38,52 +32,25 @@ impl Ear {
         let mut woken = Vec::new();
         loop {
             let notification = self.listener.recv().await.unwrap();
-            match notification.channel() {
-                "end" => break,
-                "renderhook_downloads" => woken.push("workers".to_owned()),
-                _ => woken.push(notification.payload().to_owned()),
+            if notification.channel() == "end" {
+                return woken;
             }
+            woken.push("workers".to_owned());
         }
-        woken.sort();
-        woken
     }
 }
 
 const URL: [&str; 1] = ["https://files.example/a.mp4"];
 
 #[sqlx::test]
-async fn a_change_wakes_callers_that_wait_for_the_render_and_a_duplicate_wakes_none(pool: PgPool) {
-    let mut listener = Ear::of(&pool).await;
-    let started = telling("a", Some(Rendering), at(1));
-    assert_eq!(listener.woken_by(std::slice::from_ref(&started)).await, ["a"]);
-    assert!(listener.woken_by(std::slice::from_ref(&started)).await.is_empty());
-    // Signed again, like a retry.
-    assert!(listener.woken_by(&[telling("a", Some(Rendering), at(9))]).await.is_empty());
-    assert_eq!(listener.woken_by(&[telling("a", Some(Complete), at(2))]).await, ["a"]);
-    assert!(listener.woken_by(&[started]).await.is_empty(), "late");
-    assert!(listener.woken_by(&[word("model.completed", &json!({"id": "m"}), at(1))]).await.is_empty(), "unknown");
-}
-
-#[sqlx::test]
-async fn a_changed_field_wakes_waiting_callers_and_an_outdated_one_does_not(pool: PgPool) {
-    let mut listener = Ear::of(&pool).await;
-    let priced = |credits: i64, observed_at| {
-        word("video.completed", &json!({"id": "a", "status": "complete", "credits_charged": credits}), at(observed_at))
-    };
-    assert_eq!(listener.woken_by(&[priced(450, 5)]).await, ["a"]);
-    assert_eq!(listener.woken_by(&[priced(0, 8)]).await, ["a"], "a refund");
-    assert!(listener.woken_by(&[priced(450, 6)]).await.is_empty(), "an outdated observation");
-    assert!(listener.woken_by(&[priced(0, 9)]).await.is_empty(), "the same, reported again");
-}
-
-#[sqlx::test]
 async fn new_files_wake_the_workers_and_known_files_do_not(pool: PgPool) {
     let mut listener = Ear::of(&pool).await;
-    assert_eq!(listener.woken_by(&[completed("a", &URL, Some(at(500)), at(1))]).await, ["a", "workers"]);
+    assert_eq!(listener.woken_by(&[completed("a", &URL, Some(at(500)), at(1))]).await, ["workers"]);
     assert!(listener.woken_by(&[completed("a", &URL, Some(at(500)), at(1))]).await.is_empty());
-    assert_eq!(listener.woken_by(&[completed("b", &["no url"], None, at(1))]).await, ["b"], "nothing to fetch");
+    let nothing_to_fetch = completed("b", &["no url"], None, at(1));
+    assert!(listener.woken_by(&[nothing_to_fetch]).await.is_empty());
     let fresh = ["https://files.example/a.mp4?signature=fresh"];
-    assert_eq!(listener.woken_by(&[completed("a", &fresh, Some(at(900)), at(2))]).await, ["a", "workers"]);
+    assert_eq!(listener.woken_by(&[completed("a", &fresh, Some(at(900)), at(2))]).await, ["workers"]);
 }
 
 #[sqlx::test]
@@ -108,29 +75,5 @@ async fn a_known_url_neither_wakes_the_workers_nor_shortens_a_backoff(pool: PgPo
             .await
             .unwrap();
     assert_eq!(due, [later]);
-    assert!(!listener.heard().await.contains(&"workers".to_owned()));
-}
-
-#[sqlx::test]
-async fn a_batch_wakes_the_callers_of_each_changed_render_once(pool: PgPool) {
-    let mut listener = Ear::of(&pool).await;
-    listener.woken_by(&[telling("known", Some(Rendering), at(1))]).await;
-    let batch = [
-        telling("a", Some(Rendering), at(1)),
-        telling("known", Some(Rendering), at(1)),
-        completed("a", &URL, None, at(2)),
-        telling("b", Some(Rendering), at(2)),
-    ];
-    assert_eq!(listener.woken_by(&batch).await, ["a", "b", "workers"]);
-}
-
-#[sqlx::test]
-async fn an_announcement_that_changes_the_render_wakes_its_callers(pool: PgPool) {
-    let mut listener = Ear::of(&pool).await;
-    let mut announced = Announcement { kind: Kind::Video, external_id: ExternalIdUpdate::Keep, metadata: None };
-    for (external_id, expected) in [("one", vec!["a"]), ("one", vec![]), ("two", vec!["a"])] {
-        announced.external_id = ExternalIdUpdate::Set(external_id.parse().unwrap());
-        api::announce(&pool, &"a".parse().unwrap(), &announced, now()).await.unwrap();
-        assert_eq!(listener.heard().await, expected, "{external_id}");
-    }
+    assert!(listener.heard().await.is_empty());
 }

@@ -13,6 +13,7 @@ pub(crate) mod receiver;
 pub(crate) mod rows;
 pub(crate) mod s3;
 pub(crate) mod scripted;
+pub(crate) mod sse;
 pub(crate) mod tls;
 pub(crate) mod wait;
 pub(crate) mod words;

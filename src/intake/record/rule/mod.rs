@@ -93,8 +93,6 @@ pub(super) struct Decision {
     pub(super) downloads: BTreeMap<i32, Download>,
     /// The result for each observation, in order.
     pub(super) recorded: Vec<Recorded>,
-    /// Whether to wake API callers that wait for this render.
-    pub(super) wakes_callers: bool,
     /// Whether to wake the download workers.
     pub(super) wakes_workers: bool,
     /// Whether to wake the reconciler.
@@ -304,7 +302,6 @@ impl RenderUpdate {
         }
         let polling = &self.render.polling;
         Decision {
-            wakes_callers: changed,
             wakes_workers: self.fresh.values().any(|&due| due),
             wakes_reconciler: polling.requested && polling.due == PollDue::At(now),
             render: self.render,

@@ -200,7 +200,7 @@ proptest! {
         let again: Vec<_> = case.observations.iter().collect();
         let decision = store.record(&again);
         prop_assert_eq!(store.state(), before);
-        prop_assert!(!decision.wakes_callers && !decision.wakes_workers);
+        prop_assert!(!decision.wakes_workers);
         prop_assert!(decision.transitions.is_empty() && decision.credits.is_empty() && decision.downloads.is_empty());
         prop_assert!(decision.recorded.iter().all(|it| it.transition.is_none() && !it.changed && !it.is_first_unknown_error));
     }

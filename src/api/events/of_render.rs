@@ -1,0 +1,102 @@
+//! `GET /renders/{id}/events`: what happens to one render, as a stream.
+
+use std::sync::Arc;
+
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::stream::last_event_id;
+use super::{EVENT_STREAM, cursor, types};
+use crate::api::parameters;
+use crate::api::renders::{ApiState, id_in_path, unknown_render};
+use crate::domain::{NotificationType, RenderId};
+use crate::feed::{FeedCursor, FeedFilter};
+use crate::http::{CommonErrors, HttpError, Message, preferred};
+use crate::runtime::REQUEST_TIMEOUT;
+use crate::streams::{PageLimit, end_cursor};
+use crate::views;
+
+/// The query parameters.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct RenderEventsParameters {
+    /// The `id` of an event. Without it, the stream begins with the render's oldest event that is kept.
+    #[param(pattern = "^[A-Za-z0-9_-]{16}$")]
+    after: Option<String>,
+    /// The types of events, comma-separated; all by default.
+    #[param(pattern = "^[a-z.]+(,[a-z.]+)*$", example = "render.ready,download.stored")]
+    types: Option<String>,
+}
+
+/// Follow a render
+///
+/// A stream of server-sent events: everything that has happened to the render and is kept, then what happens. `event` is
+/// the type, `data` the event as in the feed, and `id` its cursor. The last event is `end`: the render is finished, or the
+/// service stops. `reset` tells that the cursor has expired, and that the stream begins again.
+#[utoipa::path(
+    get,
+    path = "/renders/{id}/events",
+    operation_id = "stream_render_events",
+    tag = "events",
+    params(
+        ("id" = String, Path, min_length = 1, max_length = 255, pattern = "^[^\\u0000]*$", description = "Magic Hour's id of the render.", example = "clx123"),
+        RenderEventsParameters,
+        ("Last-Event-ID" = Option<String>, Header, pattern = "^[A-Za-z0-9_-]{16}(\\.end)?$", description = "The `id` of the last event that was received. It wins over `after`."),
+    ),
+    responses(
+        (status = 200, description = "The stream.", body = String, content_type = "text/event-stream"),
+        (status = 204, description = "The client has received the `end` of a finished render, and nothing has happened since."),
+        (status = 400, description = "A parameter is invalid, unknown or repeated.", body = Message),
+        (status = 404, description = "The render is unknown.", body = Message),
+        (status = 406, description = "The client does not accept `text/event-stream`.", body = Message),
+        CommonErrors,
+    ),
+)]
+pub(crate) async fn get(
+    State(state): State<Arc<ApiState>>,
+    id: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+    parameters: Result<Query<RenderEventsParameters>, QueryRejection>,
+) -> Result<Response, HttpError> {
+    let id = id_in_path(id)?;
+    let Query(parameters) = parameters.map_err(|rejection| parameters::bad_query(&rejection))?;
+    let after = cursor("after", parameters.after.as_deref())?;
+    let types = types(parameters.types.as_deref(), NotificationType::ALL.to_vec())?;
+    if preferred(&headers, &[EVENT_STREAM]).is_none() {
+        let message = "this is a stream: accept text/event-stream; GET /renders/{id} is the render as JSON";
+        return Err(HttpError::new(StatusCode::NOT_ACCEPTABLE, message));
+    }
+    let known = views::exists(state.database.pool(), &id);
+    if !state.database.with_timeout(REQUEST_TIMEOUT, known).await? {
+        return Err(unknown_render());
+    }
+    let filter = FeedFilter { types, render: Some(id.clone()) };
+    if let Some(end) = last_event_id(&headers)?.and_then(end_cursor) {
+        let end = cursor("Last-Event-ID", Some(end))?;
+        if state.has_ended(&id, end).await? {
+            return Ok(StatusCode::NO_CONTENT.into_response());
+        }
+        return state.start_stream(filter, end).await;
+    }
+    state.stream(filter, after, &headers).await
+}
+
+impl ApiState {
+    /// Whether a finished render has no events after the end that a client received.
+    async fn has_ended(&self, id: &RenderId, end: Option<FeedCursor>) -> Result<bool, HttpError> {
+        let render = views::render(self.database.pool(), &self.store, id);
+        let render = self.database.with_timeout(REQUEST_TIMEOUT, render).await?;
+        if !render.is_some_and(|render| render.is_finished()) {
+            return Ok(false);
+        }
+        let all = FeedFilter { types: NotificationType::ALL.to_vec(), render: Some(id.clone()) };
+        let page = self.events.page(&all, end, PageLimit { events: 1, weight: 0 }).await;
+        // What cannot be read is told by the stream.
+        Ok(page.is_ok_and(|page| page.events.is_empty()))
+    }
+}

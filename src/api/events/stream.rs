@@ -1,0 +1,62 @@
+//! Answers that are streams of server-sent events.
+
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use futures::StreamExt;
+use tokio::time::timeout;
+
+use super::{EVENT_STREAM, cursor};
+use crate::api::parameters;
+use crate::api::renders::ApiState;
+use crate::domain::RenderId;
+use crate::feed::{FeedCursor, FeedFilter};
+use crate::http::HttpError;
+use crate::runtime::REQUEST_TIMEOUT;
+use crate::streams::{EventStream, Subscription};
+
+/// The header with the `id` of the last event that a client received.
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// The text of `Last-Event-ID`; `None` if it is missing or empty.
+pub(super) fn last_event_id(headers: &HeaderMap) -> Result<Option<&str>, HttpError> {
+    let Some(value) = headers.get(LAST_EVENT_ID).filter(|value| !value.is_empty()) else { return Ok(None) };
+    value.to_str().map(Some).map_err(|_| parameters::must_be("Last-Event-ID", "the `id` of an earlier event"))
+}
+
+impl ApiState {
+    /// Streams events after `Last-Event-ID`, or else after `after`.
+    pub(super) async fn stream(
+        &self,
+        filter: FeedFilter,
+        after: Option<FeedCursor>,
+        headers: &HeaderMap,
+    ) -> Result<Response, HttpError> {
+        let after = cursor("Last-Event-ID", last_event_id(headers)?)?.or(after);
+        self.start_stream(filter, after).await
+    }
+
+    pub(super) async fn start_stream(
+        &self,
+        filter: FeedFilter,
+        after: Option<FeedCursor>,
+    ) -> Result<Response, HttpError> {
+        let place = self.hub.held.hold()?;
+        let subscription = self.subscribe(filter.render.as_ref()).await?;
+        let stream = EventStream::new(self.hub.clone(), self.shutdown.clone(), subscription, filter, after, place);
+        let frames = stream.into_frames().map(Ok::<_, std::convert::Infallible>);
+        let headers = [
+            (header::CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM)),
+            (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+            // nginx passes on what it gets at once.
+            (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
+        ];
+        Ok((headers, Body::from_stream(frames)).into_response())
+    }
+
+    /// Subscribes to the events of a render, or to all; 503 if the database does not answer.
+    pub(in crate::api) async fn subscribe(&self, render: Option<&RenderId>) -> Result<Subscription, HttpError> {
+        let started = timeout(REQUEST_TIMEOUT, Subscription::start(&self.hub, render)).await;
+        started.map_err(|_elapsed| HttpError::unavailable())
+    }
+}

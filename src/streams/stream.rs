@@ -1,0 +1,242 @@
+//! One stream of server-sent events.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::stream::{self, Stream};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::frame::{self, LiveEvent, ShownEvent, StreamEnd};
+use super::hub::Hub;
+use super::reader::{EventPage, PageLimit, ReadError};
+use super::subscription::{Arrival, Subscription};
+use crate::domain::RenderId;
+use crate::feed::{FeedCursor, FeedFilter};
+use crate::http::HeldPlace;
+use crate::runtime::Shutdown;
+use crate::views::RenderView;
+
+/// After how much silence a heartbeat is sent.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
+/// How long to wait after the database could not be read.
+const RETRY_DELAY: Duration = Duration::from_secs(2);
+/// How much is read from the database at once, which is what a stream holds at most beside what all share.
+const BACKLOG_PAGE: PageLimit = PageLimit { events: 32, weight: 400 };
+
+/// A stream of server-sent events.
+#[derive(Debug)]
+pub struct EventStream {
+    hub: Arc<Hub>,
+    shutdown: Shutdown,
+    filter: Arc<FeedFilter>,
+    subscription: Subscription,
+    /// Up to where everything was told; `None` before the oldest event that is kept.
+    cursor: Option<FeedCursor>,
+    /// The cursor that the client has.
+    sent_cursor: Option<FeedCursor>,
+    /// What the client takes next.
+    frames: VecDeque<Bytes>,
+    phase: StreamPhase,
+    last_sent: Instant,
+    _place: HeldPlace,
+}
+
+enum StreamPhase {
+    /// What happened already is read from the database.
+    Backlog(BoxFuture<'static, Result<Backlog, ReadError>>),
+    /// What happens is taken from the hub.
+    Live,
+    Ended,
+}
+
+impl std::fmt::Debug for StreamPhase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Backlog(_) => "Backlog",
+            Self::Live => "Live",
+            Self::Ended => "Ended",
+        })
+    }
+}
+
+/// What a stream reads from the database.
+struct Backlog {
+    page: EventPage,
+    /// Whether the stream's only render was finished before the page was read, so that the feed's end is its end.
+    is_render_finished: bool,
+}
+
+/// What a stream waits for.
+enum StreamWake {
+    Stopping,
+    Heartbeat,
+    Read(Result<Backlog, ReadError>),
+    Arrived(Arrival),
+}
+
+impl EventStream {
+    /// Begins after a cursor. Without one, a stream of one render begins with its oldest event that is kept, and a stream
+    /// of all renders with the next event.
+    pub(crate) fn new(
+        hub: Arc<Hub>,
+        shutdown: Shutdown,
+        subscription: Subscription,
+        filter: FeedFilter,
+        after: Option<FeedCursor>,
+        place: HeldPlace,
+    ) -> Self {
+        let position = subscription.position();
+        let cursor = after.or(filter.render.is_none().then_some(position));
+        let mut stream = Self {
+            hub,
+            shutdown,
+            filter: Arc::new(filter),
+            subscription,
+            cursor,
+            sent_cursor: cursor,
+            frames: VecDeque::from([frame::greeting(cursor)]),
+            phase: StreamPhase::Live,
+            last_sent: Instant::now(),
+            _place: place,
+        };
+        if stream.filter.render.is_some() || cursor != Some(position) {
+            stream.phase = stream.read_backlog(Duration::ZERO);
+        }
+        stream
+    }
+
+    /// The body of the answer.
+    pub fn into_frames(self) -> impl Stream<Item = Bytes> + Send + 'static {
+        stream::unfold(self, |mut stream| async { Some((stream.next_frame().await?, stream)) })
+    }
+
+    /// `None` after the end.
+    async fn next_frame(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(frame) = self.frames.pop_front() {
+                self.last_sent = Instant::now();
+                return Some(frame);
+            }
+            if matches!(self.phase, StreamPhase::Ended) {
+                return None;
+            }
+            match self.wait().await {
+                StreamWake::Stopping => self.end(StreamEnd::Stopping),
+                StreamWake::Heartbeat => self.send_heartbeat(),
+                StreamWake::Read(Ok(backlog)) => self.tell_backlog(backlog),
+                StreamWake::Read(Err(ReadError::Expired)) => self.reset(),
+                StreamWake::Read(Err(ReadError::Unavailable(_))) => self.phase = self.read_backlog(RETRY_DELAY),
+                StreamWake::Arrived(Arrival::Events(events)) => self.tell(&events),
+                StreamWake::Arrived(Arrival::Missed) => self.phase = self.read_backlog(Duration::ZERO),
+            }
+        }
+    }
+
+    async fn wait(&mut self) -> StreamWake {
+        let heartbeat = sleep_until(self.last_sent + HEARTBEAT_INTERVAL);
+        let news = async {
+            match &mut self.phase {
+                StreamPhase::Backlog(reading) => StreamWake::Read(reading.await),
+                StreamPhase::Live => StreamWake::Arrived(self.subscription.next().await),
+                StreamPhase::Ended => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.shutdown.wait_for_stop() => StreamWake::Stopping,
+            news = news => news,
+            () = heartbeat => StreamWake::Heartbeat,
+        }
+    }
+
+    fn end(&mut self, end: StreamEnd) {
+        self.frames.push_back(end.frame());
+        self.phase = StreamPhase::Ended;
+    }
+
+    fn send_heartbeat(&mut self) {
+        let news = self.cursor.filter(|_| self.cursor != self.sent_cursor);
+        self.sent_cursor = self.cursor;
+        self.frames.push_back(frame::heartbeat(news));
+    }
+
+    fn read_backlog(&self, delay: Duration) -> StreamPhase {
+        let (hub, filter, after) = (self.hub.clone(), self.filter.clone(), self.cursor);
+        StreamPhase::Backlog(Box::pin(async move {
+            sleep(delay).await;
+            hub.read_backlog(&filter, after).await
+        }))
+    }
+
+    fn tell_backlog(&mut self, Backlog { page, is_render_finished }: Backlog) {
+        for event in &page.events {
+            self.frames.push_back(ShownEvent::new(event).frame);
+            self.sent_cursor = Some(event.cursor());
+        }
+        let advanced = self.cursor.replace(page.next) != Some(page.next);
+        if page.is_end && is_render_finished {
+            self.end(StreamEnd::Finished(page.next));
+        } else if !page.is_end || (advanced && self.filter.render.is_some()) {
+            // The page may have the events that finished the render.
+            self.phase = self.read_backlog(Duration::ZERO);
+        } else {
+            self.phase = StreamPhase::Live;
+        }
+    }
+
+    /// Tells what the hub passed on. What it cannot tell, and whether this is the end of the render, is read from the
+    /// database.
+    fn tell(&mut self, events: &[LiveEvent]) {
+        let is_news =
+            |event: &&LiveEvent, cursor: Option<FeedCursor>| cursor.is_none_or(|it| event.cursor.is_after(it));
+        let begun_at = self.cursor;
+        for event in events.iter().filter(|event| is_news(event, begun_at)) {
+            let is_of_finished = |shown: &ShownEvent| self.filter.render.is_some() && shown.is_render_finished;
+            let Some(shown) = event.shown.as_ref().filter(|shown| !is_of_finished(shown)) else {
+                self.phase = self.read_backlog(Duration::ZERO);
+                return;
+            };
+            self.cursor = Some(event.cursor);
+            if self.filter.types.contains(&event.event_type) {
+                self.sent_cursor = self.cursor;
+                self.frames.push_back(shown.frame.clone());
+            }
+        }
+    }
+
+    /// Tells that events were missed. A stream of one render begins again, a stream of all continues with the next event.
+    fn reset(&mut self) {
+        let render = self.filter.render.clone();
+        let Some(subscription) = Subscription::start_now(&self.hub, render.as_ref()) else {
+            // The hub has stopped.
+            self.phase = self.read_backlog(RETRY_DELAY);
+            return;
+        };
+        self.cursor = render.is_none().then_some(subscription.position());
+        self.sent_cursor = self.cursor;
+        self.subscription = subscription;
+        self.frames.push_back(frame::reset(self.cursor));
+        self.phase = if render.is_some() { self.read_backlog(Duration::ZERO) } else { StreamPhase::Live };
+    }
+}
+
+impl Hub {
+    async fn read_backlog(&self, filter: &FeedFilter, after: Option<FeedCursor>) -> Result<Backlog, ReadError> {
+        // Never fails: the semaphore is not closed.
+        let _permit = self.readers.acquire().await;
+        let is_render_finished = match &filter.render {
+            None => false,
+            Some(render) => self.is_finished(render).await?,
+        };
+        let page = self.reader.page(filter, after, BACKLOG_PAGE).await?;
+        Ok(Backlog { page, is_render_finished })
+    }
+
+    async fn is_finished(&self, render: &RenderId) -> Result<bool, ReadError> {
+        let renders = self.reader.renders([render.as_str()].into()).await?;
+        Ok(renders.get(render.as_str()).is_some_and(RenderView::is_finished))
+    }
+}
