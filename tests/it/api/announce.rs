@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use sqlx::PgPool;
 
 use crate::support::app::{TOKEN, video};
+use crate::support::observations::{at, completed, record, status_report};
 use crate::support::rows::count;
-use crate::support::words::{at, completed, record, telling};
 use crate::support::{App, Options};
 
 async fn start(pool: &PgPool) -> App {
@@ -74,13 +74,13 @@ async fn events_and_announcements_do_not_overwrite_each_others_fields(pool: PgPo
     assert_eq!(put_json(&app, "announced", body.clone()).await.0, 201);
     let mut project = video("announced", "complete");
     project.name = Some("A name".to_owned());
-    for id in ["announced", "heard"] {
+    for id in ["announced", "reported"] {
         project.id = id.to_owned();
         app.send("video.completed", &project).await;
     }
-    let (status, heard) = put_json(&app, "heard", body).await;
-    assert_eq!(status, 200, "{heard}");
-    for render in [heard, app.render("announced").await] {
+    let (status, reported) = put_json(&app, "reported", body).await;
+    assert_eq!(status, 200, "{reported}");
+    for render in [reported, app.render("announced").await] {
         assert_eq!(
             [&render["status"], &render["name"], &render["external_id"], &render["metadata"]],
             [&json!("complete"), &json!("A name"), &json!("order-17"), &json!({"a": 1})]
@@ -98,8 +98,8 @@ async fn the_kind_can_be_corrected_until_magic_hour_reports_the_render(pool: PgP
     assert_eq!((status, &returned["kind"], &returned["external_id"]), (200, &json!("audio"), &json!("one")));
 
     // One render with a status, and one with an event that had no status.
-    record(&pool, &[completed("told", &[], None, at(1)), telling("untold", None, at(1))]).await;
-    for id in ["told", "untold"] {
+    record(&pool, &[completed("known", &[], None, at(1)), status_report("unknown", None, at(1))]).await;
+    for id in ["known", "unknown"] {
         let before = app.render(id).await;
         let (status, returned) = put_json(&app, id, json!({"kind": "image", "external_id": "two"})).await;
         assert_eq!((status, returned["message"].as_str().unwrap().contains("kind")), (409, true), "{returned}");
@@ -123,39 +123,46 @@ async fn concurrent_announcements_create_a_render_once(pool: PgPool) {
     app.stop().await.unwrap();
 }
 
+/// Bodies, and what the message about each says.
+const INVALID: [(&str, &str); 20] = [
+    ("", "EOF"),
+    ("kind=video", "expected value"),
+    ("null", "invalid type: null"),
+    ("{}", "missing field `kind`"),
+    (r#"{"kind": null}"#, "invalid type: null"),
+    (r#"{"kind": "model"}"#, "`kind` must be one of video, image, audio"),
+    (r#"{"kind": "Video"}"#, "`kind` must be one of"),
+    (r#"{"kind": "video", "kind": "image"}"#, "duplicate field `kind`"),
+    (r#"{"kind": "video", "status": "complete"}"#, "unknown field `status`"),
+    (r#"{"kind": "video", "external_id": ""}"#, "`external_id` must be 1 to 255 characters"),
+    (r#"{"kind": "video", "external_id": 17}"#, "invalid type: integer `17`"),
+    (r#"{"kind": "video", "external_id": "a\u0000b"}"#, "`external_id` must be"),
+    (r#"{"kind": "video", "metadata": null}"#, "`metadata` must be an object"),
+    (r#"{"kind": "video", "metadata": "text"}"#, "`metadata` must be an object"),
+    (r#"{"kind": "video", "metadata": []}"#, "`metadata` must be an object"),
+    (r#"{"kind": "video", "metadata": {"a": "\u0000"}}"#, "`metadata` must not contain U+0000"),
+    (r#"{"kind": "video", "metadata": {"a": [{"\u0000": 1}]}}"#, "`metadata` must not contain U+0000"),
+    (r#"{"kind": "video", "metadata": {"a": "\ud800"}}"#, "hex escape"),
+    (r#"{"kind": "video", "metadata": {"a": 1e999}}"#, "number out of range"),
+    (r#"{"kind": "video"} {}"#, "trailing characters"),
+];
+
 #[sqlx::test]
 async fn an_invalid_announcement_is_rejected_and_changes_nothing(pool: PgPool) {
     let app = start(&pool).await;
     let deep = format!(r#"{{"kind": "video", "metadata": {{"a": {}1{}}}}}"#, "[".repeat(200), "]".repeat(200));
     let wide = |length: usize| json!({"kind": "video", "metadata": {"a": "x".repeat(length - r#"{"a":""}"#.len())}});
-    for (body, said) in [
-        ("", "EOF"),
-        ("kind=video", "expected value"),
-        ("null", "invalid type: null"),
-        ("{}", "missing field `kind`"),
-        (r#"{"kind": null}"#, "invalid type: null"),
-        (r#"{"kind": "model"}"#, "`kind` must be one of video, image, audio"),
-        (r#"{"kind": "Video"}"#, "`kind` must be one of"),
-        (r#"{"kind": "video", "kind": "image"}"#, "duplicate field `kind`"),
-        (r#"{"kind": "video", "status": "complete"}"#, "unknown field `status`"),
-        (r#"{"kind": "video", "external_id": ""}"#, "`external_id` must be 1 to 255 characters"),
-        (r#"{"kind": "video", "external_id": 17}"#, "invalid type: integer `17`"),
-        (r#"{"kind": "video", "external_id": "a\u0000b"}"#, "`external_id` must be"),
-        (&json!({"kind": "video", "external_id": "я".repeat(256)}).to_string(), "`external_id` must be"),
-        (r#"{"kind": "video", "metadata": null}"#, "`metadata` must be an object"),
-        (r#"{"kind": "video", "metadata": "text"}"#, "`metadata` must be an object"),
-        (r#"{"kind": "video", "metadata": []}"#, "`metadata` must be an object"),
-        (r#"{"kind": "video", "metadata": {"a": "\u0000"}}"#, "`metadata` must not contain U+0000"),
-        (r#"{"kind": "video", "metadata": {"a": [{"\u0000": 1}]}}"#, "`metadata` must not contain U+0000"),
-        (r#"{"kind": "video", "metadata": {"a": "\ud800"}}"#, "hex escape"),
-        (r#"{"kind": "video", "metadata": {"a": 1e999}}"#, "number out of range"),
-        (r#"{"kind": "video"} {}"#, "trailing characters"),
-        (&wide(16385).to_string(), "`metadata` must be at most 16384 bytes of JSON, but has 16385"),
+    let external_id = json!({"kind": "video", "external_id": "я".repeat(256)}).to_string();
+    let metadata = wide(16385).to_string();
+    let large = [
+        (external_id.as_str(), "`external_id` must be"),
+        (&metadata, "`metadata` must be at most 16384 bytes of JSON, but has 16385"),
         (&deep, "recursion limit"),
-    ] {
+    ];
+    for (body, problem) in INVALID.into_iter().chain(large) {
         let (status, returned) = put(&app, "clx", body.to_owned()).await;
         assert_eq!((status, returned.as_object().unwrap().len()), (400, 1), "{body}: {returned}");
-        assert!(returned["message"].as_str().unwrap().contains(said), "{body}: {returned}");
+        assert!(returned["message"].as_str().unwrap().contains(problem), "{body}: {returned}");
     }
     let (status, returned) = put(&app, "clx", b"{\"kind\": \"video\", \"external_id\": \"\xff\"}".to_vec()).await;
     assert_eq!(status, 400, "{returned}");

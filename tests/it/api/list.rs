@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use sqlx::PgPool;
 
 use crate::support::app::video;
-use crate::support::words::{at, record, telling};
+use crate::support::observations::{at, record, status_report};
 use crate::support::{App, Options};
 
 /// Starts a service that downloads nothing.
@@ -234,7 +234,7 @@ async fn the_archive_state_summarizes_the_downloads_and_is_a_filter(pool: PgPool
 #[sqlx::test]
 async fn an_invalid_parameter_gets_400_with_its_name(pool: PgPool) {
     let app = start(&pool).await;
-    record(&pool, &[telling("clx", Some(Status::Rendering), at(1))]).await;
+    record(&pool, &[status_report("clx", Some(Status::Rendering), at(1))]).await;
     for (query, named) in [
         ("status=", "status"),
         ("status=Complete", "status"),

@@ -1,4 +1,4 @@
-//! What applications ask.
+//! The HTTP API.
 
 mod announce;
 mod events;

@@ -101,21 +101,21 @@ async fn every_operation_exists_and_requires_a_token_as_documented(pool: PgPool)
 }
 
 /// Checks an answer against the document: the status is described, and the body matches the schema without extra fields.
-async fn held(document: &Value, operation: &str, answer: Response) -> Value {
+async fn checked_body(document: &Value, operation: &str, answer: Response) -> Value {
     let (method, path) = operation.split_once(' ').unwrap();
     let status = answer.status().as_u16();
     let described = &document["paths"][path][method.to_lowercase()]["responses"][status.to_string()];
     let schema = &described["content"]["application/json"]["schema"];
     assert!(schema.is_object(), "{operation} answers {status}, which is not described");
     let body: Value = answer.json().await.unwrap();
-    if let Err(problem) = fits(document, schema, &body) {
+    if let Err(problem) = matches_schema(document, schema, &body) {
         panic!("{operation} answers {status}: {problem} in {body}");
     }
     body
 }
 
 /// Checks a value against a schema. Supports the keywords of JSON Schema that the document uses, and fails for others.
-fn fits(document: &Value, schema: &Value, value: &Value) -> Result<(), String> {
+fn matches_schema(document: &Value, schema: &Value, value: &Value) -> Result<(), String> {
     let mut schema = schema.as_object().ok_or("no schema")?;
     if let Some(reference) = schema.get("$ref") {
         let pointer = reference.as_str().and_then(|reference| reference.strip_prefix('#')).ok_or("no pointer")?;
@@ -125,28 +125,30 @@ fn fits(document: &Value, schema: &Value, value: &Value) -> Result<(), String> {
     for (keyword, rule) in schema {
         match keyword.as_str() {
             "description" | "$ref" | "properties" | "required" | "example" | "examples" | "propertyNames" => {}
-            "type" => is_of(rule, value)?,
+            "type" => has_type(rule, value)?,
             "enum" => {
                 rule.as_array().ok_or("no list")?.contains(value).then_some(()).ok_or(format!("{value} of {rule}"))?;
             }
             "oneOf" => {
                 let rules = rule.as_array().ok_or("no list")?;
-                let fitting = rules.iter().filter(|rule| fits(document, rule, value).is_ok()).count();
+                let fitting = rules.iter().filter(|rule| matches_schema(document, rule, value).is_ok()).count();
                 (fitting == 1).then_some(()).ok_or_else(|| format!("{value} fits {fitting} of {rule}"))?;
             }
             "additionalProperties" if rule == &json!({}) || rule == &json!(true) => {}
-            "items" => value.as_array().into_iter().flatten().try_for_each(|item| fits(document, rule, item))?,
-            "format" => is_written_as(rule, value)?,
+            "items" => {
+                value.as_array().into_iter().flatten().try_for_each(|item| matches_schema(document, rule, item))?;
+            }
+            "format" => has_format(rule, value)?,
             other => return Err(format!("the test does not know {other}")),
         }
     }
     match (schema.get("properties"), value) {
-        (Some(properties), Value::Object(fields)) => fields_fit(document, schema, properties, fields),
+        (Some(properties), Value::Object(fields)) => fields_match(document, schema, properties, fields),
         _ => Ok(()),
     }
 }
 
-fn fields_fit(
+fn fields_match(
     document: &Value,
     schema: &Map<String, Value>,
     properties: &Value,
@@ -158,11 +160,11 @@ fn fields_fit(
     }
     fields.iter().try_for_each(|(name, value)| {
         let rule = properties.get(name).ok_or_else(|| format!("{name} is not described"))?;
-        fits(document, rule, value).map_err(|problem| format!("{name}: {problem}"))
+        matches_schema(document, rule, value).map_err(|problem| format!("{name}: {problem}"))
     })
 }
 
-fn is_of(types: &Value, value: &Value) -> Result<(), String> {
+fn has_type(types: &Value, value: &Value) -> Result<(), String> {
     let name = match value {
         Value::Null => "null",
         Value::Bool(_) => "boolean",
@@ -176,7 +178,7 @@ fn is_of(types: &Value, value: &Value) -> Result<(), String> {
     returned.then_some(()).ok_or_else(|| format!("{value} is no {types}"))
 }
 
-fn is_written_as(format: &Value, value: &Value) -> Result<(), String> {
+fn has_format(format: &Value, value: &Value) -> Result<(), String> {
     let right = match (format.as_str(), value) {
         (_, Value::Null) => true,
         (Some("date-time"), Value::String(text)) => chrono::DateTime::parse_from_rfc3339(text).is_ok(),
@@ -195,7 +197,7 @@ fn failed(id: &str) -> Project {
 async fn every_answer_matches_the_document(pool: PgPool) {
     let app = App::start_with(&pool, Options::flags(&["--download-max-attempts=1"])).await;
     let document = document();
-    let hold = async |operation: &str, answer: Response| held(&document, operation, answer).await;
+    let hold = async |operation: &str, answer: Response| checked_body(&document, operation, answer).await;
     let ask = |method: Method, path: &str| app.client.request(method, app.at(path)).bearer_auth(TOKEN);
 
     let mut project = video("whole", "complete");

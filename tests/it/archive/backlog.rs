@@ -5,7 +5,7 @@ use renderhook::archive::Backlog;
 use renderhook::runtime::Clock;
 use sqlx::PgPool;
 
-use crate::support::words::{completed, record};
+use crate::support::observations::{completed, record};
 
 #[sqlx::test]
 async fn a_file_is_endangered_when_it_has_little_time_left_and_nothing_works(pool: PgPool) {

@@ -11,7 +11,7 @@ use crate::support::origin::Origin;
 use crate::support::process::{Service, database_url, serve};
 use crate::support::raw::{Reply, Wire};
 use crate::support::until;
-use crate::support::wait::PATIENCE;
+use crate::support::wait::MAX_WAIT;
 
 /// Posts on a connection that is there already.
 async fn post(wire: &mut Wire, delivery: &SignedRequest) -> Reply {
@@ -22,8 +22,8 @@ async fn post(wire: &mut Wire, delivery: &SignedRequest) -> Reply {
         delivery.signature,
         delivery.timestamp,
     );
-    wire.say([head.as_bytes(), &delivery.body].concat()).await;
-    wire.hear().await.unwrap()
+    wire.send([head.as_bytes(), &delivery.body].concat()).await;
+    wire.receive().await.unwrap()
 }
 
 #[sqlx::test]
@@ -34,8 +34,8 @@ async fn a_download_without_a_descriptor_is_postponed_and_the_attempt_does_not_c
     let pid = Pid::from_raw(service.pid().cast_signed());
     let before = prlimit(pid, Resource::Nofile, getrlimit(Resource::Nofile)).unwrap();
     let mut wire = Wire::to(&service.base).await;
-    wire.say("GET /readyz HTTP/1.1\r\nhost: h\r\n\r\n").await;
-    assert_eq!(wire.hear().await.unwrap().status, 200);
+    wire.send("GET /readyz HTTP/1.1\r\nhost: h\r\n\r\n").await;
+    assert_eq!(wire.receive().await.unwrap().status, 200);
 
     // What is open stays open, and nothing more can be opened.
     prlimit(pid, Resource::Nofile, Rlimit { current: Some(3), ..before }).unwrap();
@@ -44,9 +44,8 @@ async fn a_download_without_a_descriptor_is_postponed_and_the_attempt_does_not_c
     let delivery = signed(&project.event("video.completed"));
     // The pool may want another connection: then it is 503, and Magic Hour sends the event again.
     let recorded = async { while post(&mut wire, &delivery).await.status != 200 {} };
-    timeout(PATIENCE, recorded).await.expect("the event is recorded");
-    let line =
-        until("the download to be postponed", || async { service.log.telling("download.postponed").pop() }).await;
+    timeout(MAX_WAIT, recorded).await.expect("the event is recorded");
+    let line = until("the download to be postponed", || async { service.log.events("download.postponed").pop() }).await;
     assert_eq!((&line["error"], &line["level"]), (&"too_many_open_files".into(), &"ERROR".into()), "{line}");
 
     prlimit(pid, Resource::Nofile, before).unwrap();

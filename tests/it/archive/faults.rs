@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use url::Url;
 
 use crate::support::app::{signed, video};
-use crate::support::bench::{Bench, PART, fetcher, noise};
+use crate::support::harness::{Harness, PART, fetcher, noise};
 use crate::support::process::{Service, database_url, serve};
 use crate::support::scripted::{Length, Origin, Step};
 use crate::support::tls::{Ending, TlsFront};
@@ -48,71 +48,71 @@ async fn every_way_to_fail_leaves_no_object_and_the_next_attempt_stores_the_whol
         ),
         ("md5", Step::default().with("x-goog-hash", format!("md5={}", BASE64_STANDARD.encode([7; 16]))), "wrong_hash"),
     ];
-    let bench = Bench::folder(&pool);
+    let harness = Harness::folder(&pool);
     for (id, step, code) in table {
         let origin = Origin::start(file.clone()).await;
         origin.next([step]);
-        bench.queue(id, origin.url("a.mp4")).await;
-        let row = bench.attempt(id).await;
+        harness.queue(id, origin.url("a.mp4")).await;
+        let row = harness.attempt(id).await;
         assert_eq!(row.outcome(), ("pending", Some(code)), "{id}: {:?}", row.error_message);
         assert!(row.error_message.is_some_and(|message| !message.is_empty()));
-        bench.assert_nothing(id).await;
-        bench.attempt(id).await;
-        bench.assert_stored(id, &file).await;
+        harness.assert_nothing(id).await;
+        harness.attempt(id).await;
+        harness.assert_stored(id, &file).await;
     }
 }
 
 #[sqlx::test]
 async fn a_server_that_falls_silent_is_cut_and_a_slow_one_is_not(pool: PgPool) {
     let file = noise(40_000, 2);
-    let bench = Bench::folder(&pool);
+    let harness = Harness::folder(&pool);
     let origin = Origin::start(file.clone()).await;
     origin.next([Step::hold(20_000), Step { pieces: Some(10), ..Step::default() }]);
-    bench.queue("slow", origin.url("a.mp4")).await;
-    bench.attempt("slow").await;
-    bench.assert_stored("slow", &file).await;
+    harness.queue("slow", origin.url("a.mp4")).await;
+    harness.attempt("slow").await;
+    harness.assert_stored("slow", &file).await;
     assert_eq!(origin.offsets(), [0, 20_000]);
 }
 
 #[sqlx::test]
 async fn a_server_that_does_not_answer_is_tried_again(pool: PgPool) {
     let file = noise(1000, 11);
-    let bench = Bench::folder(&pool);
+    let harness = Harness::folder(&pool);
     let origin = Origin::start(file.clone()).await;
     origin.next([Step { hold_head: true, ..Step::default() }]);
-    bench.queue("mute", origin.url("a.mp4")).await;
-    assert_eq!(bench.attempt("mute").await.outcome(), ("pending", Some("no_answer")));
-    bench.assert_nothing("mute").await;
-    bench.attempt("mute").await;
-    bench.assert_stored("mute", &file).await;
+    harness.queue("mute", origin.url("a.mp4")).await;
+    assert_eq!(harness.attempt("mute").await.outcome(), ("pending", Some("no_answer")));
+    harness.assert_nothing("mute").await;
+    harness.attempt("mute").await;
+    harness.assert_stored("mute", &file).await;
 }
 
 #[sqlx::test]
 async fn a_server_that_is_not_there_is_tried_again(pool: PgPool) {
-    let bench = Bench::folder(&pool);
+    let harness = Harness::folder(&pool);
     let closed = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap().local_addr().unwrap();
     for (id, url) in [("closed", format!("http://{closed}/a.mp4")), ("nameless", "http://nobody.invalid/a.mp4".into())]
     {
-        bench.queue(id, url.parse().unwrap()).await;
-        let row = bench.attempt(id).await;
+        harness.queue(id, url.parse().unwrap()).await;
+        let row = harness.attempt(id).await;
         assert_eq!(row.outcome(), ("pending", Some("connect_failed")), "{id}: {:?}", row.error_message);
-        bench.assert_nothing(id).await;
+        harness.assert_nothing(id).await;
     }
 }
 
 #[sqlx::test]
 async fn a_name_that_resolves_to_a_private_address_is_not_fetched_and_is_tried_again(pool: PgPool) {
     let origin = Origin::start(noise(1000, 12)).await;
-    let bench = Bench::folder(&pool).with(|downloader| {
+    let harness = Harness::folder(&pool).with(|downloader| {
         downloader.fetcher = Fetcher::new(Guard::new(Vec::new(), false), 1 << 30).unwrap();
     });
     let mut url = origin.url("a.mp4").to_string().replace("http:", "https:").parse::<Url>().unwrap();
     url.set_host(Some("localhost")).unwrap();
-    bench.queue("name", url).await;
-    let row = bench.attempt("name").await;
+    harness.queue("name", url).await;
+    let row = harness.attempt("name").await;
     assert_eq!((row.outcome(), row.attempts), (("pending", Some("private_address")), 1), "{:?}", row.error_message);
-    assert_eq!(origin.asked().len(), 0);
-    bench.assert_nothing("name").await;
+    assert_eq!(origin.requests().len(), 0);
+    harness.assert_nothing("name").await;
 }
 
 #[sqlx::test]
@@ -130,37 +130,37 @@ async fn a_proxy_from_the_environment_is_not_used(pool: PgPool) {
     project.downloads.push(origin.url("a.mp4"));
     let delivery = signed(&project.event("video.completed"));
     assert_eq!(delivery.post(&service.client, &service.at("webhook")).await.unwrap().status, 200);
-    until("the file to be stored", || async { service.log.telling("download.stored").pop() }).await;
+    until("the file to be stored", || async { service.log.events("download.stored").pop() }).await;
     assert!(std::fs::read(folder.path().join("video/direct/0-a.mp4")).unwrap() == file);
     service.stop().await;
 }
 
 #[sqlx::test]
 async fn an_empty_file_is_stored(pool: PgPool) {
-    for (bench, id) in Bench::both(&pool).await.iter().zip(["folder", "bucket"]) {
+    for (harness, id) in Harness::both(&pool).await.iter().zip(["folder", "bucket"]) {
         let origin = Origin::start(Vec::new()).await;
-        bench.queue(id, origin.url("a.mp4")).await;
-        bench.attempt(id).await;
-        bench.assert_stored(id, &[]).await;
-        assert_eq!(bench.row(id).await.content_type.as_deref(), Some("video/mp4"));
+        harness.queue(id, origin.url("a.mp4")).await;
+        harness.attempt(id).await;
+        harness.assert_stored(id, &[]).await;
+        assert_eq!(harness.row(id).await.content_type.as_deref(), Some("video/mp4"));
     }
 }
 
 #[sqlx::test]
 async fn bytes_after_the_announced_end_are_not_stored(pool: PgPool) {
     let file = noise(50_000, 3);
-    let bench = Bench::folder(&pool);
+    let harness = Harness::folder(&pool);
     let origin = Origin::start(file.clone()).await;
     origin.next([Step { length: Length::Less(20_000), ..Step::default() }]);
-    bench.queue("more", origin.url("a.mp4")).await;
-    bench.attempt("more").await;
-    bench.assert_stored("more", &file[..30_000]).await;
+    harness.queue("more", origin.url("a.mp4")).await;
+    harness.attempt("more").await;
+    harness.assert_stored("more", &file[..30_000]).await;
 }
 
 #[sqlx::test]
 async fn hashes_are_compared_across_a_resumed_transfer(pool: PgPool) {
     let file = noise(2 * PART, 4);
-    let bench = Bench::folder(&pool);
+    let harness = Harness::folder(&pool);
     let origin = Origin::start(file.clone()).await;
     let digest = format!("sha-256=:{}:", BASE64_STANDARD.encode(Sha256::digest(&file)));
     let crc = BASE64_STANDARD.encode(crc32c::crc32c(&file).to_be_bytes());
@@ -168,37 +168,37 @@ async fn hashes_are_compared_across_a_resumed_transfer(pool: PgPool) {
     // MD5 is announced only when it is too late to compute it.
     let late = hashed.clone().with("x-goog-hash", format!("crc32c={crc},md5={}", BASE64_STANDARD.encode([1; 16])));
     origin.next([Step { cut: Some(PART + 1), ..hashed }, Step::status(503), late]);
-    bench.queue("hashed", origin.url("a.mp4")).await;
-    bench.attempt("hashed").await;
-    bench.attempt("hashed").await;
-    bench.assert_stored("hashed", &file).await;
+    harness.queue("hashed", origin.url("a.mp4")).await;
+    harness.attempt("hashed").await;
+    harness.attempt("hashed").await;
+    harness.assert_stored("hashed", &file).await;
     assert_eq!(origin.offsets()[2..], [PART as u64]);
 }
 
 #[sqlx::test]
 async fn after_the_last_attempt_the_error_has_the_whole_story_and_both_hashes(pool: PgPool) {
-    let bench = Bench::folder(&pool).with(|downloader| downloader.max_attempts = 2);
+    let harness = Harness::folder(&pool).with(|downloader| downloader.max_attempts = 2);
     let origin = Origin::start(noise(1000, 5)).await;
     origin.always(Step::default().with("x-goog-hash", "crc32c=AAAAAA=="));
-    bench.queue("story", origin.url("a.mp4")).await;
-    assert_eq!(bench.attempt("story").await.state, "pending");
-    let row = bench.attempt("story").await;
+    harness.queue("story", origin.url("a.mp4")).await;
+    assert_eq!(harness.attempt("story").await.state, "pending");
+    let row = harness.attempt("story").await;
     assert_eq!(row.outcome(), ("failed", Some("wrong_hash")));
     let story = row.error_message.unwrap();
     let received = hex::encode(crc32c::crc32c(&noise(1000, 5)).to_be_bytes());
     for part in ["gave up after 2 attempts since 20", "crc32c 00000000", received.as_str()] {
         assert!(story.contains(part), "{part} is not in {story}");
     }
-    bench.assert_nothing("story").await;
+    harness.assert_nothing("story").await;
 }
 
 #[sqlx::test]
 async fn retry_after_is_honored(pool: PgPool) {
-    let bench = Bench::folder(&pool);
+    let harness = Harness::folder(&pool);
     let origin = Origin::start(noise(10, 6)).await;
     origin.next([Step::status(503).with("retry-after", "1800")]);
-    bench.queue("later", origin.url("a.mp4")).await;
-    let due_at = bench.attempt("later").await.due_at.unwrap();
+    harness.queue("later", origin.url("a.mp4")).await;
+    let due_at = harness.attempt("later").await.due_at.unwrap();
     let minutes = (due_at - Clock::system().now()).num_minutes();
     assert!((28..=30).contains(&minutes), "{minutes}");
 }
@@ -206,7 +206,7 @@ async fn retry_after_is_honored(pool: PgPool) {
 #[sqlx::test]
 async fn redirects_are_followed_as_far_as_the_guard_allows_and_others_are_tried_again(pool: PgPool) {
     let file = noise(1000, 7);
-    let bench = Bench::folder(&pool);
+    let harness = Harness::folder(&pool);
     let to = |place: &str| Step::status(302).with("location", place);
     let table = [
         ("three", vec![to("/b"), to("/c"), to("/d")], ("stored", None)),
@@ -220,9 +220,9 @@ async fn redirects_are_followed_as_far_as_the_guard_allows_and_others_are_tried_
     for (id, steps, outcome) in table {
         let origin = Origin::start(file.clone()).await;
         origin.next(steps);
-        bench.queue(id, origin.url("a.mp4?secret=1")).await;
-        assert_eq!(bench.attempt(id).await.outcome(), outcome, "{id}");
-        for asked in origin.asked() {
+        harness.queue(id, origin.url("a.mp4?secret=1")).await;
+        assert_eq!(harness.attempt(id).await.outcome(), outcome, "{id}");
+        for asked in origin.requests() {
             for header in ["authorization", "cookie", "referer", "x-goog-date", "content-type"] {
                 assert!(!asked.headers.contains_key(header), "{id}: {header}");
             }
@@ -239,7 +239,7 @@ async fn a_stored_url_that_the_guard_refuses_fails_at_once_and_can_be_retried(po
         let hosts = vec!["magichour.ai".parse().unwrap()];
         downloader.fetcher = Fetcher::new(Guard::new(hosts, false), 1 << 30).unwrap();
     };
-    let bench = Bench::folder(&pool).with(strict);
+    let harness = Harness::folder(&pool).with(strict);
     let table = [
         ("http", origin.url("a.mp4").to_string(), "not_https"),
         ("loopback", origin.url("a.mp4").to_string().replace("http:", "https:"), "private_address"),
@@ -248,52 +248,52 @@ async fn a_stored_url_that_the_guard_refuses_fails_at_once_and_can_be_retried(po
         ("user", "https://user@videos.magichour.ai/a.mp4".to_owned(), "userinfo_in_url"),
     ];
     for (id, url, code) in table {
-        bench.queue(id, url.parse().unwrap()).await;
-        let row = bench.attempt(id).await;
+        harness.queue(id, url.parse().unwrap()).await;
+        let row = harness.attempt(id).await;
         assert_eq!((row.outcome(), row.attempts), (("failed", Some(code)), 1), "{id}");
-        bench.assert_nothing(id).await;
+        harness.assert_nothing(id).await;
     }
-    assert_eq!(origin.asked().len(), 0);
+    assert_eq!(origin.requests().len(), 0);
 
     // Once the settings are right.
-    let bench = bench.with(|downloader| downloader.fetcher = fetcher(1 << 30));
+    let harness = harness.with(|downloader| downloader.fetcher = fetcher(1 << 30));
     let (database, http, now) =
-        (&bench.downloader.database, RetryFilter::render("http".parse().unwrap()), Clock::system().now());
+        (&harness.downloader.database, RetryFilter::render("http".parse().unwrap()), Clock::system().now());
     assert_eq!(preview_retry(database, &http, now).await.unwrap().len(), 1);
     let retried = retry_downloads(database, &http, now).await.unwrap();
     assert_eq!((retried.len(), retried[0].error.as_ref().unwrap().code.as_str()), (1, "not_https"));
-    let row = bench.row("http").await;
+    let row = harness.row("http").await;
     assert_eq!((row.state.as_str(), row.attempts), ("pending", 0));
-    bench.attempt("http").await;
-    bench.assert_stored("http", &file).await;
-    assert_eq!(bench.row("user").await.state, "failed");
+    harness.attempt("http").await;
+    harness.assert_stored("http", &file).await;
+    assert_eq!(harness.row("user").await.state, "failed");
 }
 
 #[sqlx::test]
 async fn a_file_that_is_too_large_fails_by_its_header_or_while_it_streams(pool: PgPool) {
     let file = noise(PART + 100_000, 9);
-    for (bench, store) in Bench::both(&pool).await.into_iter().zip(["folder", "bucket"]) {
-        let bench = bench.with(|downloader| downloader.fetcher = fetcher(PART as u64 + 50_000));
+    for (harness, store) in Harness::both(&pool).await.into_iter().zip(["folder", "bucket"]) {
+        let harness = harness.with(|downloader| downloader.fetcher = fetcher(PART as u64 + 50_000));
         for (way, length) in [("header", Length::True), ("stream", Length::Chunked), ("closing", Length::Closing)] {
             let id = &format!("{store}-{way}");
             let origin = Origin::start(file.clone()).await;
             origin.next([Step { length, ..Step::default() }]);
-            bench.queue(id, origin.url("a.mp4")).await;
-            let row = bench.attempt(id).await;
+            harness.queue(id, origin.url("a.mp4")).await;
+            let row = harness.attempt(id).await;
             assert_eq!((row.outcome(), row.attempts), (("failed", Some("too_large")), 1), "{id}");
             assert!(row.error_message.unwrap().contains("DOWNLOAD_MAX_BYTES"));
-            bench.assert_nothing(id).await;
+            harness.assert_nothing(id).await;
         }
     }
 }
 
 #[sqlx::test]
 async fn without_an_api_key_the_error_says_what_is_missing(pool: PgPool) {
-    let bench = Bench::folder(&pool);
+    let harness = Harness::folder(&pool);
     let origin = Origin::start(noise(10, 10)).await;
     origin.next([Step::status(403)]);
-    bench.queue("key", origin.url("a.mp4?secret=hush")).await;
-    let row = bench.attempt("key").await;
+    harness.queue("key", origin.url("a.mp4?secret=hush")).await;
+    let row = harness.attempt("key").await;
     assert_eq!(row.outcome(), ("pending", Some("http_403")));
     let message = row.error_message.unwrap();
     assert!(message.contains("MAGIC_HOUR_API_KEY") && !message.contains("hush"), "{message}");
@@ -302,18 +302,18 @@ async fn without_an_api_key_the_error_says_what_is_missing(pool: PgPool) {
 #[sqlx::test]
 async fn a_body_that_only_the_connection_ends_is_stored_when_two_reads_agree(pool: PgPool) {
     let file = noise(200_000, 14);
-    for (bench, id) in Bench::both(&pool).await.iter().zip(["folder", "bucket"]) {
+    for (harness, id) in Harness::both(&pool).await.iter().zip(["folder", "bucket"]) {
         let origin = Origin::start(file.clone()).await;
         let closing = Step { length: Length::Closing, ..Step::default() };
         origin.always(closing.clone());
         // The server dies halfway: a plain end of the connection.
         origin.next([Step { cut: Some(100_000), ..closing }]);
-        bench.queue(id, origin.url("a.mp4")).await;
-        let row = bench.attempt(id).await;
+        harness.queue(id, origin.url("a.mp4")).await;
+        let row = harness.attempt(id).await;
         assert_eq!(row.outcome(), ("pending", Some("unproven_end")), "{id}: {:?}", row.error_message);
-        bench.assert_nothing(id).await;
-        bench.attempt(id).await;
-        bench.assert_stored(id, &file).await;
+        harness.assert_nothing(id).await;
+        harness.attempt(id).await;
+        harness.assert_stored(id, &file).await;
         assert_eq!(origin.offsets(), [0, 0, 0, 0], "{id}: each attempt reads twice");
     }
 }
@@ -326,12 +326,12 @@ async fn a_body_that_only_the_connection_ends_is_read_once_if_a_hash_proves_it(p
     let hashed = Step { length: Length::Closing, ..Step::default() }.with("x-goog-hash", format!("crc32c={crc}"));
     origin.always(hashed.clone());
     origin.next([Step { cut: Some(100_000), ..hashed }]);
-    let bench = Bench::folder(&pool);
-    bench.queue("hashed", origin.url("a.mp4")).await;
-    assert_eq!(bench.attempt("hashed").await.outcome(), ("pending", Some("wrong_hash")));
-    bench.attempt("hashed").await;
-    bench.assert_stored("hashed", &file).await;
-    assert_eq!(origin.asked().len(), 2);
+    let harness = Harness::folder(&pool);
+    harness.queue("hashed", origin.url("a.mp4")).await;
+    assert_eq!(harness.attempt("hashed").await.outcome(), ("pending", Some("wrong_hash")));
+    harness.attempt("hashed").await;
+    harness.assert_stored("hashed", &file).await;
+    assert_eq!(origin.requests().len(), 2);
 }
 
 #[sqlx::test]

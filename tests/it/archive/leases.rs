@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use sqlx::{ConnectOptions, PgPool};
 
 use crate::support::app::{SECRET, TOKEN, video};
-use crate::support::bench::{Bench, PART, fetcher, noise, unfinished};
+use crate::support::harness::{Harness, PART, fetcher, noise, unfinished};
 use crate::support::s3::S3;
 use crate::support::scripted::{Origin, Step};
 use crate::support::{App, Options, until};
@@ -50,10 +50,10 @@ impl Drop for Process {
 
 /// Whether the store has the first part of a file, and there is a checkpoint. An upload that is aborted while the store
 /// still receives a part may leave that part behind, in S3 too. While the S3 server receives it, it is a `.tmp.….part`.
-async fn first_part(bench: &Bench, id: &str) -> Option<usize> {
+async fn first_part(harness: &Harness, id: &str) -> Option<usize> {
     let is_whole = |name: &String| matches!(name.rsplit('.').next(), Some("part" | "part-1"));
     let there = |name: &String| is_whole(name) && !name.starts_with(".tmp.");
-    bench.unfinished().iter().any(there).then_some(bench.checkpoint(id).await?)
+    harness.unfinished().iter().any(there).then_some(harness.checkpoint(id).await?)
 }
 
 async fn checkpoint(pool: &PgPool) -> Option<usize> {
@@ -79,13 +79,13 @@ async fn one_is_killed_and_the_other_finishes(pool: &PgPool, storage: Option<(&s
     let mut project = video("killed", "complete");
     project.downloads = vec![origin.url("a.mp4")];
     receiver.send("video.completed", &project).await;
-    origin.was_asked(1).await;
+    origin.wait_for_requests(1).await;
     until("the first checkpoint", || async { checkpoint(pool).await }).await;
     // The next part arrives after a checkpoint is due.
     let begun = Instant::now();
     until("a third of the lease to pass", || async { (begun.elapsed() > Duration::from_millis(1200)).then_some(()) })
         .await;
-    origin.hold_again(3 * PART + 10);
+    origin.release_until(3 * PART + 10);
     until("the checkpoint of three parts", || async { checkpoint(pool).await.filter(|bytes| *bytes >= 3 * PART) })
         .await;
     first.kill();
@@ -120,27 +120,27 @@ async fn another_process_resumes_into_a_bucket_after_a_kill(pool: PgPool) {
 #[sqlx::test]
 async fn a_worker_without_its_lease_settles_nothing_and_does_not_touch_the_next_workers_file(pool: PgPool) {
     let file = noise(2 * PART + 100_000, 2);
-    for (bench, store) in Bench::both(&pool).await.iter().zip(["folder", "bucket"]) {
+    for (harness, store) in Harness::both(&pool).await.iter().zip(["folder", "bucket"]) {
         for (way, first) in [("whole", Step::hold(1000)), ("parts", Step::hold(PART + 10)), ("denied", Step::hold(10))]
         {
             let id = &format!("{store}-{way}");
             let origin = Origin::start(file.clone()).await;
             origin.next([first]);
-            bench.queue(id, origin.url("a.mp4")).await;
-            let (loser, _stop) = bench.begin(id).await;
-            origin.was_asked(1).await;
+            harness.queue(id, origin.url("a.mp4")).await;
+            let (loser, _stop) = harness.begin(id).await;
+            origin.wait_for_requests(1).await;
             if way == "parts" {
-                until("the first part to be there", || first_part(bench, id)).await;
+                until("the first part to be there", || first_part(harness, id)).await;
             }
             // Its lease expires, and another worker takes over.
-            let successor = bench.claim_over(id).await;
-            bench.successor().process(successor, &Shutdown::default()).await;
-            bench.assert_stored(id, &file).await;
-            let before = bench.row(id).await;
-            origin.go_on();
+            let successor = harness.claim_over(id).await;
+            harness.successor().process(successor, &Shutdown::default()).await;
+            harness.assert_stored(id, &file).await;
+            let before = harness.row(id).await;
+            origin.release();
             loser.await.unwrap();
-            bench.assert_stored(id, &file).await;
-            assert_eq!(format!("{before:?}"), format!("{:?}", bench.row(id).await), "{id}");
+            harness.assert_stored(id, &file).await;
+            assert_eq!(format!("{before:?}"), format!("{:?}", harness.row(id).await), "{id}");
         }
     }
 }
@@ -148,82 +148,82 @@ async fn a_worker_without_its_lease_settles_nothing_and_does_not_touch_the_next_
 #[sqlx::test]
 async fn a_worker_without_its_lease_that_fails_permanently_does_not_touch_the_next_workers_upload(pool: PgPool) {
     let file = noise(2 * PART + 100_000, 3);
-    for (bench, id) in Bench::both(&pool).await.iter().zip(["folder", "bucket"]) {
+    for (harness, id) in Harness::both(&pool).await.iter().zip(["folder", "bucket"]) {
         let origin = Origin::start(file.clone()).await;
         // The first worker's answer is slow, and then announces a file that is too large.
         let large = Step { hold_head: true, ..Step::default() }.with("content-length", (2_u64 << 30).to_string());
         origin.next([large, Step::hold(PART + 10)]);
-        bench.queue(id, origin.url("a.mp4")).await;
-        let (loser, _stop) = bench.begin(id).await;
-        origin.was_asked(1).await;
-        let successor = bench.claim_over(id).await;
-        let (downloader, stop) = (bench.successor(), Shutdown::default());
+        harness.queue(id, origin.url("a.mp4")).await;
+        let (loser, _stop) = harness.begin(id).await;
+        origin.wait_for_requests(1).await;
+        let successor = harness.claim_over(id).await;
+        let (downloader, stop) = (harness.successor(), Shutdown::default());
         let winner = tokio::spawn(async move { Box::pin(downloader.process(successor, &stop)).await });
-        until("the successor's first checkpoint", || async { bench.checkpoint(id).await }).await;
-        origin.let_heads_go();
+        until("the successor's first checkpoint", || async { harness.checkpoint(id).await }).await;
+        origin.release_heads();
         loser.await.unwrap();
-        assert_eq!(bench.row(id).await.outcome(), ("downloading", None), "{id}");
-        assert_ne!(bench.unfinished(), Vec::<String>::new(), "{id}: the successor's upload is gone");
-        origin.go_on();
+        assert_eq!(harness.row(id).await.outcome(), ("downloading", None), "{id}");
+        assert_ne!(harness.unfinished(), Vec::<String>::new(), "{id}: the successor's upload is gone");
+        origin.release();
         winner.await.unwrap();
-        bench.assert_stored(id, &file).await;
+        harness.assert_stored(id, &file).await;
     }
 }
 
 #[sqlx::test]
 async fn a_worker_without_its_lease_does_not_abort_the_upload_that_the_next_worker_resumed(pool: PgPool) {
     let (file, changed) = (noise(2 * PART + 100_000, 7), noise(2 * PART + 100_000, 8));
-    for (bench, id) in Bench::both(&pool).await.into_iter().zip(["folder", "bucket"]) {
+    for (harness, id) in Harness::both(&pool).await.into_iter().zip(["folder", "bucket"]) {
         // No server stalls by itself.
         let patient = fetcher(1 << 30).with_timeout(Duration::from_mins(1));
-        let bench = bench.with(|downloader| downloader.fetcher = patient);
+        let harness = harness.with(|downloader| downloader.fetcher = patient);
         let origin = Origin::start(file.clone()).await;
         origin.next([Step::cut(PART + 10), Step::status(503)]);
-        bench.queue(id, origin.url("a.mp4")).await;
-        assert_eq!(bench.attempt(id).await.outcome(), ("pending", Some("http_503")), "{id}");
+        harness.queue(id, origin.url("a.mp4")).await;
+        assert_eq!(harness.attempt(id).await.outcome(), ("pending", Some("http_503")), "{id}");
         // Two workers resume the same upload.
         origin.next([Step { cut: Some(2000), hold: Some(1000), ..Step::default() }, Step::hold(3000)]);
-        let (loser, _stop) = bench.begin(id).await;
-        origin.was_asked(3).await;
-        until("the loser to have the upload", || holder_of_upload(&bench, id)).await;
-        let successor = bench.claim_over(id).await;
-        let (downloader, stop) = (bench.successor(), Shutdown::default());
+        let (loser, _stop) = harness.begin(id).await;
+        origin.wait_for_requests(3).await;
+        until("the loser to have the upload", || holder_of_upload(&harness, id)).await;
+        let successor = harness.claim_over(id).await;
+        let (downloader, stop) = (harness.successor(), Shutdown::default());
         let winner = tokio::spawn(async move { Box::pin(downloader.process(successor, &stop)).await });
-        origin.was_asked(4).await;
-        until("the successor to have the upload", || holder_of_upload(&bench, id)).await;
+        origin.wait_for_requests(4).await;
+        until("the successor to have the upload", || holder_of_upload(&harness, id)).await;
         // The first worker's transfer breaks off, and the rest is of another version, so it cannot be resumed.
         origin.change(changed.clone());
-        origin.hold_again(2000);
+        origin.release_until(2000);
         loser.await.unwrap();
         let part = PART as u64;
         assert_eq!(origin.offsets(), [0, part + 10, part, part, part + 2000], "{id}");
-        assert_ne!(bench.unfinished(), Vec::<String>::new(), "{id}: the successor's upload is gone");
-        origin.go_on();
+        assert_ne!(harness.unfinished(), Vec::<String>::new(), "{id}: the successor's upload is gone");
+        origin.release();
         winner.await.unwrap();
-        bench.assert_stored(id, &file).await;
-        assert_eq!(origin.asked().len(), 5, "{id}: the successor did not start over");
+        harness.assert_stored(id, &file).await;
+        assert_eq!(origin.requests().len(), 5, "{id}: the successor did not start over");
     }
 }
 
 /// Waits until the upload belongs to the worker with the lease. In a folder, it then has the lease's name.
-async fn holder_of_upload(bench: &Bench, id: &str) -> Option<String> {
+async fn holder_of_upload(harness: &Harness, id: &str) -> Option<String> {
     let upload = "SELECT upload FROM checkpoints JOIN downloads USING (render_id, index)
                   WHERE render_id = $1 AND (upload LIKE '{%' OR upload LIKE '%' || replace(lease::text, '-', '') || '%')";
-    sqlx::query_scalar(upload).bind(id).fetch_optional(&bench.pool).await.unwrap()
+    sqlx::query_scalar(upload).bind(id).fetch_optional(&harness.pool).await.unwrap()
 }
 
 #[sqlx::test]
 async fn a_transfer_is_stopped_soon_after_its_lease_is_lost(pool: PgPool) {
-    let bench = Bench::folder(&pool).with(|downloader| downloader.lease = Duration::from_millis(300));
+    let harness = Harness::folder(&pool).with(|downloader| downloader.lease = Duration::from_millis(300));
     let origin = Origin::start(noise(1000, 4)).await;
     origin.next([Step::hold(500)]);
-    bench.queue("lost", origin.url("a.mp4")).await;
-    let (loser, _stop) = bench.begin("lost").await;
-    origin.was_asked(1).await;
-    bench.claim_over("lost").await;
+    harness.queue("lost", origin.url("a.mp4")).await;
+    let (loser, _stop) = harness.begin("lost").await;
+    origin.wait_for_requests(1).await;
+    harness.claim_over("lost").await;
     loser.await.unwrap();
-    assert_eq!(bench.row("lost").await.outcome(), ("downloading", None));
-    bench.assert_nothing("lost").await;
+    assert_eq!(harness.row("lost").await.outcome(), ("downloading", None));
+    harness.assert_nothing("lost").await;
 }
 
 #[sqlx::test]
@@ -244,25 +244,25 @@ async fn a_stop_releases_the_download_with_its_checkpoint(pool: PgPool) {
 
 #[sqlx::test]
 async fn a_file_that_crashes_every_worker_fails(pool: PgPool) {
-    for (bench, id) in Bench::both(&pool).await.into_iter().zip(["folder", "bucket"]) {
-        let bench = bench.with(|downloader| downloader.max_attempts = 2);
+    for (harness, id) in Harness::both(&pool).await.into_iter().zip(["folder", "bucket"]) {
+        let harness = harness.with(|downloader| downloader.max_attempts = 2);
         let origin = Origin::start(noise(2 * PART, 6)).await;
         origin.next([Step { hold_head: true, ..Step::default() }, Step::hold(PART + 10)]);
-        bench.queue(id, origin.url("a.mp4")).await;
+        harness.queue(id, origin.url("a.mp4")).await;
         for attempt in 1..=2 {
-            let (worker, _stop) = bench.begin(id).await;
-            origin.was_asked(attempt).await;
+            let (worker, _stop) = harness.begin(id).await;
+            origin.wait_for_requests(attempt).await;
             if attempt == 2 {
-                until("the first part to be there", || first_part(&bench, id)).await;
+                until("the first part to be there", || first_part(&harness, id)).await;
             }
             // Like a killed process, it settles nothing.
             worker.abort();
             assert!(worker.await.unwrap_err().is_cancelled());
         }
-        let row = bench.attempt(id).await;
+        let row = harness.attempt(id).await;
         assert_eq!((row.outcome(), row.attempts), (("failed", Some("lease_ran_out")), 2), "{id}");
         assert!(row.error_message.unwrap().starts_with("gave up after 2 attempts since 20"));
-        assert_eq!(origin.asked().len(), 2, "{id}: there is no third attempt");
-        bench.assert_nothing(id).await;
+        assert_eq!(origin.requests().len(), 2, "{id}: there is no third attempt");
+        harness.assert_nothing(id).await;
     }
 }

@@ -3,7 +3,7 @@
 use sqlx::PgPool;
 
 use crate::support::app::video;
-use crate::support::bench::noise;
+use crate::support::harness::noise;
 use crate::support::scripted::{Origin, Step};
 use crate::support::{App, Options, until};
 
@@ -28,7 +28,7 @@ async fn two_thousand_files_of_one_event_are_stored_within_the_concurrency_limit
         })
         .await;
     }
-    assert_eq!(origin.asked().len(), 2000, "each file once");
+    assert_eq!(origin.requests().len(), 2000, "each file once");
     assert!(origin.peak() <= 8, "{} at once", origin.peak());
     assert!(origin.peak() > 3, "{} at once", origin.peak());
 }
@@ -48,7 +48,7 @@ async fn fifty_renders_at_once_are_all_stored_by_two_services(pool: PgPool) {
     });
     futures::future::join_all(events).await;
     until("200 files", || async { (stored(&pool).await == 200).then_some(()) }).await;
-    assert_eq!(origin.asked().len(), 200, "each file once");
+    assert_eq!(origin.requests().len(), 200, "each file once");
     assert!(origin.peak() <= 8, "{} at once", origin.peak());
 }
 
@@ -60,7 +60,7 @@ async fn a_slow_server_does_not_starve_another(pool: PgPool) {
     let mut project = video("slow", "complete");
     project.downloads = (0..20).map(|file| slow.url(&format!("{file}.mp4"))).collect();
     app.send("video.completed", &project).await;
-    slow.was_asked(2).await;
+    slow.wait_for_requests(2).await;
     let mut project = video("fast", "complete");
     project.downloads = (0..20).map(|file| fast.url(&format!("{file}.mp4"))).collect();
     // The same machine with another name counts as another server.
@@ -69,6 +69,6 @@ async fn a_slow_server_does_not_starve_another(pool: PgPool) {
     }
     app.send("video.completed", &project).await;
     app.archived("fast", "stored").await;
-    assert_eq!(slow.asked().len(), 2, "one slot is reserved for other hosts");
+    assert_eq!(slow.requests().len(), 2, "one slot is reserved for other hosts");
     assert_eq!(stored(&pool).await, 20);
 }

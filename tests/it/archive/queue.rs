@@ -13,7 +13,7 @@ use serde_json::Value;
 use sqlx::PgPool;
 use tokio::task::JoinSet;
 
-use crate::support::words::{at, completed, connections, now, record};
+use crate::support::observations::{at, completed, connections, now, record};
 
 const LEASE: Duration = Duration::from_mins(1);
 
@@ -96,7 +96,7 @@ fn stored() -> AttemptOutcome {
     AttemptOutcome::Stored(object())
 }
 
-fn moment(value: &Value) -> DateTime<Utc> {
+fn parse_time(value: &Value) -> DateTime<Utc> {
     value.as_str().unwrap().parse().unwrap()
 }
 
@@ -193,7 +193,7 @@ async fn a_retry_is_due_at_its_time_and_keeps_the_error(pool: PgPool) {
     assert_eq!(next_due_download(&database(&pool), &[]).await.unwrap(), Some(due));
     let row = row(&pool).await;
     assert_eq!((&row["state"], &row["error_code"]), (&"pending".into(), &"http_503".into()));
-    assert_eq!(moment(&row["due_at"]), due);
+    assert_eq!(parse_time(&row["due_at"]), due);
     assert_eq!(claim(&pool, due - TimeDelta::microseconds(1), 10).await.len(), 0);
     assert_eq!(claim_one(&pool, due).await.attempt, 2);
 }

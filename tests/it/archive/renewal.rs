@@ -12,9 +12,9 @@ use sqlx::PgPool;
 use tokio::time::Instant;
 
 use crate::support::app::video;
-use crate::support::bench::{Bench, PART, fetcher, noise};
+use crate::support::harness::{Harness, PART, fetcher, noise};
+use crate::support::observations::completed;
 use crate::support::scripted::{Origin, Step};
-use crate::support::words::completed;
 use crate::support::{App, Options, standin, until};
 
 async fn start(pool: &PgPool, details: &StandIn) -> App {
@@ -38,7 +38,7 @@ fn fresher(mut project: Project) -> Project {
 async fn expired_urls_of_one_render_cause_one_poll(pool: PgPool) {
     let (details, origin) = (standin().await, Origin::start(noise(1000, 1)).await);
     let (one, _two) = (start(&pool, &details).await, start(&pool, &details).await);
-    origin.only("sig=2");
+    origin.accept_only_query("sig=2");
     details.put_project(fresher(files("four", &origin, 4, "sig=2")));
     one.send("video.completed", &files("four", &origin, 4, "sig=1")).await;
     let render = one.archived("four", "stored").await;
@@ -62,7 +62,7 @@ async fn a_url_that_is_about_to_expire_is_renewed_before_the_transfer(pool: PgPo
         app.archived(id, "stored").await;
         assert_eq!(details.call_count(&Method::GET, id), asked, "{id}");
     }
-    let old = origin.asked().iter().filter(|asked| asked.target.ends_with("sig=1")).count();
+    let old = origin.requests().iter().filter(|asked| asked.target.ends_with("sig=1")).count();
     assert_eq!(old, 2, "only the one that was alive");
 }
 
@@ -97,25 +97,25 @@ async fn a_render_that_completes_without_downloads_waits_and_gets_them(pool: PgP
 #[sqlx::test]
 async fn an_account_failure_pauses_calls_and_fails_no_file(pool: PgPool) {
     let (details, origin) = (standin().await, Origin::start(noise(1000, 5)).await);
-    origin.only("sig=2");
+    origin.accept_only_query("sig=2");
     details.fail_next([(429, Some(2)), (402, None)]);
     let app = start(&pool, &details).await;
-    details.put_project(fresher(files("trouble", &origin, 1, "sig=2")));
-    app.send("video.completed", &files("trouble", &origin, 1, "sig=1")).await;
+    details.put_project(fresher(files("paused", &origin, 1, "sig=2")));
+    app.send("video.completed", &files("paused", &origin, 1, "sig=1")).await;
     until("the first refusal", || async { (details.total_calls() == 1).then_some(()) }).await;
     let asked = Instant::now();
-    let waits = app.render("trouble").await;
+    let waits = app.render("paused").await;
     assert_eq!((&waits["archive"], &waits["downloads"][0]["attempts"]), (&"pending".into(), &0.into()));
     until("the second call", || async { (details.total_calls() == 2).then_some(()) }).await;
     assert!(asked.elapsed() > Duration::from_secs(1), "it was called again before its Retry-After");
-    let render = app.archived("trouble", "stored").await;
+    let render = app.archived("paused", "stored").await;
     assert_eq!(render["downloads"][0]["attempts"], 1);
 }
 
 #[sqlx::test]
 async fn files_of_an_unknown_render_are_tried_with_their_old_urls_and_each_attempt_counts(pool: PgPool) {
     let (details, origin) = (standin().await, Origin::start(noise(1000, 6)).await);
-    origin.only("sig=2");
+    origin.accept_only_query("sig=2");
     let flags = [details.serve_flags(), vec!["--download-max-attempts=1".to_owned()]].concat();
     let app = App::start_with(&pool, Options { flags, ..Options::default() }).await;
     app.send("video.completed", &files("unknown", &origin, 2, "sig=1")).await;
@@ -126,7 +126,7 @@ async fn files_of_an_unknown_render_are_tried_with_their_old_urls_and_each_attem
 }
 
 /// Records a fresh URL of a render's file, like an event does.
-async fn tell_fresh_url(pool: &PgPool, id: &str, url: url::Url) {
+async fn report_fresh_url(pool: &PgPool, id: &str, url: url::Url) {
     let now = Clock::system().now();
     let payload = completed(id, &[url.as_str()], Some(now + TimeDelta::days(2)), now);
     intake::record(pool, now, &[payload], PostedTypes::default()).await.unwrap();
@@ -144,22 +144,22 @@ async fn a_url_that_arrives_during_a_failing_attempt_is_tried_at_once_with_all_a
         ("backoff", 20, later),
     ];
     for (id, max_attempts, step) in table {
-        let bench = Bench::folder(&pool).with(|downloader| {
+        let harness = Harness::folder(&pool).with(|downloader| {
             downloader.max_attempts = max_attempts;
             downloader.fetcher = fetcher(1000);
         });
         let (old, new) = (Origin::start(file.clone()).await, Origin::start(file.clone()).await);
         old.next([Step { hold_head: true, ..step }]);
-        bench.queue(id, old.url("a.mp4?sig=1")).await;
-        let (attempt, _stop) = bench.begin(id).await;
-        old.was_asked(1).await;
-        tell_fresh_url(&pool, id, new.url("a.mp4?sig=2")).await;
-        old.let_heads_go();
+        harness.queue(id, old.url("a.mp4?sig=1")).await;
+        let (attempt, _stop) = harness.begin(id).await;
+        old.wait_for_requests(1).await;
+        report_fresh_url(&pool, id, new.url("a.mp4?sig=2")).await;
+        old.release_heads();
         attempt.await.unwrap();
-        let row = bench.row(id).await;
+        let row = harness.row(id).await;
         assert_eq!((row.state.as_str(), row.attempts), ("pending", 0), "{id}: {:?}", row.error_message);
         assert!(row.due_at.unwrap() <= Clock::system().now(), "{id}: {:?}", row.due_at);
-        bench.attempt(id).await;
-        bench.assert_stored(id, &file).await;
+        harness.attempt(id).await;
+        harness.assert_stored(id, &file).await;
     }
 }

@@ -9,8 +9,8 @@ use renderhook::domain::Kind;
 use renderhook::domain::ObjectKey;
 use sqlx::PgPool;
 
-use crate::support::bench::{Bench, PART, noise};
-use crate::support::proxy_tcp::{CUT_BYTES, Call, Fault, SESSION_TOKEN};
+use crate::support::harness::{Harness, PART, noise};
+use crate::support::s3_proxy::{CUT_BYTES, Call, Fault, SESSION_TOKEN};
 use crate::support::scripted::{Origin, Step};
 use crate::support::until;
 
@@ -18,8 +18,8 @@ const LENGTH: usize = 3 * PART + 100_000;
 
 #[sqlx::test]
 async fn no_object_and_no_upload_remain_after_a_failure_of_the_bucket(pool: PgPool) {
-    let bench = Bench::bucket(&pool).await;
-    let proxy = bench.proxy.clone().unwrap();
+    let harness = Harness::bucket(&pool).await;
+    let proxy = harness.proxy.clone().unwrap();
     let table = [
         ("put", 1000, Call::Put),
         ("create", LENGTH, Call::Create),
@@ -34,157 +34,157 @@ async fn no_object_and_no_upload_remain_after_a_failure_of_the_bucket(pool: PgPo
             let file = noise(length, 1);
             let origin = Origin::start(file.clone()).await;
             proxy.fail(call, fault);
-            bench.queue(id, origin.url("a.mp4")).await;
-            let row = bench.attempt(id).await;
+            harness.queue(id, origin.url("a.mp4")).await;
+            let row = harness.attempt(id).await;
             assert_eq!(row.outcome(), ("pending", Some("store_failed")), "{id}");
             assert!(!row.error_message.unwrap().contains("test-secret-key"));
-            bench.assert_nothing(id).await;
+            harness.assert_nothing(id).await;
             proxy.heal();
-            bench.attempt(id).await;
-            bench.assert_stored(id, &file).await;
+            harness.attempt(id).await;
+            harness.assert_stored(id, &file).await;
         }
     }
 }
 
 #[sqlx::test]
 async fn an_upload_that_cannot_be_aborted_is_aborted_by_the_next_attempt(pool: PgPool) {
-    let bench = Bench::bucket(&pool).await;
-    let proxy = bench.proxy.clone().unwrap();
+    let harness = Harness::bucket(&pool).await;
+    let proxy = harness.proxy.clone().unwrap();
     let file = noise(LENGTH, 2);
     let origin = Origin::start(file.clone()).await;
-    bench.queue("down", origin.url("a.mp4")).await;
+    harness.queue("down", origin.url("a.mp4")).await;
     // The store becomes unreachable in the middle.
     for call in [Call::Part(2), Call::Complete, Call::Abort] {
         proxy.fail(call, Fault::Error);
     }
-    assert_eq!(bench.attempt("down").await.outcome(), ("pending", Some("store_failed")));
-    assert!(bench.object("down").is_none());
-    assert_ne!(bench.unfinished(), Vec::<String>::new(), "it could not be ended");
+    assert_eq!(harness.attempt("down").await.outcome(), ("pending", Some("store_failed")));
+    assert!(harness.object("down").is_none());
+    assert_ne!(harness.unfinished(), Vec::<String>::new(), "it could not be ended");
     proxy.heal();
-    bench.attempt("down").await;
-    bench.assert_stored("down", &file).await;
+    harness.attempt("down").await;
+    harness.assert_stored("down", &file).await;
 }
 
 #[sqlx::test]
 async fn an_object_is_written_again_if_its_completion_was_not_confirmed(pool: PgPool) {
-    let bench = Bench::bucket(&pool).await;
-    let proxy = bench.proxy.clone().unwrap();
+    let harness = Harness::bucket(&pool).await;
+    let proxy = harness.proxy.clone().unwrap();
     for (id, length, call) in [("multipart", LENGTH, Call::Complete), ("single", 1000, Call::Put)] {
         let file = noise(length, 3);
         let origin = Origin::start(file.clone()).await;
         proxy.fail(call, Fault::Lost);
-        bench.queue(id, origin.url("a.mp4")).await;
-        assert_eq!(bench.attempt(id).await.state, "pending", "{id}: nobody has confirmed it");
-        assert!(bench.object(id).is_none_or(|object| object == file), "{id}: whole or not at all");
+        harness.queue(id, origin.url("a.mp4")).await;
+        assert_eq!(harness.attempt(id).await.state, "pending", "{id}: nobody has confirmed it");
+        assert!(harness.object(id).is_none_or(|object| object == file), "{id}: whole or not at all");
         proxy.heal();
-        bench.attempt(id).await;
-        bench.assert_stored(id, &file).await;
+        harness.attempt(id).await;
+        harness.assert_stored(id, &file).await;
     }
 }
 
 #[sqlx::test]
 async fn a_hanging_store_slows_the_transfer_but_not_a_stop(pool: PgPool) {
-    let bench = Bench::bucket(&pool).await;
-    let proxy = bench.proxy.clone().unwrap();
+    let harness = Harness::bucket(&pool).await;
+    let proxy = harness.proxy.clone().unwrap();
     let file = noise(10 * PART, 4);
     let origin = Origin::start(file.clone()).await;
     proxy.fail(Call::Part(1), Fault::Hang);
-    bench.queue("hangs", origin.url("a.mp4")).await;
-    let (attempt, stop) = bench.begin("hangs").await;
+    harness.queue("hangs", origin.url("a.mp4")).await;
+    let (attempt, stop) = harness.begin("hangs").await;
     until("the first part", || async { proxy.calls().contains(&Call::Part(1)).then_some(()) }).await;
-    let told = Instant::now();
+    let started_at = Instant::now();
     stop.stop();
     attempt.await.unwrap();
-    assert!(told.elapsed() < Duration::from_secs(3), "{:?}", told.elapsed());
-    let row = bench.row("hangs").await;
+    assert!(started_at.elapsed() < Duration::from_secs(3), "{:?}", started_at.elapsed());
+    let row = harness.row("hangs").await;
     assert_eq!((row.outcome(), row.attempts), (("pending", None), 0));
     assert!(!proxy.calls().contains(&Call::Part(3)), "parts in memory are bounded");
     proxy.heal();
-    bench.attempt("hangs").await;
-    bench.assert_stored("hangs", &file).await;
+    harness.attempt("hangs").await;
+    harness.assert_stored("hangs", &file).await;
 }
 
 #[sqlx::test]
 async fn a_stop_during_a_slow_write_loses_no_part_of_the_file(pool: PgPool) {
-    let bench = Bench::bucket(&pool).await;
-    let proxy = bench.proxy.clone().unwrap();
+    let harness = Harness::bucket(&pool).await;
+    let proxy = harness.proxy.clone().unwrap();
     let file = noise(5 * PART, 7);
     let origin = Origin::start(file.clone()).await;
     origin.next([Step::hold(3 * PART + 1)]);
     proxy.fail(Call::Part(2), Fault::Hold);
-    bench.queue("slow", origin.url("a.mp4")).await;
-    let (attempt, stop) = bench.begin("slow").await;
+    harness.queue("slow", origin.url("a.mp4")).await;
+    let (attempt, stop) = harness.begin("slow").await;
     until("the second part", || async { proxy.calls().contains(&Call::Part(2)).then_some(()) }).await;
     // Whether or not the third part is full already, the transfer resumes from the checkpoint.
     until("the third part", || async { (origin.sent() > 3 * PART).then_some(()) }).await;
     stop.stop();
     proxy.heal();
     attempt.await.unwrap();
-    let checkpoint = bench.checkpoint("slow").await.unwrap();
+    let checkpoint = harness.checkpoint("slow").await.unwrap();
     assert!(checkpoint >= 2 * PART, "{checkpoint}");
-    bench.attempt("slow").await;
-    bench.assert_stored("slow", &file).await;
+    harness.attempt("slow").await;
+    harness.assert_stored("slow", &file).await;
     assert_eq!(origin.offsets(), [0, checkpoint as u64]);
 }
 
 #[sqlx::test]
 async fn a_hanging_completion_does_not_delay_a_stop_beyond_its_deadline(pool: PgPool) {
-    let bench = Bench::bucket(&pool).await;
-    let proxy = bench.proxy.clone().unwrap();
+    let harness = Harness::bucket(&pool).await;
+    let proxy = harness.proxy.clone().unwrap();
     for (id, length, call) in [("multipart", LENGTH, Call::Complete), ("single", 1000, Call::Put)] {
         let file = noise(length, 8);
         let origin = Origin::start(file.clone()).await;
         proxy.fail(call, Fault::Hang);
-        bench.queue(id, origin.url("a.mp4")).await;
-        let (attempt, stop) = bench.begin(id).await;
+        harness.queue(id, origin.url("a.mp4")).await;
+        let (attempt, stop) = harness.begin(id).await;
         until("the end", || async { proxy.calls().contains(&call).then_some(()) }).await;
         stop.stop();
         stop.forced().cancel();
         attempt.await.unwrap();
-        let row = bench.row(id).await;
+        let row = harness.row(id).await;
         assert_eq!((row.outcome(), row.attempts), (("pending", None), 0), "{id}");
         proxy.heal();
-        bench.attempt(id).await;
-        bench.assert_stored(id, &file).await;
+        harness.attempt(id).await;
+        harness.assert_stored(id, &file).await;
     }
 }
 
 #[sqlx::test]
 async fn a_folder_that_cannot_be_written_is_tried_again(pool: PgPool) {
-    let bench = Bench::folder(&pool);
+    let harness = Harness::folder(&pool);
     let file = noise(PART + 1, 5);
     let origin = Origin::start(file.clone()).await;
-    let Store::Folder(folder) = &bench.downloader.store else { unreachable!() };
+    let Store::Folder(folder) = &harness.downloader.store else { unreachable!() };
     let video = folder.path(&key("folder")).ancestors().nth(2).unwrap().to_owned();
     // A file in place of a folder.
     std::fs::write(&video, b"").unwrap();
-    bench.queue("folder", origin.url("a.mp4")).await;
-    assert_eq!(bench.attempt("folder").await.outcome(), ("pending", Some("store_failed")));
+    harness.queue("folder", origin.url("a.mp4")).await;
+    assert_eq!(harness.attempt("folder").await.outcome(), ("pending", Some("store_failed")));
     std::fs::remove_file(&video).unwrap();
     // A folder in place of the file.
     std::fs::create_dir_all(folder.path(&key("folder")).join("x")).unwrap();
-    assert_eq!(bench.attempt("folder").await.outcome(), ("pending", Some("store_failed")));
-    assert_eq!(bench.unfinished(), Vec::<String>::new());
+    assert_eq!(harness.attempt("folder").await.outcome(), ("pending", Some("store_failed")));
+    assert_eq!(harness.unfinished(), Vec::<String>::new());
     std::fs::remove_dir_all(folder.path(&key("folder"))).unwrap();
-    bench.attempt("folder").await;
-    bench.assert_stored("folder", &file).await;
+    harness.attempt("folder").await;
+    harness.assert_stored("folder", &file).await;
 }
 
 #[sqlx::test]
 async fn an_object_is_stored_with_its_content_type(pool: PgPool) {
-    let bench = Bench::bucket(&pool).await;
-    let Store::Bucket(bucket) = &bench.downloader.store else { unreachable!() };
+    let harness = Harness::bucket(&pool).await;
+    let Store::Bucket(bucket) = &harness.downloader.store else { unreachable!() };
     let png = [b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".as_slice(), &noise(100, 6)].concat();
     let table = [
-        ("told", noise(PART + 1, 6), "video/webm", "video/webm"),
+        ("announced", noise(PART + 1, 6), "video/webm", "video/webm"),
         ("seen", png, "application/octet-stream", "image/png"),
         ("named", noise(100, 6), "", "video/mp4"),
     ];
-    for (id, file, told, expected) in table {
+    for (id, file, announced, expected) in table {
         let origin = Origin::start(file.clone()).await;
-        origin.always(Step::default().with("content-type", told));
-        bench.queue(id, origin.url("a.mp4")).await;
-        assert_eq!(bench.attempt(id).await.content_type.as_deref(), Some(expected), "{id}");
+        origin.always(Step::default().with("content-type", announced));
+        harness.queue(id, origin.url("a.mp4")).await;
+        assert_eq!(harness.attempt(id).await.content_type.as_deref(), Some(expected), "{id}");
         let link = bucket.link(&key(id), signer::Method::GET).await.unwrap();
         let object = reqwest::get(link).await.unwrap();
         assert_eq!(object.headers()["content-type"], expected, "{id}");
@@ -194,15 +194,15 @@ async fn an_object_is_stored_with_its_content_type(pool: PgPool) {
 
 #[sqlx::test]
 async fn a_session_token_in_an_error_of_the_bucket_is_not_stored(pool: PgPool) {
-    let bench = Bench::bucket(&pool).await;
-    let proxy = bench.proxy.clone().unwrap();
+    let harness = Harness::bucket(&pool).await;
+    let proxy = harness.proxy.clone().unwrap();
     for (id, length, call) in
         [("put", 1000, Call::Put), ("part", LENGTH, Call::Part(1)), ("end", LENGTH, Call::Complete)]
     {
         let origin = Origin::start(noise(length, 9)).await;
         proxy.fail(call, Fault::Expired);
-        bench.queue(id, origin.url("a.mp4")).await;
-        let message = bench.attempt(id).await.error_message.unwrap();
+        harness.queue(id, origin.url("a.mp4")).await;
+        let message = harness.attempt(id).await.error_message.unwrap();
         assert!(message.ends_with("400 Bad Request: ExpiredToken: The provided token has expired."), "{message}");
         assert!(!message.contains(SESSION_TOKEN) && !message.contains("://"), "{message}");
         proxy.heal();
@@ -211,29 +211,29 @@ async fn a_session_token_in_an_error_of_the_bucket_is_not_stored(pool: PgPool) {
 
 #[sqlx::test]
 async fn an_object_is_read_completely_even_if_every_answer_is_interrupted(pool: PgPool) {
-    let bench = Bench::bucket(&pool).await;
-    let proxy = bench.proxy.clone().unwrap();
+    let harness = Harness::bucket(&pool).await;
+    let proxy = harness.proxy.clone().unwrap();
     let file = noise(7 * CUT_BYTES, 10);
     let origin = Origin::start(file.clone()).await;
-    bench.queue("large", origin.url("a.mp4")).await;
-    bench.attempt("large").await;
+    harness.queue("large", origin.url("a.mp4")).await;
+    harness.attempt("large").await;
     proxy.fail(Call::Get, Fault::Cut);
     for range in [None, Some(1..file.len())] {
         let expected = range.clone().unwrap_or(0..file.len());
         let range = range.map(|range| range.start as u64..range.end as u64);
-        let chunks = bench.downloader.store.read(&key("large"), range).await.unwrap();
+        let chunks = harness.downloader.store.read(&key("large"), range).await.unwrap();
         assert!(chunks.try_collect::<Vec<_>>().await.unwrap().concat() == file[expected], "other bytes");
     }
 }
 
 #[sqlx::test]
 async fn reading_a_missing_or_truncated_object_fails_at_the_start(pool: PgPool) {
-    for bench in Bench::both(&pool).await {
-        let id = if bench.proxy.is_some() { "bucket" } else { "folder" };
+    for harness in Harness::both(&pool).await {
+        let id = if harness.proxy.is_some() { "bucket" } else { "folder" };
         let origin = Origin::start(noise(1000, 11)).await;
-        bench.queue(id, origin.url("a.mp4")).await;
-        bench.attempt(id).await;
-        let store = &bench.downloader.store;
+        harness.queue(id, origin.url("a.mp4")).await;
+        harness.attempt(id).await;
+        let store = &harness.downloader.store;
         assert_eq!(store.size(&key(id)).await.unwrap(), 1000);
         assert!(store.read(&key(id), Some(0..1000)).await.is_ok());
         assert!(store.read(&key(id), Some(0..1001)).await.is_err(), "{id}: shorter");

@@ -282,13 +282,10 @@ fn the_image_is_labeled_with_the_version_of_the_crate_and_the_build_arguments() 
         assert!(labels.contains(&format!("org.opencontainers.image.{label}=")), "no label {label}");
     }
     let compose = compose();
-    let told = compose["services"]["renderhook"]["build"]["args"].as_object().expect("args");
-    for name in told.keys() {
+    let args = compose["services"]["renderhook"]["build"]["args"].as_object().expect("args");
+    for name in args.keys() {
         assert!(arguments.contains(&format!("{name}=\"\"")), "the Dockerfile has no ARG {name}");
-        assert!(
-            text("scripts/image").contains(&format!("--build-arg \"{name}=")),
-            "scripts/image does not tell {name}"
-        );
+        assert!(text("scripts/image").contains(&format!("--build-arg \"{name}=")), "scripts/image does not set {name}");
     }
 }
 

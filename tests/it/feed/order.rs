@@ -8,7 +8,7 @@ use sqlx::PgPool;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::support::words::{connections, now};
+use crate::support::observations::{connections, now};
 
 const WRITERS: usize = 12;
 const TRANSACTIONS: usize = 40;

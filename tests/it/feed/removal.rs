@@ -5,7 +5,7 @@ use renderhook::domain::{Notification, NotificationType};
 use renderhook::feed::{FeedCursor, FeedError, FeedFilter, FeedPage, Outbox, PostedTypes, read, remove_old};
 use sqlx::PgPool;
 
-use crate::support::words::now;
+use crate::support::observations::now;
 
 fn all() -> FeedFilter {
     FeedFilter { types: NotificationType::ALL.to_vec(), render: None }

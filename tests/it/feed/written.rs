@@ -9,7 +9,7 @@ use renderhook::runtime::Database;
 use sqlx::PgPool;
 use std::time::Duration;
 
-use crate::support::words::{at, completed, now, record, telling};
+use crate::support::observations::{at, completed, now, record, status_report};
 
 /// Everything in the feed: which render, and what is reported.
 async fn feed(pool: &PgPool) -> Vec<(String, Notification)> {
@@ -46,7 +46,7 @@ async fn store_one(pool: &PgPool) {
 #[sqlx::test]
 async fn each_transition_and_each_stored_file_is_reported_once_and_in_order(pool: PgPool) {
     let urls = ["https://files.example/a.mp4", "https://files.example/b.mp4"];
-    let started = telling("a", Some(Rendering), at(1));
+    let started = status_report("a", Some(Rendering), at(1));
     record(&pool, &[started.clone(), started.clone()]).await;
     record(&pool, &[completed("a", &urls, None, at(2)), started.clone()]).await;
     record(&pool, &[completed("a", &urls, None, at(2)), started]).await;
@@ -69,7 +69,7 @@ async fn each_transition_and_each_stored_file_is_reported_once_and_in_order(pool
 
 #[sqlx::test]
 async fn failures_and_cancelations_are_reported_after_their_transition(pool: PgPool) {
-    record(&pool, &[telling("a", Some(Error), at(1)), telling("b", Some(Canceled), at(1))]).await;
+    record(&pool, &[status_report("a", Some(Error), at(1)), status_report("b", Some(Canceled), at(1))]).await;
     let moved = |to| Notification::Moved { from: None, to };
     assert_eq!(feed_of(&pool, "a").await, [moved(Error), Notification::Failed]);
     assert_eq!(feed_of(&pool, "b").await, [moved(Canceled), Notification::Canceled]);
@@ -87,7 +87,7 @@ async fn a_file_without_a_url_makes_the_render_incomplete_when_the_others_are_st
 #[sqlx::test]
 async fn only_the_types_that_are_posted_are_queued(pool: PgPool) {
     let posted: PostedTypes = [NotificationType::Failed].into_iter().collect();
-    intake::record(&pool, now(), &[telling("a", Some(Error), at(1))], posted).await.unwrap();
+    intake::record(&pool, now(), &[status_report("a", Some(Error), at(1))], posted).await.unwrap();
     let states: Vec<(String, Option<String>)> =
         sqlx::query_as("SELECT type, state FROM notifications ORDER BY position").fetch_all(&pool).await.unwrap();
     let pending = Some("pending".to_owned());

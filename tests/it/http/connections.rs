@@ -20,7 +20,7 @@ fn limits(connections: usize) -> Options {
 async fn begin_delivery(app: &App) -> Wire {
     let delivery = signed(&video("begun", "rendering").event("video.started"));
     let mut wire = Wire::to(&app.base).await;
-    wire.say(format!(
+    wire.send(format!(
         "POST /webhook HTTP/1.1\r\nhost: h\r\ncontent-length: {}\r\nmagic-hour-event-signature: {}\r\n\
          magic-hour-event-timestamp: {}\r\nexpect: 100-continue\r\n\r\n",
         delivery.body.len(),
@@ -28,7 +28,7 @@ async fn begin_delivery(app: &App) -> Wire {
         delivery.timestamp
     ))
     .await;
-    assert_eq!(wire.hear().await.unwrap().status, 100, "the handler has it");
+    assert_eq!(wire.receive().await.unwrap().status, 100, "the handler has it");
     wire
 }
 
@@ -37,16 +37,16 @@ async fn idle_strangers_make_room_for_others(pool: PgPool) {
     let app = App::start_with(&pool, limits(8)).await;
     let mut strangers = join_all((0..40).map(|_| Wire::to(&app.base))).await;
     for stranger in strangers.iter_mut().step_by(2) {
-        stranger.say("POST /webhook HTTP/1.1\r\n").await;
+        stranger.send("POST /webhook HTTP/1.1\r\n").await;
     }
     let mut keep_alive = Wire::to(&app.base).await;
     for _ in 0..3 {
-        keep_alive.say(LIVEZ).await;
-        assert_eq!(keep_alive.hear().await.unwrap().status, 200);
+        keep_alive.send(LIVEZ).await;
+        assert_eq!(keep_alive.receive().await.unwrap().status, 200);
     }
     assert_eq!(app.post(&video("between", "rendering").event("video.started")).await.status, 200);
     // The first to come is the first to go.
-    assert!(strangers[1].hear().await.is_none(), "the stranger stayed");
+    assert!(strangers[1].receive().await.is_none(), "the stranger stayed");
     app.stop().await.unwrap();
 }
 
@@ -56,7 +56,7 @@ async fn clients_that_pipeline_and_never_read_make_room_for_others(pool: PgPool)
     let mut pipelines = JoinSet::new();
     for _ in 0..6 {
         let mut wire = Wire::to(&app.base).await;
-        pipelines.spawn(async move { while wire.say(LIVEZ.repeat(1000)).await {} });
+        pipelines.spawn(async move { while wire.send(LIVEZ.repeat(1000)).await {} });
     }
     // Those that were cut off for the sake of others have ended.
     pipelines.join_next().await.unwrap().unwrap();
@@ -80,9 +80,9 @@ async fn health_checks_are_answered_while_every_connection_is_busy(pool: PgPool)
     let _strangers = join_all((0..10).map(|_| Wire::to(&app.base))).await;
     for path in ["/livez", "/readyz"] {
         let mut wire = Wire::to(&app.base).await;
-        wire.say(format!("GET {path} HTTP/1.1\r\nhost: h\r\n\r\n")).await;
-        assert_eq!(wire.hear().await.unwrap().status, 200, "{path}");
-        assert!(wire.hear().await.is_none(), "the connection stayed");
+        wire.send(format!("GET {path} HTTP/1.1\r\nhost: h\r\n\r\n")).await;
+        assert_eq!(wire.receive().await.unwrap().status, 200, "{path}");
+        assert!(wire.receive().await.is_none(), "the connection stayed");
     }
     let ask = format!("GET /renders HTTP/1.1\r\nhost: h\r\nauthorization: Bearer {TOKEN}\r\n\r\n");
     let reply = exchange(&app.base, &ask).await.unwrap();
@@ -141,8 +141,8 @@ mod descriptors {
         let strangers = join_all((0..600).map(|_| async {
             let mut wire = Wire::to(&service.base).await;
             // OK to get no answer: later strangers take the places of earlier ones.
-            wire.say(LIVEZ).await;
-            wire.hear().await;
+            wire.send(LIVEZ).await;
+            wire.receive().await;
             wire
         }))
         .await;
@@ -155,7 +155,7 @@ mod descriptors {
         })
         .await;
         for event in ["download.retried", "download.postponed", "database.lost"] {
-            assert_eq!(service.log.telling(event).len(), 0, "{event}");
+            assert_eq!(service.log.events(event).len(), 0, "{event}");
         }
         let open = std::fs::read_dir(format!("/proc/{}/fd", service.pid())).unwrap().count();
         // A quarter of the limit and more is left for files, and as much for the database and the store.

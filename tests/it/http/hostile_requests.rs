@@ -53,11 +53,11 @@ async fn a_body_over_the_limit_is_rejected_by_its_header_or_while_it_is_read(poo
     assert_eq!(exchange(&app.base, unsigned).await.unwrap().status, 413);
     // Chunked: rejected as soon as it exceeds the limit, although it never ends.
     let mut wire = Wire::to(&app.base).await;
-    wire.say(head(&large, "transfer-encoding: chunked\r\n")).await;
+    wire.send(head(&large, "transfer-encoding: chunked\r\n")).await;
     for part in large.chunks(8 << 10) {
-        wire.say(chunk(part)).await;
+        wire.send(chunk(part)).await;
     }
-    let reply = wire.hear().await.unwrap();
+    let reply = wire.receive().await.unwrap();
     assert_eq!((reply.status, reply.message().contains("65536")), (413, true), "{reply:?}");
     assert_eq!(count(&pool, "deliveries").await, 0);
 
@@ -78,20 +78,20 @@ async fn slow_bodies_slow_heads_and_idle_connections_time_out(pool: PgPool) {
     let app = App::start_with(&pool, Options { http_limits, ..Options::default() }).await;
     let body = body("slow");
     let mut wire = Wire::to(&app.base).await;
-    wire.say(head(&body, &format!("content-length: {}\r\n", body.len()))).await;
-    wire.say(&body[..10]).await;
-    let reply = wire.hear().await.unwrap();
+    wire.send(head(&body, &format!("content-length: {}\r\n", body.len()))).await;
+    wire.send(&body[..10]).await;
+    let reply = wire.receive().await.unwrap();
     assert_eq!((reply.status, reply.message().contains("0.2 s")), (408, true), "{reply:?}");
-    assert!(wire.hear().await.is_none(), "the connection stayed");
+    assert!(wire.receive().await.is_none(), "the connection stayed");
 
     let mut wire = Wire::to(&app.base).await;
-    wire.say("POST /webhook HTTP/1.1\r\nhost: h\r\nx: ").await;
-    assert!(wire.hear().await.is_none(), "the connection stayed");
+    wire.send("POST /webhook HTTP/1.1\r\nhost: h\r\nx: ").await;
+    assert!(wire.receive().await.is_none(), "the connection stayed");
 
     let mut wire = Wire::to(&app.base).await;
-    wire.say("GET /livez HTTP/1.1\r\nhost: h\r\n\r\n").await;
-    assert_eq!(status(wire.hear().await.as_ref()), Some(200));
-    assert!(wire.hear().await.is_none(), "the connection stayed");
+    wire.send("GET /livez HTTP/1.1\r\nhost: h\r\n\r\n").await;
+    assert_eq!(status(wire.receive().await.as_ref()), Some(200));
+    assert!(wire.receive().await.is_none(), "the connection stayed");
     assert_eq!(count(&pool, "deliveries").await, 0);
     app.stop().await.unwrap();
 }
@@ -103,7 +103,7 @@ async fn disconnects_and_garbage_do_not_affect_other_clients(pool: PgPool) {
     let announced = head(&body, &format!("content-length: {}\r\n", body.len()));
     for length in [0, 1, announced.len() / 2, announced.len(), announced.len() + body.len() - 1] {
         let mut wire = Wire::to(&app.base).await;
-        wire.say(&[announced.as_bytes(), &body].concat()[..length]).await;
+        wire.send(&[announced.as_bytes(), &body].concat()[..length]).await;
         drop(wire);
     }
     let nonsense: [&[u8]; 8] = [
@@ -138,15 +138,15 @@ async fn http_1_0_pipelined_and_padded_requests_are_answered(pool: PgPool) {
     // HTTP/1.0.
     let old = String::from_utf8(whole("old", "")).unwrap().replace("HTTP/1.1", "HTTP/1.0");
     let mut wire = Wire::to(&app.base).await;
-    wire.say(old).await;
-    assert_eq!(status(wire.hear().await.as_ref()), Some(200));
-    assert!(wire.hear().await.is_none(), "HTTP/1.0 connections end");
+    wire.send(old).await;
+    assert_eq!(status(wire.receive().await.as_ref()), Some(200));
+    assert!(wire.receive().await.is_none(), "HTTP/1.0 connections end");
     // Three pipelined requests are answered in order.
     let mut wire = Wire::to(&app.base).await;
     let forged = b"POST /webhook HTTP/1.1\r\nhost: h\r\ncontent-length: 2\r\n\r\n{}".to_vec();
-    wire.say([whole("first", ""), forged, whole("third", "")].concat()).await;
+    wire.send([whole("first", ""), forged, whole("third", "")].concat()).await;
     for expected in [200, 401, 200] {
-        assert_eq!(status(wire.hear().await.as_ref()), Some(expected));
+        assert_eq!(status(wire.receive().await.as_ref()), Some(expected));
     }
     // A header of 10,000 bytes is accepted, and one far above 32 KiB is not.
     let padded = |length: usize| whole("padded", &format!("x-padding: {}\r\n", "x".repeat(length)));

@@ -27,15 +27,15 @@ async fn hundreds_of_slow_forged_bodies_stay_within_the_memory_budget(pool: PgPo
     let body = vec![b' '; LARGEST - 1];
     let slow = async || {
         let mut wire = Wire::to(&service.base).await;
-        wire.say(format!(
+        wire.send(format!(
             "POST /webhook HTTP/1.1\r\nhost: h\r\ncontent-length: {LARGEST}\r\nmagic-hour-event-signature: {}\r\n\
              magic-hour-event-timestamp: 1\r\n\r\n",
             "0".repeat(64)
         ))
         .await;
-        wire.say(&body).await;
+        wire.send(&body).await;
         // There is no answer if the connection is reset before it arrives.
-        wire.hear().await.map(|reply| (reply.status, reply.header("retry-after").is_some()))
+        wire.receive().await.map(|reply| (reply.status, reply.header("retry-after").is_some()))
     };
     let answers = join_all((0..400).map(|_| slow())).await;
     let used = peak(&service) - before;

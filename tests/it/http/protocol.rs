@@ -19,11 +19,11 @@ async fn a_request_without_exactly_one_valid_host_is_rejected(pool: PgPool) {
     ];
     for (version, hosts, status) in table {
         let mut wire = Wire::to(&app.base).await;
-        wire.say(format!("GET /livez {version}\r\n{hosts}\r\n")).await;
-        let reply = wire.hear().await.unwrap();
+        wire.send(format!("GET /livez {version}\r\n{hosts}\r\n")).await;
+        let reply = wire.receive().await.unwrap();
         assert_eq!((reply.status, reply.message().is_empty()), (status, false), "{hosts:?}");
         if status == 400 {
-            assert!(wire.hear().await.is_none(), "the connection stayed: {hosts:?}");
+            assert!(wire.receive().await.is_none(), "the connection stayed: {hosts:?}");
         }
     }
     app.stop().await.unwrap();
@@ -48,9 +48,9 @@ async fn a_401_has_a_challenge_and_is_sent_before_the_body_is_read(pool: PgPool)
     for (path, challenge) in [("/webhook", "magichoursignature"), ("/renders/x/retry", "bearer")] {
         let mut wire = Wire::to(&app.base).await;
         // The body is never sent, and no 100 Continue requests it.
-        wire.say(format!("POST {path} HTTP/1.1\r\nhost: h\r\ncontent-length: 1000\r\nexpect: 100-continue\r\n\r\n"))
+        wire.send(format!("POST {path} HTTP/1.1\r\nhost: h\r\ncontent-length: 1000\r\nexpect: 100-continue\r\n\r\n"))
             .await;
-        let reply = wire.hear().await.unwrap();
+        let reply = wire.receive().await.unwrap();
         assert_eq!((reply.status, reply.header("www-authenticate")), (401, Some(challenge)), "{reply:?}");
     }
     app.stop().await.unwrap();

@@ -26,7 +26,7 @@ async fn long_methods_are_shortened_and_requests_rejected_by_hyper_are_logged(po
     assert_eq!(nonsense.status, 400);
     for (reply, route) in [(&long, "/webhook"), (&nonsense, "none")] {
         let line = until("its line", || async {
-            let lines = service.log.telling("http.responded");
+            let lines = service.log.events("http.responded");
             lines.into_iter().find(|line| line["request.id"].as_str() == reply.header("x-request-id"))
         })
         .await;
@@ -45,28 +45,23 @@ async fn post(service: &Service, id: &str, delivery: &SignedRequest) -> u16 {
     signed.body(delivery.body.clone()).send().await.unwrap().status().as_u16()
 }
 
-#[sqlx::test]
-async fn every_line_of_a_request_carries_its_id_and_no_other_line_does(pool: PgPool) {
-    let (folder, origin) = (TempDir::new().unwrap(), Origin::start().await);
-    origin.release();
-    let service = Service::start(serve(&database_url(&pool), &folder)).await;
-    let mut project = video("clx", "complete");
-    project.downloads = vec![origin.url("slow.bin")];
-    let event = project.event("video.completed");
-    let mut forged = signed(&event);
+/// Posts deliveries with every outcome, each with an id of its own.
+async fn post_deliveries(service: &Service, event: &[u8]) {
+    let mut forged = signed(event);
     forged.signature = "0".repeat(64);
     for (id, delivery, status) in [
-        ("first", signed(&event), 200),
-        ("second", signed(&event), 200),
+        ("first", signed(event), 200),
+        ("second", signed(event), 200),
         ("forged", forged, 401),
-        ("stale", signed_at(7, &event), 401),
+        ("stale", signed_at(7, event), 401),
         ("unreadable", signed(b"no event"), 400),
     ] {
-        assert_eq!(post(&service, id, &delivery).await, status, "{id}");
+        assert_eq!(post(service, id, &delivery).await, status, "{id}");
     }
-    until("the file to be stored", || async { service.log.telling("download.stored").pop() }).await;
+}
 
-    // A file that is missing before its answer begins, and one that shrinks while it is sent.
+/// Requests a file that is missing before its answer begins, then one that shrinks while it is sent.
+async fn request_broken_files(service: &Service, pool: &PgPool, folder: &TempDir) {
     let stored = folder.path().join("video/clx/0-slow.bin");
     std::fs::rename(&stored, folder.path().join("elsewhere")).unwrap();
     let file = "/renders/clx/downloads/0";
@@ -74,20 +69,31 @@ async fn every_line_of_a_request_carries_its_id_and_no_other_line_does(pool: PgP
     assert_eq!(answer.await.unwrap().status(), 503);
     let large = 256 << 20;
     std::fs::File::create(&stored).unwrap().set_len(large).unwrap();
-    sqlx::query("UPDATE downloads SET size_bytes = $1").bind(large.cast_signed()).execute(&pool).await.unwrap();
+    sqlx::query("UPDATE downloads SET size_bytes = $1").bind(large.cast_signed()).execute(pool).await.unwrap();
     let mut wire = Wire::to(&service.base).await;
-    wire.say(format!(
+    wire.send(format!(
         "GET {file} HTTP/1.1\r\nhost: h\r\nx-request-id: shrunk\r\nauthorization: Bearer {TOKEN}\r\n\r\n"
     ))
     .await;
     wire.byte().await.expect("the answer begins");
     std::fs::File::options().write(true).open(&stored).unwrap().set_len(1 << 20).unwrap();
     while wire.byte().await.is_some() {}
+}
 
-    let lines = until("the last line", || async {
-        (service.log.telling("store.failed").len() == 2).then(|| service.log.all())
-    })
-    .await;
+#[sqlx::test]
+async fn every_line_of_a_request_carries_its_id_and_no_other_line_does(pool: PgPool) {
+    let (folder, origin) = (TempDir::new().unwrap(), Origin::start().await);
+    origin.release();
+    let service = Service::start(serve(&database_url(&pool), &folder)).await;
+    let mut project = video("clx", "complete");
+    project.downloads = vec![origin.url("slow.bin")];
+    post_deliveries(&service, &project.event("video.completed")).await;
+    until("the file to be stored", || async { service.log.events("download.stored").pop() }).await;
+    request_broken_files(&service, &pool, &folder).await;
+
+    let lines =
+        until("the last line", || async { (service.log.events("store.failed").len() == 2).then(|| service.log.all()) })
+            .await;
     let lines: Vec<serde_json::Value> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
     let of = |id: &str| -> Vec<_> {
         lines.iter().filter(|line| line["request.id"] == id).map(|line| line["event"].as_str().unwrap()).collect()

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, PgPool};
 use tokio::runtime::Handle;
 
-use crate::support::words::{at, connections, history, now, record, record_each, word};
+use crate::support::observations::{at, connections, history, now, observation, record, record_each};
 
 /// The number of generated sets of observations. Set `PROPTEST_CASES` to try more.
 const CASES: u32 = 48;
@@ -34,7 +34,7 @@ struct GeneratedEvent {
 }
 
 impl GeneratedEvent {
-    fn word(&self, prefix: &str) -> Observation {
+    fn observation(&self, prefix: &str) -> Observation {
         let mut payload = self.payload.clone();
         payload["id"] = json!(id(prefix, self.render));
         // Each render either fails or is canceled, because the order of the two matters.
@@ -44,7 +44,7 @@ impl GeneratedEvent {
             payload["status"] = json!("canceled");
         }
         let action = if canceled && self.action == "errored" { "canceled" } else { self.action };
-        word(&format!("{kind}.{action}"), &payload, at(self.observed_at))
+        observation(&format!("{kind}.{action}"), &payload, at(self.observed_at))
     }
 }
 
@@ -189,7 +189,7 @@ async fn check_history(pool: &PgPool, prefix: &str, recorded: &[Recorded]) {
 async fn check(pool: &PgPool, pools: &[PgPool], number: usize, case: &Case) {
     let prefix = |way: &str| format!("{way}{number:05}");
     let observations = |reported: &[GeneratedEvent], prefix: &str| {
-        reported.iter().map(|reported| reported.word(prefix)).collect::<Vec<_>>()
+        reported.iter().map(|reported| reported.observation(prefix)).collect::<Vec<_>>()
     };
 
     let in_order = prefix("order");
@@ -222,12 +222,12 @@ async fn check(pool: &PgPool, pools: &[PgPool], number: usize, case: &Case) {
     check_history(pool, &at_once, &recorded).await;
     assert_eq!(state(pool, &at_once).await, expected, "at once");
 
-    let kept: i64 = sqlx::query_scalar("SELECT count(*) FROM deliveries WHERE split_part(render_id, '-', 1) = $1")
+    let stored: i64 = sqlx::query_scalar("SELECT count(*) FROM deliveries WHERE split_part(render_id, '-', 1) = $1")
         .bind(&at_once)
         .fetch_one(pool)
         .await
         .unwrap();
-    assert_eq!(usize::try_from(kept).unwrap(), case.again.len());
+    assert_eq!(usize::try_from(stored).unwrap(), case.again.len());
 }
 
 /// Checks that the running totals equal the counts of rows.

@@ -11,8 +11,8 @@ use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use tokio::task::JoinSet;
 
-use crate::support::proxy::Proxy;
-use crate::support::words::{at, completed, connections, counts, history, now, record, telling};
+use crate::support::observations::{at, completed, connections, counts, history, now, record, status_report};
+use crate::support::round_trips::RoundTripCounter;
 
 #[sqlx::test]
 async fn fifty_concurrent_deliveries_of_one_event_are_recorded_once(pool: PgPool) {
@@ -45,7 +45,7 @@ async fn concurrent_start_and_completion_leave_consistent_transitions(pool: PgPo
     let pools = [connections(&pool, 2), connections(&pool, 2)];
     for round in 0..50 {
         let id = format!("render-{round}");
-        let observations = [telling(&id, Some(Rendering), at(1)), telling(&id, Some(Complete), at(2))];
+        let observations = [status_report(&id, Some(Rendering), at(1)), status_report(&id, Some(Complete), at(2))];
         let calls = observations
             .iter()
             .cycle()
@@ -92,7 +92,7 @@ async fn overlapping_batches_in_opposite_orders_do_not_deadlock(pool: PgPool) {
 #[sqlx::test]
 async fn a_batch_is_recorded_completely_or_not_at_all(pool: PgPool) {
     let good = completed("good", &["https://files.example/a.mp4"], None, at(1));
-    let later = telling("later", Some(Rendering), at(2));
+    let later = status_report("later", Some(Rendering), at(2));
     // A constraint on one table after the other rejects the row of one of three observations.
     for refused in [
         "ALTER TABLE renders ADD CONSTRAINT refused CHECK (id <> 'later')",
@@ -120,7 +120,7 @@ async fn a_batch_is_recorded_completely_or_not_at_all(pool: PgPool) {
 
 #[sqlx::test]
 async fn a_batch_of_any_size_takes_seven_round_trips(pool: PgPool) {
-    let proxy = Proxy::start(&pool.connect_options());
+    let proxy = RoundTripCounter::start(&pool.connect_options());
     let counted =
         PgPoolOptions::new().max_connections(1).connect_with(proxy.options(&pool.connect_options())).await.unwrap();
     // The first use of a connection prepares the statements.

@@ -5,14 +5,14 @@ use renderhook::intake::{Observation, StatusChange};
 use serde_json::json;
 use sqlx::PgPool;
 
-use crate::support::words::{at, history, polled, record, record_each, telling, word};
+use crate::support::observations::{at, history, observation, polled, record, record_each, status_report};
 
 fn poll(id: &str, status: Status, seconds: i64) -> Observation {
     polled(id, &json!({"status": status}), at(seconds))
 }
 
 fn webhook(id: &str, status: Status, seconds: i64) -> Observation {
-    telling(id, Some(status), at(seconds))
+    status_report(id, Some(status), at(seconds))
 }
 
 async fn poll_requested(pool: &PgPool, id: &str) -> bool {
@@ -101,7 +101,7 @@ async fn a_failed_render_that_becomes_complete_is_polled_once_more(pool: PgPool)
         let id = end.to_string();
         record(&pool, &[webhook(&id, end, 1)]).await;
         let payload = json!({"status": "complete", "id": id, "downloads": [{"url": "https://files.example/a.mp4"}]});
-        let results = record(&pool, &[word("video.completed", &payload, at(2))]).await;
+        let results = record(&pool, &[observation("video.completed", &payload, at(2))]).await;
         assert_eq!(
             (results[0].transition, results[0].previous_failure),
             (Some(StatusChange { from: Some(end), to: Complete }), Some(end))
@@ -122,7 +122,7 @@ async fn an_outdated_poll_reverts_nothing(pool: PgPool) {
     let payload = |status: &str, credits: i64| json!({"status": status, "credits_charged": credits, "name": status});
     record(
         &pool,
-        &[word(
+        &[observation(
             "video.completed",
             &json!({"id": "a", "status": "complete", "credits_charged": 450, "name": "complete"}),
             at(1),
@@ -150,13 +150,13 @@ async fn the_history_of_credits_ignores_outdated_observations(pool: PgPool) {
         let reported = |status: &str, credits: i64| json!({"id": id, "status": status, "credits_charged": credits});
         [
             polled(id, &reported("queued", 500), at(0)),
-            word("video.started", &reported("rendering", 500), at(1)),
-            word("video.started", &reported("rendering", 510), at(2)),
-            word("video.errored", &reported("error", 300), at(3)),
+            observation("video.started", &reported("rendering", 500), at(1)),
+            observation("video.started", &reported("rendering", 510), at(2)),
+            observation("video.errored", &reported("error", 300), at(3)),
             // Neither is newer: one has an earlier status, the other an earlier time.
-            word("video.started", &reported("rendering", 999), at(9)),
-            word("video.errored", &reported("error", 998), at(2)),
-            word("video.errored", &json!({"id": id, "status": "error"}), at(4)),
+            observation("video.started", &reported("rendering", 999), at(9)),
+            observation("video.errored", &reported("error", 998), at(2)),
+            observation("video.errored", &json!({"id": id, "status": "error"}), at(4)),
             polled(id, &reported("error", 0), at(5)),
         ]
     };

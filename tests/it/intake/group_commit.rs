@@ -11,8 +11,8 @@ use renderhook_dev::standin::SignedRequest;
 use sqlx::PgPool;
 
 use crate::support::app::{signed, video};
+use crate::support::observations::{at, completed, connections, counts, history, now, status_report};
 use crate::support::raw::exchange;
-use crate::support::words::{at, completed, connections, counts, history, now, telling};
 use crate::support::{App, Options, until};
 
 fn recorder(pool: &PgPool) -> Recorder {
@@ -43,13 +43,13 @@ async fn what_arrives_while_a_batch_commits_is_committed_with_the_next(pool: PgP
 async fn an_event_that_the_database_refuses_fails_alone(pool: PgPool) {
     sqlx::query("ALTER TABLE renders ADD CONSTRAINT refused CHECK (id <> 'r7')").execute(&pool).await.unwrap();
     let recorder = recorder(&connections(&pool, 4));
-    let sent = (0..40).map(|n| recorder.record(telling(&format!("r{n}"), Some(Rendering), at(1))));
+    let sent = (0..40).map(|n| recorder.record(status_report(&format!("r{n}"), Some(Rendering), at(1))));
     for (n, recorded) in join_all(sent).await.into_iter().enumerate() {
         assert_eq!(recorded.is_ok(), n != 7, "r{n}: {recorded:?}");
     }
     assert_eq!(counts(&pool).await, (39, 39, 39, 0));
     // It does not poison what comes after it.
-    assert!(recorder.record(telling("r41", Some(Rendering), at(1))).await.is_ok());
+    assert!(recorder.record(status_report("r41", Some(Rendering), at(1))).await.is_ok());
 }
 
 #[sqlx::test]
@@ -59,7 +59,7 @@ async fn the_same_render_in_many_batches_of_several_processes_moves_once(pool: P
     let sent = recorders.iter().cycle().take(600).enumerate().map(|(n, recorder)| {
         let id = format!("r{}", n % 7);
         let status = if n % 2 == 0 { Rendering } else { Complete };
-        recorder.record(telling(&id, Some(status), at(i64::try_from(n % 5).unwrap())))
+        recorder.record(status_report(&id, Some(status), at(i64::try_from(n % 5).unwrap())))
     });
     let recorded: Vec<_> = join_all(sent).await.into_iter().map(|recorded| recorded.unwrap().1).collect();
     let mut moves = 0;
@@ -78,7 +78,7 @@ async fn what_was_accepted_is_recorded_also_if_recording_stops(pool: PgPool) {
     let recorder = recorder(&connections(&pool, 2));
     let sent: Vec<_> = (0..50)
         .map(|n| {
-            let (recorder, event) = (recorder.clone(), telling(&format!("r{n}"), Some(Rendering), at(1)));
+            let (recorder, event) = (recorder.clone(), status_report(&format!("r{n}"), Some(Rendering), at(1)));
             tokio::spawn(async move { recorder.record(event).await })
         })
         .collect();
@@ -94,7 +94,7 @@ async fn a_batch_that_cannot_be_committed_in_time_fails_whole_and_its_repetition
     let recorder = recorder(&connections(&pool, 4));
     let mut lock = pool.begin().await.unwrap();
     sqlx::query("LOCK TABLE renders").execute(&mut *lock).await.unwrap();
-    let events: Vec<_> = (0..20).map(|n| telling(&format!("r{n}"), Some(Rendering), at(1))).collect();
+    let events: Vec<_> = (0..20).map(|n| status_report(&format!("r{n}"), Some(Rendering), at(1))).collect();
     for recorded in join_all(events.iter().cloned().map(|event| recorder.record(event))).await {
         assert!(recorded.is_err());
     }
@@ -157,9 +157,9 @@ async fn the_bytes_that_wait_are_bounded_and_a_body_larger_than_the_bound_is_rec
     let limits = QueueLimits { bytes: 1, ..QueueLimits::default() };
     let recorder =
         Recorder::start(Database::from_pool(pool.clone()), Clock::from_fn(now), PostedTypes::default(), limits);
-    let [first, second] = ["a", "b"].map(|id| recorder.record(telling(id, Some(Rendering), at(1))));
+    let [first, second] = ["a", "b"].map(|id| recorder.record(status_report(id, Some(Rendering), at(1))));
     let (first, second) = tokio::join!(first, second);
     assert_eq!(first.unwrap().1.outcome, RecordOutcome::Recorded);
     assert!(matches!(second.unwrap_err(), RecordError::QueueFull));
-    recorder.record(telling("b", Some(Rendering), at(1))).await.unwrap();
+    recorder.record(status_report("b", Some(Rendering), at(1))).await.unwrap();
 }

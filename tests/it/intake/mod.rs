@@ -1,4 +1,4 @@
-//! What Magic Hour says: webhooks, recording, replay.
+//! Webhooks: receiving, recording, replay.
 
 mod answers;
 mod any_order;

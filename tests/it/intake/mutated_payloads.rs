@@ -8,7 +8,7 @@ use sqlx::PgPool;
 use url::Url;
 
 use crate::support::app::{signed, video};
-use crate::support::raw::ask;
+use crate::support::raw::get_render;
 use crate::support::rows::{count, last_delivery};
 use crate::support::{App, Options};
 
@@ -105,7 +105,7 @@ async fn problem(app: &App, body: &[u8]) -> String {
         row.event_type.is_some_and(|it| ["video.", "image.", "audio."].iter().any(|kind| it.starts_with(kind)))
     });
     match read {
-        Some(id) => match ask(&app.base, &id).await {
+        Some(id) => match get_render(&app.base, &id).await {
             (200, render) if render["id"] == id.as_str() => String::new(),
             other => format!("cannot be asked for: {other:?}"),
         },

@@ -4,8 +4,8 @@ use chrono::TimeDelta;
 use renderhook::runtime::Clock;
 use sqlx::PgPool;
 
+use crate::support::observations::counts;
 use crate::support::process::{database_url, renderhook};
-use crate::support::words::counts;
 
 /// Stores a delivery like an earlier version did.
 async fn store_delivery(pool: &PgPool, outcome: &str, body: &str, hours: i64) {
@@ -32,6 +32,11 @@ async fn replay(pool: &PgPool, flags: &[&str]) -> String {
 
 async fn outcomes(pool: &PgPool) -> Vec<(String, Option<String>, Option<String>)> {
     sqlx::query_as("SELECT outcome, render_id, problem FROM deliveries ORDER BY id").fetch_all(pool).await.unwrap()
+}
+
+async fn transitions(pool: &PgPool, id: &str) -> Vec<(String, Option<String>, Option<i64>)> {
+    let rows = "SELECT to_status, event_type, lag_ms FROM transitions WHERE render_id = $1 ORDER BY transitions.id";
+    sqlx::query_as(rows).bind(id).fetch_all(pool).await.unwrap()
 }
 
 #[sqlx::test]
@@ -75,13 +80,8 @@ async fn replayed_deliveries_are_recorded_once_in_order_and_unknown_ones_stay(po
     let expected =
         expected.map(|(outcome, id, problem)| (outcome.to_owned(), id.map(str::to_owned), problem.map(str::to_owned)));
     assert_eq!(outcomes(&pool).await, expected);
-    let moves: Vec<(String, Option<String>, Option<i64>)> =
-        sqlx::query_as("SELECT to_status, event_type, lag_ms FROM transitions WHERE render_id = 'a' ORDER BY id")
-            .fetch_all(&pool)
-            .await
-            .unwrap();
     let moved = |status: &str, event: &str| (status.to_owned(), Some(event.to_owned()), Some(7));
-    assert_eq!(moves, [moved("rendering", "video.started"), moved("error", "video.errored")]);
+    assert_eq!(transitions(&pool, "a").await, [moved("rendering", "video.started"), moved("error", "video.errored")]);
 
     // Replaying again, and twice at once, changes nothing.
     let all = counts(&pool).await;

@@ -8,7 +8,7 @@ use renderhook::intake::{self, PartitionChange, RecordOutcome};
 use renderhook::runtime::Clock;
 use sqlx::PgPool;
 
-use crate::support::words::{at, completed, connections, record};
+use crate::support::observations::{at, completed, connections, record};
 use crate::support::{App, Options, until};
 
 /// The number of rows in each partition that has any.
@@ -18,7 +18,7 @@ async fn rows(pool: &PgPool) -> Vec<(String, i64)> {
 }
 
 /// Inserts deliveries that arrived at these times.
-async fn came(pool: &PgPool, times: &[DateTime<Utc>]) {
+async fn receive_at(pool: &PgPool, times: &[DateTime<Utc>]) {
     for (number, at) in times.iter().enumerate() {
         intake::record(pool, *at, &[completed(&format!("r{number}"), &[], None, *at)], PostedTypes::default())
             .await
@@ -35,7 +35,7 @@ async fn partitions_are_created_in_advance_and_dropped_after_the_retention(pool:
     assert_eq!(intake::create_partitions(&pool, old).await.unwrap(), PartitionChange::Done);
     assert_eq!(intake::create_partitions(&pool, today).await.unwrap(), PartitionChange::Done);
     assert_eq!(intake::create_partitions(&pool, today).await.unwrap(), PartitionChange::Done, "once more");
-    came(&pool, &[old, old + TimeDelta::days(3), today, today + TimeDelta::days(3)]).await;
+    receive_at(&pool, &[old, old + TimeDelta::days(3), today, today + TimeDelta::days(3)]).await;
     let name = |at: DateTime<Utc>| at.format("deliveries_%Y%m%d").to_string();
     let remaining = [name(old + TimeDelta::days(3)), name(today), name(today + TimeDelta::days(3))];
     assert_eq!(rows(&pool).await.len(), 4);
@@ -55,13 +55,13 @@ async fn partitions_are_created_in_advance_and_dropped_after_the_retention(pool:
 async fn rows_without_a_partition_are_deleted_in_batches(pool: PgPool) {
     let now = Clock::system().now();
     let old = now - TimeDelta::days(31);
-    came(&pool, &[old, old, old, now]).await;
+    receive_at(&pool, &[old, old, old, now]).await;
     assert_eq!(rows(&pool).await, [("deliveries_default".to_owned(), 4)]);
     let delete = |limit| intake::delete_old_deliveries(&pool, now, MONTH, false, limit);
     assert_eq!((delete(2).await.unwrap(), delete(2).await.unwrap(), delete(2).await.unwrap()), (2, 1, 0));
     // Today already has a row in the default partition, so it gets no partition of its own. Tomorrow does.
     assert_eq!(intake::create_partitions(&pool, now).await.unwrap(), PartitionChange::Done);
-    came(&pool, &[now, now + TimeDelta::days(1)]).await;
+    receive_at(&pool, &[now, now + TimeDelta::days(1)]).await;
     let tomorrow = (now + TimeDelta::days(1)).format("deliveries_%Y%m%d").to_string();
     assert_eq!(rows(&pool).await, [(tomorrow, 1), ("deliveries_default".to_owned(), 2)]);
 }
@@ -76,7 +76,7 @@ async fn recording_does_not_wait_for_a_partition_that_cannot_be_dropped(pool: Pg
     let mut backup = reader.begin().await.unwrap();
     sqlx::query("SELECT count(*) FROM deliveries").fetch_one(&mut *backup).await.unwrap();
     assert_eq!(intake::drop_old_partitions(&pool, now, MONTH).await.unwrap(), PartitionChange::Postponed);
-    came(&pool, &[now]).await;
+    receive_at(&pool, &[now]).await;
     backup.rollback().await.unwrap();
     assert_eq!(intake::drop_old_partitions(&pool, now, MONTH).await.unwrap(), PartitionChange::Done);
 }
@@ -86,7 +86,7 @@ async fn a_role_without_ownership_deletes_rows_instead_of_dropping_partitions(po
     let now = Clock::system().now();
     let old = now - TimeDelta::days(32);
     intake::create_partitions(&pool, old).await.unwrap();
-    came(&pool, &[old, now]).await;
+    receive_at(&pool, &[old, now]).await;
     // Roles belong to the whole server, so one of an earlier run may exist.
     let role = format!("serving_{}", std::process::id());
     let granted = format!(
@@ -107,7 +107,7 @@ async fn a_role_without_ownership_deletes_rows_instead_of_dropping_partitions(po
 
 #[sqlx::test]
 async fn the_service_creates_partitions_and_removes_old_deliveries(pool: PgPool) {
-    came(&pool, &[Clock::system().now() - TimeDelta::days(2)]).await;
+    receive_at(&pool, &[Clock::system().now() - TimeDelta::days(2)]).await;
     let app = App::start_with(&pool, Options::flags(&["--event-retention=1d"])).await;
     until("the old delivery to be removed", || async { rows(&pool).await.is_empty().then_some(()) }).await;
     app.stop().await.unwrap();

@@ -5,7 +5,7 @@ use renderhook::intake::{RecordOutcome, StatusChange};
 use serde_json::json;
 use sqlx::PgPool;
 
-use crate::support::words::{at, counts, history, record, record_each, telling, word};
+use crate::support::observations::{at, counts, history, observation, record, record_each, status_report};
 
 /// What was observed of a render before: nothing, an event without a status, or a status.
 type Before = Option<Option<Status>>;
@@ -42,8 +42,8 @@ async fn every_pair_of_statuses_follows_the_pure_rule(pool: PgPool) {
         for reported in Status::ALL {
             for way in ["in two calls", "in one batch"] {
                 let id = format!("{row}-{reported}-{way}");
-                let mut observations: Vec<_> = before.iter().map(|&status| telling(&id, status, at(1))).collect();
-                observations.push(telling(&id, Some(reported), at(2)));
+                let mut observations: Vec<_> = before.iter().map(|&status| status_report(&id, status, at(1))).collect();
+                observations.push(status_report(&id, Some(reported), at(2)));
                 let recorded = if way == "in one batch" {
                     record(&pool, &observations).await
                 } else {
@@ -71,8 +71,9 @@ async fn every_pair_of_statuses_follows_the_pure_rule(pool: PgPool) {
 #[sqlx::test]
 async fn the_first_of_error_and_canceled_stays_until_the_render_is_complete(pool: PgPool) {
     for (first, second) in [(Error, Canceled), (Canceled, Error)] {
-        let observations =
-            |id: &str| [first, second, first, Complete, second].map(|reported| telling(id, Some(reported), at(1)));
+        let observations = |id: &str| {
+            [first, second, first, Complete, second].map(|reported| status_report(id, Some(reported), at(1)))
+        };
         let (one_by_one, batch) = (format!("{first} one by one"), format!("{first} in one batch"));
         record_each(&pool, &observations(&one_by_one)).await;
         record(&pool, &observations(&batch)).await;
@@ -85,13 +86,13 @@ async fn the_first_of_error_and_canceled_stays_until_the_render_is_complete(pool
 #[sqlx::test]
 async fn a_batch_returns_a_result_for_each_observation(pool: PgPool) {
     let observations = [
-        telling("a", Some(Queued), at(1)),
-        telling("b", Some(Complete), at(1)),
-        telling("a", Some(Rendering), at(2)),
-        telling("b", Some(Rendering), at(2)),
-        telling("a", Some(Rendering), at(3)),
-        telling("a", None, at(3)),
-        telling("b", Some(Complete), at(3)),
+        status_report("a", Some(Queued), at(1)),
+        status_report("b", Some(Complete), at(1)),
+        status_report("a", Some(Rendering), at(2)),
+        status_report("b", Some(Rendering), at(2)),
+        status_report("a", Some(Rendering), at(3)),
+        status_report("a", None, at(3)),
+        status_report("b", Some(Complete), at(3)),
     ];
     let results: Vec<_> = record(&pool, &observations)
         .await
@@ -109,27 +110,27 @@ async fn a_batch_returns_a_result_for_each_observation(pool: PgPool) {
     ];
     assert_eq!(results, expected);
 
-    let kept: Vec<(String, String)> =
+    let stored: Vec<(String, String)> =
         sqlx::query_as("SELECT render_id, outcome FROM deliveries ORDER BY id").fetch_all(&pool).await.unwrap();
-    let kept: Vec<_> = kept.iter().map(|(id, outcome)| (id.as_str(), outcome.as_str())).collect();
+    let stored: Vec<_> = stored.iter().map(|(id, outcome)| (id.as_str(), outcome.as_str())).collect();
     let ids = ["a", "b", "a", "b", "a", "a", "b"];
     let outcomes = ["recorded", "recorded", "recorded", "late", "duplicate", "unknown", "duplicate"];
-    assert_eq!(kept, ids.into_iter().zip(outcomes).collect::<Vec<_>>());
+    assert_eq!(stored, ids.into_iter().zip(outcomes).collect::<Vec<_>>());
 }
 
 #[sqlx::test]
 async fn a_duplicate_is_detected_by_id_and_type_even_after_the_deliveries_are_removed(pool: PgPool) {
-    record(&pool, &[telling("a", Some(Rendering), at(1))]).await;
+    record(&pool, &[status_report("a", Some(Rendering), at(1))]).await;
     sqlx::query("DELETE FROM deliveries").execute(&pool).await.unwrap();
-    let again = [telling("a", Some(Rendering), at(500)), telling("b", Some(Rendering), at(500))];
+    let again = [status_report("a", Some(Rendering), at(500)), status_report("b", Some(Rendering), at(500))];
     let outcomes: Vec<_> = record(&pool, &again).await.into_iter().map(|it| it.outcome).collect();
     assert_eq!(outcomes, [RecordOutcome::Duplicate, RecordOutcome::Recorded]);
 }
 
 #[sqlx::test]
 async fn an_event_about_an_unknown_kind_is_only_stored(pool: PgPool) {
-    let model = word("model.completed", &json!({"id": "m", "status": "complete"}), at(1));
-    let known = telling("v", Some(Rendering), at(1));
+    let model = observation("model.completed", &json!({"id": "m", "status": "complete"}), at(1));
+    let known = status_report("v", Some(Rendering), at(1));
     let recorded = record(&pool, &[model.clone(), known, model]).await;
     let outcomes: Vec<_> = recorded.iter().map(|it| it.outcome).collect();
     assert_eq!(outcomes, [RecordOutcome::Unknown, RecordOutcome::Recorded, RecordOutcome::Unknown]);
@@ -138,8 +139,8 @@ async fn an_event_about_an_unknown_kind_is_only_stored(pool: PgPool) {
 
 #[sqlx::test]
 async fn a_transition_has_its_source_and_lag(pool: PgPool) {
-    record(&pool, &[telling("a", Some(Rendering), at(1))]).await;
+    record(&pool, &[status_report("a", Some(Rendering), at(1))]).await;
     let row: (String, Option<String>, chrono::DateTime<chrono::Utc>, Option<i64>) =
         sqlx::query_as("SELECT source, event_type, at, lag_ms FROM transitions").fetch_one(&pool).await.unwrap();
-    assert_eq!(row, ("webhook".into(), Some("video.started".into()), crate::support::words::now(), Some(0)));
+    assert_eq!(row, ("webhook".into(), Some("video.started".into()), crate::support::observations::now(), Some(0)));
 }

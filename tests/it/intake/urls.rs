@@ -7,12 +7,12 @@ use renderhook::intake::Observation;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use crate::support::words::{at, record, word};
+use crate::support::observations::{at, observation, record};
 
 /// An observation of a file: its URL, when the URL expires, and when it was observed.
-type Told = (Option<&'static str>, Option<DateTime<Utc>>, DateTime<Utc>);
+type FileReport = (Option<&'static str>, Option<DateTime<Utc>>, DateTime<Utc>);
 
-fn every_told() -> Vec<Told> {
+fn all_reports() -> Vec<FileReport> {
     let urls = [None, Some("https://files.example/a.mp4"), Some("https://files.example/b.mp4")];
     let times = [None, Some(at(1)), Some(at(2))];
     let mut all = Vec::new();
@@ -24,9 +24,9 @@ fn every_told() -> Vec<Told> {
     all
 }
 
-fn observation(id: &str, (url, expires_at, observed_at): Told) -> Observation {
+fn file_observation(id: &str, (url, expires_at, observed_at): FileReport) -> Observation {
     let downloads = json!([{"url": url, "expires_at": expires_at}]);
-    word("video.completed", &json!({"id": id, "downloads": downloads}), observed_at)
+    observation("video.completed", &json!({"id": id, "downloads": downloads}), observed_at)
 }
 
 /// The stored state of each render's file that must not depend on the order.
@@ -45,7 +45,7 @@ async fn stored_files(pool: &PgPool) -> HashMap<String, Value> {
 
 #[sqlx::test]
 async fn three_observations_of_a_file_in_any_order_end_with_the_same_url(pool: PgPool) {
-    let all = every_told();
+    let all = all_reports();
     let id = |a: usize, b: usize, c: usize| format!("{a}-{b}-{c}");
     let orders = || {
         let count = all.len();
@@ -53,13 +53,14 @@ async fn three_observations_of_a_file_in_any_order_end_with_the_same_url(pool: P
     };
     // The first call records the first of each three observations, the next one the second, the last one the third.
     for turn in 0..3 {
-        let observations: Vec<_> = orders().map(|[a, b, c]| observation(&id(a, b, c), all[[a, b, c][turn]])).collect();
+        let observations: Vec<_> =
+            orders().map(|[a, b, c]| file_observation(&id(a, b, c), all[[a, b, c][turn]])).collect();
         record(&pool, &observations).await;
     }
     // The same in one batch.
     let batch = |[a, b, c]: [usize; 3]| format!("batch {}", id(a, b, c));
     let observations: Vec<_> =
-        orders().flat_map(|order| order.map(|index| observation(&batch(order), all[index]))).collect();
+        orders().flat_map(|order| order.map(|index| file_observation(&batch(order), all[index]))).collect();
     record(&pool, &observations).await;
     let stored = stored_files(&pool).await;
     assert_eq!(stored.len(), 2 * all.len().pow(3));
@@ -75,7 +76,7 @@ async fn three_observations_of_a_file_in_any_order_end_with_the_same_url(pool: P
 #[sqlx::test]
 async fn the_url_that_works_longest_stays(pool: PgPool) {
     let (a, b) = (Some("https://files.example/a.mp4"), Some("https://files.example/b.mp4"));
-    let table: [(&str, Told, Told); 6] = [
+    let table: [(&str, FileReport, FileReport); 6] = [
         ("the later expiry", (a, Some(at(900)), at(1)), (b, Some(at(800)), at(2))),
         ("the later observation if both expire at the same time", (a, Some(at(900)), at(2)), (b, Some(at(900)), at(1))),
         ("the later observation if neither has an expiry", (a, None, at(2)), (b, None, at(1))),
@@ -84,8 +85,8 @@ async fn the_url_that_works_longest_stays(pool: PgPool) {
         ("any URL rather than none", (a, None, at(1)), (None, Some(at(900)), at(2))),
     ];
     for (why, wins, loses) in table {
-        record(&pool, &[observation(why, loses)]).await;
-        record(&pool, &[observation(why, wins)]).await;
+        record(&pool, &[file_observation(why, loses)]).await;
+        record(&pool, &[file_observation(why, wins)]).await;
         let stored = stored_files(&pool).await;
         assert_eq!(stored[why]["url"].as_str(), wins.0, "{why}");
     }

@@ -5,15 +5,15 @@ use renderhook::intake::{self, Observation};
 use sqlx::PgPool;
 use sqlx::postgres::PgListener;
 
-use crate::support::words::{at, completed, now};
+use crate::support::observations::{at, completed, now};
 
 /// Listens for notifications about downloads.
-struct Ear {
+struct Listener {
     pool: PgPool,
     listener: PgListener,
 }
 
-impl Ear {
+impl Listener {
     async fn of(pool: &PgPool) -> Self {
         let mut listener = PgListener::connect_with(pool).await.unwrap();
         listener.listen_all(["renderhook_downloads", "end"]).await.unwrap();
@@ -23,11 +23,11 @@ impl Ear {
     /// Records a batch, and returns what it woke.
     async fn woken_by(&mut self, observations: &[Observation]) -> Vec<String> {
         intake::record(&self.pool, now(), observations, PostedTypes::default()).await.unwrap();
-        self.heard().await
+        self.notified().await
     }
 
     /// Everything that was notified so far. Postgres keeps the order of commits, so the end marker comes last.
-    async fn heard(&mut self) -> Vec<String> {
+    async fn notified(&mut self) -> Vec<String> {
         sqlx::query("SELECT pg_notify('end', '')").execute(&self.pool).await.unwrap();
         let mut woken = Vec::new();
         loop {
@@ -44,7 +44,7 @@ const URL: [&str; 1] = ["https://files.example/a.mp4"];
 
 #[sqlx::test]
 async fn new_files_wake_the_workers_and_known_files_do_not(pool: PgPool) {
-    let mut listener = Ear::of(&pool).await;
+    let mut listener = Listener::of(&pool).await;
     assert_eq!(listener.woken_by(&[completed("a", &URL, Some(at(500)), at(1))]).await, ["workers"]);
     assert!(listener.woken_by(&[completed("a", &URL, Some(at(500)), at(1))]).await.is_empty());
     let nothing_to_fetch = completed("b", &["no url"], None, at(1));
@@ -55,7 +55,7 @@ async fn new_files_wake_the_workers_and_known_files_do_not(pool: PgPool) {
 
 #[sqlx::test]
 async fn a_known_url_neither_wakes_the_workers_nor_shortens_a_backoff(pool: PgPool) {
-    let mut listener = Ear::of(&pool).await;
+    let mut listener = Listener::of(&pool).await;
     listener.woken_by(&[completed("a", &URL, None, at(1))]).await;
     let later = now() + chrono::TimeDelta::seconds(600);
     sqlx::query("UPDATE downloads SET due_at = $1, updated_at = $2")
@@ -75,5 +75,5 @@ async fn a_known_url_neither_wakes_the_workers_nor_shortens_a_backoff(pool: PgPo
             .await
             .unwrap();
     assert_eq!(due, [later]);
-    assert!(listener.heard().await.is_empty());
+    assert!(listener.notified().await.is_empty());
 }

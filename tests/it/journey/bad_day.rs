@@ -1,5 +1,5 @@
-//! Three hundred renders live through a bad day of everybody's: webhooks are lost, doubled and shuffled, the API is down,
-//! and the service is killed once and stopped once. In the end all that it tells is true.
+//! Three hundred renders on a day when much fails: webhooks are lost, repeated and reordered, the API is down, and the service
+//! is killed once and stopped once. In the end, every answer is right.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -25,11 +25,11 @@ use tempfile::TempDir;
 use url::Url;
 
 use crate::support::app::{SECRET, TOKEN};
-use crate::support::bench::noise;
+use crate::support::harness::noise;
 use crate::support::polls;
 use crate::support::process::{Service, database_url, serve};
 use crate::support::rows::count;
-use crate::support::wait::{settled, until};
+use crate::support::wait::{until, until_no_differences};
 use crate::support::{App, Options};
 
 const RENDERS: usize = 300;
@@ -44,8 +44,7 @@ fn network() -> Network {
     Network::unreliable(4, Duration::from_millis(1500))
 }
 
-/// Every kind goes every way, each in its own time: 3 s to 8 s in all, and twice that until somebody cancels it, so that
-/// there is a silence to ask into.
+/// Each kind has every possible end, after 3 s to 8 s, or twice that if it is canceled, so that it is polled before.
 fn plan(number: usize) -> RenderPlan {
     let dice = Sha256::digest(format!("render {number}"));
     let within = |millis: Range<i64>, die: u8| {
@@ -84,7 +83,7 @@ fn is_complete(plan: &RenderPlan) -> bool {
     *end(plan) == Stage::Complete
 }
 
-/// How many copies of its webhooks set out.
+/// How many copies of its webhooks are sent.
 fn copies(plan: &RenderPlan) -> usize {
     plan.lifecycle
         .stages()
@@ -93,7 +92,7 @@ fn copies(plan: &RenderPlan) -> usize {
         .sum()
 }
 
-/// The world of that day.
+/// Everything that runs on that day.
 struct Day {
     pool: PgPool,
     magic_hour: StandIn,
@@ -101,7 +100,7 @@ struct Day {
     folder: TempDir,
     flags: Vec<String>,
     starts: Vec<DateTime<Utc>>,
-    /// Where the application finds the service.
+    /// The URL at which the application calls the service.
     service: Arc<Mutex<Url>>,
 }
 
@@ -139,7 +138,7 @@ impl Day {
         let mut command = serve(&database_url(&self.pool), &self.folder);
         command.args(&self.flags);
         let service = Service::start(command).await;
-        self.is_at(&service.base);
+        self.set_url(&service.base);
         service
     }
 
@@ -147,18 +146,18 @@ impl Day {
     async fn app(&mut self) -> App {
         self.starts.push(Clock::system().now());
         let app = App::start_with(&self.pool, Options { flags: self.flags.clone(), ..Options::default() }).await;
-        self.is_at(&app.base);
+        self.set_url(&app.base);
         app
     }
 
-    fn is_at(&self, base: &Url) {
+    fn set_url(&self, base: &Url) {
         base.clone_into(&mut self.service.lock().unwrap());
         self.magic_hour.webhooks.set_receiver(Some(base.join("webhook").unwrap()));
     }
 
-    /// All renders begin. An application says so of every other one, and of those of which no webhook will ever tell, and
-    /// insists until it is taken.
-    fn order(&self) -> tokio::task::JoinHandle<()> {
+    /// Starts all renders. An application announces every other one, and those that no webhook reports, and retries until it
+    /// succeeds.
+    fn start_renders(&self) -> tokio::task::JoinHandle<()> {
         for plan in &self.plans {
             self.magic_hour.start_render(plan.clone()).unwrap();
         }
@@ -178,31 +177,31 @@ impl Day {
         })
     }
 
-    /// Waits until so many rows are as `condition` says.
+    /// Waits until at least this number of rows meet the condition.
     async fn rows(&self, least: i64, condition: &str) {
         until(condition, || async { (count(&self.pool, condition).await >= least).then_some(()) }).await;
     }
 
-    /// How many calls met trouble.
-    fn troubled(&self) -> usize {
+    /// The number of failed calls.
+    fn failed_calls(&self) -> usize {
         let calls = self.magic_hour.call_log.calls();
         calls.iter().filter(|call| call.status.is_none_or(|status| status != StatusCode::OK)).count()
     }
 
-    async fn is_troubled(&self) {
-        let before = self.troubled();
-        until("a call that meets trouble", || async { (self.troubled() > before).then_some(()) }).await;
+    async fn wait_for_failed_call(&self) {
+        let before = self.failed_calls();
+        until("a call to fail", || async { (self.failed_calls() > before).then_some(()) }).await;
     }
 
-    /// Waits until a webhook finds nobody.
-    async fn is_missed(&self) {
+    /// Waits until a webhook is not answered.
+    async fn wait_for_missed_webhook(&self) {
         let unanswered = |sent: &WebhookAttempt| matches!(sent.outcome, WebhookOutcome::Unanswered(_));
         let count = || self.magic_hour.call_log.webhooks().iter().filter(|sent| unanswered(sent)).count();
         let before = count();
-        until("a webhook that finds nobody", || async { (count() > before).then_some(()) }).await;
+        until("a webhook that nobody answers", || async { (count() > before).then_some(()) }).await;
     }
 
-    /// What is still otherwise than it is to be in the end, in words.
+    /// Describes what differs from the planned end.
     async fn differences(&self) -> Vec<String> {
         let rows: Vec<(String, Option<String>, i64)> = sqlx::query_as(
             "SELECT id, status, (SELECT count(*) FROM downloads WHERE render_id = id AND state = 'stored') FROM renders",
@@ -211,161 +210,201 @@ impl Day {
         .await
         .unwrap();
         let rows: HashMap<_, _> = rows.into_iter().map(|(id, status, stored)| (id, (status, stored))).collect();
-        let mut taken = HashMap::<_, usize>::new();
+        let mut accepted = HashMap::<_, usize>::new();
         for sent in self.magic_hour.call_log.webhooks().into_iter().filter(WebhookAttempt::is_accepted) {
-            *taken.entry(sent.id).or_default() += 1;
+            *accepted.entry(sent.id).or_default() += 1;
         }
         let mut differences = Vec::new();
         for plan in &self.plans {
             let files = if is_complete(plan) { i64::try_from(plan.files.len()).unwrap() } else { 0 };
-            let (known, wanted) = (rows.get(&plan.id), (Some(end(plan).status().to_string()), files));
-            if known != Some(&wanted) {
-                differences.push(format!("{}: {known:?} is known of {wanted:?}", plan.id));
+            let (actual, expected) = (rows.get(&plan.id), (Some(end(plan).status().to_string()), files));
+            if actual != Some(&expected) {
+                differences.push(format!("{}: {actual:?} instead of {expected:?}", plan.id));
             }
-            let taken = taken.get(&plan.id).copied().unwrap_or_default();
-            if taken != copies(plan) {
-                differences.push(format!("{}: {taken} of {} webhooks are taken", plan.id, copies(plan)));
+            let accepted = accepted.get(&plan.id).copied().unwrap_or_default();
+            if accepted != copies(plan) {
+                differences.push(format!("{}: {accepted} of {} webhooks are accepted", plan.id, copies(plan)));
             }
         }
         differences
     }
 }
 
-/// What the answer about a render has otherwise than its plan, in words.
-fn untruths(plan: &RenderPlan, render: &Value, folder: &Path) -> Vec<String> {
-    let mut untruths = Vec::new();
-    let mut expect = |what: &str, told: &Value, truth: Value| {
-        if *told != truth {
-            untruths.push(format!("{}: {what} is {told} in the place of {truth}", plan.id));
-        }
-    };
-    let end = end(plan);
-    expect("the kind", &render["kind"], json!(plan.kind));
-    expect("the status", &render["status"], json!(end.status()));
-    expect("the name", &render["name"], json!(plan.name));
-    expect("whether it is deleted", &render["deleted"], json!(false));
-    expect("the price", &render["credits_charged"], json!(if is_complete(plan) { plan.final_credits } else { 0 }));
-    let error = match end {
-        Stage::Error { code, message } => json!({"code": code, "message": message}),
-        _ => Value::Null,
-    };
-    expect("the error", &render["error"], error);
-    expect("the archive", &render["archive"], json!(if is_complete(plan) { "stored" } else { "none" }));
-    let files = if is_complete(plan) { &plan.files[..] } else { &[] };
-    expect("how many files there are", &json!(render["downloads"].as_array().unwrap().len()), json!(files.len()));
-    for (file, download) in files.iter().zip(render["downloads"].as_array().unwrap()) {
-        expect("the hash of a file", &download["sha256"], json!(hex::encode(Sha256::digest(&file.bytes))));
-        let stored = std::fs::read(folder.join(download["object"]["key"].as_str().unwrap()));
-        expect("whether a file is stored", &json!(stored.is_ok_and(|stored| stored == file.bytes)), json!(true));
+/// Describes what differs between the answer about a render and its plan.
+struct Comparison<'a> {
+    plan: &'a RenderPlan,
+    render: &'a Value,
+    differences: Vec<String>,
+}
+
+impl<'a> Comparison<'a> {
+    fn of(plan: &'a RenderPlan, render: &'a Value, folder: &Path) -> Vec<String> {
+        let mut comparison = Self { plan, render, differences: Vec::new() };
+        comparison.compare_fields();
+        comparison.compare_files(folder);
+        comparison.compare_credits();
+        comparison.compare_transitions();
+        comparison.differences
     }
-    // Each figure once: the estimate, if it was heard, and then the price or the refund.
-    let figures: Vec<_> = render["credits"].as_array().unwrap().iter().map(|figure| &figure["value"]).collect();
-    let (estimate, last) = (json!(plan.estimated_credits), &render["credits_charged"]);
-    expect("whether each figure is told once", &json!(figures == [last] || figures == [&estimate, last]), json!(true));
-    // Each transition once: from one stage of its life to a later one.
-    let mut before = (Value::Null, None);
-    for transition in render["transitions"].as_array().unwrap() {
-        expect("where a transition comes from", &transition["from"], before.0);
-        let to: Option<Status> = transition["to"].as_str().and_then(|to| to.parse().ok());
-        let rank = to.map(Status::rank);
-        expect("whether the rank rises", &json!(rank > before.1), json!(true));
-        let lived = plan.lifecycle.stages().any(|stage| Some(stage.status()) == to);
-        expect("whether it has been so", &json!(lived), json!(true));
-        if to == Some(Status::Canceled) || to == Some(Status::Queued) {
-            expect("who told what no webhook tells", &transition["source"], json!("poll"));
+
+    fn expect(&mut self, what: &str, actual: &Value, expected: &Value) {
+        if actual != expected {
+            self.differences.push(format!("{}: {what} is {actual} instead of {expected}", self.plan.id));
         }
-        before = (transition["to"].clone(), rank);
     }
-    expect("the last transition", &before.0, json!(end.status()));
-    untruths
+
+    fn compare_fields(&mut self) {
+        let Self { plan, render, .. } = *self;
+        let (end, complete) = (end(plan), is_complete(plan));
+        let error = match end {
+            Stage::Error { code, message } => json!({"code": code, "message": message}),
+            _ => Value::Null,
+        };
+        for (field, expected) in [
+            ("kind", json!(plan.kind)),
+            ("status", json!(end.status())),
+            ("name", json!(plan.name)),
+            ("deleted", json!(false)),
+            ("credits_charged", json!(if complete { plan.final_credits } else { 0 })),
+            ("error", error),
+            ("archive", json!(if complete { "stored" } else { "none" })),
+        ] {
+            self.expect(field, &render[field], &expected);
+        }
+    }
+
+    fn compare_files(&mut self, folder: &Path) {
+        let Self { plan, render, .. } = *self;
+        let files = if is_complete(plan) { &plan.files[..] } else { &[] };
+        let downloads = render["downloads"].as_array().unwrap();
+        self.expect("the number of files", &json!(downloads.len()), &json!(files.len()));
+        for (file, download) in files.iter().zip(downloads) {
+            self.expect("a hash", &download["sha256"], &json!(hex::encode(Sha256::digest(&file.bytes))));
+            let stored = std::fs::read(folder.join(download["object"]["key"].as_str().unwrap()));
+            self.expect(
+                "whether a file is stored",
+                &json!(stored.is_ok_and(|stored| stored == file.bytes)),
+                &json!(true),
+            );
+        }
+    }
+
+    /// Each figure once: the estimate, if it was reported, then the price or the refund.
+    fn compare_credits(&mut self) {
+        let render = self.render;
+        let figures: Vec<_> = render["credits"].as_array().unwrap().iter().map(|figure| &figure["value"]).collect();
+        let (estimate, last) = (json!(self.plan.estimated_credits), &render["credits_charged"]);
+        let each_once = figures == [last] || figures == [&estimate, last];
+        self.expect("whether each figure is there once", &json!(each_once), &json!(true));
+    }
+
+    /// Each transition once: from one stage to a later one.
+    fn compare_transitions(&mut self) {
+        let Self { plan, render, .. } = *self;
+        let mut before = (Value::Null, None);
+        for transition in render["transitions"].as_array().unwrap() {
+            self.expect("the status before a transition", &transition["from"], &before.0);
+            let to: Option<Status> = transition["to"].as_str().and_then(|to| to.parse().ok());
+            let rank = to.map(Status::rank);
+            self.expect("whether the rank rises", &json!(rank > before.1), &json!(true));
+            let is_planned = plan.lifecycle.stages().any(|stage| Some(stage.status()) == to);
+            self.expect("whether the status is planned", &json!(is_planned), &json!(true));
+            if to == Some(Status::Canceled) || to == Some(Status::Queued) {
+                self.expect("the source of what no webhook reports", &transition["source"], &json!("poll"));
+            }
+            before = (transition["to"].clone(), rank);
+        }
+        self.expect("the last transition", &before.0, &json!(end(plan).status()));
+    }
 }
 
 #[sqlx::test]
 async fn three_hundred_renders_survive_a_bad_day_with_a_correct_state(pool: PgPool) {
-    polls::keep(&pool).await;
+    polls::record_polls(&pool).await;
     let mut day = Day::begin(&pool).await;
     let mut process = day.process().await;
-    let application = day.order();
+    let application = day.start_renders();
     day.rows(40, "renders WHERE status = 'rendering'").await;
 
     // The API goes down, and the service with it.
     day.magic_hour.faults.inject_always(Fault::CloseConnection);
-    day.is_troubled().await;
+    day.wait_for_failed_call().await;
     // Not in the middle of a poll: its claim would outlast the test by far.
     day.rows(1, "upstream_throttle WHERE paused_until > now()").await;
     day.rows(1, NO_POLL_IN_PROGRESS).await;
     process.signal(Signal::KILL);
     process.ended().await;
-    day.is_missed().await;
+    day.wait_for_missed_webhook().await;
 
-    // The next one meets an API that wants to be left alone, and is stopped in the middle of its downloads.
+    // The API asks the next process to wait. It is stopped in the middle of its downloads.
     day.magic_hour.fail_next([(429, Some(1))]);
     let app = day.app().await;
-    day.is_troubled().await;
+    day.wait_for_failed_call().await;
     day.rows(20, "downloads WHERE state = 'stored'").await;
     app.stop().await.unwrap();
-    day.is_missed().await;
+    day.wait_for_missed_webhook().await;
 
     day.magic_hour.faults.clear();
     let app = day.app().await;
     application.await.unwrap();
 
-    settled(|| day.differences()).await;
+    until_no_differences(|| day.differences()).await;
     let mut wrong = Vec::new();
     for plan in &day.plans {
-        wrong.extend(untruths(plan, &app.render(&plan.id).await, day.folder.path()));
+        wrong.extend(Comparison::of(plan, &app.render(&plan.id).await, day.folder.path()));
     }
     wrong.extend(lost(&day).await);
-    wrong.extend(polls::breaches(&pool, &SCHEDULE, &day.starts, &day.magic_hour.call_log.calls()).await);
-    wrong.extend(unaccounted(&day).await);
+    wrong.extend(polls::violations(&pool, &SCHEDULE, &day.starts, &day.magic_hour.call_log.calls()).await);
+    wrong.extend(unexplained_calls(&day).await);
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     app.stop().await.unwrap();
 }
 
-/// The events that were answered with 200 and are not kept.
+/// The events that were answered with 200 and are not stored.
 async fn lost(day: &Day) -> Vec<String> {
-    let kept: Vec<(String, String, i64)> =
+    let stored: Vec<(String, String, i64)> =
         sqlx::query_as("SELECT render_id, event_type, count(*) FROM deliveries GROUP BY render_id, event_type")
             .fetch_all(&day.pool)
             .await
             .unwrap();
-    let kept: HashMap<_, _> = kept.into_iter().map(|(id, event_type, count)| ((id, event_type), count)).collect();
+    let stored: HashMap<_, _> = stored.into_iter().map(|(id, event_type, count)| ((id, event_type), count)).collect();
     let sent = day.magic_hour.call_log.webhooks();
-    let mut taken = HashMap::<_, i64>::new();
+    let mut accepted = HashMap::<_, i64>::new();
     for sent in sent.iter().filter(|sent| sent.is_accepted()) {
-        *taken.entry((sent.id.clone(), sent.event_type.as_str().to_owned())).or_default() += 1;
+        *accepted.entry((sent.id.clone(), sent.event_type.as_str().to_owned())).or_default() += 1;
     }
-    // More may be kept than were taken: the answer to one may not have got through.
-    let lost = taken.into_iter().filter(|(event, taken)| kept.get(event).is_none_or(|kept| kept < taken));
-    lost.map(|(event, taken)| format!("{event:?} was taken {taken} times and is not kept as often")).collect()
+    // More may be stored than were accepted, because an answer may have been lost.
+    let lost =
+        accepted.into_iter().filter(|(event, accepted)| stored.get(event).is_none_or(|stored| stored < accepted));
+    lost.map(|(event, accepted)| format!("{event:?} was accepted {accepted} times and is stored less often")).collect()
 }
 
-/// The calls that nobody meant to make, and more calls of an API in trouble than a pause leaves room for.
-async fn unaccounted(day: &Day) -> Vec<String> {
+/// The calls without a poll, and more calls to the failing API than the pauses allow.
+async fn unexplained_calls(day: &Day) -> Vec<String> {
     let polls = polls::all(&day.pool).await;
-    let mut meant = HashMap::<_, usize>::new();
+    let mut polled = HashMap::<_, usize>::new();
     for poll in &polls {
-        *meant.entry(poll.render_id.as_str()).or_default() += 1;
+        *polled.entry(poll.render_id.as_str()).or_default() += 1;
     }
     let mut wrong = Vec::new();
     for plan in &day.plans {
         let calls = day.magic_hour.call_count(&Method::GET, &plan.id);
-        let meant = meant.get(plan.id.as_str()).copied().unwrap_or_default();
-        if calls > meant {
-            wrong.push(format!("{} was called for {calls} times and meant {meant} times", plan.id));
+        let polled = polled.get(plan.id.as_str()).copied().unwrap_or_default();
+        if calls > polled {
+            wrong.push(format!("{} was requested {calls} times and polled {polled} times", plan.id));
         }
     }
-    // A process makes 16 polls at once at most when it learns of trouble, then pauses for 10 s at least.
+    // A process makes at most 16 polls at once before it notices a failure, then pauses for at least 10 s.
     let calls = day.magic_hour.call_log.calls();
-    let trouble: Vec<_> = polls.iter().filter(|poll| poll.failed(&calls)).map(|poll| poll.at).collect();
+    let failed: Vec<_> = polls.iter().filter(|poll| poll.failed(&calls)).map(|poll| poll.at).collect();
     let mut pauses = day.starts.clone();
-    for at in &trouble {
+    for at in &failed {
         if pauses.iter().all(|pause| *at < *pause || *at > *pause + TimeDelta::seconds(10)) {
             pauses.push(*at);
         }
     }
-    if trouble.len() > 16 * pauses.len() {
-        wrong.push(format!("the API was called {} times while it was in trouble", trouble.len()));
+    if failed.len() > 16 * pauses.len() {
+        wrong.push(format!("the failing API was called {} times", failed.len()));
     }
     wrong
 }

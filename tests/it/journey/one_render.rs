@@ -1,4 +1,4 @@
-//! One render's whole way, through the front door.
+//! One render, from its first webhook to its stored file.
 
 use renderhook_dev::standin::media;
 use sha2::{Digest, Sha256};
@@ -12,8 +12,8 @@ use crate::support::{App, Options};
 async fn a_render_goes_from_started_to_stored(pool: PgPool) {
     let app = App::start(&pool).await;
     assert_eq!(app.send("video.started", &video("clx1", "rendering")).await.status, 200);
-    let kept: i64 = sqlx::query_scalar("SELECT count(*) FROM deliveries").fetch_one(&app.pool).await.unwrap();
-    assert_eq!(kept, 1);
+    let stored: i64 = sqlx::query_scalar("SELECT count(*) FROM deliveries").fetch_one(&app.pool).await.unwrap();
+    assert_eq!(stored, 1);
     assert_eq!(app.render("clx1").await["status"], "rendering");
 
     let bytes = media::image(1);
@@ -53,7 +53,7 @@ async fn files_go_to_a_bucket_whatever_their_size(pool: PgPool) {
     for (size, index) in sizes.into_iter().zip(0u8..) {
         let download = &render["downloads"][usize::from(index)];
         let key = format!("video/clx2/{index}-{index}.mp4");
-        assert_eq!(download["object"]["url"], format!("s3://renders/kept/{key}"));
+        assert_eq!(download["object"]["url"], format!("s3://renders/prefix/{key}"));
         let stored = std::fs::read(s3.path(&key)).unwrap();
         assert_eq!(stored.len(), size);
         assert_eq!(download["sha256"], hex::encode(Sha256::digest(&stored)));

@@ -120,7 +120,7 @@ async fn an_hour_of_nothing_but_errors_is_logged_once_by_one_process(pool: PgPoo
         Service::start(command)
     };
     let first = start().await;
-    let line = until("the line", || async { first.log.telling("notifications.failing").pop() }).await;
+    let line = until("the line", || async { first.log.events("notifications.failing").pop() }).await;
     assert_eq!((&line["level"], line["failing_s"].as_i64().map(|it| it / 60)), (&"ERROR".into(), Some(120)));
     let second = start().await;
     let delivery = signed(&video("clx", "error").event("video.errored"));
@@ -131,7 +131,7 @@ async fn an_hour_of_nothing_but_errors_is_logged_once_by_one_process(pool: PgPoo
     })
     .await;
     assert_eq!(
-        (first.log.telling("notifications.failing").len(), second.log.telling("notifications.failing").len()),
+        (first.log.events("notifications.failing").len(), second.log.events("notifications.failing").len()),
         (1, 0)
     );
     first.stop().await;

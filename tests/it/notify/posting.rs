@@ -29,10 +29,10 @@ async fn settled(app: &App, id: &str, state: &str) -> Value {
 }
 
 /// Makes every pending notification due now.
-async fn hurry(pool: &PgPool) {
+async fn make_all_due(pool: &PgPool) {
     let now = Clock::system().now();
-    let hurried = sqlx::query("UPDATE notifications SET due_at = $1 WHERE lease IS NULL AND due_at > $1");
-    hurried.bind(now).execute(pool).await.unwrap();
+    let updated = sqlx::query("UPDATE notifications SET due_at = $1 WHERE lease IS NULL AND due_at > $1");
+    updated.bind(now).execute(pool).await.unwrap();
 }
 
 #[sqlx::test]
@@ -72,14 +72,14 @@ async fn an_error_is_retried_with_the_same_id_until_it_is_accepted(pool: PgPool)
     assert_eq!((&waiting["state"], &waiting["error"]), (&json!("pending"), &json!("HTTP 500: the answer")));
     assert!(waiting["next_attempt_at"].is_string());
 
-    let hurried = until("the third request", || async {
-        hurry(&pool).await;
+    let updated = until("the third request", || async {
+        make_all_due(&pool).await;
         Some(receiver.received()).filter(|received| received.len() >= 3)
     })
     .await;
     settled(&app, "clx", "delivered").await;
-    assert!(hurried.iter().all(|it| it.id == hurried[0].id && it.kind() == "render.failed"));
-    assert!(hurried.iter().all(|it| it.timestamp >= hurried[0].timestamp));
+    assert!(updated.iter().all(|it| it.id == updated[0].id && it.kind() == "render.failed"));
+    assert!(updated.iter().all(|it| it.timestamp >= updated[0].timestamp));
     app.stop().await.unwrap();
 }
 
@@ -96,7 +96,7 @@ async fn retry_after_is_honored_and_410_ends_it(pool: PgPool) {
     })
     .await;
     assert!(waiting, "Retry-After was not honored");
-    hurry(&pool).await;
+    make_all_due(&pool).await;
     let failed = settled(&app, "clx", "failed").await;
     assert_eq!(
         (&failed["attempts"], &failed["error"], &failed["next_attempt_at"]),
@@ -112,7 +112,7 @@ async fn notifications_of_a_render_are_posted_one_at_a_time_and_in_order(pool: P
     let app = start(&pool, &receiver, &["--notify-events=render.moved,render.failed"]).await;
     fail(&app, "clx").await;
     let posted = until("three requests", || async {
-        hurry(&pool).await;
+        make_all_due(&pool).await;
         Some(receiver.received()).filter(|received| received.len() >= 3)
     })
     .await;
@@ -144,7 +144,7 @@ async fn a_notification_that_is_too_old_has_failed(pool: PgPool) {
     let aged = "UPDATE notifications SET pending_since = pending_since - interval '1 hour'";
     sqlx::query(aged).execute(&pool).await.unwrap();
     until("the notification to fail", || async {
-        hurry(&pool).await;
+        make_all_due(&pool).await;
         (app.render("clx").await["notifications"][0]["state"] == "failed").then_some(())
     })
     .await;

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use url::Url;
 
 use crate::support::process::{Service, database_url, serve};
-use crate::support::wait::PATIENCE;
+use crate::support::wait::MAX_WAIT;
 
 /// A service whose log is only read when a test reads a line.
 struct Unread {
@@ -35,7 +35,7 @@ impl Unread {
             }
             panic!("the log ended without {text}");
         };
-        timeout(PATIENCE, found).await.expect("the line comes")
+        timeout(MAX_WAIT, found).await.expect("the line comes")
     }
 }
 
@@ -48,7 +48,7 @@ async fn a_stalled_log_reader_blocks_no_request(pool: PgPool) {
     let client = Client::builder().no_proxy().build().unwrap();
     // Each answer is a log line. Together they are several times larger than a pipe's buffer.
     for at in 0..2000 {
-        let answer = timeout(PATIENCE, client.get(url.clone()).send()).await;
+        let answer = timeout(MAX_WAIT, client.get(url.clone()).send()).await;
         assert_eq!(answer.unwrap_or_else(|_| panic!("no answer to request {at}")).unwrap().status(), 401);
     }
     // No line is missing once the log is read again.
@@ -64,7 +64,7 @@ async fn the_warning_that_authentication_is_off_is_logged_at_every_start(pool: P
         let mut command = serve(&database_url(&pool), &folder);
         command.env("API_TOKENS", "none");
         let service = Service::start(command).await;
-        assert_eq!(service.log.telling("auth.disabled").len(), 1, "{start} start");
+        assert_eq!(service.log.events("auth.disabled").len(), 1, "{start} start");
         service.stop().await;
     }
 }

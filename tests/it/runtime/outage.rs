@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use renderhook::domain::Kind;
-use renderhook_dev::standin::{Lifecycle, RenderPlan, SignedRequest, Stage as RenderStage};
+use renderhook_dev::standin::{Lifecycle, RenderPlan, SignedRequest, Stage};
 use sqlx::PgPool;
 use tempfile::TempDir;
 use tokio::time::timeout;
 
 use crate::support::app::{signed, signed_at, video};
-use crate::support::cutter::{Proxy, Way};
+use crate::support::postgres_proxy::{PostgresProxy, ProxyMode};
 use crate::support::process::{Service, database_url, serve};
 use crate::support::rows::count;
 use crate::support::{standin, until};
@@ -17,26 +17,26 @@ use crate::support::{standin, until};
 /// The time limit of an answer, as documented.
 const ANSWER: Duration = Duration::from_secs(8);
 
-struct Stage {
+struct OutageTest {
     service: Service,
-    proxy: Proxy,
+    proxy: PostgresProxy,
     _folder: TempDir,
 }
 
-impl Stage {
+impl OutageTest {
     async fn set(pool: &PgPool) -> Self {
         Self::set_with(pool, &[]).await
     }
 
     async fn set_with(pool: &PgPool, flags: &[String]) -> Self {
-        let (proxy, folder) = (Proxy::start(&database_url(pool)).await, TempDir::new().unwrap());
+        let (proxy, folder) = (PostgresProxy::start(&database_url(pool)).await, TempDir::new().unwrap());
         let mut command = serve(&proxy.url(), &folder);
         command.args(flags);
         // No workers, because their statements would also detect the outage.
         command.env("DOWNLOAD_CONCURRENCY", "0");
-        let stage = Self { service: Service::start(command).await, proxy, _folder: folder };
-        assert_eq!(stage.post(&started("warm")).await, 200);
-        stage
+        let test = Self { service: Service::start(command).await, proxy, _folder: folder };
+        assert_eq!(test.post(&started("warm")).await, 200);
+        test
     }
 
     async fn post(&self, delivery: &SignedRequest) -> u16 {
@@ -51,7 +51,7 @@ impl Stage {
     }
 
     /// Retries like Magic Hour until the delivery is accepted.
-    async fn taken(&self, delivery: &SignedRequest) {
+    async fn accepted(&self, delivery: &SignedRequest) {
         until("the event to be taken", || async {
             let status = self.post(delivery).await;
             assert!(matches!(status, 200 | 503), "{status}");
@@ -62,7 +62,7 @@ impl Stage {
 
     /// The number of log lines with this event.
     fn logged(&self, event: &str) -> usize {
-        self.service.log.telling(event).len()
+        self.service.log.events(event).len()
     }
 
     async fn until_logged(&self, event: &str, count: usize) {
@@ -88,78 +88,78 @@ async fn known(pool: &PgPool, id: &str) -> (i64, i64, i64) {
 
 #[sqlx::test]
 async fn a_lost_database_is_logged_once_and_used_again_without_a_restart(pool: PgPool) {
-    let stage = Stage::set(&pool).await;
-    stage.proxy.set(Way::Refused);
+    let test = OutageTest::set(&pool).await;
+    test.proxy.set(ProxyMode::Refused);
     for at in 0..5 {
-        stage.refused(&started(&format!("refused-{at}"))).await;
+        test.refused(&started(&format!("refused-{at}"))).await;
     }
-    assert_eq!(stage.service.get("readyz").await.0, 503);
-    assert_eq!(stage.service.get("livez").await.0, 200);
-    assert_eq!(stage.service.get("renders/warm").await.0, 503);
-    stage.until_logged("database.lost", 1).await;
-    assert_eq!(stage.logged("database.restored"), 0);
+    assert_eq!(test.service.get("readyz").await.0, 503);
+    assert_eq!(test.service.get("livez").await.0, 200);
+    assert_eq!(test.service.get("renders/warm").await.0, 503);
+    test.until_logged("database.lost", 1).await;
+    assert_eq!(test.logged("database.restored"), 0);
 
-    stage.proxy.set(Way::Open);
+    test.proxy.set(ProxyMode::Open);
     for at in 0..5 {
-        stage.taken(&started(&format!("refused-{at}"))).await;
+        test.accepted(&started(&format!("refused-{at}"))).await;
         assert_eq!(known(&pool, &format!("refused-{at}")).await, (1, 1, 1));
     }
-    assert_eq!(stage.service.get("readyz").await.0, 200);
-    assert_eq!(stage.service.get("renders/warm").await.0, 200);
-    stage.until_logged("database.restored", 1).await;
-    assert_eq!(stage.logged("database.lost"), 1);
-    stage.service.stop().await;
+    assert_eq!(test.service.get("readyz").await.0, 200);
+    assert_eq!(test.service.get("renders/warm").await.0, 200);
+    test.until_logged("database.restored", 1).await;
+    assert_eq!(test.logged("database.lost"), 1);
+    test.service.stop().await;
 }
 
 #[sqlx::test]
 async fn requests_get_503_in_time_while_the_database_hangs_and_work_again_afterwards(pool: PgPool) {
-    let stage = Stage::set(&pool).await;
-    stage.proxy.set(Way::Stalled);
+    let test = OutageTest::set(&pool).await;
+    test.proxy.set(ProxyMode::Stalled);
     // More than there are connections, so that none still works.
     let deliveries: Vec<_> = (0..40).map(|at| started(&format!("stalled-{at}"))).collect();
-    futures::future::join_all(deliveries.iter().map(|delivery| stage.refused(delivery))).await;
-    assert_eq!(stage.service.get("readyz").await.0, 503);
-    stage.until_logged("database.lost", 1).await;
-    assert_eq!(stage.logged("database.restored"), 0);
+    futures::future::join_all(deliveries.iter().map(|delivery| test.refused(delivery))).await;
+    assert_eq!(test.service.get("readyz").await.0, 503);
+    test.until_logged("database.lost", 1).await;
+    assert_eq!(test.logged("database.restored"), 0);
 
     // The old connections hang forever. Only new ones work.
-    stage.proxy.set(Way::Open);
-    futures::future::join_all(deliveries.iter().map(|delivery| stage.taken(delivery))).await;
+    test.proxy.set(ProxyMode::Open);
+    futures::future::join_all(deliveries.iter().map(|delivery| test.accepted(delivery))).await;
     assert_eq!((count(&pool, "renders").await, count(&pool, "transitions").await), (41, 41));
-    stage.until_logged("database.restored", 1).await;
-    assert_eq!(stage.logged("database.lost"), 1);
-    stage.service.stop().await;
+    test.until_logged("database.restored", 1).await;
+    assert_eq!(test.logged("database.lost"), 1);
+    test.service.stop().await;
 }
 
 #[sqlx::test]
 async fn frozen_connections_are_replaced(pool: PgPool) {
-    let stage = Stage::set(&pool).await;
+    let test = OutageTest::set(&pool).await;
     let events = |name: &str| -> Vec<_> { (0..40).map(|at| started(&format!("{name}-{at}"))).collect() };
-    let asked = || futures::future::join_all((0..40).map(|_| stage.service.get("renders/warm")));
+    let asked = || futures::future::join_all((0..40).map(|_| test.service.get("renders/warm")));
     // Opens all connections of the pool, because events alone only use a few.
     assert!(asked().await.iter().all(|(status, _)| *status == 200));
-    stage.proxy.set(Way::Frozen);
+    test.proxy.set(ProxyMode::Frozen);
     let in_flight = events("frozen");
-    let posted = futures::future::join_all(in_flight.iter().map(|delivery| stage.post(delivery)));
+    let posted = futures::future::join_all(in_flight.iter().map(|delivery| test.post(delivery)));
     futures::future::join(posted, asked()).await;
-    futures::future::join_all(in_flight.iter().map(|delivery| stage.taken(delivery))).await;
-    stage.until_logged("database.reconnected", 1).await;
+    futures::future::join_all(in_flight.iter().map(|delivery| test.accepted(delivery))).await;
+    test.until_logged("database.reconnected", 1).await;
     // The database was reachable all the time.
-    assert_eq!(stage.logged("database.lost"), 0);
-    stage.service.stop().await;
+    assert_eq!(test.logged("database.lost"), 0);
+    test.service.stop().await;
 }
 
 #[sqlx::test]
 async fn a_statement_that_waits_for_a_lock_does_not_count_as_an_outage(pool: PgPool) {
-    let stage = Stage::set(&pool).await;
+    let test = OutageTest::set(&pool).await;
     let mut lock = pool.begin().await.unwrap();
     sqlx::query("LOCK TABLE renders").execute(&mut *lock).await.unwrap();
-    stage.refused(&started("late")).await;
-    stage.until_logged("database.slow", 1).await;
+    test.refused(&started("late")).await;
+    test.until_logged("database.slow", 1).await;
     lock.rollback().await.unwrap();
-    stage.taken(&started("late")).await;
-    assert_eq!((stage.logged("database.lost"), stage.logged("database.refused")), (0, 0));
-    stage.service.stop().await;
+    test.accepted(&started("late")).await;
+    assert_eq!((test.logged("database.lost"), test.logged("database.refused")), (0, 0));
+    test.service.stop().await;
 }
 
 #[sqlx::test]
@@ -167,113 +167,109 @@ async fn a_stricter_default_isolation_level_rejects_no_event(pool: PgPool) {
     let name = pool.connect_options().get_database().unwrap().to_owned();
     let set = format!("ALTER DATABASE \"{name}\" SET default_transaction_isolation = 'serializable'");
     sqlx::query(sqlx::AssertSqlSafe(set)).execute(&pool).await.unwrap();
-    let stage = Stage::set(&pool).await;
+    let test = OutageTest::set(&pool).await;
     for round in 0..10 {
         let sent: Vec<_> = (0..32).map(|_| started(&format!("same-{round}"))).collect();
-        let answers = futures::future::join_all(sent.iter().map(|delivery| stage.post(delivery))).await;
+        let answers = futures::future::join_all(sent.iter().map(|delivery| test.post(delivery))).await;
         assert_eq!(answers, [200; 32]);
     }
-    stage.service.stop().await;
+    test.service.stop().await;
 }
 
 #[sqlx::test]
 async fn an_event_is_recorded_once_if_the_connection_breaks_and_it_is_sent_again(pool: PgPool) {
-    let stage = Stage::set(&pool).await;
+    let test = OutageTest::set(&pool).await;
     let table = [
-        ("cut-before-it-was-heard", (0, 0, 0), (1, 1, 1)),
+        ("cut-before-it-arrives", (0, 0, 0), (1, 1, 1)),
         ("cut-after-the-commit", (1, 1, 1), (1, 1, 2)),
-        ("mute-after-the-commit", (1, 1, 1), (1, 1, 2)),
+        ("hang-after-the-commit", (1, 1, 1), (1, 1, 2)),
     ];
     for (id, after_the_cut, in_the_end) in table {
         let word = id.as_bytes().to_vec();
-        stage.proxy.set(match id {
-            "cut-before-it-was-heard" => Way::CutBefore(word),
-            "cut-after-the-commit" => Way::CutAfter(word),
-            _ => Way::MuteAfter(word),
+        test.proxy.set(match id {
+            "cut-before-it-arrives" => ProxyMode::CutBefore(word),
+            "cut-after-the-commit" => ProxyMode::CutAfter(word),
+            _ => ProxyMode::HangAfter(word),
         });
         let delivery = started(id);
-        stage.refused(&delivery).await;
-        stage.proxy.set(Way::Open);
+        test.refused(&delivery).await;
+        test.proxy.set(ProxyMode::Open);
         assert_eq!(known(&pool, id).await, after_the_cut, "{id}");
-        stage.taken(&delivery).await;
+        test.accepted(&delivery).await;
         assert_eq!(known(&pool, id).await, in_the_end, "{id}");
     }
     // The third was not an outage, because new connections worked all the time.
-    stage.until_logged("database.restored", 2).await;
-    assert_eq!(stage.logged("database.lost"), 2);
-    stage.service.stop().await;
+    test.until_logged("database.restored", 2).await;
+    assert_eq!(test.logged("database.lost"), 2);
+    test.service.stop().await;
 }
 
 #[sqlx::test]
 async fn a_connection_that_is_cut_between_any_two_round_trips_leaves_no_partial_state(pool: PgPool) {
-    let stage = Stage::set(&pool).await;
+    let test = OutageTest::set(&pool).await;
     let mut cuts = 0;
     loop {
         let id = format!("cut-{cuts}");
         let delivery = started(&id);
-        stage.proxy.set(Way::CutWhileRecording(cuts));
-        let status = stage.post(&delivery).await;
-        stage.proxy.set(Way::Open);
+        test.proxy.set(ProxyMode::CutWhileRecording(cuts));
+        let status = test.post(&delivery).await;
+        test.proxy.set(ProxyMode::Open);
         if status == 200 {
             break;
         }
         assert_eq!((status, known(&pool, &id).await), (503, (0, 0, 0)), "{id}");
-        stage.taken(&delivery).await;
+        test.accepted(&delivery).await;
         assert_eq!(known(&pool, &id).await, (1, 1, 1), "{id}");
         cuts += 1;
     }
     assert!(cuts >= 5, "BEGIN, lock, render, history, COMMIT: {cuts}");
-    stage.service.stop().await;
+    test.service.stop().await;
 }
 
 #[sqlx::test]
 async fn stopping_does_not_wait_for_a_silent_database(pool: PgPool) {
-    let mut stage = Stage::set(&pool).await;
-    stage.proxy.set(Way::Stalled);
-    stage.refused(&started("last")).await;
-    stage.service.signal(rustix::process::Signal::TERM);
-    let ended = timeout(Duration::from_secs(10), stage.service.ended()).await;
+    let mut test = OutageTest::set(&pool).await;
+    test.proxy.set(ProxyMode::Stalled);
+    test.refused(&started("last")).await;
+    test.service.signal(rustix::process::Signal::TERM);
+    let ended = timeout(Duration::from_secs(10), test.service.ended()).await;
     assert!(ended.expect("within ten seconds").success());
 }
 
 #[sqlx::test]
 async fn renders_are_polled_soon_after_an_outage_of_the_database(pool: PgPool) {
     let magic_hour = standin().await;
-    let stage = Stage::set_with(&pool, &magic_hour.serve_flags()).await;
+    let test = OutageTest::set_with(&pool, &magic_hour.serve_flags()).await;
     // An event arrived a moment ago, so without an outage it would be polled in five minutes.
-    assert_eq!(stage.post(&started("missed")).await, 200);
-    stage.proxy.set(Way::Refused);
-    stage.refused(&signed(&video("missed", "error").event("video.errored"))).await;
+    assert_eq!(test.post(&started("missed")).await, 200);
+    test.proxy.set(ProxyMode::Refused);
+    test.refused(&signed(&video("missed", "error").event("video.errored"))).await;
     magic_hour
-        .start_render(RenderPlan::new(
-            Kind::Video,
-            "missed",
-            Lifecycle::starting_in(RenderStage::error("no_source_face")),
-        ))
+        .start_render(RenderPlan::new(Kind::Video, "missed", Lifecycle::starting_in(Stage::error("no_source_face"))))
         .unwrap();
-    stage.until_logged("database.lost", 1).await;
-    stage.proxy.set(Way::Open);
-    until("the truth to be found", || async {
-        let (_, render) = stage.service.get("renders/missed").await;
+    test.until_logged("database.lost", 1).await;
+    test.proxy.set(ProxyMode::Open);
+    until("the render to be polled", || async {
+        let (_, render) = test.service.get("renders/missed").await;
         (render["status"] == "error" && render["transitions"][1]["source"] == "poll").then_some(())
     })
     .await;
-    stage.service.stop().await;
+    test.service.stop().await;
 }
 
 #[sqlx::test]
 async fn a_pause_requested_by_magic_hour_survives_an_outage_of_the_database(pool: PgPool) {
     let magic_hour = standin().await;
-    let stage = Stage::set_with(&pool, &magic_hour.serve_flags()).await;
+    let test = OutageTest::set_with(&pool, &magic_hour.serve_flags()).await;
     magic_hour.fail_next([(429, Some(3600))]);
     // The delivery is stale, so its render is polled at once.
-    assert_eq!(stage.post(&signed_at(0, &video("asked", "rendering").event("video.started"))).await, 401);
-    stage.until_logged("upstream.paused", 1).await;
+    assert_eq!(test.post(&signed_at(0, &video("asked", "rendering").event("video.started"))).await, 401);
+    test.until_logged("upstream.paused", 1).await;
     let due = "UPDATE renders SET poll_due_at = now() + interval '1 hour'";
     sqlx::query(due).execute(&pool).await.unwrap();
-    stage.proxy.set(Way::Refused);
-    stage.refused(&started("other")).await;
-    stage.proxy.set(Way::Open);
+    test.proxy.set(ProxyMode::Refused);
+    test.refused(&started("other")).await;
+    test.proxy.set(ProxyMode::Open);
     until("the polls to be made due again", || async {
         let due = "SELECT poll_due_at <= now() FROM renders WHERE id = 'asked'";
         sqlx::query_scalar::<_, bool>(due).fetch_one(&pool).await.unwrap().then_some(())
@@ -285,5 +281,5 @@ async fn a_pause_requested_by_magic_hour_survives_an_outage_of_the_database(pool
             .await
             .unwrap();
     assert!(left > 3000.0, "{left} s of the hour are left");
-    stage.service.stop().await;
+    test.service.stop().await;
 }

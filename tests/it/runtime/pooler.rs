@@ -110,7 +110,7 @@ async fn in_session_mode_everything_works(pool: PgPool) {
     let (direct, folder) = (database_url(&pool), TempDir::new().unwrap());
     let Some(pooler) = PgBouncer::start(&direct, "session").await else { return };
     let service = Service::start(serve(&pooler.url(&direct), &folder)).await;
-    assert_eq!(service.log.telling("database.pooled").len(), 0);
+    assert_eq!(service.log.events("database.pooled").len(), 0);
     send_many(&service, "session").await;
     assert_eq!(count(&pool, "renders").await, 200);
     service.stop().await;
@@ -137,7 +137,7 @@ async fn in_transaction_mode_everything_works_or_the_start_fails(pool: PgPool) {
     let sent = services.iter().zip(["direct", "none", "unset"]).map(|(service, name)| send_many(service, name));
     join_all(sent).await;
     assert_eq!(count(&pool, "renders").await, 600);
-    assert_eq!(services[2].log.telling("database.pooled").len(), 1);
+    assert_eq!(services[2].log.events("database.pooled").len(), 1);
     for service in services {
         service.stop().await;
     }

@@ -9,7 +9,7 @@ use sqlx::PgPool;
 use tempfile::TempDir;
 
 use crate::support::app::{SECRET, TOKEN, signed, signed_at, video};
-use crate::support::bench::unfinished;
+use crate::support::harness::unfinished;
 use crate::support::origin::Origin;
 use crate::support::process::{Service, database_url, serve};
 use crate::support::raw::Wire;
@@ -24,7 +24,7 @@ async fn a_stop_releases_downloads_at_once_and_answers_open_requests(pool: PgPoo
     project.downloads.push(origin.url("slow.bin"));
     let delivery = signed(&project.event("video.completed"));
     assert_eq!(delivery.post(&service.client, &service.at("webhook")).await.unwrap().status, 200);
-    origin.asked().await;
+    origin.wait_for_request().await;
 
     // A delivery whose last byte has not been sent, and a caller that waits.
     let late = signed(&video("late", "rendering").event("video.started"));
@@ -36,12 +36,12 @@ async fn a_stop_releases_downloads_at_once_and_answers_open_requests(pool: PgPoo
         late.signature,
         late.timestamp,
     );
-    wire.say(head).await;
-    assert_eq!(wire.hear().await.unwrap().status, 100); // the handler has it
-    wire.say(&late.body[..late.body.len() - 1]).await;
+    wire.send(head).await;
+    assert_eq!(wire.receive().await.unwrap().status, 100); // the handler has it
+    wire.send(&late.body[..late.body.len() - 1]).await;
     let mut waiting = Wire::to(&service.base).await;
     waiting
-        .say(format!("GET /renders/slow?wait=60s HTTP/1.1\r\nhost: h\r\nauthorization: Bearer {TOKEN}\r\n\r\n"))
+        .send(format!("GET /renders/slow?wait=60s HTTP/1.1\r\nhost: h\r\nauthorization: Bearer {TOKEN}\r\n\r\n"))
         .await;
 
     until("the caller to wait", || async {
@@ -59,11 +59,11 @@ async fn a_stop_releases_downloads_at_once_and_answers_open_requests(pool: PgPoo
     };
     until("the file to be given back", || async { (row().await == ("pending".to_owned(), 0)).then_some(()) }).await;
     assert!(service.runs(), "it did not wait for the delivery");
-    wire.say(&late.body[late.body.len() - 1..]).await;
-    assert_eq!(wire.hear().await.unwrap().status, 200);
-    assert_eq!(waiting.hear().await.map(|reply| reply.status), Some(200));
+    wire.send(&late.body[late.body.len() - 1..]).await;
+    assert_eq!(wire.receive().await.unwrap().status, 200);
+    assert_eq!(waiting.receive().await.map(|reply| reply.status), Some(200));
     assert_eq!(service.ended().await.code(), Some(0));
-    assert_eq!(service.log.telling("service.stopped")[0]["drained"], true);
+    assert_eq!(service.log.events("service.stopped")[0]["drained"], true);
     assert_eq!(deliveries(&pool).await.last().unwrap().render_id.as_deref(), Some("late"));
     assert_eq!(unfinished(folder.path()), Vec::<String>::new());
 }
@@ -82,7 +82,7 @@ async fn a_kill_loses_no_event_that_was_answered_with_200(pool: PgPool) {
     project.downloads.push(origin.url("slow.bin"));
     let delivery = signed(&project.event("video.completed"));
     assert_eq!(delivery.post(&service.client, &service.at("webhook")).await.unwrap().status, 200);
-    origin.asked().await;
+    origin.wait_for_request().await;
 
     let senders: Vec<_> = (0..4)
         .map(|sender| {
@@ -118,7 +118,7 @@ async fn a_kill_loses_no_event_that_was_answered_with_200(pool: PgPool) {
         (service.get("renders/taken").await.1["archive"] == "stored").then_some(())
     })
     .await;
-    assert_eq!(service.log.telling("download.taken_over").len(), 1);
+    assert_eq!(service.log.events("download.taken_over").len(), 1);
     service.stop().await;
 }
 
@@ -143,9 +143,9 @@ async fn the_log_uses_documented_events_and_contains_no_secret(pool: PgPool) {
     {
         assert_eq!(delivery.post(&service.client, &service.at("webhook")).await.unwrap().status, status);
     }
-    until("the file to be stored", || async { service.log.telling("download.stored").pop() }).await;
+    until("the file to be stored", || async { service.log.events("download.stored").pop() }).await;
     until("the other to be refused", || async {
-        [service.log.telling("download.retried"), service.log.telling("download.failed")].concat().pop()
+        [service.log.events("download.retried"), service.log.events("download.failed")].concat().pop()
     })
     .await;
     service.get("renders/logged?wait=0s").await;
@@ -163,9 +163,9 @@ async fn the_log_uses_documented_events_and_contains_no_secret(pool: PgPool) {
         assert!(line["event"].as_str().is_some_and(|event| known.contains(event)), "{line}");
     }
     for event in ["recorded", "duplicate", "rejected", "stale", "unreadable", "unknown"] {
-        assert_eq!(service.log.telling(&format!("webhook.{event}")).len(), 1, "{event}");
+        assert_eq!(service.log.events(&format!("webhook.{event}")).len(), 1, "{event}");
     }
-    let written = [service.log.all(), service.complaints.all()].concat().join("\n");
+    let written = [service.log.all(), service.stderr.all()].concat().join("\n");
     let signatures = [&good, &forged, &stale, &unreadable].map(|delivery| delivery.signature.as_str());
     for hushed in ["hush", SECRET, TOKEN, "X-Goog"].into_iter().chain(signatures) {
         assert!(!written.contains(hushed), "{hushed} is in {written}");

@@ -7,7 +7,7 @@ use renderhook::runtime::MIGRATIONS;
 use sqlx::PgPool;
 use sqlx::migrate::Migrator;
 
-use crate::support::words::{at, completed, connections, counts, record};
+use crate::support::observations::{at, completed, connections, counts, record};
 
 /// Statements that each break one constraint, by its name.
 const REFUSED: [(&str, &str); 48] = [

@@ -13,13 +13,13 @@ use url::Url;
 
 use crate::support::app::{signed, video};
 use crate::support::process::{Service, database_url, renderhook, serve};
-use crate::support::wait::PATIENCE;
+use crate::support::wait::MAX_WAIT;
 
 /// The lock used in `migrations.rs`.
 const LOCK: i64 = 0x7265_6e64_6572_686f;
 
 /// A database URL where nothing listens.
-fn dead() -> Url {
+fn unused_address() -> Url {
     let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
     Url::parse(&format!("postgres://someone:hush@127.0.0.1:{port}/renders")).unwrap()
 }
@@ -34,20 +34,20 @@ async fn execute(pool: &PgPool, statement: String) {
 }
 
 /// Runs a command that must fail, and returns its error message.
-async fn complaint(command: &mut Command) -> String {
-    let output = timeout(PATIENCE, command.output()).await.expect("it ends at once").unwrap();
+async fn error(command: &mut Command) -> String {
+    let output = timeout(MAX_WAIT, command.output()).await.expect("it ends at once").unwrap();
     assert_eq!(output.status.code(), Some(1));
-    let complaint = String::from_utf8(output.stderr).unwrap();
-    assert!(!complaint.contains("hush"), "{complaint}");
-    complaint
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(!error.contains("hush"), "{error}");
+    error
 }
 
 #[tokio::test]
 async fn an_unreachable_database_is_logged_once_and_waited_for() {
-    let (folder, url) = (TempDir::new().unwrap(), dead());
+    let (folder, url) = (TempDir::new().unwrap(), unused_address());
     let mut child = serve(&url, &folder).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let line = timeout(PATIENCE, lines.next_line()).await.expect("a line").unwrap().unwrap();
+    let line = timeout(MAX_WAIT, lines.next_line()).await.expect("a line").unwrap().unwrap();
     let line: serde_json::Value = serde_json::from_str(&line).unwrap();
     assert_eq!(line["event"], "database.waiting");
     let cause = line["error"].as_str().unwrap();
@@ -59,11 +59,11 @@ async fn an_unreachable_database_is_logged_once_and_waited_for() {
 
 #[tokio::test]
 async fn commands_report_the_address_of_an_unreachable_database() {
-    let url = dead();
+    let url = unused_address();
     for words in [&["retry", "--failed"][..], &["replay"]] {
-        let complaint = complaint(renderhook(words).env("DATABASE_URL", url.as_str())).await;
+        let error = error(renderhook(words).env("DATABASE_URL", url.as_str())).await;
         let place = format!("127.0.0.1:{}: nothing listens there", url.port().unwrap());
-        assert!(complaint.contains(&place), "{complaint}");
+        assert!(error.contains(&place), "{error}");
     }
 }
 
@@ -74,8 +74,8 @@ async fn a_permanent_database_error_ends_the_start_at_once(pool: PgPool) {
     nowhere.set_path("nowhere");
     nobody.set_username("renderhook_nobody").unwrap();
     for (url, cause) in [(nowhere, "\"nowhere\" does not exist"), (nobody, "renderhook_nobody")] {
-        let complaint = complaint(&mut serve(&url, &folder)).await;
-        assert!(complaint.contains(cause) && complaint.contains("in the URL"), "{complaint}");
+        let error = error(&mut serve(&url, &folder)).await;
+        assert!(error.contains(cause) && error.contains("in the URL"), "{error}");
     }
 }
 
@@ -86,7 +86,7 @@ async fn a_database_that_is_not_utf8_is_rejected(pool: PgPool) {
     execute(&pool, format!("CREATE DATABASE \"{name}\" ENCODING 'SQL_ASCII' TEMPLATE template0 LOCALE 'C'")).await;
     let mut url = database_url(&pool);
     url.set_path(&name);
-    let serving = complaint(&mut serve(&url, &folder)).await;
+    let serving = error(&mut serve(&url, &folder)).await;
     let checked = renderhook(&["check"]).env("DATABASE_URL", url.as_str()).output().await.unwrap();
     execute(&pool, format!("DROP DATABASE \"{name}\"")).await;
     assert!(serving.contains("its encoding is SQL_ASCII"), "{serving}");
@@ -111,7 +111,7 @@ async fn a_start_with_pending_migrations_waits_for_the_lock_and_logs_it(pool: Pg
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut wait_for = async |event: &str| {
         let found = async { while !lines.next_line().await.unwrap().expect("it runs").contains(event) {} };
-        timeout(PATIENCE, found).await.unwrap_or_else(|_| panic!("no {event}"));
+        timeout(MAX_WAIT, found).await.unwrap_or_else(|_| panic!("no {event}"));
     };
     wait_for("database.waiting").await;
     sqlx::query("SELECT pg_advisory_unlock($1)").bind(LOCK).execute(&mut *holder).await.unwrap();
@@ -128,7 +128,7 @@ async fn a_role_without_ownership_can_serve_after_the_owner_has_migrated(pool: P
     let mut url = database_url(&pool);
     url.set_username(&role).unwrap();
 
-    let refused = complaint(&mut serve(&url, &folder)).await;
+    let refused = error(&mut serve(&url, &folder)).await;
     assert!(refused.contains("run `renderhook migrate` as the owner"), "{refused}");
 
     let migrated = renderhook(&["migrate"]).env("DATABASE_URL", database_url(&pool).as_str()).output().await.unwrap();

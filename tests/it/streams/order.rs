@@ -9,8 +9,8 @@ use tokio::task::JoinSet;
 
 use crate::support::App;
 use crate::support::app::video;
+use crate::support::observations::{connections, now};
 use crate::support::sse::EventSource;
-use crate::support::words::{connections, now};
 
 const WRITERS: usize = 6;
 const TRANSACTIONS: usize = 60;

@@ -7,7 +7,7 @@ use sqlx::PgPool;
 use url::Url;
 
 use crate::support::app::{TOKEN, video};
-use crate::support::cutter::{Proxy, Way};
+use crate::support::postgres_proxy::{PostgresProxy, ProxyMode};
 use crate::support::process::database_url;
 use crate::support::sse::{EventSource, request};
 use crate::support::{App, Options, until};
@@ -41,19 +41,19 @@ async fn nothing_is_missed_without_a_connection_that_listens(pool: PgPool) {
 
 #[sqlx::test]
 async fn an_outage_interrupts_no_stream_and_hides_no_event(pool: PgPool) {
-    let proxy = Proxy::start(&database_url(&pool)).await;
+    let proxy = PostgresProxy::start(&database_url(&pool)).await;
     let app = App::start_with(&pool, database(&proxy.url(), DirectUrl::Unset)).await;
     send(&app, "video.started", "clx", "rendering").await;
     let mut all = EventSource::open(&app, "/events", "").await;
     let mut one = EventSource::open(&app, "/renders/clx/events", "").await;
     assert_eq!(one.next().await.unwrap().event_type, "render.moved");
-    proxy.set(Way::Refused);
+    proxy.set(ProxyMode::Refused);
     // Streams cannot begin now.
     until("the outage to be noticed", || async {
         (request(&app, "/renders/clx/events", "").await.status() == 503).then_some(())
     })
     .await;
-    proxy.set(Way::Open);
+    proxy.set(ProxyMode::Open);
     send(&app, "video.errored", "clx", "error").await;
     assert_eq!(all.types_until("render.failed").await, ["render.moved", "render.failed"]);
     assert_eq!(one.types_until("end").await, ["render.moved", "render.failed", "end"]);

@@ -1,4 +1,4 @@
-//! A server of one file, `slow.bin`, that sends half of it and keeps the rest until the test lets go.
+//! A server of one file, `slow.bin`, that sends one half, and the other when the test releases it.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use url::Url;
 /// The server. It ends with the runtime.
 pub(crate) struct Origin {
     address: SocketAddr,
-    asked: watch::Receiver<bool>,
+    requested: watch::Receiver<bool>,
     released: Arc<watch::Sender<bool>>,
 }
 
@@ -23,29 +23,29 @@ impl Origin {
     pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (asking, asked) = watch::channel(false);
+        let (request, requested) = watch::channel(false);
         let released = Arc::new(watch::Sender::new(false));
-        let (asking, release) = (Arc::new(asking), released.clone());
+        let (request, release) = (Arc::new(request), released.clone());
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                // A connection's errors are its client's.
-                tokio::spawn(answer(stream, asking.clone(), release.subscribe()));
+                // OK to ignore: the client handles errors.
+                tokio::spawn(answer(stream, request.clone(), release.subscribe()));
             }
         });
-        Self { address, asked, released }
+        Self { address, requested, released }
     }
 
-    /// A URL of the server's. What is not `slow.bin` is not there.
+    /// A URL of the server. Every path but `slow.bin` answers 404.
     pub(crate) fn url(&self, path: &str) -> Url {
         Url::parse(&format!("http://{}/{path}", self.address)).unwrap()
     }
 
-    /// Returns once somebody has the first half.
-    pub(crate) async fn asked(&self) {
-        self.asked.clone().wait_for(|asked| *asked).await.unwrap();
+    /// Waits until a client has the first half.
+    pub(crate) async fn wait_for_request(&self) {
+        self.requested.clone().wait_for(|requested| *requested).await.unwrap();
     }
 
-    /// Lets the second half go, to everyone from now on.
+    /// Sends the second half, now and for later requests.
     pub(crate) fn release(&self) {
         self.released.send_replace(true);
     }
@@ -53,7 +53,7 @@ impl Origin {
 
 async fn answer(
     mut stream: TcpStream,
-    asking: Arc<watch::Sender<bool>>,
+    request: Arc<watch::Sender<bool>>,
     mut released: watch::Receiver<bool>,
 ) -> std::io::Result<()> {
     let mut head = Vec::new();
@@ -69,7 +69,7 @@ async fn answer(
         .write_all(format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n").as_bytes())
         .await?;
     stream.write_all(first).await?;
-    asking.send_replace(true);
+    request.send_replace(true);
     // OK because the sender lives as long as the test.
     let _ = released.wait_for(|released| *released).await;
     stream.write_all(second).await

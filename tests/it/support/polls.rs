@@ -15,14 +15,14 @@ use sqlx::PgPool;
 const COMMIT: TimeDelta = TimeDelta::seconds(4);
 
 const TRIGGER: &str = "
-    CREATE TABLE polls (render_id text, at timestamptz, wanted boolean);
-    CREATE FUNCTION keep_poll() RETURNS trigger LANGUAGE plpgsql AS $$
+    CREATE TABLE polls (render_id text, at timestamptz, requested boolean);
+    CREATE FUNCTION record_poll() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
-        INSERT INTO polls (render_id, at, wanted) VALUES (NEW.id, NEW.polled_at, OLD.poll_requested);
+        INSERT INTO polls (render_id, at, requested) VALUES (NEW.id, NEW.polled_at, OLD.poll_requested);
         RETURN NULL;
     END $$;
-    CREATE TRIGGER keep_poll AFTER UPDATE ON renders FOR EACH ROW
-    WHEN (NEW.polled_at IS DISTINCT FROM OLD.polled_at) EXECUTE FUNCTION keep_poll();";
+    CREATE TRIGGER record_poll AFTER UPDATE ON renders FOR EACH ROW
+    WHEN (NEW.polled_at IS DISTINCT FROM OLD.polled_at) EXECUTE FUNCTION record_poll();";
 
 /// A poll.
 #[derive(Debug, Clone, sqlx::FromRow)]
@@ -32,7 +32,7 @@ pub(crate) struct Poll {
     /// When it was claimed.
     pub(crate) at: DateTime<Utc>,
     /// Whether it was requested.
-    pub(crate) wanted: bool,
+    pub(crate) requested: bool,
 }
 
 impl Poll {
@@ -47,13 +47,13 @@ impl Poll {
 }
 
 /// Records every poll from now on.
-pub(crate) async fn keep(pool: &PgPool) {
+pub(crate) async fn record_polls(pool: &PgPool) {
     sqlx::raw_sql(TRIGGER).execute(pool).await.unwrap();
 }
 
 /// All recorded polls, in order.
 pub(crate) async fn all(pool: &PgPool) -> Vec<Poll> {
-    sqlx::query_as("SELECT render_id, at, wanted FROM polls ORDER BY at").fetch_all(pool).await.unwrap()
+    sqlx::query_as("SELECT render_id, at, requested FROM polls ORDER BY at").fetch_all(pool).await.unwrap()
 }
 
 /// Times by render.
@@ -70,7 +70,7 @@ async fn times(pool: &PgPool, statement: &'static str) -> Times {
 
 /// Describes polls that came earlier than the rules allow. At `starts`, a process started, and polls all unfinished renders soon.
 /// Polls whose `calls` failed have their own backoff, and are ignored.
-pub(crate) async fn breaches(
+pub(crate) async fn violations(
     pool: &PgPool,
     schedule: &Schedule,
     starts: &[DateTime<Utc>],
@@ -85,7 +85,7 @@ pub(crate) async fn breaches(
         by_render.entry(poll.render_id.clone()).or_default().push(poll);
     }
     let none = Vec::new();
-    let mut breaches = Vec::new();
+    let mut violations = Vec::new();
     for (id, polls) in &by_render {
         let of = |times: &'_ Times| times.get(id).unwrap_or(&none).clone();
         let (seen, news) = (of(&seen), of(&news));
@@ -96,23 +96,23 @@ pub(crate) async fn breaches(
             attempts = if moved { 0 } else { attempts + 1 };
             let gap = other.at - one.at;
             if gap < TimeDelta::from_std(schedule.min_interval()).unwrap() {
-                breaches.push(format!("{id} was polled after {gap}, at {}", other.at));
+                violations.push(format!("{id} was polled after {gap}, at {}", other.at));
             }
             let between = |at: &DateTime<Utc>| (one.at - COMMIT..other.at).contains(at);
-            if other.wanted || seen.iter().chain(starts).any(between) {
+            if other.requested || seen.iter().chain(starts).any(between) {
                 attempts = 0;
             } else if other.at < earliest(schedule, attempts, one.at) {
-                breaches
+                violations
                     .push(format!("{id} was polled after {gap}, at {}, without news for {attempts} times", other.at));
             }
         }
         let Some(end) = of(&ends).into_iter().min() else { continue };
-        let late: Vec<_> = polls.iter().filter(|poll| poll.at > end && !poll.wanted).map(|poll| poll.at).collect();
+        let late: Vec<_> = polls.iter().filter(|poll| poll.at > end && !poll.requested).map(|poll| poll.at).collect();
         if late.len() > 1 || late.iter().any(|at| *at > end + COMMIT) {
-            breaches.push(format!("{id} has ended at {end} and was polled at {late:?}"));
+            violations.push(format!("{id} has ended at {end} and was polled at {late:?}"));
         }
     }
-    breaches
+    violations
 }
 
 /// The earliest time of the next poll after one at `at`, after `attempts` polls in a row without a change, according to

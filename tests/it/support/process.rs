@@ -16,7 +16,7 @@ use url::Url;
 
 use super::app::{SECRET, TOKEN};
 use super::until;
-use super::wait::PATIENCE;
+use super::wait::MAX_WAIT;
 
 /// The binary with an environment that is empty but for what a test sets.
 pub(crate) fn renderhook(words: &[&str]) -> Command {
@@ -54,8 +54,8 @@ impl Lines {
         self.0.lock().unwrap().clone()
     }
 
-    /// The lines of the log that tell `event`.
-    pub(crate) fn telling(&self, event: &str) -> Vec<Value> {
+    /// The lines of the log with this event.
+    pub(crate) fn events(&self, event: &str) -> Vec<Value> {
         let lines = self.all().into_iter().filter_map(|line| serde_json::from_str::<Value>(&line).ok());
         lines.filter(|line| line["event"] == event).collect()
     }
@@ -70,7 +70,7 @@ pub(crate) struct Service {
     /// What it wrote to stdout.
     pub(crate) log: Lines,
     /// What it wrote to stderr.
-    pub(crate) complaints: Lines,
+    pub(crate) stderr: Lines,
     child: Child,
     readers: [JoinHandle<()>; 2],
 }
@@ -93,15 +93,15 @@ impl Service {
     pub(crate) async fn start(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (log, out) = Lines::of(child.stdout.take().unwrap());
-        let (complaints, err) = Lines::of(child.stderr.take().unwrap());
+        let (stderr, err) = Lines::of(child.stderr.take().unwrap());
         let address = until("the service to listen", || async {
-            assert!(!out.is_finished(), "it ended: {:?} {:?}", log.all(), complaints.all());
-            log.telling("service.started").iter().find_map(|line| Some(line["address"].as_str()?.to_owned()))
+            assert!(!out.is_finished(), "it ended: {:?} {:?}", log.all(), stderr.all());
+            log.events("service.started").iter().find_map(|line| Some(line["address"].as_str()?.to_owned()))
         })
         .await;
         let base = Url::parse(&format!("http://{address}/")).unwrap();
         let client = Client::builder().no_proxy().pool_max_idle_per_host(0).build().unwrap();
-        Self { base, client, log, complaints, child, readers: [out, err] }
+        Self { base, client, log, stderr, child, readers: [out, err] }
     }
 
     /// An address of the service.
@@ -133,9 +133,9 @@ impl Service {
 
     /// Waits for its end, and for the last of what it wrote.
     pub(crate) async fn ended(&mut self) -> ExitStatus {
-        let status = timeout(PATIENCE, self.child.wait()).await.expect("it ends").unwrap();
+        let status = timeout(MAX_WAIT, self.child.wait()).await.expect("it ends").unwrap();
         for reader in &mut self.readers {
-            timeout(PATIENCE, reader).await.expect("its output ends").unwrap();
+            timeout(MAX_WAIT, reader).await.expect("its output ends").unwrap();
         }
         status
     }
@@ -144,6 +144,6 @@ impl Service {
     pub(crate) async fn stop(mut self) {
         self.signal(Signal::TERM);
         let status = self.ended().await;
-        assert!(status.success(), "{status}: {:?}", self.complaints.all());
+        assert!(status.success(), "{status}: {:?}", self.stderr.all());
     }
 }

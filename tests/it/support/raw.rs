@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::app::TOKEN;
-use super::wait::PATIENCE;
+use super::wait::MAX_WAIT;
 
 /// A raw answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,23 +53,23 @@ impl Wire {
     }
 
     /// Sends raw bytes. Returns whether all of them were accepted.
-    pub(crate) async fn say(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+    pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.0.write_all(bytes.as_ref()).await.is_ok()
     }
 
     /// The next answer, or `None` if the connection ends first.
-    pub(crate) async fn hear(&mut self) -> Option<Reply> {
-        self.hear_within(PATIENCE).await
+    pub(crate) async fn receive(&mut self) -> Option<Reply> {
+        self.receive_within(MAX_WAIT).await
     }
 
     /// The next answer, with a time limit.
-    pub(crate) async fn hear_within(&mut self, patience: Duration) -> Option<Reply> {
+    pub(crate) async fn receive_within(&mut self, patience: Duration) -> Option<Reply> {
         timeout(patience, self.read()).await.expect("an answer, or the connection's end")
     }
 
     /// The next byte, or `None` at the end of the connection.
     pub(crate) async fn byte(&mut self) -> Option<u8> {
-        timeout(PATIENCE, self.0.read_u8()).await.expect("a byte, or the connection's end").ok()
+        timeout(MAX_WAIT, self.0.read_u8()).await.expect("a byte, or the connection's end").ok()
     }
 
     async fn read(&mut self) -> Option<Reply> {
@@ -89,12 +89,12 @@ impl Wire {
 /// Sends a complete request on a new connection.
 pub(crate) async fn exchange(base: &Url, request: impl AsRef<[u8]>) -> Option<Reply> {
     let mut wire = Wire::to(base).await;
-    wire.say(request).await;
-    wire.hear().await
+    wire.send(request).await;
+    wire.receive().await
 }
 
 /// Requests a render with the token, and returns the status and the JSON. Handwritten, because clients resolve `%2e%2e`.
-pub(crate) async fn ask(base: &Url, id: &str) -> (u16, Value) {
+pub(crate) async fn get_render(base: &Url, id: &str) -> (u16, Value) {
     let id = percent_encoding::utf8_percent_encode(id, percent_encoding::NON_ALPHANUMERIC);
     let request = format!("GET /renders/{id} HTTP/1.1\r\nhost: h\r\nauthorization: Bearer {TOKEN}\r\n\r\n");
     let reply = exchange(base, request).await.unwrap();

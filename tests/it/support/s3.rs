@@ -48,7 +48,7 @@ impl S3 {
 
     /// `STORAGE_URL` with a prefix.
     pub(crate) fn url() -> String {
-        format!("s3://{BUCKET}/kept")
+        format!("s3://{BUCKET}/prefix")
     }
 
     /// The variables with its address and credentials.
@@ -65,6 +65,6 @@ impl S3 {
 
     /// The file of an object.
     pub(crate) fn path(&self, key: &str) -> PathBuf {
-        self.folder.path().join(BUCKET).join("kept").join(key)
+        self.folder.path().join(BUCKET).join("prefix").join(key)
     }
 }

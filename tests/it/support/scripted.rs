@@ -1,4 +1,4 @@
-//! A file server that does what a test tells it, and remembers what it was asked.
+//! A file server with scripted answers, which records the requests.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Write;
@@ -14,62 +14,62 @@ use url::Url;
 
 use super::until;
 
-/// A request as it came.
+/// A recorded request.
 #[derive(Debug, Clone)]
-pub(crate) struct Asked {
+pub(crate) struct ReceivedRequest {
     /// Path and query.
     pub(crate) target: String,
     /// The headers, with lower-case names.
     pub(crate) headers: HashMap<String, String>,
 }
 
-impl Asked {
-    /// The first byte that was asked for.
+impl ReceivedRequest {
+    /// The first byte of the requested range.
     pub(crate) fn from(&self) -> u64 {
         let range = self.headers.get("range").and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-'));
         range.map_or(0, |first| first.parse().unwrap())
     }
 }
 
-/// What the server says of the length.
+/// The length that the server announces.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) enum Length {
-    /// The truth.
+    /// The actual length.
     #[default]
     True,
-    /// So many bytes more than there are.
+    /// This many bytes more.
     More(usize),
-    /// So many bytes less than there are.
+    /// This many bytes less.
     Less(usize),
-    /// Nothing: chunks, the last of which ends the file.
+    /// None: the body is chunked.
     Chunked,
-    /// Nothing: the end of the connection is the end of the file.
+    /// None: the body ends with the connection.
     Closing,
 }
 
-/// How one request is answered; the default is as a good server does.
+/// How one request is answered. By default, correctly.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Step {
-    /// An answer with this status and no file.
+    /// The status of an answer without a file.
     pub(crate) status: Option<u16>,
-    /// More headers, which win over the usual ones; an empty value takes one away.
+    /// Headers that are added or replaced; an empty value removes one.
     pub(crate) headers: Vec<(&'static str, String)>,
-    /// The connection ends after so many bytes of the body.
+    /// The connection ends after this many bytes of the body.
     pub(crate) cut: Option<usize>,
-    /// The server falls silent after so many bytes of the body, until [`Origin::go_on`].
+    /// The server pauses after this many bytes of the body, until [`Origin::release`].
     pub(crate) hold: Option<usize>,
-    /// The server thinks before it answers, until [`Origin::let_heads_go`].
+    /// The server waits before it answers, until [`Origin::release_heads`].
     pub(crate) hold_head: bool,
-    /// Bytes go out in pieces of this size, each of them by itself.
+    /// The body is sent in pieces of this size.
     pub(crate) pieces: Option<usize>,
-    /// What it says of the length.
+    /// The announced length.
     pub(crate) length: Length,
     /// Ranges are ignored.
     pub(crate) whole: bool,
 }
 
 impl Step {
-    /// A refusal.
+    /// Answers with an error.
     pub(crate) fn status(status: u16) -> Self {
         Self { status: Some(status), ..Self::default() }
     }
@@ -79,12 +79,12 @@ impl Step {
         Self { cut: Some(bytes), ..Self::default() }
     }
 
-    /// Falls silent after `bytes` of the body.
+    /// Pauses after `bytes` of the body.
     pub(crate) fn hold(bytes: usize) -> Self {
         Self { hold: Some(bytes), ..Self::default() }
     }
 
-    /// With one header more or another value of it.
+    /// Adds or replaces a header.
     pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self
@@ -98,7 +98,7 @@ struct State {
     script: VecDeque<Step>,
     always: Step,
     query: Option<String>,
-    asked: Vec<Asked>,
+    requests: Vec<ReceivedRequest>,
     under_way: usize,
     peak: usize,
     sent: usize,
@@ -109,7 +109,7 @@ struct State {
 pub(crate) struct Origin {
     address: SocketAddr,
     state: Arc<Mutex<State>>,
-    /// How far held answers may go by now.
+    /// Paused answers may send this many bytes now.
     held_until: watch::Sender<usize>,
     heads: watch::Sender<bool>,
 }
@@ -128,7 +128,7 @@ impl Origin {
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let origin = served.clone();
-                // A connection's errors are its client's.
+                // OK to ignore: the client handles errors.
                 tokio::spawn(async move { origin.connection(stream).await.ok() });
             }
         });
@@ -139,76 +139,76 @@ impl Origin {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Where it listens.
+    /// Its address.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where the file is, under a name and a query of its own.
+    /// A URL of the file.
     pub(crate) fn url(&self, path: &str) -> Url {
         Url::parse(&format!("http://{}/{path}", self.address)).unwrap()
     }
 
-    /// The next requests are answered so, one step each; those after them well.
+    /// Answers the next requests with these steps, one each.
     pub(crate) fn next(&self, steps: impl IntoIterator<Item = Step>) {
         self.state().script.extend(steps);
     }
 
-    /// Requests without a step of their own are answered so.
+    /// Answers all other requests with this step.
     pub(crate) fn always(&self, step: Step) {
         self.state().always = step;
     }
 
-    /// Another version of the file, with another `ETag`.
+    /// Replaces the file by another version with another `ETag`.
     pub(crate) fn change(&self, file: impl Into<Bytes>) {
         let mut state = self.state();
         state.file = file.into();
         state.version += 1;
     }
 
-    /// URLs with another query are dead from now on.
-    pub(crate) fn only(&self, query: &str) {
+    /// Answers 403 to URLs with another query from now on.
+    pub(crate) fn accept_only_query(&self, query: &str) {
         self.state().query = Some(query.to_owned());
     }
 
-    /// Ends every silence.
-    pub(crate) fn go_on(&self) {
-        self.hold_again(usize::MAX);
+    /// Ends every pause.
+    pub(crate) fn release(&self) {
+        self.release_until(usize::MAX);
     }
 
-    /// Ends every silence, for a new one after so many bytes of the body.
-    pub(crate) fn hold_again(&self, bytes: usize) {
+    /// Continues paused answers up to this many bytes of the body.
+    pub(crate) fn release_until(&self, bytes: usize) {
         self.held_until.send_replace(bytes);
     }
 
-    /// Lets servers answer that think.
-    pub(crate) fn let_heads_go(&self) {
+    /// Ends the wait before answers.
+    pub(crate) fn release_heads(&self) {
         self.heads.send_replace(true);
     }
 
-    /// What was asked so far.
-    pub(crate) fn asked(&self) -> Vec<Asked> {
-        self.state().asked.clone()
+    /// The requests so far.
+    pub(crate) fn requests(&self) -> Vec<ReceivedRequest> {
+        self.state().requests.clone()
     }
 
     /// The first byte of each request so far.
     pub(crate) fn offsets(&self) -> Vec<u64> {
-        self.asked().iter().map(Asked::from).collect()
+        self.requests().iter().map(ReceivedRequest::from).collect()
     }
 
-    /// How many answers were under way at once at most.
+    /// The maximum number of concurrent answers so far.
     pub(crate) fn peak(&self) -> usize {
         self.state().peak
     }
 
-    /// How many bytes of bodies have gone out so far.
+    /// The bytes of bodies that were sent so far.
     pub(crate) fn sent(&self) -> usize {
         self.state().sent
     }
 
-    /// Waits until so many requests have come.
-    pub(crate) async fn was_asked(&self, times: usize) {
-        until(&format!("{times} requests"), || async { (self.asked().len() >= times).then_some(()) }).await;
+    /// Waits for this number of requests.
+    pub(crate) async fn wait_for_requests(&self, times: usize) {
+        until(&format!("{times} requests"), || async { (self.requests().len() >= times).then_some(()) }).await;
     }
 
     async fn connection(&self, stream: TcpStream) -> std::io::Result<()> {
@@ -222,38 +222,77 @@ impl Origin {
                 headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
             }
         }
-        let asked = Asked { target, headers };
+        let request = ReceivedRequest { target, headers };
         let (step, file, version) = {
             let mut state = self.state();
-            state.asked.push(asked.clone());
+            state.requests.push(request.clone());
             state.under_way += 1;
             state.peak = state.peak.max(state.under_way);
-            let alive = state.query.as_ref().is_none_or(|query| asked.target.ends_with(&format!("?{query}")));
+            let alive = state.query.as_ref().is_none_or(|query| request.target.ends_with(&format!("?{query}")));
             let step = if alive { state.script.pop_front() } else { Some(Step::status(403)) };
             (step.unwrap_or_else(|| state.always.clone()), state.file.clone(), state.version)
         };
-        let answered = self.answer(&asked, &step, &file, version, &mut write).await;
+        let answer = Answer::new(&request, &step, &file, version);
+        let answered = self.answer(answer, &step, &mut write).await;
         self.state().under_way -= 1;
         answered
     }
 
-    async fn answer(
-        &self,
-        asked: &Asked,
-        step: &Step,
-        file: &Bytes,
-        version: u32,
-        write: &mut OwnedWriteHalf,
-    ) -> std::io::Result<()> {
-        let mut held_until = self.held_until.subscribe();
+    async fn answer(&self, answer: Answer, step: &Step, write: &mut OwnedWriteHalf) -> std::io::Result<()> {
         if step.hold_head {
-            // OK that the sender may be gone: then the test is over.
-            let _ = self.heads.subscribe().wait_for(|go| *go).await;
+            // OK to ignore: the test has ended.
+            let _ = self.heads.subscribe().wait_for(|released| *released).await;
         }
+        write.write_all(answer.head.as_bytes()).await?;
+        self.send_body(&answer.body, step, write).await?;
+        if matches!(step.length, Length::Chunked) && step.cut.is_none() {
+            write.write_all(b"0\r\n\r\n").await?;
+        }
+        write.shutdown().await
+    }
+
+    async fn send_body(&self, body: &Bytes, step: &Step, write: &mut OwnedWriteHalf) -> std::io::Result<()> {
+        let mut held_until = self.held_until.subscribe();
+        let limit = |until: usize| step.hold.map_or(usize::MAX, |first| first.max(until));
+        let length = step.cut.unwrap_or(body.len()).min(body.len());
+        let mut sent = 0;
+        while sent < length {
+            let piece = step.pieces.unwrap_or(64 << 10).min(length - sent).min(limit(*held_until.borrow()) - sent);
+            if piece == 0 {
+                // OK to ignore: the test has ended.
+                let _ = held_until.wait_for(|until| limit(*until) > sent).await;
+                continue;
+            }
+            let bytes = body.slice(sent..sent + piece);
+            if matches!(step.length, Length::Chunked) {
+                write.write_all(format!("{piece:x}\r\n").as_bytes()).await?;
+                write.write_all(&bytes).await?;
+                write.write_all(b"\r\n").await?;
+            } else {
+                write.write_all(&bytes).await?;
+            }
+            if step.pieces.is_some() {
+                tokio::task::yield_now().await;
+            }
+            sent += piece;
+            self.state().sent += piece;
+        }
+        Ok(())
+    }
+}
+
+/// The head of an answer, and the body that it announces.
+struct Answer {
+    head: String,
+    body: Bytes,
+}
+
+impl Answer {
+    fn new(request: &ReceivedRequest, step: &Step, file: &Bytes, version: u32) -> Self {
         let etag = format!("\"v{version}\"");
-        let same = asked.headers.get("if-range").is_none_or(|told| *told == etag);
-        let from = usize::try_from(asked.from()).unwrap();
-        let from = if same && !step.whole && from < file.len() { from } else { 0 };
+        let is_same = request.headers.get("if-range").is_none_or(|validator| *validator == etag);
+        let from = usize::try_from(request.from()).unwrap();
+        let from = if is_same && !step.whole && from < file.len() { from } else { 0 };
         let body = if step.status.is_some() { Bytes::new() } else { file.slice(from..) };
         let status = step.status.unwrap_or(if from > 0 { 206 } else { 200 });
         let mut headers = vec![("connection", "close".to_owned()), ("etag", etag)];
@@ -273,37 +312,10 @@ impl Origin {
                 headers.push((name, value.clone()));
             }
         }
-        let mut head = format!("HTTP/1.1 {status} As told\r\n");
+        let mut head = format!("HTTP/1.1 {status} Scripted\r\n");
         for (name, value) in headers {
             write!(head, "{name}: {value}\r\n").unwrap();
         }
-        write.write_all(format!("{head}\r\n").as_bytes()).await?;
-        let mut sent = 0;
-        let wall = |until: usize| step.hold.map_or(usize::MAX, |first| first.max(until));
-        let length = step.cut.unwrap_or(body.len()).min(body.len());
-        while sent < length {
-            let piece = step.pieces.unwrap_or(64 << 10).min(length - sent).min(wall(*held_until.borrow()) - sent);
-            if piece == 0 {
-                let _ = held_until.wait_for(|until| wall(*until) > sent).await;
-                continue;
-            }
-            let bytes = body.slice(sent..sent + piece);
-            if matches!(step.length, Length::Chunked) {
-                write.write_all(format!("{piece:x}\r\n").as_bytes()).await?;
-                write.write_all(&bytes).await?;
-                write.write_all(b"\r\n").await?;
-            } else {
-                write.write_all(&bytes).await?;
-            }
-            if step.pieces.is_some() {
-                tokio::task::yield_now().await;
-            }
-            sent += piece;
-            self.state().sent += piece;
-        }
-        if matches!(step.length, Length::Chunked) && step.cut.is_none() {
-            write.write_all(b"0\r\n\r\n").await?;
-        }
-        write.shutdown().await
+        Self { head: head + "\r\n", body }
     }
 }

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::App;
 use super::app::TOKEN;
-use super::wait::PATIENCE;
+use super::wait::MAX_WAIT;
 
 /// An event as an application gets it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +50,7 @@ impl EventSource {
     /// The next event; `None` at the end of the stream.
     pub(crate) async fn next(&mut self) -> Option<ServerSentEvent> {
         // Heartbeats do not count.
-        timeout(PATIENCE, self.wait_for_event()).await.expect("an event, or the end of the stream")
+        timeout(MAX_WAIT, self.wait_for_event()).await.expect("an event, or the end of the stream")
     }
 
     async fn wait_for_event(&mut self) -> Option<ServerSentEvent> {

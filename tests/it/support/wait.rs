@@ -5,30 +5,30 @@ use std::time::Duration;
 use tokio::time::{Instant, interval};
 
 /// How long a test waits before it fails. Generous, because machines may be slow.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const MAX_WAIT: Duration = Duration::from_secs(30);
 
-/// Repeats a check until it returns a value. Fails with `what` after [`PATIENCE`].
-pub(crate) async fn until<T, F>(what: &str, mut ask: impl FnMut() -> F) -> T
+/// Repeats a check until it returns a value. Fails with `what` after [`MAX_WAIT`].
+pub(crate) async fn until<T, F>(what: &str, mut check: impl FnMut() -> F) -> T
 where
     F: Future<Output = Option<T>>,
 {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + MAX_WAIT;
     let mut tick = interval(Duration::from_millis(20));
     loop {
         tick.tick().await;
-        if let Some(answer) = ask().await {
+        if let Some(answer) = check().await {
             return answer;
         }
         assert!(Instant::now() < deadline, "gave up waiting: {what}");
     }
 }
 
-/// Repeats a check until it reports no differences. Fails with the differences after three times [`PATIENCE`].
-pub(crate) async fn settled<F>(mut differences: impl FnMut() -> F)
+/// Repeats a check until it reports no differences. Fails with the differences after three times [`MAX_WAIT`].
+pub(crate) async fn until_no_differences<F>(mut differences: impl FnMut() -> F)
 where
     F: Future<Output = Vec<String>>,
 {
-    let deadline = Instant::now() + 3 * PATIENCE;
+    let deadline = Instant::now() + 3 * MAX_WAIT;
     let mut tick = interval(Duration::from_millis(200));
     loop {
         tick.tick().await;

@@ -13,7 +13,7 @@ use sqlx::PgPool;
 use tokio::net::TcpListener;
 
 use crate::support::app::video;
-use crate::support::bench::noise;
+use crate::support::harness::noise;
 use crate::support::scripted::{Origin, Step};
 use crate::support::{App, Options, standin, until};
 
@@ -45,7 +45,7 @@ async fn a_project_is_deleted_once_after_its_last_file_is_stored(pool: PgPool) {
     one.send("video.completed", &project).await;
     one.archived("done", "partial").await;
     assert_eq!(details.total_calls(), 0, "a file is missing");
-    origin.go_on();
+    origin.release();
     one.archived("done", "stored").await;
     let outcome = deletion(&pool, "done").await;
     assert_eq!((outcome.as_str(), details.call_count(&Method::DELETE, "done")), ("deleted", 1));
@@ -163,7 +163,7 @@ async fn a_changed_object_prevents_the_deletion(pool: PgPool) {
     let stored = render["downloads"].as_array().unwrap().iter().find(|file| file["state"] == "stored").unwrap();
     let key = stored["object"]["key"].as_str().unwrap();
     std::fs::write(app.folder.path().join(key), b"something else").unwrap();
-    origin.go_on();
+    origin.release();
     assert_eq!(deletion(&pool, "unproven").await, "unproven");
     assert_eq!(details.total_calls(), 0);
 }
@@ -182,7 +182,7 @@ async fn an_object_that_cannot_be_read_postpones_the_deletion(pool: PgPool) {
     let object = app.folder.path().join(stored["object"]["key"].as_str().unwrap());
     let aside = object.with_extension("aside");
     std::fs::rename(&object, &aside).unwrap();
-    origin.go_on();
+    origin.release();
     until("the deletion to be postponed", || async { postponed(&pool, "unread").await.then_some(()) }).await;
     let mut next = video("after", "complete");
     next.downloads = vec![origin.url("c.mp4")];

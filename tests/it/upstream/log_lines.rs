@@ -28,7 +28,7 @@ async fn post(service: &Service, delivery: &SignedRequest) -> u16 {
 /// Waits for a line about `event` in which `field` is `value`.
 async fn line(service: &Service, event: &str, field: &str, value: &str) -> Value {
     until(&format!("a line {event} with {field} {value}"), || async {
-        service.log.telling(event).into_iter().find(|line| line[field] == value)
+        service.log.events(event).into_iter().find(|line| line[field] == value)
     })
     .await
 }
@@ -59,7 +59,7 @@ async fn an_account_failure_pauses_all_calls_with_one_line_and_a_start_resumes_t
     for number in 0..8 {
         line(&again, "render.moved", "render.id", &format!("r{number}")).await;
     }
-    let refusals = log.telling("upstream.paused");
+    let refusals = log.events("upstream.paused");
     assert_eq!(refusals.len(), 1, "{refusals:?}");
     assert!(asked < 8, "{asked} calls were made before the pause");
 }
@@ -75,7 +75,7 @@ async fn one_failed_render_pauses_nothing_and_a_second_one_pauses_all_calls(pool
     assert_eq!((&failed["level"], &failed["render.id"]), (&"WARN".into(), &"one".into()));
     line(&service, "render.moved", "render.id", "one").await;
     assert_eq!(magic_hour.call_count(&reqwest::Method::GET, "one"), 2);
-    assert!(service.log.telling("upstream.paused").is_empty());
+    assert!(service.log.events("upstream.paused").is_empty());
 
     magic_hour.faults.inject_always(Fault::CloseConnection);
     for id in ["two", "three"] {
@@ -101,7 +101,7 @@ async fn retry_after_is_honored_and_calls_resume_afterwards(pool: PgPool) {
             .unwrap();
     assert!((5.0..=12.0).contains(&left), "{left}");
     line(&service, "render.moved", "render.id", "one").await;
-    until("the end of the pause", || async { service.log.telling("upstream.resumed").pop() }).await;
+    until("the end of the pause", || async { service.log.events("upstream.resumed").pop() }).await;
 }
 
 #[sqlx::test]
@@ -118,7 +118,7 @@ async fn a_stale_delivery_logs_both_clocks_once_and_recognizes_milliseconds(pool
         let line = line(&service, "webhook.stale", "error", code).await;
         assert_eq!((&line["level"], &line["render.id"]), (&"WARN".into(), &"stale".into()));
     }
-    let lines = service.log.telling("webhook.stale");
+    let lines = service.log.events("webhook.stale");
     let advice: Vec<_> =
         lines.iter().filter(|line| line["message"].as_str().unwrap().contains("arrived at 20")).collect();
     assert_eq!((lines.len(), advice.len()), (3, 1));
@@ -145,7 +145,7 @@ async fn an_unknown_error_asks_for_a_report_and_a_conflict_is_logged(pool: PgPoo
     post(&service, &signed(&video("failed", "complete").event("video.completed"))).await;
     let conflict = line(&service, "render.conflict", "status.to", "complete").await;
     assert!(conflict["message"].as_str().unwrap().contains("is complete"), "{conflict}");
-    let reported = service.log.telling("render.moved").into_iter().filter(|line| line["error"] == "unknown_error");
+    let reported = service.log.events("render.moved").into_iter().filter(|line| line["error"] == "unknown_error");
     assert_eq!(reported.count(), 1, "once");
 }
 
@@ -163,6 +163,6 @@ async fn an_unknown_render_is_logged_as_a_warning_once(pool: PgPool) {
         })
         .await;
     }
-    let levels: Vec<_> = service.log.telling("poll.not_found").into_iter().map(|line| line["level"].clone()).collect();
+    let levels: Vec<_> = service.log.events("poll.not_found").into_iter().map(|line| line["level"].clone()).collect();
     assert_eq!(levels, ["WARN", "DEBUG"]);
 }

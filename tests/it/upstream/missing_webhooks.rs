@@ -93,7 +93,7 @@ async fn one_of_all_services_logs_a_warning_per_hour_and_the_metrics_have_the_co
         }
         Service::start(command).await
     };
-    let warnings = |service: &Service| service.log.telling("webhooks.missing");
+    let warnings = |service: &Service| service.log.events("webhooks.missing");
     let first = start().await;
     let line = until("the warning", || async { warnings(&first).pop() }).await;
     assert_eq!(
@@ -107,7 +107,7 @@ async fn one_of_all_services_logs_a_warning_per_hour_and_the_metrics_have_the_co
     let app = App::start(&pool).await;
     let text = app.get("/metrics").await.text().await.unwrap();
     assert!(text.contains("renderhook_webhooks_missing 1"), "{text}");
-    until("the second to have started", || async { second.log.telling("store.ready").pop() }).await;
+    until("the second to have started", || async { second.log.events("store.ready").pop() }).await;
     assert_eq!((warnings(&first).len(), warnings(&second).len()), (1, 0));
 
     let hour_ago =

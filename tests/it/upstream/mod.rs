@@ -1,4 +1,4 @@
-//! What Magic Hour is asked: polls and deletion.
+//! Calls to Magic Hour: polls and deletion.
 
 mod client;
 mod deletion;

@@ -22,7 +22,7 @@ async fn start(pool: &PgPool, magic_hour: &StandIn, flags: &[&str]) -> App {
 }
 
 /// Adds a render at Magic Hour that does not change.
-fn stays(magic_hour: &StandIn, id: &str, stage: Stage) {
+fn start_render_in(magic_hour: &StandIn, id: &str, stage: Stage) {
     magic_hour.start_render(RenderPlan::new(Kind::Video, id, Lifecycle::starting_in(stage))).unwrap();
 }
 
@@ -83,7 +83,7 @@ async fn becomes(app: &App, id: &str, status: &str) -> Value {
 async fn a_cancelation_is_found_by_polling_and_the_render_is_not_polled_again(pool: PgPool) {
     let magic_hour = standin().await;
     let app = start(&pool, &magic_hour, &["--reconcile-after=1s"]).await;
-    stays(&magic_hour, "gone", Stage::Canceled);
+    start_render_in(&magic_hour, "gone", Stage::Canceled);
     app.send("video.started", &video("gone", "rendering")).await;
     let render = becomes(&app, "gone", "canceled").await;
     let moves = render["transitions"].as_array().unwrap();
@@ -121,7 +121,7 @@ async fn a_start_polls_unfinished_renders_at_once_and_finished_ones_not_at_all(p
     before.send("video.started", &video("silent", "rendering")).await;
     before.stop().await.unwrap();
 
-    stays(&magic_hour, "silent", Stage::Canceled);
+    start_render_in(&magic_hour, "silent", Stage::Canceled);
     let app = start(&pool, &magic_hour, &[]).await;
     becomes(&app, "silent", "canceled").await;
     for finished in ["stored", "failed"] {
@@ -136,7 +136,7 @@ async fn several_services_share_one_rate_and_poll_no_render_twice(pool: PgPool) 
     let magic_hour = standin().await;
     for number in 0..40 {
         let id = format!("r{number}");
-        stays(&magic_hour, &id, Stage::Rendering);
+        start_render_in(&magic_hour, &id, Stage::Rendering);
         seen(&pool, &id, "rendering", TimeDelta::minutes(10)).await;
     }
     let flags = ["--reconcile-rate=20"];
@@ -168,10 +168,10 @@ async fn several_services_share_one_rate_and_poll_no_render_twice(pool: PgPool) 
 async fn requested_polls_come_first_and_then_the_render_that_was_silent_the_longest(pool: PgPool) {
     let magic_hour = standin().await;
     for (id, minutes) in [("second", 30), ("third", 20), ("first", 40), ("fourth", 6)] {
-        stays(&magic_hour, id, Stage::Rendering);
+        start_render_in(&magic_hour, id, Stage::Rendering);
         seen(&pool, id, "rendering", TimeDelta::minutes(minutes)).await;
     }
-    stays(&magic_hour, "wanted", Stage::Rendering);
+    start_render_in(&magic_hour, "wanted", Stage::Rendering);
     seen(&pool, "wanted", "rendering", TimeDelta::minutes(1)).await;
     let wanted = "UPDATE renders SET poll_requested = true, poll_due_at = last_seen_at WHERE id = 'wanted'";
     sqlx::query(wanted).execute(&pool).await.unwrap();
@@ -192,7 +192,7 @@ async fn an_unknown_render_is_marked_and_polled_again_until_it_is_found(pool: Pg
     let second = settled(&pool, "strange", 2).await;
     assert!(first.not_found_at.is_some() && first.not_found_at == second.not_found_at, "{first:?} {second:?}");
     assert_eq!(second.status.as_deref(), Some("rendering"));
-    stays(&magic_hour, "strange", Stage::Canceled);
+    start_render_in(&magic_hour, "strange", Stage::Canceled);
     becomes(&app, "strange", "canceled").await;
     assert_eq!(row(&pool, "strange").await.not_found_at, None);
     app.stop().await.unwrap();
@@ -202,7 +202,7 @@ async fn an_unknown_render_is_marked_and_polled_again_until_it_is_found(pool: Pg
 async fn after_a_week_a_render_is_stalled_and_polled_daily_and_after_a_month_abandoned(pool: PgPool) {
     let magic_hour = standin().await;
     for id in ["young", "stalled", "left", "cured"] {
-        stays(&magic_hour, id, if id == "cured" { Stage::Canceled } else { Stage::Rendering });
+        start_render_in(&magic_hour, id, if id == "cured" { Stage::Canceled } else { Stage::Rendering });
         seen(&pool, id, "rendering", TimeDelta::days(if id == "young" { 6 } else { 8 })).await;
     }
     let since = "UPDATE renders SET stalled_at = $1 WHERE id IN ('left', 'cured')";
@@ -241,23 +241,23 @@ async fn a_stale_delivery_is_not_recorded_and_its_render_is_polled_at_once(pool:
     magic_hour
         .start_render(RenderPlan::new(Kind::Image, "new", Lifecycle::starting_in(Stage::Complete)).with(file.clone()))
         .unwrap();
-    let mut lie = Project::new(Kind::Image, "new", Clock::system().now());
-    lie.name = Some("not believed".to_owned());
-    lie.status = Some("error".to_owned());
-    assert_eq!(app.deliver(&signed_at(hour_ago, &lie.event("image.errored"))).await.status, 401);
+    let mut stale = Project::new(Kind::Image, "new", Clock::system().now());
+    stale.name = Some("not trusted".to_owned());
+    stale.status = Some("error".to_owned());
+    assert_eq!(app.deliver(&signed_at(hour_ago, &stale.event("image.errored"))).await.status, 401);
     let render = app.archived("new", "stored").await;
     assert_eq!((&render["status"], &render["name"]), (&"complete".into(), &Value::Null));
     assert_eq!(render["transitions"].as_array().unwrap().len(), 1);
 
     app.send("video.started", &video("known", "rendering")).await;
-    stays(&magic_hour, "known", Stage::error("no_source_face"));
+    start_render_in(&magic_hour, "known", Stage::error("no_source_face"));
     app.deliver(&signed_at(hour_ago, &video("known", "complete").event("video.completed"))).await;
     let render = becomes(&app, "known", "error").await;
     assert_eq!(render["error"]["code"], "no_source_face");
 
     // A complete and stored render is not polled.
     let asked = magic_hour.call_count(&Method::GET, "new");
-    app.deliver(&signed_at(hour_ago, &lie.event("image.errored"))).await;
+    app.deliver(&signed_at(hour_ago, &stale.event("image.errored"))).await;
     assert!(!row(&pool, "new").await.poll_requested);
     assert_eq!(magic_hour.call_count(&Method::GET, "new"), asked);
     app.stop().await.unwrap();
@@ -267,7 +267,7 @@ async fn a_stale_delivery_is_not_recorded_and_its_render_is_polled_at_once(pool:
 async fn a_poll_decides_between_error_and_canceled(pool: PgPool) {
     let magic_hour = standin().await;
     let app = start(&pool, &magic_hour, &[]).await;
-    stays(&magic_hour, "either", Stage::Canceled);
+    start_render_in(&magic_hour, "either", Stage::Canceled);
     app.send("video.errored", &video("either", "error")).await;
     app.send("video.canceled", &video("either", "canceled")).await;
     let render = becomes(&app, "either", "canceled").await;
@@ -284,7 +284,7 @@ async fn a_poll_decides_between_error_and_canceled(pool: PgPool) {
 async fn an_outdated_answer_decides_nothing_and_the_render_is_polled_again(pool: PgPool) {
     let magic_hour = standin().await;
     let app = start(&pool, &magic_hour, &["--reconcile-after=1s"]).await;
-    stays(&magic_hour, "behind", Stage::Rendering);
+    start_render_in(&magic_hour, "behind", Stage::Rendering);
     app.send("video.errored", &video("behind", "error")).await;
     app.send("video.canceled", &video("behind", "canceled")).await;
     until("the first answer", || async { (row(&pool, "behind").await.poll_attempts >= 1).then_some(()) }).await;
@@ -298,7 +298,7 @@ async fn an_outdated_answer_decides_nothing_and_the_render_is_polled_again(pool:
 #[sqlx::test]
 async fn a_throttle_state_from_a_wrong_clock_delays_nothing(pool: PgPool) {
     let magic_hour = standin().await;
-    stays(&magic_hour, "one", Stage::Rendering);
+    start_render_in(&magic_hour, "one", Stage::Rendering);
     seen(&pool, "one", "rendering", TimeDelta::minutes(10)).await;
     let ahead = "UPDATE upstream_throttle SET next_call_at = $1, paused_until = $1";
     sqlx::query(ahead).bind(Clock::system().now() + TimeDelta::hours(2)).execute(&pool).await.unwrap();
@@ -311,7 +311,7 @@ async fn a_throttle_state_from_a_wrong_clock_delays_nothing(pool: PgPool) {
 async fn outdated_slow_or_odd_answers_revert_nothing_and_pause_nothing(pool: PgPool) {
     let magic_hour = standin().await;
     for id in ["lags", "odd", "good"] {
-        stays(&magic_hour, id, Stage::Rendering);
+        start_render_in(&magic_hour, id, Stage::Rendering);
         seen(&pool, id, "rendering", TimeDelta::minutes(10)).await;
     }
     // They have been silent for the same time, so they are polled in the order of their ids.
@@ -333,7 +333,7 @@ async fn outdated_slow_or_odd_answers_revert_nothing_and_pause_nothing(pool: PgP
 #[sqlx::test]
 async fn an_event_that_arrives_during_a_poll_is_not_reverted_by_the_answer(pool: PgPool) {
     let magic_hour = standin().await;
-    stays(&magic_hour, "meanwhile", Stage::Rendering);
+    start_render_in(&magic_hour, "meanwhile", Stage::Rendering);
     seen(&pool, "meanwhile", "rendering", TimeDelta::minutes(10)).await;
     magic_hour.faults.inject_next([Fault::Delay(std::time::Duration::from_secs(1))]);
     let app = start(&pool, &magic_hour, &[]).await;
@@ -355,7 +355,7 @@ async fn an_event_that_arrives_during_a_poll_is_not_reverted_by_the_answer(pool:
 async fn an_announced_render_is_polled_at_once_and_found_queued(pool: PgPool) {
     let magic_hour = standin().await;
     let app = start(&pool, &magic_hour, &[]).await;
-    stays(&magic_hour, "mine", Stage::Queued);
+    start_render_in(&magic_hour, "mine", Stage::Queued);
     let announcement = serde_json::json!({"kind": "video", "external_id": "order-17", "metadata": {"user": 7}});
     let put = || app.client.put(app.at("/renders/mine")).bearer_auth(TOKEN).json(&announcement).send();
     assert_eq!(put().await.unwrap().status(), 201);
@@ -387,12 +387,12 @@ async fn the_kind_in_an_event_wins_over_the_announced_one(pool: PgPool) {
 async fn a_render_whose_polls_always_fail_delays_no_other_and_pauses_nothing(pool: PgPool) {
     let magic_hour = standin().await;
     magic_hour.faults.inject_for(Method::GET, "poison", Fault::status(500));
-    stays(&magic_hour, "poison", Stage::Rendering);
+    start_render_in(&magic_hour, "poison", Stage::Rendering);
     // It was silent the longest, so it is polled first.
     seen(&pool, "poison", "rendering", TimeDelta::minutes(30)).await;
     for number in 0..5 {
         let id = format!("healthy-{number}");
-        stays(&magic_hour, &id, Stage::Canceled);
+        start_render_in(&magic_hour, &id, Stage::Canceled);
         seen(&pool, &id, "rendering", TimeDelta::minutes(10)).await;
     }
     let app = start(&pool, &magic_hour, &["--reconcile-rate=20"]).await;
@@ -441,7 +441,7 @@ async fn a_file_waits_for_a_fresh_url_through_a_failed_poll(pool: PgPool) {
 #[sqlx::test]
 async fn a_clock_that_jumps_ahead_and_back_strands_no_poll(pool: PgPool) {
     let magic_hour = standin().await;
-    stays(&magic_hour, "one", Stage::Rendering);
+    start_render_in(&magic_hour, "one", Stage::Rendering);
     seen(&pool, "one", "rendering", TimeDelta::minutes(10)).await;
     let ahead = Arc::new(AtomicI64::new(2));
     let days = ahead.clone();
@@ -463,7 +463,7 @@ async fn a_clock_that_jumps_ahead_and_back_strands_no_poll(pool: PgPool) {
 #[sqlx::test]
 async fn a_poll_requested_during_a_slow_poll_starts_no_second_one_at_the_same_time(pool: PgPool) {
     let magic_hour = standin().await;
-    stays(&magic_hour, "slow", Stage::Rendering);
+    start_render_in(&magic_hour, "slow", Stage::Rendering);
     seen(&pool, "slow", "rendering", TimeDelta::minutes(10)).await;
     let slow = TimeDelta::seconds(3);
     magic_hour.faults.inject_next([Fault::Delay(slow.to_std().unwrap())]);
@@ -484,7 +484,7 @@ async fn a_poll_requested_during_a_slow_poll_starts_no_second_one_at_the_same_ti
 async fn a_start_does_not_wait_for_locked_rows(pool: PgPool) {
     let magic_hour = standin().await;
     for id in ["locked", "free"] {
-        stays(&magic_hour, id, Stage::Canceled);
+        start_render_in(&magic_hour, id, Stage::Canceled);
         seen(&pool, id, "rendering", TimeDelta::minutes(1)).await;
     }
     let mut writer = pool.begin().await.unwrap();

@@ -24,21 +24,21 @@ pub(crate) fn now() -> DateTime<Utc> {
     at(10_000)
 }
 
-/// The observation of an event with `payload`, signed and received at `said_at`.
-pub(crate) fn word(event_type: &str, payload: &Value, said_at: DateTime<Utc>) -> Observation {
+/// The observation of an event with `payload`, signed and received at `sent_at`.
+pub(crate) fn observation(event_type: &str, payload: &Value, sent_at: DateTime<Utc>) -> Observation {
     let secret = SecretString::from(SECRET);
     let body = json!({"type": event_type, "payload": payload}).to_string();
-    let timestamp = said_at.timestamp().to_string();
+    let timestamp = sent_at.timestamp().to_string();
     let signature = sign_delivery(&secret, &timestamp, body.as_bytes());
-    let seal = SignatureHeaders::parse([signature.as_bytes()], [timestamp.as_bytes()]).unwrap();
-    let verdict = Verifier::new(&[secret], Duration::ZERO).verify(&seal, Bytes::from(body), said_at);
+    let headers = SignatureHeaders::parse([signature.as_bytes()], [timestamp.as_bytes()]).unwrap();
+    let verdict = Verifier::new(&[secret], Duration::ZERO).verify(&headers, Bytes::from(body), sent_at);
     let Ok(Authentic::Fresh(verified)) = verdict else { panic!("not fresh: {verdict:?}") };
     Observation::webhook(&verified).unwrap()
 }
 
 /// The observation of an event about a video with only a `status`. The three statuses with webhooks use their types. The others use
 /// types that this version does not know.
-pub(crate) fn telling(id: &str, status: Option<Status>, said_at: DateTime<Utc>) -> Observation {
+pub(crate) fn status_report(id: &str, status: Option<Status>, sent_at: DateTime<Utc>) -> Observation {
     let event_type = match status {
         None => "video.upscaled",
         Some(Status::Draft) => "video.drafted",
@@ -48,7 +48,7 @@ pub(crate) fn telling(id: &str, status: Option<Status>, said_at: DateTime<Utc>) 
         Some(Status::Canceled) => "video.canceled",
         Some(Status::Complete) => "video.completed",
     };
-    word(event_type, &json!({"id": id, "status": status}), said_at)
+    observation(event_type, &json!({"id": id, "status": status}), sent_at)
 }
 
 /// The completion of a video with files at `urls`, which expire at `expires_at`.
@@ -56,22 +56,22 @@ pub(crate) fn completed(
     id: &str,
     urls: &[&str],
     expires_at: Option<DateTime<Utc>>,
-    said_at: DateTime<Utc>,
+    sent_at: DateTime<Utc>,
 ) -> Observation {
     let downloads: Vec<_> = urls.iter().map(|url| json!({"url": url, "expires_at": expires_at})).collect();
-    word("video.completed", &json!({"id": id, "status": "complete", "downloads": downloads}), said_at)
+    observation("video.completed", &json!({"id": id, "status": "complete", "downloads": downloads}), sent_at)
 }
 
 /// Records observations in one call.
-pub(crate) async fn record(pool: &PgPool, words: &[Observation]) -> Vec<Recorded> {
-    intake::record(pool, now(), words, PostedTypes::default()).await.unwrap()
+pub(crate) async fn record(pool: &PgPool, observations: &[Observation]) -> Vec<Recorded> {
+    intake::record(pool, now(), observations, PostedTypes::default()).await.unwrap()
 }
 
 /// Records observations one by one.
-pub(crate) async fn record_each(pool: &PgPool, words: &[Observation]) -> Vec<Recorded> {
+pub(crate) async fn record_each(pool: &PgPool, observations: &[Observation]) -> Vec<Recorded> {
     let mut recorded = Vec::new();
-    for word in words {
-        recorded.extend(record(pool, std::slice::from_ref(word)).await);
+    for observation in observations {
+        recorded.extend(record(pool, std::slice::from_ref(observation)).await);
     }
     recorded
 }
@@ -104,8 +104,8 @@ pub(crate) async fn counts(pool: &PgPool) -> (i64, i64, i64, i64) {
 }
 
 /// The observation of a poll of a video.
-pub(crate) fn polled(id: &str, payload: &Value, asked_at: DateTime<Utc>) -> Observation {
+pub(crate) fn polled(id: &str, payload: &Value, called_at: DateTime<Utc>) -> Observation {
     let mut payload = payload.clone();
     payload["id"] = json!(id);
-    Observation::poll(Kind::Video, Payload::from_details(payload.to_string().as_bytes()).unwrap(), asked_at)
+    Observation::poll(Kind::Video, Payload::from_details(payload.to_string().as_bytes()).unwrap(), called_at)
 }

@@ -18,9 +18,9 @@ use tokio::task::JoinHandle;
 use url::Url;
 
 use super::app::video;
-use super::proxy_tcp::Proxy;
 use super::s3::S3;
-use super::wait::settled;
+use super::s3_proxy::S3Proxy;
+use super::wait::until_no_differences;
 
 /// The size of a part. The stored length of a partial file is a multiple of it.
 pub(crate) const PART: usize = 8 << 20;
@@ -30,7 +30,7 @@ pub(crate) const SILENCE: Duration = Duration::from_secs(3);
 
 /// The row of a download.
 #[derive(Debug, Clone, sqlx::FromRow)]
-pub(crate) struct Row {
+pub(crate) struct DownloadRow {
     pub(crate) state: String,
     pub(crate) attempts: i32,
     pub(crate) error_code: Option<String>,
@@ -41,7 +41,7 @@ pub(crate) struct Row {
     pub(crate) due_at: Option<DateTime<Utc>>,
 }
 
-impl Row {
+impl DownloadRow {
     /// The state and the error code, for comparisons.
     pub(crate) fn outcome(&self) -> (&str, Option<&str>) {
         (&self.state, self.error_code.as_deref())
@@ -49,7 +49,7 @@ impl Row {
 }
 
 /// A downloader and its store.
-pub(crate) struct Bench {
+pub(crate) struct Harness {
     pub(crate) pool: PgPool,
     pub(crate) downloader: Arc<Downloader>,
     /// The folder with all files of the store.
@@ -57,11 +57,11 @@ pub(crate) struct Bench {
     /// The folder in it with the objects.
     objects: PathBuf,
     /// The S3 server and its proxy, if the store is a bucket.
-    pub(crate) proxy: Option<Proxy>,
+    pub(crate) proxy: Option<S3Proxy>,
     _servers: (Option<TempDir>, Option<S3>),
 }
 
-impl Bench {
+impl Harness {
     /// Creates one with a folder as its store.
     pub(crate) fn folder(pool: &PgPool) -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -80,7 +80,7 @@ impl Bench {
     /// Creates one with a bucket as its store, whose server can be made to fail.
     pub(crate) async fn bucket(pool: &PgPool) -> Self {
         let s3 = S3::start().await;
-        let proxy = Proxy::start(s3.address).await;
+        let proxy = S3Proxy::start(s3.address).await;
         let mut environment = s3.environment();
         environment.insert("AWS_ENDPOINT_URL".to_owned(), format!("http://{}", proxy.address));
         let store = Store::at(&Url::parse(&S3::url()).unwrap(), &environment).unwrap();
@@ -144,7 +144,7 @@ impl Bench {
     }
 
     /// Makes one attempt at the file of a render.
-    pub(crate) async fn attempt(&self, id: &str) -> Row {
+    pub(crate) async fn attempt(&self, id: &str) -> DownloadRow {
         let claimed = self.claim(id).await;
         self.downloader.process(claimed, &Shutdown::default()).await;
         self.row(id).await
@@ -158,7 +158,7 @@ impl Bench {
     }
 
     /// The row of a render's file.
-    pub(crate) async fn row(&self, id: &str) -> Row {
+    pub(crate) async fn row(&self, id: &str) -> DownloadRow {
         let row = "SELECT * FROM downloads WHERE render_id = $1";
         sqlx::query_as(row).bind(id).fetch_one(&self.pool).await.unwrap()
     }
@@ -182,7 +182,7 @@ impl Bench {
 
     /// Asserts that no part is left. The S3 server removes the file of an interrupted request a moment later.
     async fn assert_clean(&self) {
-        settled(|| async { self.unfinished() }).await;
+        until_no_differences(|| async { self.unfinished() }).await;
     }
 
     /// Asserts that the complete file is stored as described by the row, and that nothing else is left.

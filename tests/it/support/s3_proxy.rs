@@ -65,7 +65,7 @@ pub(crate) enum Fault {
     Cut,
     /// No answer.
     Hang,
-    /// No answer until [`Proxy::heal`]. Then the server handles the request.
+    /// No answer until [`S3Proxy::heal`]. Then the server handles the request.
     Hold,
 }
 
@@ -77,14 +77,14 @@ struct State {
 
 /// The proxy.
 #[derive(Debug, Clone)]
-pub(crate) struct Proxy {
+pub(crate) struct S3Proxy {
     /// The address.
     pub(crate) address: SocketAddr,
     state: Arc<Mutex<State>>,
     faulty: watch::Sender<bool>,
 }
 
-impl Proxy {
+impl S3Proxy {
     /// Starts the proxy in front of `server`.
     pub(crate) async fn start(server: SocketAddr) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
@@ -129,13 +129,56 @@ impl Proxy {
 
     async fn connection(&self, client: TcpStream, server: SocketAddr) -> std::io::Result<()> {
         let mut client = BufReader::new(client);
-        let mut first = String::new();
-        client.read_line(&mut first).await?;
-        let (mut head, mut length) = (first.clone(), 0);
+        let Some(request) = Request::read(&mut client).await? else { return Ok(()) };
+        let fault = {
+            let mut state = self.state();
+            state.calls.push(request.call);
+            state.faults.iter().find(|(call, _)| *call == request.call).map(|(_, fault)| *fault)
+        };
+        match fault {
+            Some(Fault::Error) => return client.get_mut().write_all(&answer("500 Internal Server Error", "")).await,
+            Some(Fault::Expired) => {
+                let body = format!(
+                    "<Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message>\
+                     <Token-0>{SESSION_TOKEN}</Token-0></Error>"
+                );
+                return client.get_mut().write_all(&answer("400 Bad Request", &body)).await;
+            }
+            Some(Fault::Reset) => return Ok(()),
+            Some(Fault::Hang) => return std::future::pending().await,
+            Some(Fault::Hold) => self.healed().await,
+            Some(Fault::Lost | Fault::Cut) | None => {}
+        }
+        let answer = request.send(server).await?;
+        match fault {
+            Some(Fault::Lost) => Ok(()),
+            Some(Fault::Cut) => client.get_mut().write_all(&answer[..answer.len().min(CUT_BYTES)]).await,
+            _ => client.get_mut().write_all(&answer).await,
+        }
+    }
+}
+
+fn answer(status: &str, body: &str) -> Vec<u8> {
+    format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len()).into_bytes()
+}
+
+/// A request, whose connection ends with its answer.
+struct Request {
+    call: Call,
+    head: String,
+    body: Vec<u8>,
+}
+
+impl Request {
+    /// Reads a request; `None` if the connection ends first.
+    async fn read(client: &mut BufReader<TcpStream>) -> std::io::Result<Option<Self>> {
+        let mut head = String::new();
+        client.read_line(&mut head).await?;
+        let (call, mut length) = (Call::of(&head), 0);
         loop {
             let mut line = String::new();
             if client.read_line(&mut line).await? == 0 {
-                return Ok(());
+                return Ok(None);
             }
             if line.trim().is_empty() {
                 break;
@@ -149,43 +192,18 @@ impl Proxy {
             }
         }
         head.push_str("connection: close\r\n\r\n");
-        let call = Call::of(&first);
-        let fault = {
-            let mut state = self.state();
-            state.calls.push(call);
-            state.faults.iter().find(|(at, _)| *at == call).map(|(_, fault)| *fault)
-        };
         let mut body = vec![0; length];
         client.read_exact(&mut body).await?;
-        match fault {
-            Some(Fault::Error) => {
-                let answer = b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
-                return client.get_mut().write_all(answer).await;
-            }
-            Some(Fault::Expired) => {
-                let body = format!(
-                    "<Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message>\
-                     <Token-0>{SESSION_TOKEN}</Token-0></Error>"
-                );
-                let head =
-                    format!("HTTP/1.1 400 Bad Request\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
-                return client.get_mut().write_all((head + &body).as_bytes()).await;
-            }
-            Some(Fault::Reset) => return Ok(()),
-            Some(Fault::Hang) => return std::future::pending().await,
-            Some(Fault::Hold) => self.healed().await,
-            Some(Fault::Lost | Fault::Cut) | None => {}
-        }
+        Ok(Some(Self { call, head, body }))
+    }
+
+    /// Sends it to the server, and returns the answer.
+    async fn send(self, server: SocketAddr) -> std::io::Result<Vec<u8>> {
         let mut upstream = TcpStream::connect(server).await?;
-        upstream.write_all(head.as_bytes()).await?;
-        upstream.write_all(&body).await?;
+        upstream.write_all(self.head.as_bytes()).await?;
+        upstream.write_all(&self.body).await?;
         let mut answer = Vec::new();
         upstream.read_to_end(&mut answer).await?;
-        match fault {
-            Some(Fault::Lost) => {}
-            Some(Fault::Cut) => client.get_mut().write_all(&answer[..answer.len().min(CUT_BYTES)]).await?,
-            _ => client.get_mut().write_all(&answer).await?,
-        }
-        Ok(())
+        Ok(answer)
     }
 }

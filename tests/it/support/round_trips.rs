@@ -11,12 +11,12 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, co
 use tokio::net::{TcpStream, UnixListener, UnixStream};
 
 /// Where the connections go that are to be counted.
-pub(crate) struct Proxy {
+pub(crate) struct RoundTripCounter {
     folder: TempDir,
     round_trips: Arc<AtomicUsize>,
 }
 
-impl Proxy {
+impl RoundTripCounter {
     /// Starts a proxy to where `options` lead.
     pub(crate) fn start(options: &PgConnectOptions) -> Self {
         let folder = tempfile::tempdir().unwrap();
