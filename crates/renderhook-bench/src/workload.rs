@@ -82,6 +82,11 @@ pub(crate) fn started(run: &str, number: usize, now: DateTime<Utc>) -> Vec<u8> {
     project(run, number, "rendering", now).event(&format!("{}.started", kind(number)))
 }
 
+/// The event that tells that a render failed.
+pub(crate) fn failed(run: &str, number: usize, now: DateTime<Utc>) -> Vec<u8> {
+    project(run, number, "error", now).event(&format!("{}.errored", kind(number)))
+}
+
 /// The event that completes a render, with one file.
 pub(crate) fn completed(run: &str, number: usize, now: DateTime<Utc>) -> Vec<u8> {
     let mut project = project(run, number, "complete", now);

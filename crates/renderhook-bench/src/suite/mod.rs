@@ -4,9 +4,11 @@ mod events;
 mod explain;
 mod growth;
 mod large_files;
+mod notifications;
 mod process;
 mod reads;
 mod small_files;
+mod streams;
 
 use std::time::Duration;
 
@@ -26,6 +28,10 @@ pub(crate) enum Suite {
     SmallFiles,
     /// The time to store large files.
     LargeFiles,
+    /// Idle streams and waiting callers.
+    Streams,
+    /// Notifications posted per second.
+    Notifications,
     /// The binary's size, the time to start, and the memory of an idle process.
     Process,
     /// Events, reads, lists and metrics with more and more renders.
@@ -66,7 +72,15 @@ impl Options {
 
 impl Suite {
     /// What runs by default, in the order of `docs/performance.md`.
-    pub(crate) const DEFAULT: &[Self] = &[Self::Events, Self::Reads, Self::SmallFiles, Self::LargeFiles, Self::Process];
+    pub(crate) const DEFAULT: &[Self] = &[
+        Self::Events,
+        Self::Reads,
+        Self::SmallFiles,
+        Self::LargeFiles,
+        Self::Streams,
+        Self::Notifications,
+        Self::Process,
+    ];
 
     /// Measures and prints its tables.
     pub(crate) async fn run(self, environment: &Environment, options: &Options) -> anyhow::Result<()> {
@@ -75,6 +89,8 @@ impl Suite {
             Self::Reads => reads::run(environment, options).await,
             Self::SmallFiles => small_files::run(environment, options).await,
             Self::LargeFiles => large_files::run(environment, options).await,
+            Self::Streams => streams::run(environment).await,
+            Self::Notifications => notifications::run(environment, options).await,
             Self::Process => process::run(environment, options).await,
             Self::Growth => growth::run(environment, options).await,
             Self::Explain => explain::run(environment, options).await,
