@@ -12,6 +12,7 @@ mod parameters;
 mod queries;
 mod renders;
 mod router;
+mod webhooks;
 
 pub use self::bearer::{Access, BearerTokens};
 pub use self::file_serving::{FileServing, ServeFiles};

@@ -12,8 +12,9 @@ use bytes::Bytes;
 use utoipa::openapi::info::{ContactBuilder, LicenseBuilder};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::tag::TagBuilder;
-use utoipa::openapi::{Components, ComponentsBuilder, InfoBuilder, OpenApi, OpenApiBuilder, Server};
+use utoipa::openapi::{Components, InfoBuilder, OpenApi, OpenApiBuilder, Server};
 
+use super::webhooks;
 use crate::http::Message;
 
 /// The name of the security scheme in the document.
@@ -61,8 +62,8 @@ pub(super) async fn get(State(document): State<Arc<Document>>) -> impl IntoRespo
 pub(super) fn about() -> OpenApi {
     let bearer =
         HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("One of the tokens in `API_TOKENS`."));
-    let components: Components =
-        ComponentsBuilder::new().security_scheme(TOKEN, SecurityScheme::Http(bearer.build())).build();
+    let mut components: Components = webhooks::components();
+    components.add_security_scheme(TOKEN, SecurityScheme::Http(bearer.build()));
     let info = InfoBuilder::new()
         .title("renderhook")
         .version(env!("CARGO_PKG_VERSION"))
@@ -73,6 +74,7 @@ pub(super) fn about() -> OpenApi {
         ("webhook", "For Magic Hour."),
         ("renders", "For applications."),
         ("events", "For applications: what happened, in order."),
+        (webhooks::TAG, "What is posted to `NOTIFY_URL`, after Standard Webhooks."),
         ("operations", "For operators and platforms."),
     ];
     let tags = tags.map(|(name, text)| TagBuilder::new().name(name).description(Some(text)).build());
@@ -81,6 +83,7 @@ pub(super) fn about() -> OpenApi {
         .servers(Some([Server::new("/")]))
         .tags(Some(tags))
         .components(Some(components))
+        .webhooks(Some(webhooks::webhooks()))
         .security(Some([SecurityRequirement::new(TOKEN, [""; 0])]))
         .build()
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use renderhook::domain::NotificationType;
 use renderhook_dev::standin::Project;
 use reqwest::{Method, Response};
 use serde_json::{Map, Value, json};
@@ -9,6 +10,7 @@ use sqlx::PgPool;
 
 use crate::support::app::{TOKEN, video};
 use crate::support::process::renderhook;
+use crate::support::receiver::Receiver;
 use crate::support::{App, Options};
 
 fn document() -> Value {
@@ -187,6 +189,27 @@ fn has_format(format: &Value, value: &Value) -> Result<(), String> {
         _ => false,
     };
     right.then_some(()).ok_or_else(|| format!("{value} is not written as {format}"))
+}
+
+#[sqlx::test]
+async fn every_notification_matches_the_document(pool: PgPool) {
+    let document = document();
+    let webhooks = document["webhooks"].as_object().unwrap();
+    let postable = NotificationType::ALL.into_iter().filter(|it| it.can_be_posted()).map(NotificationType::as_str);
+    assert_eq!(webhooks.keys().map(String::as_str).collect::<BTreeSet<_>>(), postable.collect());
+
+    let receiver = Receiver::start().await;
+    let flags = receiver.flags().into_iter().chain(["--notify-events=render.moved,render.failed".to_owned()]);
+    let app = App::start_with(&pool, Options { flags: flags.collect(), ..Options::default() }).await;
+    app.send("video.errored", &failed("failed")).await;
+    for received in receiver.wait_for(2).await {
+        let described = &webhooks[received.kind()]["post"];
+        let schema = &described["requestBody"]["content"]["application/json"]["schema"];
+        matches_schema(&document, schema, &received.body).unwrap();
+        let names: Vec<_> = described["parameters"].as_array().unwrap().iter().map(|it| &it["name"]).collect();
+        assert_eq!(names, ["webhook-id", "webhook-timestamp", "webhook-signature"]);
+    }
+    app.stop().await.unwrap();
 }
 
 fn failed(id: &str) -> Project {
