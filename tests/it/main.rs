@@ -3,6 +3,7 @@
 mod api;
 mod archive;
 mod cli;
+mod clients;
 mod deploy;
 mod docs;
 mod feed;

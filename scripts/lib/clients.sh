@@ -1,0 +1,59 @@
+# shellcheck shell=bash
+# Installs what applications use, for the tests of the examples and of streams. Source this, then call `ensure_clients`.
+#
+# It returns 0 if target/clients has a Python environment and Node modules with the packages that tests/it/clients needs, and
+# installs them there once. Otherwise it prints one line on stderr that says what is missing, and returns 1: those tests are then
+# skipped.
+
+ensure_clients() {
+  local folder=$PWD/target/clients program log
+  if [[ -e $folder/complete ]]; then return 0; fi
+  for program in python3 node npm; do
+    command -v "$program" >/dev/null || {
+      echo "$program is missing, and the tests of the examples are skipped: install it, then run this again" >&2
+      return 1
+    }
+  done
+  echo "Installing the packages of the examples into target/clients" >&2
+  mkdir -p "$folder"
+  log=$(mktemp)
+  if _install_clients "$folder" >"$log" 2>&1; then
+    touch "$folder/complete"
+    rm -f "$log"
+    return 0
+  fi
+  tail -n 5 "$log" >&2
+  rm -f "$log"
+  echo "The packages of the examples cannot be installed (is there a network?), and their tests are skipped" >&2
+  return 1
+}
+
+_install_clients() {
+  npm install --silent --no-package-lock --prefix "$1" express@5 eventsource@4 standardwebhooks@1 &&
+    python3 -m venv "$1/python" &&
+    "$1/python/bin/pip" install --quiet fastapi uvicorn httpx httpx-sse standardwebhooks
+}
+
+# Finds nginx, through which streams are tested, as `ensure_pgbouncer` finds PgBouncer. Source postgres.sh before.
+ensure_nginx() {
+  _find_nginx && return 0
+  local get log
+  get=$(_install_command nginx-light nginx nginx nginx) || get='see https://nginx.org'
+  # Debian's package starts an nginx for the whole machine, which is acceptable only in a container or on a CI machine.
+  if [[ $get == apt-get* ]] && { [[ ! -d /run/systemd/system ]] || [[ -n ${CI:-} ]]; } && _as_root true 2>/dev/null; then
+    echo "nginx is missing: $get" >&2
+    log=$(mktemp)
+    if { _apt_install nginx-light || { _as_root apt-get -q update && _apt_install nginx-light; }; } >"$log" 2>&1 && _find_nginx; then
+      rm -f "$log"
+      return 0
+    fi
+    tail -n 5 "$log" >&2
+    rm -f "$log"
+  fi
+  echo "nginx is missing, and the tests that need it are skipped: $get" >&2
+  return 1
+}
+
+_find_nginx() {
+  command -v nginx >/dev/null || [[ -x /usr/sbin/nginx || -x /usr/local/bin/nginx || -x /opt/homebrew/bin/nginx ]]
+}

@@ -1,0 +1,78 @@
+//! Programs of applications, with the packages in `target/clients`, where `scripts/test` installs them.
+
+use std::io::Write;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+
+use crate::support::until;
+
+/// A language that applications are written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Language {
+    Python,
+    Node,
+}
+
+fn packages() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("target/clients")
+}
+
+/// Whether the packages are installed; if not, that is said.
+pub(super) fn are_installed() -> bool {
+    let installed = packages().join("complete").exists();
+    if !installed {
+        skip("the packages in target/clients are missing (scripts/test installs them)");
+    }
+    installed
+}
+
+/// Says that a test is skipped.
+pub(super) fn skip(reason: &str) {
+    // Not `eprintln!`, which the test harness keeps to itself.
+    let _ = writeln!(std::io::stderr(), "not tested: {reason}");
+}
+
+/// A folder from which Node finds its modules.
+pub(super) fn folder() -> TempDir {
+    TempDir::new_in(packages()).unwrap()
+}
+
+/// The program of a language, without a script.
+pub(super) fn interpreter(language: Language) -> Command {
+    let mut command = match language {
+        Language::Python => Command::new(packages().join("python/bin/python")),
+        Language::Node => Command::new("node"),
+    };
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    command.env_clear().env("PATH", path).stdin(Stdio::null()).kill_on_drop(true);
+    command
+}
+
+/// A file of the repository, copied into `folder`.
+pub(super) fn copy(file: &str, folder: &TempDir) -> PathBuf {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+    let copy = folder.path().join(file.file_name().unwrap());
+    std::fs::copy(file, &copy).unwrap();
+    copy
+}
+
+/// A port that nobody listens on.
+pub(super) fn free_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// Starts a program and waits until it listens on `port`.
+pub(super) async fn start(mut command: Command, port: u16) -> Child {
+    let mut child = command.spawn().unwrap();
+    until("the program to listen", || {
+        assert!(child.try_wait().unwrap().is_none(), "it ended: {command:?}");
+        async move { TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.ok() }
+    })
+    .await;
+    child
+}
