@@ -17,10 +17,10 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use futures::TryStreamExt;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tracing::error;
 use url::Url;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::api::bearer::{Access, unauthorized};
 use crate::api::file_serving::ServeFiles;
@@ -33,8 +33,19 @@ use crate::http::{ByteRange, CommonErrors, HttpError, Message, RequestedRange};
 use crate::runtime::{LogEvent, REQUEST_TIMEOUT};
 use crate::views::file_path;
 
-/// The id and the index in the path.
-type FilePath = Result<Path<(String, String)>, PathRejection>;
+/// A download in a path. Parsed by hand, so that an invalid one gets the answer of an unknown one.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(super) struct DownloadPath {
+    /// Magic Hour's id of the render.
+    #[param(min_length = 1, max_length = 255, pattern = "^[^\\u0000]*$", example = "clx123")]
+    id: String,
+    /// The download's `index`.
+    #[param(value_type = i32, minimum = 0)]
+    index: String,
+}
+
+type FilePath = Result<Path<DownloadPath>, PathRejection>;
 
 /// The body of a file, for the document: `Vec<u8>` would be described as a list of numbers.
 #[derive(ToSchema)]
@@ -53,8 +64,7 @@ struct FileBody(Vec<u8>);
     operation_id = "get_file",
     tag = "renders",
     params(
-        ("id" = String, Path, min_length = 1, max_length = 255, pattern = "^[^\\u0000]*$", description = "Magic Hour's id of the render.", example = "clx123"),
-        ("index" = i32, Path, minimum = 0, description = "The download's `index`."),
+        DownloadPath,
         ("expires" = Option<i64>, Query, nullable = false, description = "From a link: its expiry time, in Unix seconds."),
         ("signature" = Option<String>, Query, nullable = false, description = "From a link."),
         ("Range" = Option<String>, Header, nullable = false, description = "The requested bytes.", example = "bytes=0-1023"),
@@ -111,8 +121,7 @@ pub(super) struct FileLink {
     operation_id = "get_file_link",
     tag = "renders",
     params(
-        ("id" = String, Path, min_length = 1, max_length = 255, pattern = "^[^\\u0000]*$", description = "Magic Hour's id of the render.", example = "clx123"),
-        ("index" = i32, Path, minimum = 0, description = "The download's `index`."),
+        DownloadPath,
     ),
     responses(
         (status = 200, description = "The link.", body = FileLink),
@@ -176,7 +185,7 @@ fn link_error(error: InvalidLink) -> HttpError {
 }
 
 fn parse(name: FilePath) -> Result<(RenderId, i32), HttpError> {
-    let Path((id, index)) = name.map_err(|_| no_such_file())?;
+    let Path(DownloadPath { id, index }) = name.map_err(|_| no_such_file())?;
     Ok((render_id(&id)?, index.parse().map_err(|_| no_such_file())?))
 }
 

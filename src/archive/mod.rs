@@ -15,7 +15,6 @@ mod worker;
 
 pub use self::backlog::{Backlog, watch_backlog};
 pub use self::download::Downloader;
-pub(crate) use self::fetch::retry_after;
 pub use self::fetch::{Failure, Fetcher, Guard, GuardedResolver, HostSuffix, UrlRejection};
 pub use self::queue::{
     Capacity, ClaimedDownload, Lease, LeaseError, Reason, StoredObject, claim_downloads, next_due_download, renew_lease,

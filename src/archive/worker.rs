@@ -1,7 +1,7 @@
 //! The worker: claims what is due and processes it, as many downloads at once as it may.
 //!
 //! The loop only decides when to claim; the work is the [`Downloader`]'s. A permit belongs to each transfer and moves into
-//! its task, so the limit holds whatever becomes of it. While an attempt is settled, its permit is another transfer's; at
+//! its task, so the limit holds however the task ends. While an attempt is settled, its permit is another transfer's; at
 //! most as many attempts wait to be settled as there may be transfers.
 
 use std::collections::HashMap;
@@ -16,9 +16,9 @@ use crate::archive::queue::{Capacity, claim_downloads, next_due_download};
 use crate::domain::SignedUrl;
 use crate::runtime::{Shutdown, Wakeups};
 
-/// The longest sleep: what falls due without a wake-up call waits no longer than this.
+/// The longest sleep: what falls due without a notification waits no longer than this.
 const LONGEST_SLEEP: Duration = Duration::from_secs(5);
-/// The shortest sleep, also if the next download falls due sooner or the database is away.
+/// The shortest sleep, also if the next download falls due sooner or the database is down.
 const SHORTEST_SLEEP: Duration = Duration::from_millis(100);
 
 /// Works until the service stops. With `concurrency` 0 it downloads nothing.
@@ -55,7 +55,7 @@ struct Worker {
     downloader: Arc<Downloader>,
     per_host: i64,
     hosts: Hosts,
-    /// Bounds the attempts that wait to be settled.
+    /// Limits the attempts that wait to be settled.
     settling: Arc<Semaphore>,
 }
 

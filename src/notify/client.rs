@@ -4,15 +4,16 @@ use std::fmt;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use reqwest::header::CONTENT_TYPE;
 use reqwest::redirect::Policy;
 use reqwest::{Response, StatusCode};
 use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 
-use super::message::Message;
+use super::message::NotificationMessage;
 use super::signing::SigningKeys;
 use crate::archive::{Guard, GuardedResolver, UrlRejection};
+use crate::http::retry_after;
 
 /// How much of an answer is read and kept.
 const MAX_ANSWER_BYTES: usize = 1024;
@@ -75,7 +76,7 @@ impl Client {
     }
 
     /// Posts a message, signed at `now`.
-    pub async fn post(&self, message: &Message, now: DateTime<Utc>) -> Reply {
+    pub async fn post(&self, message: &NotificationMessage, now: DateTime<Utc>) -> Reply {
         if let Err(rejection) = self.guard.judge_url(&self.url) {
             return unsent(refused(rejection));
         }
@@ -91,7 +92,7 @@ impl Client {
         match timeout(self.timeout, request.send()).await {
             Err(_elapsed) => unsent(format!("no answer within {}", humantime::format_duration(self.timeout))),
             Ok(Err(error)) => unsent(why(&error.without_url())),
-            Ok(Ok(response)) => reply(response, now, deadline).await,
+            Ok(Ok(response)) => reply(response, deadline).await,
         }
     }
 }
@@ -125,8 +126,8 @@ fn refused(rejection: UrlRejection) -> String {
 }
 
 /// Reads an answer, but not more of it than is kept. A body that does not end in time changes nothing about its status.
-async fn reply(mut response: Response, now: DateTime<Utc>, deadline: Instant) -> Reply {
-    let (status, retry_after) = (response.status(), retry_after(response.headers(), now));
+async fn reply(mut response: Response, deadline: Instant) -> Reply {
+    let (status, retry_after) = (response.status(), retry_after(response.headers()));
     let mut body = Vec::new();
     while body.len() < MAX_ANSWER_BYTES
         && let Ok(Ok(Some(chunk))) = timeout_at(deadline, response.chunk()).await
@@ -138,16 +139,6 @@ async fn reply(mut response: Response, now: DateTime<Utc>, deadline: Instant) ->
     }
     let error = answer_text(status, &body);
     if status == StatusCode::GONE { Reply::Gone { error } } else { Reply::Failed { error, retry_after } }
-}
-
-/// `Retry-After`, in either of its forms.
-fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = DateTime::<Utc>::from(httpdate::parse_http_date(text).ok()?);
-    (date - now).to_std().ok()
 }
 
 /// The answer as text on one line.
@@ -173,27 +164,11 @@ mod tests {
         assert_eq!(answer_text(StatusCode::FOUND, b""), "HTTP 302: redirects are not followed");
     }
 
-    #[test]
-    fn retry_after_is_seconds_or_a_date() {
-        let now = DateTime::from_timestamp(784_111_777, 0).unwrap();
-        for (text, expected) in [
-            ("120", Some(120)),
-            (" 0 ", Some(0)),
-            ("Sun, 06 Nov 1994 08:50:37 GMT", Some(60)),
-            ("Sun, 06 Nov 1994 08:48:37 GMT", None),
-            ("-1", None),
-            ("soon", None),
-        ] {
-            let headers = HeaderMap::from_iter([(RETRY_AFTER, text.parse().unwrap())]);
-            assert_eq!(retry_after(&headers, now), expected.map(Duration::from_secs), "{text}");
-        }
-        assert_eq!(retry_after(&HeaderMap::new(), now), None);
-    }
-
     #[tokio::test]
     async fn nothing_is_posted_to_addresses_that_no_application_has() {
         let keys = SigningKeys::parse(&["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".into()]).unwrap();
-        let message = Message { id: crate::domain::NotificationId::new(uuid::Uuid::nil()), body: Vec::new() };
+        let message =
+            NotificationMessage { id: crate::domain::NotificationId::new(uuid::Uuid::nil()), body: Vec::new() };
         for url in ["http://169.254.169.254/latest", "http://[fe80::1]/", "http://100.100.100.200/", "http://0.0.0.0/"]
         {
             let client = Client::new(url.parse().unwrap(), keys.clone(), Duration::from_secs(1)).unwrap();

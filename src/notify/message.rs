@@ -15,14 +15,14 @@ struct Body<'a, T> {
 
 /// A message, as it is posted in each attempt. Only the timestamp and the signature differ between attempts.
 #[derive(Debug, Clone)]
-pub struct Message {
+pub struct NotificationMessage {
     /// The `webhook-id`.
     pub id: NotificationId,
     /// The body, as JSON.
     pub body: Vec<u8>,
 }
 
-impl Message {
+impl NotificationMessage {
     /// A message about something that happened at `at`.
     pub fn new(id: NotificationId, kind: &str, at: DateTime<Utc>, data: impl Serialize) -> serde_json::Result<Self> {
         let body = serde_json::to_vec(&Body { r#type: kind, timestamp: at, data })?;

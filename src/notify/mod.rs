@@ -14,7 +14,7 @@ mod schedule;
 mod signing;
 
 pub use self::client::{Client, Reply};
-pub use self::message::Message;
+pub use self::message::NotificationMessage;
 pub use self::notifier::{CONCURRENCY, Notifier};
 pub use self::resend::{ResendFilter, Resent, preview, resend};
 pub use self::schedule::{Verdict, verdict};

@@ -8,7 +8,7 @@ use tracing::{error, info, warn};
 
 use super::client::{Client, Reply};
 use super::health;
-use super::message::Message;
+use super::message::NotificationMessage;
 use super::queue::{self, Attempt, Claimed};
 use super::schedule::{Verdict, verdict};
 use crate::archive::Store;
@@ -96,7 +96,7 @@ impl Notifier {
     }
 
     /// One attempt.
-    async fn attempt(self, claimed: Claimed, message: Option<Message>) -> Attempt {
+    async fn attempt(self, claimed: Claimed, message: Option<NotificationMessage>) -> Attempt {
         let Some(message) = message else {
             let error = Some("the render cannot be read any more".to_owned());
             return Attempt { claimed, verdict: Verdict::Failed, error };
@@ -113,7 +113,7 @@ impl Notifier {
         attempt
     }
 
-    /// Records how attempts ended. If the database is away, they are posted again when their leases have ended.
+    /// Records how attempts ended. If the database is down, they are posted again when their leases have ended.
     async fn settle(&self, attempts: Vec<Attempt>) {
         if attempts.is_empty() {
             return;
@@ -154,8 +154,8 @@ fn finished(posts: &mut JoinSet<Attempt>) -> Vec<Attempt> {
 }
 
 /// What is posted about a render as it is now.
-fn message(claimed: &Claimed, render: &RenderView) -> Option<Message> {
-    Message::new(NotificationId::new(claimed.id), &claimed.r#type, claimed.at, render).ok()
+fn message(claimed: &Claimed, render: &RenderView) -> Option<NotificationMessage> {
+    NotificationMessage::new(NotificationId::new(claimed.id), &claimed.r#type, claimed.at, render).ok()
 }
 
 fn log(attempt: &Attempt) {

@@ -70,7 +70,7 @@ pub async fn resend(
     }
 }
 
-struct Row {
+struct ResentRow {
     position: i64,
     id: Uuid,
     render_id: String,
@@ -80,7 +80,7 @@ struct Row {
 async fn find(pool: &PgPool, filter: &ResendFilter, after: i64) -> sqlx::Result<Vec<Resent>> {
     let types: Vec<_> = NotificationType::ALL.into_iter().filter(|it| filter.posted.contains(*it)).collect();
     let rows = sqlx::query_as!(
-        Row,
+        ResentRow,
         "SELECT position, id, render_id, type FROM notifications
          WHERE position > $1 AND type = ANY ($2) AND ($3::text IS NULL OR render_id = $3)
              AND ($4::timestamptz IS NULL OR at >= $4) AND (NOT $5 OR state IS NOT DISTINCT FROM 'failed')
@@ -93,7 +93,7 @@ async fn find(pool: &PgPool, filter: &ResendFilter, after: i64) -> sqlx::Result<
         filter.only_failed,
         CHUNK,
     );
-    let resent = |row: Row| Resent {
+    let resent = |row: ResentRow| Resent {
         position: row.position,
         id: NotificationId::new(row.id),
         render_id: row.render_id,

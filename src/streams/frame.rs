@@ -34,7 +34,7 @@ const END_SUFFIX: &str = ".end";
 /// The last event of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StreamEnd {
-    /// The render is finished, and everything up to the cursor was told.
+    /// The render is finished, and everything up to the cursor was sent.
     Finished(FeedCursor),
     /// The service stops.
     Stopping,

@@ -33,7 +33,7 @@ pub struct EventStream {
     shutdown: Shutdown,
     filter: Arc<FeedFilter>,
     subscription: Subscription,
-    /// Up to where everything was told; `None` before the oldest event that is kept.
+    /// Up to where everything was sent; `None` before the oldest event that is kept.
     cursor: Option<FeedCursor>,
     /// The cursor that the client has.
     sent_cursor: Option<FeedCursor>,
@@ -46,7 +46,7 @@ pub struct EventStream {
 
 enum StreamPhase {
     /// What happened already is read from the database.
-    Backlog(BoxFuture<'static, Result<Backlog, ReadError>>),
+    Backlog(BoxFuture<'static, Result<BacklogPage, ReadError>>),
     /// What happens is taken from the hub.
     Live,
     Ended,
@@ -63,7 +63,7 @@ impl std::fmt::Debug for StreamPhase {
 }
 
 /// What a stream reads from the database.
-struct Backlog {
+struct BacklogPage {
     page: EventPage,
     /// Whether the stream's only render was finished before the page was read, so that the feed's end is its end.
     is_render_finished: bool,
@@ -73,7 +73,7 @@ struct Backlog {
 enum StreamWake {
     Stopping,
     Heartbeat,
-    Read(Result<Backlog, ReadError>),
+    Read(Result<BacklogPage, ReadError>),
     Arrived(Arrival),
 }
 
@@ -126,10 +126,10 @@ impl EventStream {
             match self.wait().await {
                 StreamWake::Stopping => self.end(StreamEnd::Stopping),
                 StreamWake::Heartbeat => self.send_heartbeat(),
-                StreamWake::Read(Ok(backlog)) => self.tell_backlog(backlog),
+                StreamWake::Read(Ok(backlog)) => self.send_backlog(backlog),
                 StreamWake::Read(Err(ReadError::Expired)) => self.reset(),
                 StreamWake::Read(Err(ReadError::Unavailable(_))) => self.phase = self.read_backlog(RETRY_DELAY),
-                StreamWake::Arrived(Arrival::Events(events)) => self.tell(&events),
+                StreamWake::Arrived(Arrival::Events(events)) => self.send_events(&events),
                 StreamWake::Arrived(Arrival::Missed) => self.phase = self.read_backlog(Duration::ZERO),
             }
         }
@@ -171,7 +171,7 @@ impl EventStream {
         }))
     }
 
-    fn tell_backlog(&mut self, Backlog { page, is_render_finished }: Backlog) {
+    fn send_backlog(&mut self, BacklogPage { page, is_render_finished }: BacklogPage) {
         for event in &page.events {
             self.frames.push_back(ShownEvent::new(event).frame);
             self.sent_cursor = Some(event.cursor());
@@ -187,9 +187,9 @@ impl EventStream {
         }
     }
 
-    /// Tells what the hub passed on. What it cannot tell, and whether this is the end of the render, is read from the
+    /// Sends what the hub passed on. What it cannot know, and whether this is the end of the render, is read from the
     /// database.
-    fn tell(&mut self, events: &[LiveEvent]) {
+    fn send_events(&mut self, events: &[LiveEvent]) {
         let is_news =
             |event: &&LiveEvent, cursor: Option<FeedCursor>| cursor.is_none_or(|it| event.cursor.is_after(it));
         let begun_at = self.cursor;
@@ -224,7 +224,7 @@ impl EventStream {
 }
 
 impl Hub {
-    async fn read_backlog(&self, filter: &FeedFilter, after: Option<FeedCursor>) -> Result<Backlog, ReadError> {
+    async fn read_backlog(&self, filter: &FeedFilter, after: Option<FeedCursor>) -> Result<BacklogPage, ReadError> {
         // Never fails: the semaphore is not closed.
         let _permit = self.readers.acquire().await;
         let is_render_finished = match &filter.render {
@@ -232,7 +232,7 @@ impl Hub {
             Some(render) => self.is_finished(render).await?,
         };
         let page = self.reader.page(filter, after, BACKLOG_PAGE).await?;
-        Ok(Backlog { page, is_render_finished })
+        Ok(BacklogPage { page, is_render_finished })
     }
 
     async fn is_finished(&self, render: &RenderId) -> Result<bool, ReadError> {

@@ -30,7 +30,7 @@ pub struct Subscription {
 
 impl Subscription {
     /// Subscribes to the events of a render, or to all. Waits until the hub knows the end of the feed, so while the
-    /// database is away.
+    /// database is down.
     pub async fn start(hub: &Arc<Hub>, render: Option<&RenderId>) -> Self {
         let _waiting = hub.announce_subscriber();
         loop {

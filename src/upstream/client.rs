@@ -21,8 +21,9 @@ use serde::Deserialize;
 use url::Url;
 
 use super::error::UpstreamError;
-use crate::archive::retry_after;
+use super::throttle::MAX_PAUSE;
 use crate::domain::{Kind, Payload, RenderId};
+use crate::http::retry_after;
 
 /// The limits of a call.
 #[derive(Debug, Clone, Copy)]
@@ -150,7 +151,7 @@ fn project_url(base: &Url, kind: Kind, id: &str) -> Url {
 
 /// The error for an unexpected answer.
 async fn response_error(answer: Response, max_body_bytes: usize) -> UpstreamError {
-    let (status, retry_after) = (answer.status(), retry_after(answer.headers()));
+    let (status, retry_after) = (answer.status(), retry_after(answer.headers()).map(|wait| wait.min(MAX_PAUSE)));
     match status {
         StatusCode::UNAUTHORIZED => UpstreamError::Unauthorized,
         StatusCode::PAYMENT_REQUIRED => UpstreamError::PaymentRequired,

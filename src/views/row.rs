@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::view::{DownloadError, DownloadView, NotificationView, RenderView, StoredObject};
+use super::view::{DownloadError, DownloadView, NotificationView, ObjectView, RenderView};
 use crate::archive::Store;
 use crate::domain::{
     ArchiveState, DownloadState, NotificationId, NotificationState, NotificationType, ObjectKey, RenderError,
@@ -164,7 +164,7 @@ impl DownloadRow {
             index: self.index,
             state: self.state,
             url: file_path(id, self.index),
-            object: is(DownloadState::Stored).then(|| StoredObject { url: store.url(&key), key: key.to_string() }),
+            object: is(DownloadState::Stored).then(|| ObjectView { url: store.url(&key), key: key.to_string() }),
             content_type: self.content_type,
             size_bytes: self.size_bytes,
             sha256: self.sha256,

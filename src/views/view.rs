@@ -90,7 +90,7 @@ pub(super) struct DownloadView {
     #[schema(example = "/renders/clx123/downloads/0")]
     pub(super) url: String,
     #[schema(required = true)]
-    pub(super) object: Option<StoredObject>,
+    pub(super) object: Option<ObjectView>,
     #[schema(required = true, example = "video/mp4")]
     pub(super) content_type: Option<String>,
     #[schema(required = true, example = 156_514)]
@@ -112,7 +112,8 @@ pub(super) struct DownloadView {
 
 /// A file's object in the store.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
-pub(super) struct StoredObject {
+#[schema(as = StoredObject)]
+pub(super) struct ObjectView {
     /// The URL for programs with their own access to the store.
     #[schema(example = "s3://bucket/prefix/video/clx123/0-output.mp4")]
     pub(super) url: String,

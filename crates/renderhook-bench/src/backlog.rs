@@ -14,7 +14,7 @@ use sqlx::postgres::PgPoolOptions;
 use url::Url;
 
 use crate::file_server::NoiseServer;
-use crate::service::Service;
+use crate::service::ServiceProcess;
 
 /// How many renders are recorded together.
 const BATCH: usize = 500;
@@ -75,7 +75,7 @@ impl BenchDatabase {
         let before = self.stored().await?;
         let waiting = self.waiting().await?;
         let settings = [settings, &[("DOWNLOAD_ALLOW_PRIVATE", "true")]].concat();
-        let service = Service::renderhook(&self.url, folder, &settings).await?;
+        let service = ServiceProcess::renderhook(&self.url, folder, &settings).await?;
         let begun = Instant::now();
         while self.waiting().await? > 0 {
             ensure!(begun.elapsed() < LIMIT, "the files are not stored in time");

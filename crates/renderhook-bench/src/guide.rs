@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use tokio::process::Command;
 
-use crate::service::Service;
+use crate::service::ServiceProcess;
 use crate::workload::SECRET;
 
 /// The program, and what it imports.
@@ -15,7 +15,7 @@ const IMPORTS: &str = "import asyncpg, fastapi, uvicorn";
 const WORKERS: &str = "2";
 
 /// Starts it. `None` if Python or one of the packages is not installed.
-pub(crate) async fn start(database_url: &str, folder: &Path) -> anyhow::Result<Option<Service>> {
+pub(crate) async fn start(database_url: &str, folder: &Path) -> anyhow::Result<Option<ServiceProcess>> {
     let mut imports = Command::new("python3");
     imports.args(["-c", IMPORTS]).stdout(Stdio::null()).stderr(Stdio::null());
     if !imports.status().await.is_ok_and(|status| status.success()) {
@@ -32,5 +32,5 @@ pub(crate) async fn start(database_url: &str, folder: &Path) -> anyhow::Result<O
         .env("DATABASE_URL", database_url)
         .env("MAGIC_HOUR_WEBHOOK_SECRET", SECRET);
     // `UVICORN_PORT` is the variable of its option `--port`.
-    Service::start(command, folder, "/ready", |port| ("UVICORN_PORT", port.to_string())).await.map(Some)
+    ServiceProcess::start(command, folder, "/ready", |port| ("UVICORN_PORT", port.to_string())).await.map(Some)
 }

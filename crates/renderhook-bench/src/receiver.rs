@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// A running receiver.
 #[derive(Debug)]
-pub(crate) struct Receiver {
+pub(crate) struct NotificationReceiver {
     /// Where it listens.
     pub(crate) address: SocketAddr,
     received: Received,
@@ -25,7 +25,7 @@ impl Received {
     }
 }
 
-impl Receiver {
+impl NotificationReceiver {
     /// Starts a receiver on a thread of its own, which ends with the program.
     pub(crate) fn start() -> anyhow::Result<Self> {
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;

@@ -23,7 +23,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(1);
 
 /// A running program that answers.
 #[derive(Debug)]
-pub(crate) struct Service {
+pub(crate) struct ServiceProcess {
     /// Where it listens.
     pub(crate) address: SocketAddr,
     /// From the start of the process to the first good answer of `/readyz`.
@@ -31,7 +31,7 @@ pub(crate) struct Service {
     child: Child,
 }
 
-impl Service {
+impl ServiceProcess {
     /// Starts `renderhook serve`, with further settings. Its log goes to a file in `folder`.
     pub(crate) async fn renderhook(
         database_url: &str,

@@ -78,9 +78,9 @@ pub(super) struct PageRequest {
 /// Everything that happened to renders, oldest first: what is posted to `NOTIFY_URL`, and more. Following the cursors
 /// returns every event exactly once, in one order. Events are kept for `EVENT_RETENTION`.
 ///
-/// With `Accept: text/event-stream`, the answer is a stream of server-sent events, which tells what happens from now on:
+/// With `Accept: text/event-stream`, the answer is a stream of server-sent events, which reports what happens from now on:
 /// `event` is the type, `data` the event as in a page, and `id` its cursor. `Last-Event-ID`, or else `after`, continues an
-/// earlier stream or page. `reset` tells that events were missed, `end` that the service stops.
+/// earlier stream or page. `reset` means that events were missed, `end` that the service stops.
 #[utoipa::path(
     get,
     path = "/events",

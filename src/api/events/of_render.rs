@@ -12,7 +12,7 @@ use utoipa::IntoParams;
 use super::stream::last_event_id;
 use super::{EVENT_STREAM, cursor, types};
 use crate::api::parameters;
-use crate::api::renders::{ApiState, id_in_path, unknown_render};
+use crate::api::renders::{ApiState, RenderPath, id_in_path, unknown_render};
 use crate::domain::{NotificationType, RenderId};
 use crate::feed::{FeedCursor, FeedFilter};
 use crate::http::{CommonErrors, HttpError, Message, preferred};
@@ -37,14 +37,14 @@ pub(crate) struct RenderEventsParameters {
 ///
 /// A stream of server-sent events: everything that has happened to the render and is kept, then what happens. `event` is
 /// the type, `data` the event as in the feed, and `id` its cursor. The last event is `end`: the render is finished, or the
-/// service stops. `reset` tells that the cursor has expired, and that the stream begins again.
+/// service stops. `reset` means that the cursor has expired, and that the stream begins again.
 #[utoipa::path(
     get,
     path = "/renders/{id}/events",
     operation_id = "stream_render_events",
     tag = "events",
     params(
-        ("id" = String, Path, min_length = 1, max_length = 255, pattern = "^[^\\u0000]*$", description = "Magic Hour's id of the render.", example = "clx123"),
+        RenderPath,
         RenderEventsParameters,
         ("Last-Event-ID" = Option<String>, Header, pattern = "^[A-Za-z0-9_-]{16}(\\.end)?$", description = "The `id` of the last event that was received. It wins over `after`."),
     ),
@@ -59,7 +59,7 @@ pub(crate) struct RenderEventsParameters {
 )]
 pub(crate) async fn get(
     State(state): State<Arc<ApiState>>,
-    id: Result<Path<String>, PathRejection>,
+    id: Result<Path<RenderPath>, PathRejection>,
     headers: HeaderMap,
     parameters: Result<Query<RenderEventsParameters>, QueryRejection>,
 ) -> Result<Response, HttpError> {
@@ -96,7 +96,7 @@ impl ApiState {
         }
         let all = FeedFilter { types: NotificationType::ALL.to_vec(), render: Some(id.clone()) };
         let page = self.events.page(&all, end, PageLimit { events: 1, weight: 0 }).await;
-        // What cannot be read is told by the stream.
+        // What cannot be read is reported by the stream.
         Ok(page.is_ok_and(|page| page.events.is_empty()))
     }
 }

@@ -2,7 +2,7 @@
 
 use sqlx::PgPool;
 
-use crate::domain::{ObjectKey, RenderId};
+use crate::domain::{DownloadState, ObjectKey, RenderId};
 
 /// What is needed to send a stored file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,8 +35,8 @@ pub(in crate::api) async fn file(pool: &PgPool, id: &RenderId, index: i32) -> sq
     )
     .fetch_optional(pool)
     .await?;
-    Ok(row.map(|row| match (row.state.as_str(), row.size_bytes, row.sha256) {
-        ("stored", Some(size), Some(sha256)) => FileLookup::Stored(StoredFile {
+    Ok(row.map(|row| match (row.state.parse(), row.size_bytes, row.sha256) {
+        (Ok(DownloadState::Stored), Some(size), Some(sha256)) => FileLookup::Stored(StoredFile {
             key: ObjectKey::from_row(row.key),
             content_type: row.content_type.unwrap_or_else(|| "application/octet-stream".to_owned()),
             size_bytes: size.unsigned_abs(),

@@ -13,7 +13,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::{ApiState, unknown_render};
+use super::{ApiState, RenderPath, unknown_render};
 use crate::api::parameters::one_of;
 use crate::api::queries::{self, AnnounceOutcome, Announcement, ExternalIdUpdate};
 use crate::domain::{ExternalId, Kind, RenderId};
@@ -34,7 +34,7 @@ const MAX_BODY_BYTES: usize = 64 << 10;
     path = "/renders/{id}",
     operation_id = "announce_render",
     tag = "renders",
-    params(("id" = String, Path, min_length = 1, max_length = 255, pattern = "^[^\\u0000]*$", description = "Magic Hour's id of the render.", example = "clx123")),
+    params(RenderPath),
     request_body(
         content = AnnouncementBody,
         description = "Parsed as JSON, whatever its `Content-Type`.",
@@ -52,10 +52,10 @@ const MAX_BODY_BYTES: usize = 64 << 10;
 )]
 pub(crate) async fn put(
     State(state): State<Arc<ApiState>>,
-    id: Result<Path<String>, PathRejection>,
+    id: Result<Path<RenderPath>, PathRejection>,
     body: Body,
 ) -> Result<(StatusCode, Json<RenderView>), HttpError> {
-    let id = id.ok().and_then(|Path(id)| id.parse::<RenderId>().ok());
+    let id = id.ok().and_then(|Path(path)| path.id.parse::<RenderId>().ok());
     let id = id.ok_or_else(|| HttpError::bad_request("a render's id is 1 to 255 characters without U+0000"))?;
     let announcement = read(&state.bodies.read(body, MAX_BODY_BYTES, too_large).await?)?;
     let (database, pool) = (&state.database, state.database.pool());

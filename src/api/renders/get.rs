@@ -11,7 +11,7 @@ use serde::Deserialize;
 use tokio::time::Instant;
 use utoipa::IntoParams;
 
-use super::{ApiState, id_in_path, unknown_render};
+use super::{ApiState, RenderPath, id_in_path, unknown_render};
 use crate::api::parameters;
 use crate::domain::RenderId;
 use crate::http::{CommonErrors, HttpError, InFlightPlace, Message};
@@ -38,7 +38,7 @@ pub(crate) struct GetParameters {
     operation_id = "get_render",
     tag = "renders",
     params(
-        ("id" = String, Path, min_length = 1, max_length = 255, pattern = "^[^\\u0000]*$", description = "Magic Hour's id of the render.", example = "clx123"),
+        RenderPath,
         GetParameters,
     ),
     responses(
@@ -51,7 +51,7 @@ pub(crate) struct GetParameters {
 pub(crate) async fn get(
     State(state): State<Arc<ApiState>>,
     Extension(in_flight): Extension<InFlightPlace>,
-    id: Result<Path<String>, PathRejection>,
+    id: Result<Path<RenderPath>, PathRejection>,
     parameters: Result<Query<GetParameters>, QueryRejection>,
 ) -> Result<Json<RenderView>, HttpError> {
     let id = id_in_path(id)?;

@@ -10,6 +10,8 @@ use std::sync::Arc;
 
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
+use serde::Deserialize;
+use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -44,6 +46,15 @@ pub struct ApiState {
     pub bodies: BodyReader,
 }
 
+/// A render in a path. Parsed by hand, so that an invalid id gets the answer of an unknown one.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(super) struct RenderPath {
+    /// Magic Hour's id of the render.
+    #[param(min_length = 1, max_length = 255, pattern = "^[^\\u0000]*$", example = "clx123")]
+    id: String,
+}
+
 /// The routes below `/renders` that answer with JSON.
 pub(super) fn routes() -> OpenApiRouter<Arc<ApiState>> {
     OpenApiRouter::new()
@@ -58,9 +69,9 @@ pub(super) fn render_id(text: &str) -> Result<RenderId, HttpError> {
     text.parse().map_err(|_| unknown_render())
 }
 
-pub(super) fn id_in_path(id: Result<Path<String>, PathRejection>) -> Result<RenderId, HttpError> {
-    let Path(id) = id.map_err(|_| unknown_render())?;
-    render_id(&id)
+pub(super) fn id_in_path(path: Result<Path<RenderPath>, PathRejection>) -> Result<RenderId, HttpError> {
+    let Path(path) = path.map_err(|_| unknown_render())?;
+    render_id(&path.id)
 }
 
 pub(super) fn unknown_render() -> HttpError {

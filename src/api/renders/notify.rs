@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{ApiState, id_in_path, unknown_render};
+use super::{ApiState, RenderPath, id_in_path, unknown_render};
 use crate::domain::NotificationId;
 use crate::feed::PostedTypes;
 use crate::http::{CommonErrors, HttpError, Message};
@@ -35,7 +35,7 @@ pub(crate) struct NotifyResult {
     path = "/renders/{id}/notify",
     operation_id = "notify_render",
     tag = "renders",
-    params(("id" = String, Path, min_length = 1, max_length = 255, description = "Magic Hour's id of the render.", example = "clx123")),
+    params(RenderPath),
     responses(
         (status = 200, description = "The notifications that are due now. There may be none.", body = NotifyResult),
         (status = 404, description = "The render is unknown.", body = Message),
@@ -45,7 +45,7 @@ pub(crate) struct NotifyResult {
 )]
 pub(crate) async fn notify(
     State(state): State<Arc<ApiState>>,
-    id: Result<Path<String>, PathRejection>,
+    id: Result<Path<RenderPath>, PathRejection>,
 ) -> Result<Json<NotifyResult>, HttpError> {
     let id = id_in_path(id)?;
     if state.posted == PostedTypes::default() {

@@ -8,7 +8,7 @@ use axum::extract::{Path, Query, State};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{ApiState, id_in_path, unknown_render};
+use super::{ApiState, RenderPath, id_in_path, unknown_render};
 use crate::api::parameters::bad_query;
 use crate::archive::{RetryFilter, RetryState, retry_downloads};
 use crate::http::{CommonErrors, HttpError, Message};
@@ -54,7 +54,7 @@ pub(crate) struct RetryResult {
     path = "/renders/{id}/retry",
     operation_id = "retry_render",
     tag = "renders",
-    params(("id" = String, Path, min_length = 1, max_length = 255, pattern = "^[^\\u0000]*$", description = "Magic Hour's id of the render.", example = "clx123"), RetryParameters),
+    params(RenderPath, RetryParameters),
     responses(
         (status = 200, description = "The downloads that are due now. There may be none.", body = RetryResult),
         (status = 400, description = "A parameter is invalid.", body = Message),
@@ -64,7 +64,7 @@ pub(crate) struct RetryResult {
 )]
 pub(crate) async fn retry(
     State(state): State<Arc<ApiState>>,
-    id: Result<Path<String>, PathRejection>,
+    id: Result<Path<RenderPath>, PathRejection>,
     parameters: Result<Query<RetryParameters>, QueryRejection>,
 ) -> Result<Json<RetryResult>, HttpError> {
     let id = id_in_path(id)?;

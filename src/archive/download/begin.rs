@@ -60,7 +60,7 @@ impl<'a> Transfer<'a> {
         }
     }
 
-    /// Resumes what an earlier attempt left; `None` where that is impossible.
+    /// Resumes the upload of an earlier attempt; `None` if that is impossible.
     async fn resume(
         attempt: AttemptContext<'a>,
         url: &'a SignedUrl,
@@ -91,7 +91,7 @@ impl<'a> Transfer<'a> {
             hashes,
             passed: *bytes,
             requested_at: *bytes,
-            // The checkpoint is true of this upload, at worst under its earlier name.
+            // The checkpoint describes this upload, at worst under its earlier name.
             saved_at: Some(Instant::now()),
             resumptions: 0,
         };

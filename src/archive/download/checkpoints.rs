@@ -1,5 +1,5 @@
-//! Saving the state of a partial upload, now and then and at the end of an attempt, so that the next attempt, or another
-//! worker, resumes the upload or ends it.
+//! Saves the state of a partial upload, at intervals and at the end of an attempt, so that the next attempt or another worker
+//! can resume or abort the upload.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::archive::queue::{ClaimedDownload, LeaseError};
 use crate::archive::store::StoreError;
 use crate::runtime::LogEvent;
 
-/// How long the end of an attempt may take to save a checkpoint, and a stop to abort an upload.
+/// The time limit for the last checkpoint of an attempt, and for a stop to abort an upload.
 const LAST_SAVE: Duration = Duration::from_secs(2);
 
 impl Transfer<'_> {
@@ -49,13 +49,13 @@ impl Transfer<'_> {
         match checkpoint::save(database, &self.attempt.claimed.lease, &checkpoint, now).await {
             Ok(()) => self.saved_at = Some(Instant::now()),
             Err(LeaseError::Lost) => return Err(Interruption::LeaseLost),
-            // Without a database nothing is saved now; the last checkpoint still holds.
+            // Without a database nothing is saved now. The last checkpoint is still valid.
             Err(LeaseError::Database(_)) => {}
         }
         Ok(())
     }
 
-    /// Leaves what the next attempt can resume, and otherwise nothing.
+    /// Leaves what the next attempt can resume, or else nothing.
     pub(super) async fn break_off(mut self, why: Interruption) -> Interruption {
         let stopped = matches!(why, Interruption::Stopped);
         let resumable = match &why {
@@ -69,7 +69,7 @@ impl Transfer<'_> {
         };
         if resumable {
             let saved = timeout(LAST_SAVE, self.save_last_checkpoint()).await;
-            // A stop does not wait for a store that hangs: the last checkpoint holds.
+            // A stop does not wait for a store that hangs: the last checkpoint is valid.
             if self.saved_at.is_some() && (stopped || matches!(saved, Ok(Ok(())))) {
                 return why;
             }
@@ -106,11 +106,11 @@ impl Transfer<'_> {
 }
 
 impl Downloader {
-    /// Ends what earlier attempts left in the store, if anything, and if the lease is held for certain.
+    /// Removes what earlier attempts left in the store, if the lease is certainly held.
     pub(super) async fn discard_upload(&self, claimed: &ClaimedDownload) {
         let Ok(Some(checkpoint)) = checkpoint::find(&self.database, &claimed.lease).await else { return };
         if LeaseKeeper::new(self, &claimed.lease).confirm().await {
-            // An upload that cannot be ended now keeps its checkpoint, for when the download is retried.
+            // An upload that cannot be removed now keeps its checkpoint, for when the download is retried.
             let _ = timeout(self.lease, self.end_upload(claimed, &checkpoint)).await;
         }
     }

@@ -1,4 +1,4 @@
-//! Keeping the lease of a download for as long as its transfer lives.
+//! Renews the lease of a download while its transfer runs.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -17,7 +17,7 @@ pub(super) struct LeaseKeeper<'a> {
 }
 
 impl<'a> LeaseKeeper<'a> {
-    /// Of a lease that was claimed a moment ago.
+    /// Starts with a lease that was claimed a moment ago.
     pub(super) fn new(downloader: &'a Downloader, lease: &'a Lease) -> Self {
         Self { downloader, lease, confirmed_at: Mutex::new(Instant::now()) }
     }
@@ -34,8 +34,8 @@ impl<'a> LeaseKeeper<'a> {
         true
     }
 
-    /// Whether the lease is held, as far as is known: looks it up unless that was done a moment ago. A database that is
-    /// away renews nothing, and lets nobody take over through it either.
+    /// Whether the lease is held, as far as is known. It is renewed unless that was done a moment ago. While the database is
+    /// down, nobody can renew a lease or take one over.
     pub(super) async fn is_not_lost(&self) -> bool {
         self.confirmed_at().elapsed() < self.downloader.lease / 3
             || !matches!(self.renew().await, Err(LeaseError::Lost))

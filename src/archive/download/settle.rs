@@ -12,7 +12,7 @@ use crate::archive::settlement::{AttemptOutcome, AttemptReport, Settlement, may_
 use crate::runtime::DatabaseError;
 use crate::runtime::LogEvent;
 
-/// How long to wait before settling again after the database was away.
+/// How long to wait before settling again after the database was down.
 const SETTLE_RETRY: Duration = Duration::from_secs(1);
 
 /// Whether a download is still the worker's after its attempt was to be settled.
@@ -28,7 +28,7 @@ pub(super) struct Settling<'a> {
     pub(super) downloader: &'a Downloader,
     pub(super) claimed: &'a ClaimedDownload,
     pub(super) started_at: DateTime<Utc>,
-    /// When nothing waits any longer for a database that is away.
+    /// When to stop waiting for a database that is down.
     pub(super) deadline: &'a CancellationToken,
 }
 
@@ -49,31 +49,35 @@ impl Settling<'_> {
             self.downloader.discard_upload(self.claimed).await;
         }
         match self.settle_with_retry(&attempt).await {
-            Some(Ok(Settlement::GoAhead)) => AttemptEnd::StillClaimed,
-            Some(Ok(settlement)) => {
+            Ok(Settlement::GoAhead) => AttemptEnd::StillClaimed,
+            Ok(settlement) => {
                 self.log(&settlement, attempt.ended_at);
                 AttemptEnd::Settled
             }
-            Some(Err(LeaseError::Lost)) => {
+            Err(LeaseError::Lost) => {
                 self.log_lost_lease();
                 AttemptEnd::Settled
             }
             // The lease expires, and the download is done once more.
-            Some(Err(LeaseError::Database(_))) | None => AttemptEnd::Settled,
+            Err(LeaseError::Database(_)) => AttemptEnd::Settled,
         }
     }
 
-    /// Settles as soon as the database is there, or gives up at a stop's deadline.
-    async fn settle_with_retry(&self, attempt: &AttemptReport) -> Option<Result<Settlement, LeaseError>> {
+    /// Settles as soon as the database can be reached, or gives up at a stop's deadline.
+    async fn settle_with_retry(&self, attempt: &AttemptReport) -> Result<Settlement, LeaseError> {
         let Downloader { settler, database, .. } = self.downloader;
         loop {
-            match settler.settle(database, &self.claimed.lease, attempt.clone()).await {
+            let settled = settler.settle(database, &self.claimed.lease, attempt.clone()).await;
+            match settled {
                 Err(LeaseError::Database(
                     DatabaseError::Unreachable | DatabaseError::TimedOut | DatabaseError::Conflict,
-                )) => self.deadline.run_until_cancelled(tokio::time::sleep(SETTLE_RETRY)).await?,
-                settled @ (Ok(_) | Err(LeaseError::Lost | LeaseError::Database(DatabaseError::Refused(_)))) => {
-                    return Some(settled);
+                )) => {
+                    let wait = self.deadline.run_until_cancelled(tokio::time::sleep(SETTLE_RETRY));
+                    if wait.await.is_none() {
+                        return settled;
+                    }
                 }
+                Ok(_) | Err(LeaseError::Lost | LeaseError::Database(DatabaseError::Refused(_))) => return settled,
             }
         }
     }
@@ -116,7 +120,7 @@ impl Settling<'_> {
         }
     }
 
-    /// Another worker has the download.
+    /// Logs that another worker has the download.
     pub(super) fn log_lost_lease(&self) {
         let ClaimedDownload { lease, attempt, .. } = self.claimed;
         let duration_ms = (self.downloader.clock.now() - self.started_at).num_milliseconds();

@@ -1,6 +1,6 @@
 //! Copying a file's bytes from its server into the store, counted and hashed as they pass.
 //!
-//! A transfer that breaks off resumes where it was, with a request for the rest of the same version of the file. If the
+//! An interrupted transfer resumes where it was, with a request for the rest of the same version of the file. If the
 //! server does not support that, or the file has changed, it starts over. Checkpoints let the next attempt, or another
 //! worker, resume it too.
 //!
@@ -57,7 +57,7 @@ impl From<StoreError> for Interruption {
     }
 }
 
-/// What every step of an attempt needs.
+/// What each step of an attempt needs.
 #[derive(Clone, Copy)]
 pub(super) struct AttemptContext<'a> {
     pub(super) downloader: &'a Downloader,
@@ -105,7 +105,7 @@ pub(super) struct Transfer<'a> {
     pub(super) hashes: Hashes,
     /// How many bytes of the file have passed.
     pub(super) passed: u64,
-    /// How many had passed at the last request: a server that adds nothing is not asked again.
+    /// How many had passed at the last request. If a server then sends nothing, it gets no further request.
     pub(super) requested_at: u64,
     /// How many bytes had passed, and with which hashes, when the last part was full.
     pub(super) mark: (u64, Hashes),
@@ -140,7 +140,7 @@ impl Transfer<'_> {
         }
     }
 
-    /// Resumes within the attempt. Where that is impossible, the attempt fails with the failure that broke it off.
+    /// Resumes within the attempt. If that is impossible, the attempt fails with the failure that interrupted it.
     async fn request_rest(&mut self, failure: Failure) -> Result<(), Interruption> {
         let Some(validator) = self.origin.validator.clone().filter(|_| self.resumptions < MAX_RESUMPTIONS) else {
             return Err(failure.into());

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{
-    CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, HeaderMap, HeaderName, LAST_MODIFIED, RETRY_AFTER,
-    TRANSFER_ENCODING,
+    CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, HeaderMap, HeaderName, LAST_MODIFIED, TRANSFER_ENCODING,
 };
 use reqwest::{Response, StatusCode};
 use tokio::time::timeout;
@@ -13,6 +12,7 @@ use tokio::time::timeout;
 use super::digest::AnnouncedHashes;
 use super::{Failure, FetchLimits};
 use crate::archive::queue::Reason;
+use crate::http::retry_after;
 
 /// The maximum `Retry-After` that is honored, because URLs expire.
 const MAX_RETRY_AFTER: Duration = Duration::from_hours(1);
@@ -240,15 +240,9 @@ fn status_failure(response: &Response) -> Failure {
         },
         _ => Failure::Transient {
             reason: Reason { code, message: format!("the server answered {status}") },
-            retry_after: retry_after(response.headers()),
+            retry_after: retry_after(response.headers()).map(|wait| wait.min(MAX_RETRY_AFTER)),
         },
     }
-}
-
-/// `Retry-After` in seconds. Its other form, a date, needs a clock that agrees with the server's, and is ignored.
-pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = text(headers, &RETRY_AFTER)?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds).min(MAX_RETRY_AFTER))
 }
 
 #[cfg(test)]

@@ -32,7 +32,6 @@ use tokio::time::timeout;
 pub(super) use self::digest::Hashes;
 pub use self::failure::Failure;
 pub use self::guard::{Guard, HostSuffix, UrlRejection};
-pub(crate) use self::incoming::retry_after;
 pub(super) use self::incoming::{Incoming, Origin, ResumePoint, Resumption};
 pub use self::resolve::GuardedResolver;
 use self::resolve::SystemNames;

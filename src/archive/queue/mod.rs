@@ -42,13 +42,13 @@ impl Lease {
     }
 }
 
-/// Why something that needs a lease was not done.
+/// Why an operation that needs a lease failed.
 #[derive(Debug, thiserror::Error)]
 pub enum LeaseError {
     /// Another worker has the download, or it is settled.
     #[error("the lease was lost to another worker")]
     Lost,
-    /// Nothing is known about the lease.
+    /// The state of the lease is unknown.
     #[error(transparent)]
     Database(#[from] DatabaseError),
 }
@@ -66,7 +66,7 @@ pub struct ClaimedDownload {
     pub lease: Lease,
     /// Where the file is.
     pub url: Result<SignedUrl, url::ParseError>,
-    /// When that URL expires, if Magic Hour said so.
+    /// When that URL expires, if Magic Hour reported it.
     pub expires_at: Option<DateTime<Utc>>,
     /// Where the object goes.
     pub key: ObjectKey,
@@ -74,24 +74,24 @@ pub struct ClaimedDownload {
     pub attempt: u32,
     /// When the first one began.
     pub first_attempt_at: DateTime<Utc>,
-    /// Whether another worker had it and let its lease expire.
+    /// Whether the lease of another worker expired.
     pub taken_over: bool,
-    /// Whether no worker had it before: then there is no checkpoint either.
+    /// Whether no worker claimed it before, so that there is no checkpoint.
     pub is_untouched: bool,
 }
 
 /// How many downloads a worker may claim, given those that it has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Capacity {
-    /// At most so many.
+    /// The maximum number.
     pub limit: i64,
-    /// At most so many of one host, those in progress included: a slow one must not take every place.
+    /// The maximum number for one host, including those in progress: a slow host must not take every place.
     pub per_host: i64,
     /// Hosts, and how many downloads of each are in progress.
     pub in_progress: Vec<(String, i64)>,
 }
 
-/// When the next download that waits for its time falls due, of a host that is not one of `full`.
+/// When the next waiting download of a host that is not in `full` falls due.
 pub async fn next_due_download(database: &Database, full: &[String]) -> Result<Option<DateTime<Utc>>, DatabaseError> {
     let next = sqlx::query_scalar!(
         "SELECT min(due_at) FROM downloads WHERE NOT ready AND due_at IS NOT NULL AND host <> ALL ($1::text[])",
@@ -113,7 +113,7 @@ pub async fn renew_lease(database: &Database, lease: &Lease, until: DateTime<Utc
     LeaseError::unless(renewed.rows_affected() == 1)
 }
 
-/// What is known about an object that is in the store, whole.
+/// The metadata of a stored object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredObject {
     /// Its media type, such as `video/mp4`.

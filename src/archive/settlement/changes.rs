@@ -14,14 +14,14 @@ use crate::runtime::Wakeups;
 /// The rows of a batch as they are to be.
 #[derive(Debug, Default)]
 pub(super) struct Changes<'a> {
-    rows: Vec<Row<'a>>,
+    rows: Vec<SettledRow<'a>>,
     /// Channels and payloads.
     notifications: Vec<(&'static str, &'a str)>,
 }
 
 /// The state of a settled download.
 #[derive(Debug)]
-struct Row<'a> {
+struct SettledRow<'a> {
     render_id: &'a str,
     index: i32,
     state: DownloadState,
@@ -33,7 +33,7 @@ struct Row<'a> {
     at: DateTime<Utc>,
 }
 
-impl<'a> Row<'a> {
+impl<'a> SettledRow<'a> {
     /// The row after a settlement; `None` if nothing changes. `last_error` is the one that it has now.
     fn after(entry: &'a LeasedAttempt, last_error: Option<Reason>, settlement: Settlement) -> Option<Self> {
         let (number, at) = (entry.attempt.number, entry.attempt.ended_at);
@@ -76,7 +76,7 @@ impl<'a> Changes<'a> {
         render: &mut LockedRender,
         settlement: &Settlement,
     ) {
-        let Some(row) = Row::after(entry, last_error, settlement.clone()) else { return };
+        let Some(row) = SettledRow::after(entry, last_error, settlement.clone()) else { return };
         self.rows.push(row);
         match settlement {
             Settlement::Stored(_) => render.files.stored += 1,
@@ -121,7 +121,7 @@ impl<'a> Changes<'a> {
         outbox
     }
 
-    fn column<'s, T>(&'s self, value: impl Fn(&'s Row<'a>) -> T) -> Vec<T> {
+    fn column<'s, T>(&'s self, value: impl Fn(&'s SettledRow<'a>) -> T) -> Vec<T> {
         self.rows.iter().map(value).collect()
     }
 

@@ -1,8 +1,8 @@
-//! Bringing names to the disk: a file's name is there once its folder is synced, and a folder's once the one above is.
+//! Makes names durable: a file's name is on the disk once its folder is synced, and a folder's once its parent is.
 //!
 //! A new folder needs every folder above it synced, up to the one that holds the store. For a folder that was synced
 //! together with those above, its own sync is enough; so this process remembers such folders, each by its path and the
-//! time of its birth: one that was deleted and made again is another folder. Everything here blocks.
+//! time of its creation: a folder that was deleted and created again is another one. Everything here blocks.
 
 use std::collections::HashMap;
 use std::fs::File;

@@ -1,7 +1,7 @@
 //! The store: where the files of finished renders are kept.
 //!
-//! An [`Upload`] takes a file's bytes as they come. Guaranteed: the object appears whole, at [`Upload::finish`], or not
-//! at all; an upload holds at most two parts in memory however large the file is, and a slow store makes the sender wait.
+//! An [`Upload`] accepts the bytes of a file. Guaranteed: the object appears complete, at [`Upload::finish`], or not at all; an
+//! upload holds at most two parts in memory, however large the file is; and a slow store makes the sender wait.
 
 mod bucket;
 mod bucket_read;
@@ -33,7 +33,7 @@ use crate::domain::ObjectKey;
 /// How long a link to an object works: enough to follow a redirect, and to seek in a long video.
 pub const LINK_LIFETIME: Duration = Duration::from_hours(1);
 
-/// The grid on which files are cut: a bucket's part. Every store accepts parts of 5 MiB and more; 10,000 of these are
+/// The size of a part, into which files are split. Every store accepts parts of 5 MiB and more; 10,000 of these are
 /// 78 GiB, and the parts of a longer file are longer.
 const PART_BYTES: usize = 8 << 20;
 
@@ -120,7 +120,7 @@ impl Store {
         })
     }
 
-    /// The object's address, for people and programs that have access to the store of their own.
+    /// The object's URL, for people and programs with their own access to the store.
     #[must_use]
     pub fn url(&self, key: &ObjectKey) -> String {
         match self {

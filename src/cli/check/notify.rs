@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::line::Finding;
 use crate::config::{Dependencies, NotifySetting};
 use crate::domain::NotificationId;
-use crate::notify::{Message, Reply};
+use crate::notify::{NotificationMessage, Reply};
 use crate::runtime::Clock;
 
 /// The type of the message. No notification has it.
@@ -20,7 +20,8 @@ pub(super) async fn check(dependencies: &Dependencies, clock: &Clock) -> Finding
         NotifySetting::Set(client) => client,
     };
     let now = clock.now();
-    let Ok(message) = Message::new(NotificationId::new(Uuid::new_v4()), TEST, now, serde_json::json!({})) else {
+    let Ok(message) = NotificationMessage::new(NotificationId::new(Uuid::new_v4()), TEST, now, serde_json::json!({}))
+    else {
         return Finding::fail("the message cannot be written");
     };
     match client.post(&message, now).await {

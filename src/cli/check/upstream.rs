@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 use url::Url;
 
@@ -11,7 +10,7 @@ use super::line::CHECK_TIMEOUT;
 use super::line::Finding;
 use crate::config::{ApiKeySetting, Dependencies};
 use crate::runtime::Clock;
-use crate::upstream::{Probe, UpstreamError, probe};
+use crate::upstream::{Probe, probe};
 
 /// The smallest clock offset worth a warning: more than network delay and rounding to seconds can explain.
 const NOTABLE_OFFSET: TimeDelta = TimeDelta::seconds(5);
@@ -32,24 +31,27 @@ pub(super) async fn check(dependencies: &Dependencies, clock: &Clock) -> Upstrea
         ApiKeySetting::Unset | ApiKeySetting::Invalid => None,
     };
     let sent_at = clock.now();
-    let probe = timeout(CHECK_TIMEOUT, probe(url, key)).await;
+    let probe = match timeout(CHECK_TIMEOUT, probe(url, key)).await {
+        Ok(probe) => probe.map_err(|error| Finding::fail(error.to_string())),
+        Err(_elapsed) => Err(Finding::no_answer()),
+    };
     let answered_at = clock.now();
     let offset = match &probe {
-        Ok(Ok(Probe { date: Some(date), .. })) => Ok(offset(sent_at, answered_at, *date)),
-        Ok(Ok(Probe { date: None, .. })) => Err(format!("the answer of {} has no date", origin(url))),
-        Ok(Err(_)) | Err(_) => Err(format!("{} cannot be reached", origin(url))),
+        Ok(Probe { date: Some(date), .. }) => Ok(offset(sent_at, answered_at, *date)),
+        Ok(Probe { date: None, .. }) => Err(format!("the answer of {} has no date", origin(url))),
+        Err(_) => Err(format!("{} cannot be reached", origin(url))),
     };
     let key = key_finding(&dependencies.api_key, probe);
     UpstreamFindings { key, clock: clock_finding(offset, dependencies.tolerance) }
 }
 
-fn key_finding(key: &ApiKeySetting, probe: Result<Result<Probe, UpstreamError>, Elapsed>) -> Finding {
+fn key_finding(key: &ApiKeySetting, probe: Result<Probe, Finding>) -> Finding {
     match (key, probe) {
         (ApiKeySetting::Invalid, _) => Finding::invalid("MAGIC_HOUR_API_KEY"),
         (ApiKeySetting::Unset, _) => Finding::ok("not set: renders are never polled, and expired URLs are not renewed"),
-        (ApiKeySetting::Set(_), Ok(Ok(Probe { key: Ok(()), .. }))) => Finding::ok("Magic Hour accepts it"),
-        (ApiKeySetting::Set(_), Ok(Ok(Probe { key: Err(error), .. }) | Err(error))) => Finding::fail(error.to_string()),
-        (ApiKeySetting::Set(_), Err(_elapsed)) => Finding::no_answer(),
+        (ApiKeySetting::Set(_), Ok(Probe { key: Ok(()), .. })) => Finding::ok("Magic Hour accepts it"),
+        (ApiKeySetting::Set(_), Ok(Probe { key: Err(error), .. })) => Finding::fail(error.to_string()),
+        (ApiKeySetting::Set(_), Err(finding)) => finding,
     }
 }
 

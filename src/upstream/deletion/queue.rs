@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 
 use super::files::FileRecord;
-use crate::domain::{Kind, ObjectKey, RenderId};
+use crate::domain::{DownloadState, Kind, ObjectKey, RenderId};
 use crate::upstream::throttle::{CLOCK_SKEW, MAX_PAUSE};
 
 /// How long a claim lasts unless it is renewed.
@@ -100,7 +100,7 @@ async fn stored_files(connection: &mut PgConnection, id: &str) -> sqlx::Result<O
     let files = rows.into_iter().map(|row| {
         Some(FileRecord {
             key: ObjectKey::from_row(row.key),
-            sha256: row.sha256.filter(|_| row.state == "stored")?,
+            sha256: row.sha256.filter(|_| row.state.parse() == Ok(DownloadState::Stored))?,
             url_path: FileRecord::url_path(&row.url?),
         })
     });

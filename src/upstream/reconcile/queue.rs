@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use sqlx::postgres::PgQueryResult;
 use sqlx::{PgPool, PgTransaction};
 
 use super::schedule::{NextPoll, Schedule};
@@ -91,7 +92,7 @@ async fn claim_due(
 /// Makes every render due that is unfinished or has a requested poll, except those being polled and those that are no longer
 /// polled. Locked rows are skipped, because they are being updated anyway.
 pub(super) async fn make_all_due(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<()> {
-    loop {
+    until_none_is_left(|| {
         let due = sqlx::query!(
             "UPDATE renders SET poll_due_at = $1
              WHERE id IN (
@@ -108,16 +109,15 @@ pub(super) async fn make_all_due(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Res
             now + CLAIM_DURATION + CLOCK_SKEW,
             BATCH,
         );
-        if due.execute(pool).await?.rows_affected() == 0 {
-            return Ok(());
-        }
-    }
+        due.execute(pool)
+    })
+    .await
 }
 
 /// Makes every render due whose next poll is further ahead than `schedule` allows, or that was last seen in the future:
 /// such times come from a clock that was wrong.
 pub(super) async fn make_stranded_due(pool: &PgPool, schedule: &Schedule, now: DateTime<Utc>) -> sqlx::Result<()> {
-    loop {
+    until_none_is_left(|| {
         let due = sqlx::query!(
             "UPDATE renders SET poll_due_at = $1
          WHERE id IN (
@@ -134,10 +134,18 @@ pub(super) async fn make_stranded_due(pool: &PgPool, schedule: &Schedule, now: D
             now + schedule.max_delay() + CLOCK_SKEW,
             BATCH,
         );
-        if due.execute(pool).await?.rows_affected() == 0 {
-            return Ok(());
-        }
-    }
+        due.execute(pool)
+    })
+    .await
+}
+
+/// Repeats an update of a batch of rows until it finds none.
+async fn until_none_is_left<F>(mut update: impl FnMut() -> F) -> sqlx::Result<()>
+where
+    F: Future<Output = sqlx::Result<PgQueryResult>>,
+{
+    while update().await?.rows_affected() > 0 {}
+    Ok(())
 }
 
 /// Settles a poll: schedules the next one, and makes downloads due that waited for it. If an event or a request has changed

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::files;
+
 const LIB: &str = include_str!("../../../src/lib.rs");
 
 /// The line of `text` with the arrows, as groups of rooms. A group may use the groups after it.
@@ -11,12 +13,6 @@ fn groups(text: &str) -> Vec<Vec<&str>> {
     let line = text.lines().find(|line| line.contains(" ▶ ")).expect("a line with arrows");
     let line = line.trim_start_matches("//!").split('`').find(|part| part.contains(" ▶ ")).expect("the arrows");
     line.split(" ▶ ").map(|group| group.split(", ").map(str::trim).collect()).collect()
-}
-
-fn rust_files(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
-    let files = entries.flat_map(|path| if path.is_dir() { rust_files(&path) } else { vec![path] });
-    files.filter(|path| path.extension().is_some_and(|extension| extension == "rs")).collect()
 }
 
 fn src() -> PathBuf {
@@ -27,7 +23,7 @@ fn src() -> PathBuf {
 fn uses() -> BTreeSet<(String, String)> {
     let src = src();
     let mut uses = BTreeSet::new();
-    for file in rust_files(&src) {
+    for file in files(&src, "rs") {
         let room = file.strip_prefix(&src).expect("a file in src").iter().next().expect("a room");
         let room = room.to_str().expect("UTF-8").trim_end_matches(".rs");
         let text = fs::read_to_string(&file).expect("its text");
@@ -59,7 +55,7 @@ fn every_room_uses_only_rooms_after_it() {
 
 #[test]
 fn modules_inside_a_room_are_private() {
-    for file in rust_files(&src()).iter().filter(|file| !file.ends_with("src/lib.rs")) {
+    for file in files(&src(), "rs").iter().filter(|file| !file.ends_with("src/lib.rs")) {
         let text = fs::read_to_string(file).expect("its text");
         let doors = text.lines().map(str::trim).filter(|line| line.starts_with("pub") && line.contains(" mod "));
         let public: Vec<_> = doors.collect();

@@ -2,13 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
-    let files = entries.flat_map(|path| if path.is_dir() { files(&path, extension) } else { vec![path] });
-    files.filter(|path| path.extension().is_some_and(|found| found == extension)).collect()
-}
+use super::files;
 
 fn function_name(line: &str) -> Option<&str> {
     line.trim_start().trim_start_matches("async ").strip_prefix("fn ")?.split('(').next()

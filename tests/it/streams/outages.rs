@@ -1,4 +1,4 @@
-//! Streams and waiting callers while the database is away, or cannot wake anybody.
+//! Streams and waiting callers while the database is down, or cannot wake anybody.
 
 use renderhook::runtime::{Database, DatabaseUrls, DirectUrl};
 use secrecy::SecretString;

@@ -25,7 +25,7 @@ mod tests {
 
     #[test]
     fn an_answer_is_read_once_it_is_whole() {
-        let answer = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 5\r\n\r\nhelloHTTP/1.1";
+        let answer = b"HTTP/1.1 503 ServiceProcess Unavailable\r\nContent-Length: 5\r\n\r\nhelloHTTP/1.1";
         for part in 0..answer.len() - 8 {
             assert_eq!(read(&answer[..part]), Ok(None), "{part}");
         }

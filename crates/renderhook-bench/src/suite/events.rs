@@ -11,7 +11,7 @@ use crate::environment::Environment;
 use crate::load::{self, LoadResult, Requests};
 use crate::pairs::{median, ratio};
 use crate::pgbench::PgbenchResult;
-use crate::service::Service;
+use crate::service::ServiceProcess;
 use crate::{cpu, guide, pgbench, table, workload};
 
 /// The tables of the floor and of the guide's receiver. Each has a primary key and no other index.
@@ -47,8 +47,8 @@ const FLOOR: &str = "
 struct EventsBench<'a> {
     environment: &'a Environment,
     duration: Duration,
-    service: Service,
-    guide: Option<Service>,
+    service: ServiceProcess,
+    guide: Option<ServiceProcess>,
     floor_url: String,
     folder: PathBuf,
 }
@@ -78,7 +78,7 @@ pub(super) async fn run(environment: &Environment, options: &Options) -> anyhow:
     let bench = EventsBench {
         environment,
         duration: options.duration(),
-        service: Service::renderhook(&url, &environment.folder("events")?, &no_downloads).await?,
+        service: ServiceProcess::renderhook(&url, &environment.folder("events")?, &no_downloads).await?,
         guide: guide::start(&guide_url, &environment.folder("guide")?).await?,
         floor_url,
         folder: environment.folder("floor")?,
@@ -129,7 +129,12 @@ impl EventsBench<'_> {
 }
 
 /// Sends events of new renders, prepared beforehand.
-async fn send(service: &Service, run: &str, connections: usize, duration: Duration) -> anyhow::Result<LoadResult> {
+async fn send(
+    service: &ServiceProcess,
+    run: &str,
+    connections: usize,
+    duration: Duration,
+) -> anyhow::Result<LoadResult> {
     let now = Clock::system().now();
     let seconds = usize::try_from(duration.as_secs())?;
     let per_second = if connections == 1 { workload::FASTEST_ALONE } else { workload::FASTEST };

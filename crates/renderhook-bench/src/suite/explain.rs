@@ -9,7 +9,7 @@ use crate::file_server::NoiseServer;
 use crate::load::{self, Requests};
 use crate::pairs::median;
 use crate::plans::{self, Statement};
-use crate::service::Service;
+use crate::service::ServiceProcess;
 use crate::workload;
 
 /// How many renders the tables hold.
@@ -26,7 +26,7 @@ pub(super) async fn run(environment: &Environment, options: &Options) -> anyhow:
     let url = environment.database(RUN).await?;
     let folder = environment.folder(RUN)?;
     let no_downloads = [("DOWNLOAD_CONCURRENCY", "0")];
-    let service = Service::renderhook(&url, &folder, &no_downloads).await?;
+    let service = ServiceProcess::renderhook(&url, &folder, &no_downloads).await?;
     let now = Clock::system().now();
     let completed = (0..RENDERS).map(|number| workload::completed(RUN, number, now));
     load::all(service.address, completed.map(|event| workload::delivery(event, now)).collect()).await?;
@@ -34,7 +34,7 @@ pub(super) async fn run(environment: &Environment, options: &Options) -> anyhow:
     environment.vacuum(RUN).await?;
 
     environment.log_plans(RUN).await?;
-    let service = Service::renderhook(&url, &folder, &no_downloads).await?;
+    let service = ServiceProcess::renderhook(&url, &folder, &no_downloads).await?;
     let events = workload::events("explained", EVENTS, now).into_iter().map(|event| workload::delivery(event, now));
     load::run(service.address, Requests::once(events.collect()), CONNECTIONS, options.duration()).await?;
     let reads = (0..EVENTS).map(|number| workload::get(&format!("/renders/{}", workload::id(RUN, number)))).collect();

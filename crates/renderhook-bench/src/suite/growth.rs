@@ -7,7 +7,7 @@ use renderhook::runtime::Clock;
 use super::Options;
 use crate::environment::Environment;
 use crate::load::{self, Requests};
-use crate::service::Service;
+use crate::service::ServiceProcess;
 use crate::{table, workload};
 
 /// The requests that must stay fast, beside `GET /renders/{id}`: every filter of the list, with many matches and with none.
@@ -42,7 +42,7 @@ type Figures = Vec<(String, Vec<String>)>;
 pub(super) async fn run(environment: &Environment, options: &Options) -> anyhow::Result<()> {
     let url = environment.database(RUN).await?;
     let folder = environment.folder(RUN)?;
-    let service = Service::renderhook(&url, &folder, &[("DOWNLOAD_CONCURRENCY", "0")]).await?;
+    let service = ServiceProcess::renderhook(&url, &folder, &[("DOWNLOAD_CONCURRENCY", "0")]).await?;
     let mut figures = Figures::new();
     let mut filled = 0;
     for &renders in &options.renders {
@@ -64,7 +64,7 @@ pub(super) async fn run(environment: &Environment, options: &Options) -> anyhow:
 }
 
 /// Nine of ten renders are complete, one is rendering.
-async fn fill(service: &Service, mut numbers: std::ops::Range<usize>) -> anyhow::Result<()> {
+async fn fill(service: &ServiceProcess, mut numbers: std::ops::Range<usize>) -> anyhow::Result<()> {
     while !numbers.is_empty() {
         let now = Clock::system().now();
         let event = |number| match number % 10 {
@@ -77,7 +77,12 @@ async fn fill(service: &Service, mut numbers: std::ops::Range<usize>) -> anyhow:
     Ok(())
 }
 
-async fn measure(service: &Service, renders: usize, duration: Duration, figures: &mut Figures) -> anyhow::Result<()> {
+async fn measure(
+    service: &ServiceProcess,
+    renders: usize,
+    duration: Duration,
+    figures: &mut Figures,
+) -> anyhow::Result<()> {
     let now = Clock::system().now();
     let seconds = usize::try_from(duration.as_secs())?;
     let events = workload::events(&format!("g{renders}"), seconds * workload::FASTEST, now);

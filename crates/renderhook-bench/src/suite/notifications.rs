@@ -13,8 +13,8 @@ use sqlx::postgres::PgPoolOptions;
 use super::Options;
 use crate::environment::Environment;
 use crate::pairs::median;
-use crate::receiver::Receiver;
-use crate::service::Service;
+use crate::receiver::NotificationReceiver;
+use crate::service::ServiceProcess;
 use crate::{table, workload};
 
 /// Renders that failed, each with one notification.
@@ -36,7 +36,7 @@ struct Posted {
 }
 
 pub(super) async fn run(environment: &Environment, options: &Options) -> anyhow::Result<()> {
-    let receiver = Receiver::start()?;
+    let receiver = NotificationReceiver::start()?;
     let mut runs = Vec::new();
     for _ in 0..options.pairs {
         let url = environment.database("notifications").await?;
@@ -76,11 +76,11 @@ async fn record(url: &str) -> anyhow::Result<()> {
 }
 
 /// Starts the program, which finds what is due, and waits until all of it is delivered.
-async fn post(environment: &Environment, url: &str, receiver: &Receiver) -> anyhow::Result<Posted> {
+async fn post(environment: &Environment, url: &str, receiver: &NotificationReceiver) -> anyhow::Result<Posted> {
     let pool = PgPoolOptions::new().max_connections(1).connect(url).await?;
     let notify_url = format!("http://{}/hook", receiver.address);
     let settings = [("DOWNLOAD_CONCURRENCY", "0"), ("NOTIFY_URL", &notify_url), ("NOTIFY_SECRET", SECRET)];
-    let service = Service::renderhook(url, &environment.folder("notifications")?, &settings).await?;
+    let service = ServiceProcess::renderhook(url, &environment.folder("notifications")?, &settings).await?;
     let begun = Instant::now();
     while pending(&pool).await? > 0 {
         ensure!(begun.elapsed() < LIMIT, "the notifications are not delivered in time");

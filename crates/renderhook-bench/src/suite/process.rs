@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Options;
 use crate::environment::{Environment, release};
 use crate::pairs::median;
-use crate::service::Service;
+use crate::service::ServiceProcess;
 use crate::table;
 
 /// How long an idle process is left alone before its memory is read.
@@ -20,11 +20,11 @@ pub(super) async fn run(environment: &Environment, options: &Options) -> anyhow:
     let mut starts = Vec::new();
     let mut memory = Vec::new();
     // The first start applies the migrations.
-    let first = Service::renderhook(&url, &folder, &[]).await?;
+    let first = ServiceProcess::renderhook(&url, &folder, &[]).await?;
     let migrated = first.ready_after;
     first.stop().await?;
     for _ in 0..options.pairs {
-        let service = Service::renderhook(&url, &folder, &[]).await?;
+        let service = ServiceProcess::renderhook(&url, &folder, &[]).await?;
         starts.push(service.ready_after.as_secs_f64() * 1e3);
         tokio::time::sleep(IDLE).await;
         memory.push(service.memory_mib()?.0);

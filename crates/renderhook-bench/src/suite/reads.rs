@@ -7,7 +7,7 @@ use crate::environment::Environment;
 use crate::load::{self, LoadResult, Requests};
 use crate::pairs::{median, ratio};
 use crate::pgbench::PgbenchResult;
-use crate::service::Service;
+use crate::service::ServiceProcess;
 use crate::{pgbench, table, workload};
 
 /// How many renders are read at random.
@@ -20,7 +20,7 @@ const RUN: &str = "reads";
 pub(super) async fn run(environment: &Environment, options: &Options) -> anyhow::Result<()> {
     let url = environment.database("reads").await?;
     let folder = environment.folder("reads")?;
-    let service = Service::renderhook(&url, &folder, &[("DOWNLOAD_CONCURRENCY", "0")]).await?;
+    let service = ServiceProcess::renderhook(&url, &folder, &[("DOWNLOAD_CONCURRENCY", "0")]).await?;
     let now = Clock::system().now();
     let events = (0..RENDERS).map(|number| workload::delivery(workload::completed(RUN, number, now), now)).collect();
     load::all(service.address, events).await?;

@@ -10,7 +10,7 @@ use crate::environment::Environment;
 use crate::held::HeldConnections;
 use crate::load;
 use crate::pairs::median;
-use crate::service::Service;
+use crate::service::ServiceProcess;
 use crate::{cpu, table, workload};
 
 /// Streams of all renders, and as many of one render each.
@@ -32,7 +32,7 @@ pub(super) async fn run(environment: &Environment) -> anyhow::Result<()> {
     ensure!(raise_descriptor_limit() >= 16_384, "the hard limit on file descriptors is too low");
     let url = environment.database("streams").await?;
     let folder = environment.folder("streams")?;
-    let service = Service::renderhook(&url, &folder, &[("DOWNLOAD_CONCURRENCY", "0")]).await?;
+    let service = ServiceProcess::renderhook(&url, &folder, &[("DOWNLOAD_CONCURRENCY", "0")]).await?;
     let now = Clock::system().now();
     let count = STREAMS.max(WAITING) + EVENTS;
     let events = (0..count).map(|number| workload::delivery(workload::started(RUN, number, now), now)).collect();
@@ -43,7 +43,7 @@ pub(super) async fn run(environment: &Environment) -> anyhow::Result<()> {
     idle_streams(environment, &service, before).await?;
     service.stop().await?;
     // A process of its own, because memory that was used once is kept.
-    let service = Service::renderhook(&url, &folder, &[("DOWNLOAD_CONCURRENCY", "0")]).await?;
+    let service = ServiceProcess::renderhook(&url, &folder, &[("DOWNLOAD_CONCURRENCY", "0")]).await?;
     let (before, _) = service.memory_mib()?;
     waiting_callers(environment, &service, before).await?;
     service.stop().await?;
@@ -61,7 +61,7 @@ const COLUMNS: &[&str] = &[
     "an event reaches all of them after, ms",
 ];
 
-async fn idle_streams(environment: &Environment, service: &Service, before: f64) -> anyhow::Result<()> {
+async fn idle_streams(environment: &Environment, service: &ServiceProcess, before: f64) -> anyhow::Result<()> {
     let of_all = (0..STREAMS).map(|_| stream("/events"));
     let of_one = (0..STREAMS).map(|number| stream(&format!("/renders/{}/events", workload::id(RUN, number))));
     let held = HeldConnections::open(service.address, of_all.chain(of_one).collect()).await?;
@@ -83,7 +83,7 @@ async fn idle_streams(environment: &Environment, service: &Service, before: f64)
     Ok(())
 }
 
-async fn waiting_callers(environment: &Environment, service: &Service, before: f64) -> anyhow::Result<()> {
+async fn waiting_callers(environment: &Environment, service: &ServiceProcess, before: f64) -> anyhow::Result<()> {
     let questions =
         (0..WAITING).map(|number| workload::get(&format!("/renders/{}?wait=60s", workload::id(RUN, number))));
     let held = HeldConnections::open(service.address, questions.collect()).await?;
@@ -110,7 +110,7 @@ struct Idle {
 }
 
 impl Idle {
-    async fn measure(environment: &Environment, service: &Service) -> anyhow::Result<Self> {
+    async fn measure(environment: &Environment, service: &ServiceProcess) -> anyhow::Result<Self> {
         tokio::time::sleep(CALM).await;
         let times = || -> anyhow::Result<_> { Ok((service.cpu_time()?, cpu::of_tree(environment.postgres_pid()?))) };
         let before = times()?;
