@@ -1,13 +1,14 @@
 //! renderhook: the webhook receiver for [Magic Hour](https://magichour.ai).
 //!
 //! ```text
-//!  Magic Hour ──POST /webhook──▶ intake ──┐                              application ──GET──▶ api
-//!       ▲                                 │ one transaction:                                  │
-//!       ├── details, deletion ── upstream ┤ delivery, render, transition, downloads           │
-//!       │                                 ▼                                                   │
-//!       │                              Postgres ◀────────────── reads ────────────────────────┤
-//!       │                                 ▲                                                   │
-//!       └──── files ──▶ archive ──────────┴──▶ object store ◀──────────── files ──────────────┘
+//!  Magic Hour ──POST /webhook──▶ intake ──┐
+//!       ▲                                 │ one transaction: delivery, render,
+//!       ├── details, deletion ── upstream ┤ transition, downloads, notifications
+//!       │                                 ▼
+//!       │                              Postgres ──┬──▶ notify ──POST──▶ application
+//!       │                                 ▲       └──▶ api ◀────GET──────────┘
+//!       │                                 │             ▲
+//!       └──── files ──▶ archive ──────────┴──▶ object store
 //! ```
 //!
 //! Each folder is a room, private inside, and the arrows between rooms run one way:

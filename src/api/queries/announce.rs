@@ -136,6 +136,28 @@ async fn update(
     let before = AnnouncedFields { kind, external_id: row.external_id, metadata: row.metadata };
     let Some(after) = before.after(announcement, row.is_reported) else { return Ok(AnnounceOutcome::KindMismatch) };
     let (changed, unfinished) = (after != before, !status.is_some_and(Status::is_finished));
+    write(connection, id, &after, now, changed, unfinished).await?;
+    if unfinished {
+        wake_reconciler(connection).await?;
+    }
+    if after.kind != before.kind {
+        let mut tallies = Tallies::default();
+        tallies.add(Tally::Renders(before.kind, status), -1);
+        tallies.add(Tally::Renders(after.kind, status), 1);
+        tallies.write(connection).await?;
+    }
+    Ok(AnnounceOutcome::Updated)
+}
+
+/// Writes the fields, and requests a poll if the render is unfinished.
+async fn write(
+    connection: &mut PgConnection,
+    id: &RenderId,
+    after: &AnnouncedFields,
+    now: DateTime<Utc>,
+    changed: bool,
+    unfinished: bool,
+) -> sqlx::Result<()> {
     let written = sqlx::query!(
         "UPDATE renders
          SET kind = $2, external_id = $3, metadata = $4::text::json, last_seen_at = greatest(last_seen_at, $5),
@@ -151,17 +173,7 @@ async fn update(
         changed,
         unfinished,
     );
-    written.execute(&mut *connection).await?;
-    if unfinished {
-        wake_reconciler(connection).await?;
-    }
-    if after.kind != before.kind {
-        let mut tallies = Tallies::default();
-        tallies.add(Tally::Renders(before.kind, status), -1);
-        tallies.add(Tally::Renders(after.kind, status), 1);
-        tallies.write(connection).await?;
-    }
-    Ok(AnnounceOutcome::Updated)
+    written.execute(connection).await.map(drop)
 }
 
 /// Postgres delivers the notification at the commit.

@@ -6,8 +6,10 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use serde_json::{Value, json};
 
+use super::decision::{CreditChange, Transition};
 use super::*;
-use crate::domain::{Event, Payload};
+use crate::domain::{DownloadState, Event, Payload, Status};
+use crate::intake::record::{Recorded, StatusChange};
 
 /// The number of generated cases per property.
 const CASES: u32 = 10_000;
