@@ -77,7 +77,7 @@ impl Client {
 
     /// Posts a message, signed at `now`.
     pub async fn post(&self, message: &NotificationMessage, now: DateTime<Utc>) -> Reply {
-        if let Err(rejection) = self.guard.judge_url(&self.url) {
+        if let Err(rejection) = self.guard.check_url(&self.url) {
             return unsent(refused(rejection));
         }
         let deadline = Instant::now() + self.timeout;

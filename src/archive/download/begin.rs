@@ -56,7 +56,7 @@ impl<'a> Transfer<'a> {
         };
         match transfer.write(first).await {
             Ok(()) => Ok(transfer),
-            Err(why) => Err(transfer.break_off(why).await),
+            Err(why) => Err(transfer.interrupt(why).await),
         }
     }
 
@@ -98,7 +98,7 @@ impl<'a> Transfer<'a> {
         // A folder's part has another name now, and a successor finds it only by that name.
         match transfer.save_checkpoint(*bytes).await {
             Ok(()) => Ok(Some(transfer)),
-            Err(why) => Err(transfer.break_off(why).await),
+            Err(why) => Err(transfer.interrupt(why).await),
         }
     }
 }

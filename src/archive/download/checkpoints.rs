@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout};
 use tracing::warn;
 
 use super::Downloader;
-use super::lease::LeaseKeeper;
+use super::lease::LeaseRenewer;
 use super::transfer::{AttemptContext, Interruption, Transfer, unless_stopped};
 use crate::archive::checkpoint::{self, Checkpoint};
 use crate::archive::fetch::{Failure, Hashes};
@@ -56,7 +56,7 @@ impl Transfer<'_> {
     }
 
     /// Leaves what the next attempt can resume, or else nothing.
-    pub(super) async fn break_off(mut self, why: Interruption) -> Interruption {
+    pub(super) async fn interrupt(mut self, why: Interruption) -> Interruption {
         let stopped = matches!(why, Interruption::Stopped);
         let resumable = match &why {
             Interruption::Stopped
@@ -109,7 +109,7 @@ impl Downloader {
     /// Removes what earlier attempts left in the store, if the lease is certainly held.
     pub(super) async fn discard_upload(&self, claimed: &ClaimedDownload) {
         let Ok(Some(checkpoint)) = checkpoint::find(&self.database, &claimed.lease).await else { return };
-        if LeaseKeeper::new(self, &claimed.lease).confirm().await {
+        if LeaseRenewer::new(self, &claimed.lease).confirm().await {
             // An upload that cannot be removed now keeps its checkpoint, for when the download is retried.
             let _ = timeout(self.lease, self.end_upload(claimed, &checkpoint)).await;
         }

@@ -10,20 +10,20 @@ use crate::archive::queue::{Lease, LeaseError, renew_lease};
 
 /// Renews a lease, and remembers when it was last known to be held.
 #[derive(Debug)]
-pub(super) struct LeaseKeeper<'a> {
+pub(super) struct LeaseRenewer<'a> {
     downloader: &'a Downloader,
     lease: &'a Lease,
     confirmed_at: Mutex<Instant>,
 }
 
-impl<'a> LeaseKeeper<'a> {
+impl<'a> LeaseRenewer<'a> {
     /// Starts with a lease that was claimed a moment ago.
     pub(super) fn new(downloader: &'a Downloader, lease: &'a Lease) -> Self {
         Self { downloader, lease, confirmed_at: Mutex::new(Instant::now()) }
     }
 
     /// Renews the lease until `done`, or until it is lost, which cancels `stop`. Returns whether it is still held.
-    pub(super) async fn keep(&self, stop: &CancellationToken, done: &CancellationToken) -> bool {
+    pub(super) async fn renew_until(&self, stop: &CancellationToken, done: &CancellationToken) -> bool {
         let third = self.downloader.lease / 3;
         while done.run_until_cancelled(tokio::time::sleep(third)).await.is_some() {
             if matches!(self.renew().await, Err(LeaseError::Lost)) {

@@ -18,7 +18,7 @@ use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use self::lease::LeaseKeeper;
+use self::lease::LeaseRenewer;
 use self::settle::{AttemptEnd, Settling};
 use self::transfer::{AttemptContext, Interruption};
 use crate::archive::fetch::Fetcher;
@@ -108,7 +108,7 @@ impl Downloader {
 
     /// Transfers the file while the lease is renewed.
     async fn transfer(&self, claimed: &ClaimedDownload, shutdown: &Shutdown) -> Result<StoredObject, Interruption> {
-        let lease = &LeaseKeeper::new(self, &claimed.lease);
+        let lease = &LeaseRenewer::new(self, &claimed.lease);
         let stop = shutdown.requested().child_token();
         let done = CancellationToken::new();
         let attempt = AttemptContext { downloader: self, claimed, lease, stop: &stop, deadline: shutdown.forced() };
@@ -117,7 +117,7 @@ impl Downloader {
             done.cancel();
             ended
         };
-        let (ended, held) = tokio::join!(transfer, lease.keep(&stop, &done));
+        let (ended, held) = tokio::join!(transfer, lease.renew_until(&stop, &done));
         if held { ended } else { Err(Interruption::LeaseLost) }
     }
 }

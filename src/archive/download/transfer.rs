@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use super::Downloader;
-use super::lease::LeaseKeeper;
+use super::lease::LeaseRenewer;
 use crate::archive::fetch::{Failure, Fetcher, Hashes, Incoming, Origin, ResumePoint, Resumption};
 use crate::archive::queue::{ClaimedDownload, StoredObject};
 use crate::archive::store::{StoreError, Upload};
@@ -62,7 +62,7 @@ impl From<StoreError> for Interruption {
 pub(super) struct AttemptContext<'a> {
     pub(super) downloader: &'a Downloader,
     pub(super) claimed: &'a ClaimedDownload,
-    pub(super) lease: &'a LeaseKeeper<'a>,
+    pub(super) lease: &'a LeaseRenewer<'a>,
     /// Interrupts the transfer.
     pub(super) stop: &'a CancellationToken,
     /// Ends it, whatever it is doing.
@@ -80,8 +80,8 @@ impl AttemptContext<'_> {
         let mut transfer = begun.ok_or(Interruption::Stopped)??;
         match self.deadline.run_until_cancelled(transfer.complete()).await {
             Some(Ok(stored)) => Ok(stored),
-            Some(Err(why)) => Err(transfer.break_off(why).await),
-            None => Err(transfer.break_off(Interruption::Stopped).await),
+            Some(Err(why)) => Err(transfer.interrupt(why).await),
+            None => Err(transfer.interrupt(Interruption::Stopped).await),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Decides whether an IP address is public, so that the downloader may connect to it.
 //!
-//! [`judge`] returns `Ok` for an address of the public internet, or else the [`NonPublic`] kind of the address.
+//! [`check_public`] returns `Ok` for an address of the public internet, or else the [`NonPublic`] kind of the address.
 //!
 //! Guaranteed:
 //! - An address is public only if it is in no block of the two tables below. An IPv6 address must also be inside `2000::/3`, the
@@ -106,10 +106,10 @@ impl fmt::Display for NonPublic {
 }
 
 /// Returns `Ok` if the address is public, or else its kind.
-pub(super) fn judge(ip: IpAddr) -> Result<(), NonPublic> {
+pub(super) fn check_public(ip: IpAddr) -> Result<(), NonPublic> {
     match ip {
-        IpAddr::V4(ip) => judge_v4(ip),
-        IpAddr::V6(ip) => judge_v6(ip),
+        IpAddr::V4(ip) => check_v4(ip),
+        IpAddr::V6(ip) => check_v6(ip),
     }
 }
 
@@ -225,24 +225,24 @@ const V6: &[Block<Ipv6Addr>] = &[
 /// RFC 6052, section 2.1: the well-known prefix of NAT64, with the IPv4 address in the last 32 bits.
 const NAT64: Block<Ipv6Addr> = v6([0x64, 0xff9b, 0, 0, 0, 0, 0, 0], 96, Translated);
 
-fn judge_v4(ip: Ipv4Addr) -> Result<(), NonPublic> {
+fn check_v4(ip: Ipv4Addr) -> Result<(), NonPublic> {
     match V4.iter().find(|block| block.contains(ip)) {
         Some(block) => Err(block.kind),
         None => Ok(()),
     }
 }
 
-fn judge_v6(ip: Ipv6Addr) -> Result<(), NonPublic> {
+fn check_v6(ip: Ipv6Addr) -> Result<(), NonPublic> {
     // RFC 4291, section 2.5.5.2: a socket connects to the IPv4 address inside a mapped address, so that one is checked.
     if let Some(inner) = ip.to_ipv4_mapped() {
-        return judge_v4(inner);
+        return check_v4(inner);
     }
     // The address inside is checked, because on a network without IPv4, DNS64 (RFC 6147) returns such addresses for every host
     // without IPv6. RFC 6052, section 3.1, forbids private addresses inside, but URLs may contain them anyway. The kind of the
     // address inside is not returned, so that private ones stay forbidden in development.
     if NAT64.contains(ip) {
         let [.., a, b, c, d] = ip.octets();
-        return judge_v4(Ipv4Addr::new(a, b, c, d)).map_err(|_| NAT64.kind);
+        return check_v4(Ipv4Addr::new(a, b, c, d)).map_err(|_| NAT64.kind);
     }
     if let Some(block) = V6.iter().find(|block| block.contains(ip)) {
         return Err(block.kind);
@@ -266,11 +266,11 @@ mod tests {
 
     /// Checks every address in a table, and reports all differences.
     #[track_caller]
-    fn assert_judged(table: &[(&str, Result<(), NonPublic>)]) {
+    fn assert_checked(table: &[(&str, Result<(), NonPublic>)]) {
         let wrong: Vec<String> = table
             .iter()
             .filter_map(|(text, expected)| {
-                let got = judge(text.parse().expect(text));
+                let got = check_public(text.parse().expect(text));
                 (got != *expected).then(|| format!("{text}: {got:?}, expected {expected:?}"))
             })
             .collect();
@@ -279,7 +279,7 @@ mod tests {
 
     #[test]
     fn an_ipv4_address_is_public_unless_a_block_contains_it() {
-        assert_judged(&[
+        assert_checked(&[
             ("1.1.1.1", Ok(())),
             ("8.8.8.8", Ok(())),
             ("34.149.87.45", Ok(())),
@@ -310,7 +310,7 @@ mod tests {
 
     #[test]
     fn ipv4_blocks_have_the_bounds_of_the_registry() {
-        assert_judged(&[
+        assert_checked(&[
             ("0.255.255.255", Err(ThisNetwork)),
             ("1.0.0.0", Ok(())),
             ("9.255.255.255", Ok(())),
@@ -351,7 +351,7 @@ mod tests {
 
     #[test]
     fn an_ipv6_address_is_public_only_in_global_unicast() {
-        assert_judged(&[
+        assert_checked(&[
             ("2606:4700:4700::1111", Ok(())),
             ("2001:4860:4860::8888", Ok(())),
             ("2a00:1450:4001:81b::201b", Ok(())),
@@ -381,7 +381,7 @@ mod tests {
 
     #[test]
     fn ipv6_blocks_have_the_bounds_of_the_registry() {
-        assert_judged(&[
+        assert_checked(&[
             ("1fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", Err(Reserved)),
             ("2000::", Ok(())),
             ("2001:1ff:ffff:ffff:ffff:ffff:ffff:ffff", Err(Protocol)),
@@ -404,8 +404,8 @@ mod tests {
     }
 
     #[test]
-    fn a_mapped_address_is_judged_like_its_ipv4_address() {
-        assert_judged(&[
+    fn a_mapped_address_is_checked_like_its_ipv4_address() {
+        assert_checked(&[
             ("::ffff:8.8.8.8", Ok(())),
             ("::ffff:127.0.0.1", Err(Loopback)),
             ("::ffff:7f00:1", Err(Loopback)),
@@ -420,7 +420,7 @@ mod tests {
 
     #[test]
     fn a_nat64_address_is_public_only_with_a_public_address_inside() {
-        assert_judged(&[
+        assert_checked(&[
             ("64:ff9b::8.8.8.8", Ok(())),
             ("64:ff9b::127.0.0.1", Err(Translated)),
             ("64:ff9b::10.0.0.1", Err(Translated)),
@@ -436,7 +436,7 @@ mod tests {
 
     #[test]
     fn a_tunnel_is_always_rejected() {
-        assert_judged(&[
+        assert_checked(&[
             ("::8.8.8.8", Err(Tunnel)),
             ("::127.0.0.1", Err(Tunnel)),
             ("::2", Err(Tunnel)),
@@ -455,7 +455,7 @@ mod tests {
 
     #[test]
     fn metadata_addresses_of_clouds_have_their_own_kind() {
-        assert_judged(&[
+        assert_checked(&[
             ("169.254.169.254", Err(CloudMetadata)),
             ("169.254.170.2", Err(CloudMetadata)),
             ("169.254.170.23", Err(CloudMetadata)),

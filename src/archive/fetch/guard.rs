@@ -1,7 +1,7 @@
 //! Decides which URLs may be downloaded.
 //!
-//! A [`Guard`] is created from the settings. It checks URLs ([`Guard::admit`], [`Guard::judge_url`]), addresses
-//! ([`Guard::judge_address`]), and redirects ([`Guard::follow`]), and returns a [`UrlRejection`] with the reason and advice.
+//! A [`Guard`] is created from the settings. It checks URLs ([`Guard::admit`], [`Guard::check_url`]), addresses
+//! ([`Guard::check_address`]), and redirects ([`Guard::follow`]), and returns a [`UrlRejection`] with the reason and advice.
 //!
 //! Guaranteed:
 //! - An accepted URL is https, has no user or password, and has a host under one of the allowed suffixes (if there are any)
@@ -49,12 +49,12 @@ impl Guard {
     /// Parses and checks a URL.
     pub fn admit(&self, text: &str) -> Result<Url, UrlRejection> {
         let url = Url::parse(text).map_err(|_| UrlRejection::InvalidUrl)?;
-        self.judge_url(&url)?;
+        self.check_url(&url)?;
         Ok(url)
     }
 
     /// Checks a URL without using the network.
-    pub fn judge_url(&self, url: &Url) -> Result<(), UrlRejection> {
+    pub fn check_url(&self, url: &Url) -> Result<(), UrlRejection> {
         match url.scheme() {
             "https" => {}
             "http" if self.allow_private => {}
@@ -65,19 +65,19 @@ impl Guard {
             return Err(UrlRejection::Userinfo);
         }
         match url.host() {
-            Some(Host::Domain(name)) => self.judge_name(name),
-            Some(Host::Ipv4(ip)) => self.judge_literal(ip.into()),
-            Some(Host::Ipv6(ip)) => self.judge_literal(ip.into()),
+            Some(Host::Domain(name)) => self.check_name(name),
+            Some(Host::Ipv4(ip)) => self.check_literal(ip.into()),
+            Some(Host::Ipv6(ip)) => self.check_literal(ip.into()),
             // Unreachable, because every parsed http or https URL has a host.
             None => Err(UrlRejection::InvalidUrl),
         }
     }
 
     /// Checks an address from a URL or from DNS before connecting to it.
-    pub fn judge_address(&self, ip: IpAddr) -> Result<(), UrlRejection> {
-        match address::judge(ip) {
+    pub fn check_address(&self, ip: IpAddr) -> Result<(), UrlRejection> {
+        match address::check_public(ip) {
             Err(kind) if self.allow_private && kind.is_private_network() => Ok(()),
-            judgement => judgement.map_err(UrlRejection::PrivateAddress),
+            checked => checked.map_err(UrlRejection::PrivateAddress),
         }
     }
 
@@ -97,11 +97,11 @@ impl Guard {
         }
         let mut next = from.join(location).map_err(|_| UrlRejection::InvalidRedirect)?;
         next.set_fragment(None);
-        self.judge_url(&next)?;
+        self.check_url(&next)?;
         Ok(next)
     }
 
-    fn judge_name(&self, name: &str) -> Result<(), UrlRejection> {
+    fn check_name(&self, name: &str) -> Result<(), UrlRejection> {
         if self.allowed_hosts.is_empty() || self.allowed_hosts.iter().any(|suffix| suffix.matches(name)) {
             Ok(())
         } else {
@@ -110,8 +110,8 @@ impl Guard {
     }
 
     /// Checks the address first, because that reason cannot be fixed with the list of hosts.
-    fn judge_literal(&self, ip: IpAddr) -> Result<(), UrlRejection> {
-        self.judge_address(ip)?;
+    fn check_literal(&self, ip: IpAddr) -> Result<(), UrlRejection> {
+        self.check_address(ip)?;
         if self.allowed_hosts.is_empty() { Ok(()) } else { Err(UrlRejection::HostNotAllowed) }
     }
 }
@@ -399,7 +399,7 @@ mod tests {
         ("https://[fe80::1%25eth0]/", "invalid_url"),
         ("https://[127.0.0.1]/", "invalid_url"),
         ("https://::1/", "invalid_url"),
-        // A name, whatever it resolves to: the resolver's to judge.
+        // A name, whatever it resolves to: the resolver checks that.
         ("https://localhost/", "ok"),
         ("https://127.0.0.1.example.com/", "ok"),
     ];

@@ -112,7 +112,7 @@ impl Fetcher {
         with_headers: impl Fn(RequestBuilder) -> RequestBuilder,
     ) -> Result<Response, Failure> {
         let mut url = url.expose().clone();
-        self.guard.judge_url(&url).map_err(Failure::stored_url)?;
+        self.guard.check_url(&url).map_err(Failure::stored_url)?;
         let mut hops = 0;
         loop {
             let request = with_headers(self.client.get(url.clone()).header(ACCEPT_ENCODING, "identity"));

@@ -10,7 +10,7 @@
 //! - A rejection arrives as the [`UrlRejection`] itself in the chain of causes, not as text.
 //!
 //! The client must be built so that nothing bypasses this resolver:
-//! - IP addresses in URLs need no lookup. [`Guard::judge_url`] checks them.
+//! - IP addresses in URLs need no lookup. [`Guard::check_url`] checks them.
 //! - Redirects followed by the client would not be checked: use `redirect(Policy::none())` and [`Guard::follow`].
 //! - A proxy would resolve names itself: use `no_proxy()`, because the client otherwise takes one from the environment.
 //! - `ClientBuilder::resolve` and similar settings take precedence over this resolver.
@@ -63,7 +63,7 @@ impl Resolve for GuardedResolver {
                 return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no addresses").into());
             }
             for address in &found {
-                guard.judge_address(address.ip())?;
+                guard.check_address(address.ip())?;
             }
             Ok(Box::new(found.into_iter()) as Addrs)
         })
@@ -220,7 +220,7 @@ mod tests {
         let names = Script::new(&[]);
         let response =
             client(GuardedResolver::over(production(), names.clone())).get(origin.url("127.0.0.1")).send().await;
-        // This is why `Guard::judge_url` exists: without it, this address is reached.
+        // This is why `Guard::check_url` exists: without it, this address is reached.
         assert_eq!(response.expect("reached").status(), 200);
         assert_eq!(names.lookups.load(Ordering::SeqCst), 0);
     }

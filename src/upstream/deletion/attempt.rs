@@ -12,7 +12,7 @@ use crate::archive::StoreError;
 use crate::intake::{self, Observation, RecordError};
 use crate::runtime::{BACKGROUND_TIMEOUT, DatabaseError, LogEvent};
 use crate::upstream::error::UpstreamError;
-use crate::upstream::throttle::Blame;
+use crate::upstream::throttle::FailureEffect;
 
 /// Why a project is not deleted yet.
 #[derive(Debug, thiserror::Error)]
@@ -26,7 +26,7 @@ enum Postponed {
     #[error("calls to Magic Hour are paused")]
     Paused,
     #[error("{error}")]
-    Upstream { error: UpstreamError, blame: Blame },
+    Upstream { error: UpstreamError, effect: FailureEffect },
     #[error(transparent)]
     Database(#[from] DatabaseError),
     #[error(transparent)]
@@ -79,9 +79,9 @@ impl Deleter {
         };
         match deleted {
             Ok(()) => Ok(DeletionOutcome::Deleted),
-            Err(Postponed::Upstream { error, blame }) => match outcome_of(&error) {
+            Err(Postponed::Upstream { error, effect }) => match outcome_of(&error) {
                 Some(outcome) => Ok(outcome),
-                None => Err(Postponed::Upstream { error, blame }),
+                None => Err(Postponed::Upstream { error, effect }),
             },
             Err(postponed) => Err(postponed),
         }
@@ -144,8 +144,8 @@ impl Deleter {
     }
 
     async fn failed(&self, error: UpstreamError, claim: &DeletionClaim, called_at: DateTime<Utc>) -> Postponed {
-        let blame = self.throttle.record_failure(&error, &claim.id, called_at).await;
-        Postponed::Upstream { error, blame }
+        let effect = self.throttle.record_failure(&error, &claim.id, called_at).await;
+        Postponed::Upstream { error, effect }
     }
 }
 
@@ -191,14 +191,14 @@ fn log_outcome(claim: &DeletionClaim, outcome: DeletionOutcome) {
 fn log_postponed(claim: &DeletionClaim, postponed: &Postponed) {
     let (id, kind) = (&claim.id, claim.kind);
     match postponed {
-        Postponed::Paused | Postponed::Upstream { blame: Blame::AllCalls { .. }, .. } => debug!(
+        Postponed::Paused | Postponed::Upstream { effect: FailureEffect::AllCalls { .. }, .. } => debug!(
             event = %LogEvent::DeletionPostponed, render.id = %id, render.kind = %kind, error = %postponed,
             "the project is not deleted yet"
         ),
         Postponed::Unreadable(_)
         | Postponed::NotAllStored
         | Postponed::Changed
-        | Postponed::Upstream { blame: Blame::Render, .. }
+        | Postponed::Upstream { effect: FailureEffect::Render, .. }
         | Postponed::Database(_)
         | Postponed::Record(_) => warn!(
             event = %LogEvent::DeletionPostponed, render.id = %id, render.kind = %kind, error = %postponed,

@@ -9,7 +9,7 @@ use super::settlement::PollOutcome;
 use crate::intake::{self, Observation};
 use crate::runtime::{BACKGROUND_TIMEOUT, LogEvent};
 use crate::upstream::error::{FailureScope, UpstreamError};
-use crate::upstream::throttle::Blame;
+use crate::upstream::throttle::FailureEffect;
 
 impl Reconciler {
     /// Polls a claimed render. If the outcome cannot be recorded, the poll is repeated once the claim expires.
@@ -33,8 +33,8 @@ impl Reconciler {
                 PollOutcome::NotFound
             }
             Err(error) => {
-                let blame = self.throttle.record_failure(&error, &claim.id, called_at).await;
-                log_failure(claim, &error, blame);
+                let effect = self.throttle.record_failure(&error, &claim.id, called_at).await;
+                log_failure(claim, &error, effect);
                 match error.scope() {
                     FailureScope::Render => PollOutcome::Rejected,
                     FailureScope::Account | FailureScope::Unclear => {
@@ -86,14 +86,14 @@ fn log_not_found(claim: &PollClaim, error: &UpstreamError) {
 }
 
 /// Failures that pause all calls are only logged at `debug`, because the pause itself is logged.
-fn log_failure(claim: &PollClaim, error: &UpstreamError, blame: Blame) {
+fn log_failure(claim: &PollClaim, error: &UpstreamError, effect: FailureEffect) {
     let code = error.code();
-    match blame {
-        Blame::Render => warn!(
+    match effect {
+        FailureEffect::Render => warn!(
             event = %LogEvent::PollFailed, render.id = %claim.id, render.kind = %claim.kind, error = %code,
             "{error}: retrying this render with backoff"
         ),
-        Blame::AllCalls { .. } => debug!(
+        FailureEffect::AllCalls { .. } => debug!(
             event = %LogEvent::PollFailed, render.id = %claim.id, render.kind = %claim.kind, error = %code, "{error}"
         ),
     }

@@ -12,7 +12,7 @@ use sqlx::{PgPool, PgTransaction};
 use tracing::{error, info, warn};
 
 use self::state::ThrottleState;
-pub(super) use self::state::{Blame, CLOCK_SKEW, MAX_PAUSE, Turn};
+pub(super) use self::state::{CLOCK_SKEW, FailureEffect, MAX_PAUSE, Turn};
 use super::error::{FailureScope, UpstreamError};
 use crate::domain::RenderId;
 use crate::runtime::{BACKGROUND_TIMEOUT, Clock, Database, DatabaseError, LogEvent};
@@ -77,20 +77,20 @@ impl Throttle {
         error: &UpstreamError,
         render: &RenderId,
         called_at: DateTime<Utc>,
-    ) -> Blame {
+    ) -> FailureEffect {
         if error.scope() == FailureScope::Render {
             // The API itself works.
             self.record_success(called_at).await;
-            return Blame::Render;
+            return FailureEffect::Render;
         }
         let now = self.clock.now();
         let change = change(self.database.pool(), |state| state.after_failure(error, render, called_at, now));
         // OK if the database fails: then there are no calls anyway.
-        let blame = self.database.with_timeout(BACKGROUND_TIMEOUT, change).await.unwrap_or(Blame::Render);
-        if blame == (Blame::AllCalls { pause_began: true }) {
+        let effect = self.database.with_timeout(BACKGROUND_TIMEOUT, change).await.unwrap_or(FailureEffect::Render);
+        if effect == (FailureEffect::AllCalls { pause_began: true }) {
             log_pause(error);
         }
-        blame
+        effect
     }
 
     /// Records that the API answered a call made at `called_at`.

@@ -48,7 +48,7 @@ pub(crate) enum Turn {
 
 /// What a failed call affects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Blame {
+pub(crate) enum FailureEffect {
     /// Only this render, as far as is known.
     Render,
     /// All calls, which are paused.
@@ -77,14 +77,16 @@ impl ThrottleState {
         render: &RenderId,
         called_at: DateTime<Utc>,
         now: DateTime<Utc>,
-    ) -> (Blame, Option<Self>) {
+    ) -> (FailureEffect, Option<Self>) {
         match (error.scope(), self.suspect.as_deref()) {
-            (FailureScope::Render, _) => (Blame::Render, None),
-            (FailureScope::Unclear, Some(suspect)) if suspect == render.as_str() => (Blame::Render, None),
-            (FailureScope::Unclear, None) => (Blame::Render, Some(Self { suspect: Some(render.to_string()), ..self })),
+            (FailureScope::Render, _) => (FailureEffect::Render, None),
+            (FailureScope::Unclear, Some(suspect)) if suspect == render.as_str() => (FailureEffect::Render, None),
+            (FailureScope::Unclear, None) => {
+                (FailureEffect::Render, Some(Self { suspect: Some(render.to_string()), ..self }))
+            }
             (FailureScope::Account, _) | (FailureScope::Unclear, Some(_)) => {
                 let (pause_began, state) = self.pause(error.retry_after(), called_at, now);
-                (Blame::AllCalls { pause_began }, Some(Self { suspect: Some(render.to_string()), ..state }))
+                (FailureEffect::AllCalls { pause_began }, Some(Self { suspect: Some(render.to_string()), ..state }))
             }
         }
     }
@@ -200,8 +202,8 @@ mod tests {
     #[test]
     fn failures_of_two_renders_pause_all_calls_unless_a_call_succeeded_in_between() {
         let one = failed(no_failures(), &failing(500, None), "one", 0);
-        let (blame, both) = one.clone().after_failure(&UpstreamError::Timeout, &id("two"), at(0), at(1));
-        assert_eq!(blame, Blame::AllCalls { pause_began: true });
+        let (effect, both) = one.clone().after_failure(&UpstreamError::Timeout, &id("two"), at(0), at(1));
+        assert_eq!(effect, FailureEffect::AllCalls { pause_began: true });
         assert_eq!(both.map(|both| (both.paused_until, both.failures)), Some((at(11), 1)));
 
         let cleared = one.after_success(at(1), at(1)).unwrap();
@@ -213,13 +215,13 @@ mod tests {
     #[test]
     fn a_failure_of_the_account_pauses_all_calls_at_once() {
         for error in [UpstreamError::Unauthorized, UpstreamError::PaymentRequired, limited(0)] {
-            let (blame, state) = no_failures().after_failure(&error, &id("one"), at(0), at(1));
-            let expected = (Blame::AllCalls { pause_began: true }, Some(at(11)));
-            assert_eq!((blame, state.map(|state| state.paused_until)), expected, "{error:?}");
+            let (effect, state) = no_failures().after_failure(&error, &id("one"), at(0), at(1));
+            let expected = (FailureEffect::AllCalls { pause_began: true }, Some(at(11)));
+            assert_eq!((effect, state.map(|state| state.paused_until)), expected, "{error:?}");
         }
         for error in [UpstreamError::NotFound, UpstreamError::Template, UpstreamError::InvalidId] {
             let after = no_failures().after_failure(&error, &id("one"), at(0), at(1));
-            assert_eq!(after, (Blame::Render, None), "{error:?}");
+            assert_eq!(after, (FailureEffect::Render, None), "{error:?}");
         }
     }
 
@@ -227,8 +229,8 @@ mod tests {
     fn pauses_double_up_to_an_hour_and_begin_once() {
         let (mut state, mut now, mut pauses, mut news) = (no_failures(), 0, Vec::new(), 0);
         for _ in 0..12 {
-            let (blame, after) = state.after_failure(&UpstreamError::Unauthorized, &id("one"), at(now), at(now));
-            news += i32::from(blame == Blame::AllCalls { pause_began: true });
+            let (effect, after) = state.after_failure(&UpstreamError::Unauthorized, &id("one"), at(now), at(now));
+            news += i32::from(effect == FailureEffect::AllCalls { pause_began: true });
             state = after.unwrap();
             pauses.push((state.paused_until - at(now)).num_seconds());
             now = state.paused_until.timestamp() - at(0).timestamp();
