@@ -63,9 +63,10 @@ impl Transfer<'_> {
             | Interruption::Failed(Failure::Transient { .. } | Failure::Expired { .. } | Failure::Local { .. }) => {
                 self.mark.0 > 0 && self.origin.validator.is_some()
             }
-            Interruption::Failed(Failure::Permanent { .. }) | Interruption::Spoiled(_) | Interruption::LeaseLost => {
-                false
-            }
+            Interruption::Failed(Failure::Permanent { .. })
+            | Interruption::Spoiled(_)
+            | Interruption::Store(_)
+            | Interruption::LeaseLost => false,
         };
         if resumable {
             let saved = timeout(LAST_SAVE, self.save_last_checkpoint()).await;

@@ -16,15 +16,15 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{error, info};
 
 use self::lease::LeaseRenewer;
 use self::settle::{AttemptEnd, Settling};
 use self::transfer::{AttemptContext, Interruption};
-use crate::archive::fetch::Fetcher;
+use crate::archive::fetch::{Failure, Fetcher};
 use crate::archive::queue::{ClaimedDownload, StoredObject};
 use crate::archive::settlement::{AttemptOutcome, Settler};
-use crate::archive::store::Store;
+use crate::archive::store::{Store, StoreError};
 use crate::domain::SignedUrl;
 use crate::runtime::Clock;
 use crate::runtime::Database;
@@ -90,6 +90,7 @@ impl Downloader {
         let outcome = match self.transfer(&claimed, shutdown).await {
             Ok(object) => AttemptOutcome::Stored(object),
             Err(Interruption::Failed(failure) | Interruption::Spoiled(failure)) => AttemptOutcome::Failed(failure),
+            Err(Interruption::Store(error)) => AttemptOutcome::Failed(store_failure(&error)),
             Err(Interruption::Stopped) => AttemptOutcome::Interrupted,
             Err(Interruption::LeaseLost) => {
                 settling.log_lost_lease();
@@ -124,6 +125,13 @@ impl Downloader {
 
 fn expires_soon(claimed: &ClaimedDownload, now: DateTime<Utc>) -> bool {
     claimed.url.is_ok() && claimed.expires_at.is_some_and(|expires_at| expires_at <= now + MIN_URL_LIFETIME)
+}
+
+/// Logs the failure of the store, which a person must see, whatever becomes of the download.
+fn store_failure(error: &StoreError) -> Failure {
+    let message = error.to_string();
+    error!(event = %LogEvent::StoreFailed, error = message, "the store failed: check STORAGE_URL and its credentials");
+    Failure::transient("store_failed", message)
 }
 
 fn log_start(claimed: &ClaimedDownload) {

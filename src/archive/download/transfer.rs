@@ -12,7 +12,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::error;
 
 use super::Downloader;
 use super::lease::LeaseRenewer;
@@ -20,7 +19,6 @@ use crate::archive::fetch::{Failure, Fetcher, Hashes, Incoming, Origin, ResumePo
 use crate::archive::queue::{ClaimedDownload, StoredObject};
 use crate::archive::store::{StoreError, Upload};
 use crate::domain::SignedUrl;
-use crate::runtime::LogEvent;
 
 /// How long to wait before requesting the rest of a file.
 const RESUME_DELAY: Duration = Duration::from_millis(250);
@@ -34,6 +32,8 @@ pub(super) enum Interruption {
     Failed(Failure),
     /// It failed, and the bytes so far are of no use.
     Spoiled(Failure),
+    /// The store failed.
+    Store(StoreError),
     /// The service stops.
     Stopped,
     /// Another worker has the download.
@@ -48,12 +48,10 @@ impl From<Failure> for Interruption {
 
 impl From<StoreError> for Interruption {
     fn from(error: StoreError) -> Self {
-        if let Some(local) = Failure::local(&error) {
-            return Self::Spoiled(local);
+        match Failure::local(&error) {
+            Some(local) => Self::Spoiled(local),
+            None => Self::Store(error),
         }
-        let message = error.to_string();
-        error!(event = %LogEvent::StoreFailed, error = message, "the store failed: check STORAGE_URL and its credentials");
-        Self::Spoiled(Failure::transient("store_failed", message))
     }
 }
 

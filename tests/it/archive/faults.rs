@@ -1,4 +1,4 @@
-//! What the server of a file can do wrong, and what must be true afterwards.
+//! Failures of a file's server, and what must hold afterwards.
 
 use std::net::Ipv4Addr;
 

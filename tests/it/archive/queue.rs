@@ -17,7 +17,7 @@ use crate::support::observations::{at, completed, connections, now, record};
 
 const LEASE: Duration = Duration::from_mins(1);
 
-/// The renders `r0`, `r1` … with so many files each, due [`now`].
+/// The renders `r0`, `r1` … with this many files each, due [`now`].
 async fn fill(pool: &PgPool, renders: usize, files: usize) {
     let urls: Vec<_> = (0..files).map(|file| format!("https://files.example/{file}.mp4")).collect();
     let urls: Vec<_> = urls.iter().map(String::as_str).collect();

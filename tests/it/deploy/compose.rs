@@ -26,7 +26,7 @@ fn compose() -> Value {
     yaml("docker-compose.yml")
 }
 
-/// Without the tag of Compose's that takes away what another file says.
+/// Removes the tag with which Compose drops a value of another file.
 fn yaml(path: &str) -> Value {
     serde_saphyr::from_str(&text(path).replace("!reset ", "")).unwrap_or_else(|error| panic!("{path}: {error}"))
 }

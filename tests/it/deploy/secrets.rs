@@ -14,7 +14,7 @@ const VARIABLES: [&str; 6] = [
     "NOTIFY_SECRET",
 ];
 
-/// Runs the script with these variables set; what it prints. Every file is given to the user that runs the tests.
+/// Runs the script with these variables set, and returns what it prints. Every file is given to the user that runs the tests.
 pub(super) fn make_secrets(volume: &Path, variables: &[(&str, &str)]) -> String {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/make-secrets.sh");
     let me = fs::metadata(volume).expect("the folder").uid().to_string();

@@ -1,4 +1,4 @@
-//! Group commit: what arrives together is committed together, and each sender gets its own true answer.
+//! Group commit: what arrives together is committed together, and each sender gets its own result.
 
 use futures::StreamExt;
 use futures::future::join_all;

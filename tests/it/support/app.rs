@@ -146,7 +146,7 @@ impl App {
         .await
     }
 
-    /// Stops the service as SIGTERM would, and gives what it ended with.
+    /// Stops the service as SIGTERM would, and returns its result.
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
         self.shutdown.stop();
         self.service.await.unwrap()
