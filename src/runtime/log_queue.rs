@@ -5,9 +5,7 @@
 //! the reader is back.
 
 use std::io::{self, Write};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tracing::warn;
@@ -18,56 +16,78 @@ use super::shutdown::Shutdown;
 
 /// The maximum number of bytes waiting to be written.
 const MAX_QUEUED_BYTES: usize = 4 << 20;
-/// About how many bytes are written at once.
-const MAX_WRITE_BYTES: usize = 64 << 10;
+/// How long the thread collects lines after a write before it writes again. Waking it for every line would cost a busy
+/// service more than writing the lines.
+const WRITE_INTERVAL: Duration = Duration::from_millis(2);
+/// How much memory the queue keeps while it is empty.
+const KEPT_BYTES: usize = 64 << 10;
 /// How long to wait for the last lines when the process ends.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often dropped lines are logged.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
-enum QueueMessage {
-    Line(Vec<u8>),
-    /// Asks for an answer once every earlier line is written.
-    Flush(SyncSender<()>),
-}
-
 /// The queue of lines to be written. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct LogQueue {
-    messages: Sender<QueueMessage>,
-    counts: Arc<LineCounts>,
+pub struct LogQueue(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    /// Wakes the thread: there are lines, or somebody waits for a flush.
+    work: Condvar,
+    /// Wakes those that wait for a flush: something was written.
+    written: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct LineCounts {
-    queued_bytes: AtomicUsize,
-    dropped_lines: AtomicU64,
+struct State {
+    /// Whole lines, not yet taken by the thread.
+    lines: Vec<u8>,
+    /// How many bytes the thread has taken and not yet written.
+    being_written: usize,
+    /// Whether the thread waits for a line.
+    idle: bool,
+    /// How many calls of `flush` wait.
+    flushing: usize,
+    dropped_lines: u64,
+}
+
+impl State {
+    fn queued_bytes(&self) -> usize {
+        self.lines.len() + self.being_written
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl LogQueue {
-    /// Starts a thread that writes to `output`.
+    /// Starts a thread that writes to `output` for as long as the process runs.
     pub(super) fn start(output: impl Write + Send + 'static) -> Self {
-        let (messages, receiver) = mpsc::channel();
-        let counts = Arc::new(LineCounts::default());
-        let queue = Self { messages, counts: counts.clone() };
+        let shared = Arc::<Shared>::default();
+        let queue = Self(shared.clone());
         // OK to ignore: without a thread the queue fills up, and lines are dropped and counted.
-        let _ = std::thread::Builder::new().name("log".to_owned()).spawn(move || write(&receiver, &counts, output));
+        let _ = std::thread::Builder::new().name("log".to_owned()).spawn(move || write(&shared, output));
         queue
     }
 
     /// How many lines were dropped since the process started.
     #[must_use]
     pub fn dropped_lines(&self) -> u64 {
-        self.counts.dropped_lines.load(Ordering::Relaxed)
+        self.0.lock().dropped_lines
     }
 
     /// Waits up to a second until every earlier line is written.
     pub fn flush(&self) {
-        let (done, written) = mpsc::sync_channel(1);
-        if self.messages.send(QueueMessage::Flush(done)).is_ok() {
-            // OK to ignore: a stalled reader must not keep the process from ending.
-            let _ = written.recv_timeout(FLUSH_TIMEOUT);
-        }
+        let mut state = self.0.lock();
+        state.flushing += 1;
+        self.0.work.notify_one();
+        // A stalled reader must not keep the process from ending.
+        let waited = self.0.written.wait_timeout_while(state, FLUSH_TIMEOUT, |state| state.queued_bytes() > 0);
+        waited.unwrap_or_else(PoisonError::into_inner).0.flushing -= 1;
     }
 
     /// Logs the number of dropped lines until a stop is requested. If that line is dropped too, the next one includes it.
@@ -86,11 +106,15 @@ impl LogQueue {
     }
 
     fn push(&self, line: &[u8]) {
-        let before = self.counts.queued_bytes.fetch_add(line.len(), Ordering::Relaxed);
-        let fits = before + line.len() <= MAX_QUEUED_BYTES;
-        if !fits || self.messages.send(QueueMessage::Line(line.to_vec())).is_err() {
-            self.counts.queued_bytes.fetch_sub(line.len(), Ordering::Relaxed);
-            self.counts.dropped_lines.fetch_add(1, Ordering::Relaxed);
+        let mut state = self.0.lock();
+        if state.queued_bytes() + line.len() > MAX_QUEUED_BYTES {
+            state.dropped_lines += 1;
+            return;
+        }
+        state.lines.extend_from_slice(line);
+        if std::mem::take(&mut state.idle) {
+            drop(state);
+            self.0.work.notify_one();
         }
     }
 }
@@ -118,35 +142,32 @@ impl Write for LineWriter<'_> {
     }
 }
 
-/// Writes queued lines until every [`LogQueue`] is dropped.
-fn write(messages: &Receiver<QueueMessage>, counts: &LineCounts, mut output: impl Write) {
-    let mut lines = Vec::new();
-    while let Ok(message) = messages.recv() {
-        let mut next = Some(message);
-        let mut flushed = None;
-        while let Some(message) = next.take() {
-            match message {
-                QueueMessage::Line(line) => lines.extend_from_slice(&line),
-                QueueMessage::Flush(done) => flushed = Some(done),
-            }
-            if flushed.is_none() && lines.len() < MAX_WRITE_BYTES {
-                next = messages.try_recv().ok();
-            }
-        }
+/// Writes queued lines.
+fn write(shared: &Shared, mut output: impl Write) {
+    let mut taken = Vec::new();
+    let mut state = shared.lock();
+    loop {
+        state.idle = state.lines.is_empty();
+        state = shared.work.wait_while(state, |state| state.lines.is_empty()).unwrap_or_else(PoisonError::into_inner);
+        state.idle = false;
+        std::mem::swap(&mut state.lines, &mut taken);
+        state.being_written = taken.len();
+        drop(state);
         // OK to ignore: if the reader is gone, lines have nowhere to go.
-        let _ = output.write_all(&lines).and_then(|()| output.flush());
-        counts.queued_bytes.fetch_sub(lines.len(), Ordering::Relaxed);
-        lines.clear();
-        if let Some(done) = flushed {
-            let _ = done.send(());
-        }
+        let _ = output.write_all(&taken).and_then(|()| output.flush());
+        taken.clear();
+        taken.shrink_to(KEPT_BYTES);
+        state = shared.lock();
+        state.being_written = 0;
+        shared.written.notify_all();
+        let collected = shared.work.wait_timeout_while(state, WRITE_INTERVAL, |state| state.flushing == 0);
+        state = collected.unwrap_or_else(PoisonError::into_inner).0;
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-    use std::sync::mpsc::channel;
+    use std::sync::mpsc::{Receiver, channel};
 
     use super::*;
 
