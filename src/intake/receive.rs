@@ -19,7 +19,7 @@ use tracing::{error, info, warn};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::domain::{Event, EventType, Kind};
+use crate::domain::{Event, EventType, Kind, UnreadableEvent};
 use crate::http::{BodyReader, HttpError, Message};
 use crate::intake::record::{
     Observation, RecordError, RecordOutcome, Recorded, Recorder, log_recorded, store_stale, store_unreadable,
@@ -107,7 +107,8 @@ struct PayloadBody {
     ),
 )]
 async fn receive(State(receiver): State<Arc<Receiver>>, request: Request) -> Result<Json<Message>, HttpError> {
-    let answer = timeout(HANDLER_TIMEOUT, receiver.handle(request)).await;
+    // Boxed, because each layer of the router moves the future of the one below.
+    let answer = timeout(HANDLER_TIMEOUT, Box::pin(receiver.handle(request))).await;
     let message = answer.unwrap_or_else(|_elapsed| Err(HttpError::unavailable()))?;
     Ok(Json(Message { message: message.to_owned() }))
 }
@@ -127,7 +128,7 @@ impl Receiver {
         let body = self.bodies.read(body, self.max_body_bytes, || self.too_large()).await?;
         match self.verifier.verify(&signature, body.clone(), self.clock.now()).map_err(rejected)? {
             Authentic::Fresh(verified) => self.record_event(verified).await,
-            Authentic::Stale(stale) => self.quarantine_stale(stale).await,
+            Authentic::Stale(stale) => Box::pin(self.quarantine_stale(stale)).await,
         }
     }
 
@@ -140,13 +141,7 @@ impl Receiver {
     async fn record_event(&self, verified: Verified) -> Result<&'static str, HttpError> {
         let observation = match Observation::webhook(&verified) {
             Ok(observation) => observation,
-            Err(why) => {
-                self.database
-                    .with_timeout(REQUEST_TIMEOUT, store_unreadable(self.database.pool(), &verified, why))
-                    .await?;
-                error!(event = %LogEvent::WebhookUnreadable, error = %why, "stored an authentic delivery that is not a valid event");
-                return Err(HttpError::bad_request(format!("{why}; the body was stored")));
-            }
+            Err(why) => return Err(Box::pin(self.quarantine_unreadable(&verified, why)).await),
         };
         let (observation, recorded) = self.recorder.record(observation).await?;
         log_delivery(&verified, &observation, &recorded);
@@ -156,6 +151,15 @@ impl Receiver {
             RecordOutcome::Late => "recorded: the render was already further along",
             RecordOutcome::Unknown => "recorded: its type or status is not known yet",
         })
+    }
+
+    async fn quarantine_unreadable(&self, verified: &Verified, why: UnreadableEvent) -> HttpError {
+        let stored = store_unreadable(self.database.pool(), verified, why);
+        if let Err(error) = self.database.with_timeout(REQUEST_TIMEOUT, stored).await {
+            return error.into();
+        }
+        error!(event = %LogEvent::WebhookUnreadable, error = %why, "stored an authentic delivery that is not a valid event");
+        HttpError::bad_request(format!("{why}; the body was stored"))
     }
 
     async fn quarantine_stale(&self, stale: Stale) -> Result<&'static str, HttpError> {
