@@ -17,6 +17,7 @@ use crate::notify::Notifier;
 use crate::runtime::{self, Clock, Database, LogEvent, Shutdown, Wakeups};
 use crate::streams::{EventReader, Hub};
 use crate::upstream::{self, Deleter, MagicHour, Reconciler, Throttle};
+use crate::views::RenderReader;
 
 /// Connects to the database, waiting for it if necessary, and applies missing migrations.
 pub async fn prepare(database: &Database) -> anyhow::Result<()> {
@@ -114,6 +115,7 @@ impl Service {
         ApiState {
             database: self.database.clone(),
             store: self.config.store.clone(),
+            reader: RenderReader::start(self.database.clone(), self.config.store.clone()),
             files: FileServing {
                 mode: files.serve,
                 public_url: files.public_url.clone(),

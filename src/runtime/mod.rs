@@ -1,5 +1,6 @@
 //! What every room builds on: clock, database, wakeups, shutdown, and log.
 
+mod batches;
 #[cfg(test)]
 mod captured_log;
 mod clock;
@@ -14,6 +15,7 @@ mod tallies;
 mod telemetry;
 mod wakeups;
 
+pub use self::batches::{BatchLimits, BatchPlace, form_batches};
 #[cfg(test)]
 pub(crate) use self::captured_log::CapturedLog;
 pub use self::clock::Clock;

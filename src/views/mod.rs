@@ -7,12 +7,14 @@ mod event;
 mod list;
 mod many;
 mod one;
+mod reader;
 mod row;
 mod view;
 
 pub use self::event::EventView;
 pub use self::list::{InvalidListCursor, ListCursor, ListFilter, RenderPage, list};
 pub use self::many::renders;
-pub use self::one::{exists, render};
+pub use self::one::exists;
+pub use self::reader::RenderReader;
 pub use self::row::file_path;
 pub use self::view::RenderView;

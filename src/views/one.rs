@@ -1,27 +1,13 @@
-//! Reads one render.
+//! Looks at one render.
 
 use sqlx::PgPool;
 use tracing::error;
 
-use super::row::{RenderRow, UnreadableRow, select_renders};
+use super::row::{RenderRow, UnreadableRow};
 use super::view::RenderView;
 use crate::archive::Store;
 use crate::domain::RenderId;
 use crate::runtime::LogEvent;
-
-/// Reads a render with its downloads, transitions, and notifications; `None` if it is unknown.
-pub async fn render(pool: &PgPool, store: &Store, id: &RenderId) -> sqlx::Result<Option<RenderView>> {
-    let row = select_renders!(
-        "renders",
-        "coalesce((SELECT json_agg(n ORDER BY n.position)
-                   FROM (SELECT position, id, type, state, attempts, due_at, delivered_at, error
-                         FROM notifications WHERE render_id = r.id AND state IS NOT NULL) AS n), '[]')",
-        "WHERE r.id = $1",
-        id.as_str(),
-    );
-    let row = row.fetch_optional(pool).await?;
-    row.map(|row| row.view(store)).transpose().map_err(|unreadable| sqlx::Error::Decode(Box::new(unreadable)))
-}
 
 /// Whether a render is known.
 pub async fn exists(pool: &PgPool, id: &RenderId) -> sqlx::Result<bool> {

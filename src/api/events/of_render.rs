@@ -89,9 +89,7 @@ pub(crate) async fn get(
 impl ApiState {
     /// Whether a finished render has no events after the end that a client received.
     async fn has_ended(&self, id: &RenderId, end: Option<FeedCursor>) -> Result<bool, HttpError> {
-        let render = views::render(self.database.pool(), &self.store, id);
-        let render = self.database.with_timeout(REQUEST_TIMEOUT, render).await?;
-        if !render.is_some_and(|render| render.is_finished()) {
+        if !self.reader.read(id).await?.is_some_and(|render| render.is_finished()) {
             return Ok(false);
         }
         let all = FeedFilter { types: NotificationType::ALL.to_vec(), render: Some(id.clone()) };

@@ -19,7 +19,7 @@ use crate::api::queries::{self, AnnounceOutcome, Announcement, ExternalIdUpdate}
 use crate::domain::{ExternalId, Kind, RenderId};
 use crate::http::{CommonErrors, HttpError, Message};
 use crate::runtime::REQUEST_TIMEOUT;
-use crate::views::{self, RenderView};
+use crate::views::RenderView;
 
 /// The maximum size of the metadata, as written.
 const MAX_METADATA_BYTES: usize = 16 << 10;
@@ -65,7 +65,7 @@ pub(crate) async fn put(
         AnnounceOutcome::Updated => StatusCode::OK,
         AnnounceOutcome::KindMismatch => return Err(kind_mismatch(announcement.kind)),
     };
-    let render = database.with_timeout(REQUEST_TIMEOUT, views::render(pool, &state.store, &id)).await?;
+    let render = state.reader.read(&id).await?;
     Ok((status, Json(render.ok_or_else(unknown_render)?)))
 }
 

@@ -15,9 +15,8 @@ use super::{ApiState, RenderPath, id_in_path, unknown_render};
 use crate::api::parameters;
 use crate::domain::RenderId;
 use crate::http::{CommonErrors, HttpError, InFlightPlace, Message};
-use crate::runtime::REQUEST_TIMEOUT;
 use crate::streams::{Arrival, LiveEvent, Subscription};
-use crate::views::{self, RenderView};
+use crate::views::RenderView;
 
 /// The query parameters.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -66,9 +65,7 @@ pub(crate) async fn get(
 
 impl ApiState {
     async fn find(&self, id: &RenderId) -> Result<RenderView, HttpError> {
-        let found = views::render(self.database.pool(), &self.store, id);
-        // On the heap, because thousands of callers wait with this future.
-        Box::pin(self.database.with_timeout(REQUEST_TIMEOUT, found)).await?.ok_or_else(unknown_render)
+        self.reader.read(id).await?.ok_or_else(unknown_render)
     }
 
     async fn wait_for_end(&self, id: &RenderId, wait: Duration) -> Result<RenderView, HttpError> {

@@ -22,6 +22,7 @@ use crate::feed::PostedTypes;
 use crate::http::{BodyReader, HttpError};
 use crate::runtime::{Clock, Database, Shutdown};
 use crate::streams::{EventReader, Hub};
+use crate::views::RenderReader;
 
 /// The state that the handlers share.
 #[derive(Debug)]
@@ -30,6 +31,8 @@ pub struct ApiState {
     pub database: Database,
     /// The store.
     pub store: Store,
+    /// Reads single renders.
+    pub reader: RenderReader,
     /// How stored files are served.
     pub files: FileServing,
     /// The clock.

@@ -18,6 +18,7 @@ mod rule;
 mod stored_delivery;
 mod transaction;
 mod write;
+mod write_renders;
 
 pub(super) use self::deliveries::{find_unresolved, store_stale, store_unreadable};
 pub use self::log::log_recorded;

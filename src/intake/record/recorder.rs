@@ -9,20 +9,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::observation::Observation;
 use super::{Recorded, transaction};
 use crate::feed::PostedTypes;
-use crate::runtime::{Clock, Database, DatabaseError, REQUEST_TIMEOUT};
+use crate::runtime::{BatchLimits, BatchPlace, Clock, Database, DatabaseError, REQUEST_TIMEOUT, form_batches};
 
-/// How many observations a batch takes.
-const BATCH: usize = 256;
-/// How many bytes of bodies a batch takes, not counting its last observation.
-const BATCH_BYTES: usize = 4 << 20;
-/// How many batches are in flight at once: while one waits for the disk, the next one is decided.
-const IN_FLIGHT: usize = 2;
+/// Observations and bytes of their bodies in a batch. Two are in flight at once: while one waits for the disk, the next one
+/// is decided.
+const BATCHES: BatchLimits = BatchLimits { items: 256, weight: 4 << 20, in_flight: 2 };
 /// How long an observation may wait for its answer.
 const ANSWER: Duration = Duration::from_secs(5);
 
@@ -73,7 +69,9 @@ impl Recorder {
     #[must_use]
     pub fn start(database: Database, clock: Clock, posted: PostedTypes, limits: QueueLimits) -> Self {
         let (queue, waiting) = mpsc::channel(limits.observations);
-        tokio::spawn(form_batches(Arc::new(Writer { database, clock, posted }), waiting));
+        let writer = Arc::new(Writer { database, clock, posted });
+        let weigh = |job: &Job| job.observation.body_bytes();
+        tokio::spawn(form_batches(waiting, BATCHES, weigh, move |batch, place| writer.clone().write(batch, place)));
         Self { queue, bytes: Arc::new(Semaphore::new(limits.bytes)), limits }
     }
 
@@ -93,27 +91,6 @@ impl Recorder {
     }
 }
 
-/// Takes batches from the queue until there is no sender left, and what they sent is recorded.
-async fn form_batches(writer: Arc<Writer>, mut waiting: mpsc::Receiver<Job>) {
-    let places = Arc::new(Semaphore::new(IN_FLIGHT));
-    // OK because the semaphore is never closed. The place comes first: what arrives until there is one joins the batch.
-    while let Ok(place) = places.clone().acquire_owned().await {
-        let Some(first) = waiting.recv().await else { return };
-        let mut bytes = first.observation.body_bytes();
-        let mut batch = vec![first];
-        while batch.len() < BATCH && bytes < BATCH_BYTES {
-            match waiting.try_recv() {
-                Ok(job) => {
-                    bytes += job.observation.body_bytes();
-                    batch.push(job);
-                }
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
-            }
-        }
-        tokio::spawn(writer.clone().write(batch, place));
-    }
-}
-
 /// Writes batches.
 struct Writer {
     database: Database,
@@ -122,7 +99,7 @@ struct Writer {
 }
 
 impl Writer {
-    async fn write(self: Arc<Self>, batch: Vec<Job>, place: OwnedSemaphorePermit) {
+    async fn write(self: Arc<Self>, batch: Vec<Job>, place: BatchPlace) {
         // A sender that gave up waiting gets no answer; Magic Hour sends the event again.
         let (observations, answers): (Vec<_>, Vec<_>) =
             batch.into_iter().filter(|job| !job.answer.is_closed()).map(|job| (job.observation, job.answer)).unzip();

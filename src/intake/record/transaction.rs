@@ -11,9 +11,10 @@ use sqlx::{PgConnection, PgPool};
 
 use super::observation::Observation;
 use super::rule::{self, Download, StoredRender};
-use super::{Recorded, read, write};
+use super::{Recorded, read, write, write_renders};
 use crate::domain::RenderId;
 use crate::feed::PostedTypes;
+use crate::runtime::Database;
 
 /// What each transaction depends on, in one round trip. What a dead process holds is let go after these times. Rows are
 /// found by their keys, whatever the statistics say: a plan made while a table was empty would read the whole table until
@@ -39,17 +40,11 @@ pub async fn record(
         match Box::pin(try_to_record(pool, now, observations, posted)).await {
             Ok(Some(recorded)) => return Ok(recorded),
             Ok(None) => {}
-            Err(error) if is_conflict(&error) => {}
+            Err(error) if Database::is_conflict(&error) => {}
             Err(error) => return Err(error),
         }
     }
     Box::pin(try_to_record(pool, now, observations, posted)).await?.ok_or(sqlx::Error::RowNotFound)
-}
-
-/// Whether the transaction failed because of a serialization failure or a deadlock, and can be repeated.
-fn is_conflict(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
-    matches!(code.as_deref(), Some("40001" | "40P01"))
 }
 
 /// Returns `None`, without writing anything, if another transaction has created one of the renders in the meantime.
@@ -81,11 +76,12 @@ async fn try_to_record(
     for (did, count) in recorded.iter_mut().zip(repetitions) {
         did.store_delivery = rule::stores_delivery(did.outcome, count);
     }
-    if !write::renders(&mut transaction, &decisions).await? {
+    if !write_renders::renders(&mut transaction, &decisions).await? {
         transaction.rollback().await?;
         return Ok(None);
     }
     write::downloads(&mut transaction, &decisions).await?;
+    write::replayed(&mut transaction, observations, &recorded).await?;
     write::history(&mut transaction, observations, &recorded, &decisions, now).await?;
     write::outbox(&decisions).write(&mut transaction, posted, now).await?;
     transaction.commit().await?;

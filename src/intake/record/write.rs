@@ -1,78 +1,17 @@
-//! Writes decisions: renders, downloads, and their history. Decides nothing.
+//! Writes decisions: downloads and history. Decides nothing.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
-use sqlx::types::Json;
 
 use super::Recorded;
-use super::field_versions::FieldVersions;
 use super::observation::{Observation, Source};
-use super::rule::{Decision, PollDue, StoredRender, Versioned};
-use crate::domain::{ArchiveState, EventType, Notification, Nullable, Progress, Status};
+use super::rule::{Decision, StoredRender};
+use crate::domain::{EventType, Notification, Progress, Status};
 use crate::feed::Outbox;
 use crate::runtime::{Tallies, Tally, Wakeups};
 
 /// The render before, and the decision.
 pub(super) type Decided<'a> = (Option<&'a StoredRender>, Decision);
-
-/// An array literal in Postgres syntax, because `unnest` would flatten an array of arrays.
-fn array_literal(items: &[String]) -> String {
-    let quoted = items.iter().map(|item| format!("\"{}\"", item.replace('\\', "\\\\").replace('"', "\\\"")));
-    format!("{{{}}}", quoted.collect::<Vec<_>>().join(","))
-}
-
-/// Writes new and changed renders. Returns `false` if another transaction has created one of the new ones.
-pub(super) async fn renders(transaction: &mut PgConnection, decided: &[Decided<'_>]) -> sqlx::Result<bool> {
-    let changed: Vec<_> = decided.iter().filter(|(before, it)| *before != Some(&it.render)).collect();
-    if changed.is_empty() {
-        return Ok(true);
-    }
-    let all = || changed.iter().map(|(_, decision)| &decision.render);
-    let error = |render: &StoredRender| match &render.fields.error {
-        Some(Versioned { value: Nullable::Value(error), .. }) => Some(error.clone()),
-        _ => None,
-    };
-    let name = |render: &StoredRender| match &render.fields.name {
-        Some(Versioned { value: Nullable::Value(name), .. }) => Some(name.clone()),
-        _ => None,
-    };
-    let due = |render: &StoredRender| match render.polling.due {
-        PollDue::At(at) => Some(at),
-        PollDue::AfterSilence | PollDue::Never => None,
-    };
-    let written = sqlx::query_file_scalar!(
-        "src/intake/record/statements/write_renders.sql",
-        &changed.iter().map(|(before, _)| before.is_none()).collect::<Vec<_>>(),
-        &all().map(|it| it.id.as_str()).collect::<Vec<_>>() as _,
-        &all().map(|it| it.kind.as_str()).collect::<Vec<_>>() as _,
-        &all().map(|it| it.status.map(Status::as_str)).collect::<Vec<_>>() as _,
-        &all().map(|it| it.failure_confirmed).collect::<Vec<_>>(),
-        &all().map(|it| array_literal(&it.seen_event_types)).collect::<Vec<_>>(),
-        &all().map(|it| it.fields.project_type.as_ref().map(|it| it.value.as_str())).collect::<Vec<_>>() as _,
-        &all().map(name).collect::<Vec<_>>() as _,
-        &all().map(|it| error(it).and_then(|error| error.code)).collect::<Vec<_>>() as _,
-        &all().map(|it| error(it).and_then(|error| error.message)).collect::<Vec<_>>() as _,
-        &all().map(|it| it.fields.credits_charged.as_ref().map(|it| it.value)).collect::<Vec<_>>() as _,
-        &all().map(|it| it.fields.deleted.as_ref().is_some_and(|it| it.value)).collect::<Vec<_>>(),
-        &all().map(|it| it.fields.created_at.as_ref().map(|it| it.value)).collect::<Vec<_>>() as _,
-        &all().map(|it| Json(FieldVersions::of(&it.fields))).collect::<Vec<_>>() as _,
-        &all().map(|it| ArchiveState::of(it.status, it.files).as_str()).collect::<Vec<_>>() as _,
-        &all().map(|it| it.files.total).collect::<Vec<_>>(),
-        &all().map(|it| it.files.stored).collect::<Vec<_>>(),
-        &all().map(|it| it.files.failed).collect::<Vec<_>>(),
-        &all().map(|it| it.polling.requested).collect::<Vec<_>>(),
-        &all().map(|it| it.polling.due == PollDue::Never).collect::<Vec<_>>(),
-        &all().map(due).collect::<Vec<_>>() as _,
-        &all().map(|it| it.polling.attempts).collect::<Vec<_>>(),
-        &all().map(|it| it.first_seen_at).collect::<Vec<_>>(),
-        &all().map(|it| it.polling.last_seen_at).collect::<Vec<_>>(),
-        &all().map(|it| it.updated_at).collect::<Vec<_>>(),
-        &all().map(|it| it.not_found_at).collect::<Vec<_>>() as _,
-        &all().map(|it| it.stalled_at).collect::<Vec<_>>() as _,
-    );
-    let written = written.fetch_one(transaction).await?;
-    Ok(usize::try_from(written).is_ok_and(|written| written == changed.len()))
-}
 
 /// Writes new and changed downloads.
 pub(super) async fn downloads(transaction: &mut PgConnection, decided: &[Decided<'_>]) -> sqlx::Result<()> {
@@ -119,11 +58,10 @@ pub(super) async fn history(
         decided.iter().flat_map(|(_, it)| it.transitions.iter().map(|transition| (it.render.id.as_str(), transition)))
     };
     let credits = || decided.iter().flat_map(|(_, it)| it.credits.iter().map(|change| (it.render.id.as_str(), change)));
-    let each = || observations.iter().zip(recorded);
     let delivered = || {
-        each().filter(|(it, did)| it.source == Source::Webhook && it.replayed_delivery.is_none() && did.store_delivery)
+        let each = observations.iter().zip(recorded);
+        each.filter(|(it, did)| it.source == Source::Webhook && it.replayed_delivery.is_none() && did.store_delivery)
     };
-    let replayed = || each().filter_map(|(it, did)| Some((it.replayed_delivery?, it, did)));
     let (totals, differences) = tallies(decided).into_rows();
     let (channels, payloads) = notifications(decided);
     let written = sqlx::query_file!(
@@ -145,15 +83,34 @@ pub(super) async fn history(
         &delivered().map(|(it, _)| it.event_type.as_ref().map(EventType::as_str)).collect::<Vec<_>>() as _,
         &delivered().map(|(it, _)| it.render_id.as_str()).collect::<Vec<_>>() as _,
         &delivered().map(|(_, did)| did.outcome.as_str()).collect::<Vec<_>>() as _,
-        &replayed().map(|(id, ..)| id).collect::<Vec<_>>(),
-        &replayed().map(|(_, it, _)| it.event_type.as_ref().map(EventType::as_str)).collect::<Vec<_>>() as _,
-        &replayed().map(|(_, it, _)| it.render_id.as_str()).collect::<Vec<_>>() as _,
-        &replayed().map(|(.., did)| did.outcome.as_str()).collect::<Vec<_>>() as _,
         &totals,
         &differences,
         Tallies::shard(),
         &channels as _,
         &payloads as _,
+    );
+    written.execute(transaction).await.map(drop)
+}
+
+/// Writes the outcomes of stored deliveries that were recorded again.
+pub(super) async fn replayed(
+    transaction: &mut PgConnection,
+    observations: &[Observation],
+    recorded: &[Recorded],
+) -> sqlx::Result<()> {
+    let replayed = || observations.iter().zip(recorded).filter_map(|(it, did)| Some((it.replayed_delivery?, it, did)));
+    if replayed().next().is_none() {
+        return Ok(());
+    }
+    let written = sqlx::query!(
+        "UPDATE deliveries AS d
+         SET outcome = row.outcome, problem = NULL, event_type = row.event_type, render_id = row.render_id
+         FROM unnest($1::int8[], $2::text[], $3::text[], $4::text[]) AS row (id, event_type, render_id, outcome)
+         WHERE d.id = row.id",
+        &replayed().map(|(id, ..)| id).collect::<Vec<_>>(),
+        &replayed().map(|(_, it, _)| it.event_type.as_ref().map(EventType::as_str)).collect::<Vec<_>>() as _,
+        &replayed().map(|(_, it, _)| it.render_id.as_str()).collect::<Vec<_>>() as _,
+        &replayed().map(|(.., did)| did.outcome.as_str()).collect::<Vec<_>>() as _,
     );
     written.execute(transaction).await.map(drop)
 }

@@ -37,8 +37,7 @@ impl ErrorClass {
             }
             sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => Self::NoConnection,
             sqlx::Error::Database(error) => match error.code().as_deref().unwrap_or_default() {
-                // serialization_failure, deadlock_detected
-                "40001" | "40P01" => Self::Conflict,
+                _ if is_conflict(error.as_ref()) => Self::Conflict,
                 // lock_not_available, query_canceled (by statement_timeout)
                 "55P03" | "57014" => Self::TimedOut,
                 code if connect_error::is_unavailable(code) => Self::Unreachable,
@@ -46,6 +45,17 @@ impl ErrorClass {
             },
             _ => Self::Refused,
         }
+    }
+}
+
+/// Whether a transaction failed because of a concurrent one, had no effect, and can be repeated.
+pub(super) fn is_conflict(error: &dyn sqlx::error::DatabaseError) -> bool {
+    match error.code().as_deref() {
+        // serialization_failure, deadlock_detected
+        Some("40001" | "40P01") => true,
+        // check_violation of no constraint: a row went to the default partition while another one was attached for it.
+        Some("23514") => error.constraint().is_none(),
+        _ => false,
     }
 }
 

@@ -179,6 +179,12 @@ impl Database {
         Ok(self.with_timeout(REQUEST_TIMEOUT, applied).await? >= newest)
     }
 
+    /// Whether a transaction failed because of a concurrent one, had no effect, and can be repeated.
+    #[must_use]
+    pub fn is_conflict(error: &sqlx::Error) -> bool {
+        error.as_database_error().is_some_and(error::is_conflict)
+    }
+
     /// Runs a statement with a time limit.
     pub async fn with_timeout<T>(
         &self,

@@ -53,6 +53,22 @@ async fn an_event_that_the_database_refuses_fails_alone(pool: PgPool) {
 }
 
 #[sqlx::test]
+async fn an_event_that_arrives_while_the_partition_of_its_day_is_attached_is_recorded(pool: PgPool) {
+    const ATTACH: &str = "CREATE TABLE its_day (LIKE deliveries INCLUDING ALL);
+        ALTER TABLE deliveries ATTACH PARTITION its_day FOR VALUES FROM ('2000-01-01') TO ('2100-01-01')";
+    let recorder = recorder(&connections(&pool, 2));
+    let mut attaching = pool.begin().await.unwrap();
+    sqlx::raw_sql(ATTACH).execute(&mut *attaching).await.unwrap();
+    let recording = tokio::spawn(async move { recorder.record(completed("r1", &[], None, at(1))).await });
+    until("the event to wait", || async { (blocked_batches(&pool, "deliveries_default").await == 1).then_some(()) })
+        .await;
+    attaching.commit().await.unwrap();
+    assert_eq!(recording.await.unwrap().unwrap().1.outcome, RecordOutcome::Recorded);
+    let in_partition: i64 = sqlx::query_scalar("SELECT count(*) FROM its_day").fetch_one(&pool).await.unwrap();
+    assert_eq!(in_partition, 1);
+}
+
+#[sqlx::test]
 async fn the_same_render_in_many_batches_of_several_processes_moves_once(pool: PgPool) {
     let recorders =
         [recorder(&connections(&pool, 3)), recorder(&connections(&pool, 3)), recorder(&connections(&pool, 3))];
@@ -116,10 +132,10 @@ fn delivery(event: &[u8]) -> Vec<u8> {
     [head.as_bytes(), &body].concat()
 }
 
-/// How many batches wait for a lock of `renders`.
-async fn blocked_batches(pool: &PgPool) -> i64 {
-    let blocked = "SELECT count(*) FROM pg_locks WHERE relation = 'renders'::regclass AND NOT granted";
-    sqlx::query_scalar(blocked).fetch_one(pool).await.unwrap()
+/// How many batches wait for a lock of `table`.
+async fn blocked_batches(pool: &PgPool, table: &str) -> i64 {
+    let blocked = "SELECT count(*) FROM pg_locks WHERE relation = $1::text::regclass AND NOT granted";
+    sqlx::query_scalar(blocked).bind(table).fetch_one(pool).await.unwrap()
 }
 
 #[sqlx::test]
@@ -138,8 +154,10 @@ async fn a_full_queue_answers_503_at_once_and_what_waits_in_it_is_recorded(pool:
     for n in 0..2 {
         sent.push(send(n));
         let in_flight = i64::try_from(n + 1).unwrap();
-        until("a batch to wait for the lock", || async { (blocked_batches(&pool).await == in_flight).then_some(()) })
-            .await;
+        until("a batch to wait for the lock", || async {
+            (blocked_batches(&pool, "renders").await == in_flight).then_some(())
+        })
+        .await;
     }
     sent.extend((2..9).map(send));
     for _ in 0..4 {

@@ -135,8 +135,8 @@ async fn requests_get_503_in_time_while_the_database_hangs_and_work_again_afterw
 async fn frozen_connections_are_replaced(pool: PgPool) {
     let test = OutageTest::set(&pool).await;
     let events = |name: &str| -> Vec<_> { (0..40).map(|at| started(&format!("{name}-{at}"))).collect() };
-    let asked = || futures::future::join_all((0..40).map(|_| test.service.get("renders/warm")));
-    // Opens all connections of the pool, because events alone only use a few.
+    let asked = || futures::future::join_all((0..40).map(|_| test.service.get("renders?limit=1")));
+    // Opens all connections of the pool, because events and single renders share a few.
     assert!(asked().await.iter().all(|(status, _)| *status == 200));
     test.proxy.set(ProxyMode::Frozen);
     let in_flight = events("frozen");

@@ -1,0 +1,99 @@
+//! Reads single renders for many callers: those that ask while a statement runs share the next one.
+//!
+//! Guaranteed: an answer is at least as new as its question, because the statement begins after the question arrived.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use sqlx::PgPool;
+use tokio::sync::{mpsc, oneshot};
+
+use super::row::{RenderRow, UnreadableRow, select_renders};
+use super::view::RenderView;
+use crate::archive::Store;
+use crate::domain::RenderId;
+use crate::runtime::{BatchLimits, BatchPlace, Database, DatabaseError, REQUEST_TIMEOUT, form_batches};
+
+/// Questions in a statement. Two statements run at once, so that one that hangs does not stop all answers.
+const BATCHES: BatchLimits = BatchLimits { items: 64, weight: usize::MAX, in_flight: 2 };
+/// How many questions wait at most before callers wait to ask.
+const QUEUE: usize = 256;
+
+type Answer = Result<Option<RenderView>, DatabaseError>;
+
+/// A question.
+struct Question {
+    id: RenderId,
+    answer: oneshot::Sender<Answer>,
+}
+
+/// Reads renders with their downloads, transitions, and notifications. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct RenderReader(mpsc::Sender<Question>);
+
+impl RenderReader {
+    /// Starts to read from `database`. Objects are in `store`.
+    #[must_use]
+    pub fn start(database: Database, store: Store) -> Self {
+        let (questions, waiting) = mpsc::channel(QUEUE);
+        let statement = Arc::new(Statement { database, store });
+        let process = move |batch, place| statement.clone().answer(batch, place);
+        tokio::spawn(form_batches(waiting, BATCHES, |_| 0, process));
+        Self(questions)
+    }
+
+    /// Reads a render; `None` if it is unknown.
+    pub async fn read(&self, id: &RenderId) -> Answer {
+        let (answer, answered) = oneshot::channel();
+        // The queue is never closed: the task that takes from it ends after the last sender.
+        if self.0.send(Question { id: id.clone(), answer }).await.is_err() {
+            return Err(DatabaseError::TimedOut);
+        }
+        answered.await.unwrap_or(Err(DatabaseError::TimedOut))
+    }
+}
+
+struct Statement {
+    database: Database,
+    store: Store,
+}
+
+impl Statement {
+    async fn answer(self: Arc<Self>, batch: Vec<Question>, place: BatchPlace) {
+        // A caller that is gone needs no answer.
+        let batch: Vec<_> = batch.into_iter().filter(|question| !question.answer.is_closed()).collect();
+        let ids: Vec<_> = batch.iter().map(|question| question.id.as_str()).collect();
+        let rows = self.database.with_timeout(REQUEST_TIMEOUT, rows(self.database.pool(), &ids)).await;
+        drop(place);
+        let mut renders = rows.map(|rows| self.views(rows));
+        for Question { id, answer } in batch {
+            let found = match &mut renders {
+                // Several may have asked for the same one.
+                Ok(renders) => renders.get(id.as_str()).cloned().transpose().map_err(refused),
+                Err(error) => Err(error.clone()),
+            };
+            // OK to ignore: the caller may be gone.
+            let _ = answer.send(found);
+        }
+    }
+
+    fn views(&self, rows: Vec<RenderRow>) -> HashMap<String, Result<RenderView, UnreadableRow>> {
+        rows.into_iter().map(|row| (row.id.clone(), row.view(&self.store))).collect()
+    }
+}
+
+fn refused(unreadable: UnreadableRow) -> DatabaseError {
+    DatabaseError::Refused(unreadable.to_string())
+}
+
+async fn rows(pool: &PgPool, ids: &[&str]) -> sqlx::Result<Vec<RenderRow>> {
+    let rows = select_renders!(
+        "renders",
+        "coalesce((SELECT json_agg(n ORDER BY n.position)
+                   FROM (SELECT position, id, type, state, attempts, due_at, delivered_at, error
+                         FROM notifications WHERE render_id = r.id AND state IS NOT NULL) AS n), '[]')",
+        "WHERE r.id = ANY ($1)",
+        ids as _,
+    );
+    rows.fetch_all(pool).await
+}
