@@ -2,7 +2,8 @@
 //!
 //! A new folder needs every folder above it synced, up to the one that holds the store. For a folder that was synced
 //! together with those above, its own sync is enough; so this process remembers such folders, each by its path and the
-//! time of its creation: a folder that was deleted and created again is another one. Everything here blocks.
+//! time of its creation: a folder that was deleted and created again is another one. Callers that wait for the same folder
+//! share its syncs. Everything here blocks.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -10,6 +11,11 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
+
+use super::shared_sync::SharedSync;
+
+/// A folder: its path and when it was created.
+type FolderBirth = (PathBuf, SystemTime);
 
 /// How many folders are remembered before it starts over.
 const MAX_REMEMBERED: usize = 4096;
@@ -20,12 +26,14 @@ pub(super) struct DurableFolders {
     root: Arc<Path>,
     /// Folders whose names are on the disk, with the names of all folders above, and when each was made.
     remembered: Arc<Mutex<HashMap<PathBuf, SystemTime>>>,
+    /// Those that somebody syncs.
+    syncing: Arc<Mutex<HashMap<FolderBirth, Arc<SharedSync>>>>,
 }
 
 impl DurableFolders {
     /// The folders of the store at `root`.
     pub(super) fn below(root: &Path) -> Self {
-        Self { root: root.into(), remembered: Arc::default() }
+        Self { root: root.into(), remembered: Arc::default(), syncing: Arc::default() }
     }
 
     /// Returns once a power cut cannot undo what was created in `folder`, or renamed into it, before the call.
@@ -34,10 +42,14 @@ impl DurableFolders {
         let inside = folder.ancestors().take_while(|folder| folder.starts_with(&self.root));
         for folder in inside {
             let opened = File::open(folder)?;
-            opened.sync_all()?;
-            // Where the file system does not say when a folder was made, it is not remembered.
-            let Ok(made_at) = opened.metadata()?.created() else { continue };
-            if self.lock().get(folder) == Some(&made_at) {
+            // Where the file system does not say when a folder was made, its syncs are not shared, and it is not
+            // remembered.
+            let Ok(made_at) = opened.metadata()?.created() else {
+                opened.sync_all()?;
+                continue;
+            };
+            self.share_sync(&(folder.to_owned(), made_at), &opened)?;
+            if lock(&self.remembered).get(folder) == Some(&made_at) {
                 self.remember(synced);
                 return Ok(());
             }
@@ -48,17 +60,28 @@ impl DurableFolders {
         Ok(())
     }
 
-    fn remember(&self, folders: Vec<(PathBuf, SystemTime)>) {
-        let mut remembered = self.lock();
+    fn share_sync(&self, folder: &FolderBirth, opened: &File) -> io::Result<()> {
+        let syncs = lock(&self.syncing).entry(folder.clone()).or_default().clone();
+        let synced = syncs.run(|| opened.sync_all());
+        let mut syncing = lock(&self.syncing);
+        // Only the map and this call hold it.
+        if Arc::strong_count(&syncs) == 2 {
+            syncing.remove(folder);
+        }
+        synced
+    }
+
+    fn remember(&self, folders: Vec<FolderBirth>) {
+        let mut remembered = lock(&self.remembered);
         if remembered.len() + folders.len() > MAX_REMEMBERED {
             remembered.clear();
         }
         remembered.extend(folders);
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<PathBuf, SystemTime>> {
-        self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn sync_if_readable(folder: &Path) -> io::Result<()> {
@@ -77,7 +100,7 @@ mod tests {
     use super::*;
 
     fn remembered(folders: &DurableFolders) -> Vec<PathBuf> {
-        let mut paths: Vec<_> = folders.lock().keys().cloned().collect();
+        let mut paths: Vec<_> = lock(&folders.remembered).keys().cloned().collect();
         paths.sort();
         paths
     }
@@ -96,6 +119,7 @@ mod tests {
         assert_eq!(remembered(&folders), [root.clone(), root.join("video"), one.clone()]);
         folders.sync(&other).unwrap();
         assert_eq!(remembered(&folders), [root.clone(), root.join("video"), one, other]);
+        assert!(lock(&folders.syncing).is_empty());
     }
 
     #[test]
@@ -106,11 +130,11 @@ mod tests {
         let folders = DurableFolders::below(root.path());
         folders.sync(&folder).unwrap();
         // As if it had been made at another time: what a test makes again within a tick of the clock has the same.
-        folders.lock().insert(folder.clone(), SystemTime::UNIX_EPOCH);
-        folders.lock().remove(root.path());
+        lock(&folders.remembered).insert(folder.clone(), SystemTime::UNIX_EPOCH);
+        lock(&folders.remembered).remove(root.path());
         folders.sync(&folder).unwrap();
         assert_eq!(remembered(&folders), [root.path().to_owned(), folder.clone()]);
-        assert_ne!(folders.lock()[&folder], SystemTime::UNIX_EPOCH);
+        assert_ne!(lock(&folders.remembered)[&folder], SystemTime::UNIX_EPOCH);
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod folder_part;
 mod folder_upload;
 mod multipart;
 mod object_path;
+mod shared_sync;
 
 use std::collections::HashMap;
 use std::ops::Range;
