@@ -7,16 +7,20 @@ import json
 import os
 import time
 from contextlib import asynccontextmanager
+from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 from fastapi import FastAPI, HTTPException, Request
 
+DATABASE_URL = os.environ["DATABASE_URL"]
+# Where the socket is. asyncpg would prefer the address's host to it.
+SOCKET = parse_qs(urlsplit(DATABASE_URL).query).get("host", [None])[0]
 SECRET = os.environ["MAGIC_HOUR_WEBHOOK_SECRET"].encode()
 
 
 @asynccontextmanager
 async def lifespan(app: FastAPI):
-    app.state.pool = await asyncpg.create_pool(os.environ["DATABASE_URL"], min_size=1, max_size=16)
+    app.state.pool = await asyncpg.create_pool(DATABASE_URL, host=SOCKET, min_size=1, max_size=16)
     yield
     await app.state.pool.close()
 

@@ -140,9 +140,10 @@ impl Environment {
     }
 }
 
-/// The path of a program that came with Postgres.
+/// The path of a program that came with Postgres. Some installations keep their clients apart, in the `PATH`.
 pub(crate) fn postgres_program(name: &str) -> PathBuf {
-    std::env::var_os("PG_BIN_DIR").map_or_else(|| name.into(), |folder| Path::new(&folder).join(name))
+    let beside_the_server = std::env::var_os("PG_BIN_DIR").map(|folder| Path::new(&folder).join(name));
+    beside_the_server.filter(|path| path.exists()).unwrap_or_else(|| name.into())
 }
 
 /// The path of a release build.
