@@ -19,12 +19,12 @@ const BATCHES: BatchLimits = BatchLimits { items: 64, weight: usize::MAX, in_fli
 /// How many questions wait at most before callers wait to ask.
 const QUEUE: usize = 256;
 
-type Answer = Result<Option<RenderView>, DatabaseError>;
+type FoundRender = Result<Option<RenderView>, DatabaseError>;
 
 /// A question.
 struct Question {
     id: RenderId,
-    answer: oneshot::Sender<Answer>,
+    answer: oneshot::Sender<FoundRender>,
 }
 
 /// Reads renders with their downloads, transitions, and notifications. Cheap to clone.
@@ -43,7 +43,7 @@ impl RenderReader {
     }
 
     /// Reads a render; `None` if it is unknown.
-    pub async fn read(&self, id: &RenderId) -> Answer {
+    pub async fn read(&self, id: &RenderId) -> FoundRender {
         let (answer, answered) = oneshot::channel();
         // The queue is never closed: the task that takes from it ends after the last sender.
         if self.0.send(Question { id: id.clone(), answer }).await.is_err() {
