@@ -32,7 +32,7 @@ pub struct LogQueue(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
-    state: Mutex<State>,
+    state: Mutex<QueueState>,
     /// Wakes the thread: there are lines, or somebody waits for a flush.
     work: Condvar,
     /// Wakes those that wait for a flush: something was written.
@@ -40,7 +40,7 @@ struct Shared {
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct QueueState {
     /// Whole lines, not yet taken by the thread.
     lines: Vec<u8>,
     /// How many bytes the thread has taken and not yet written.
@@ -52,14 +52,14 @@ struct State {
     dropped_lines: u64,
 }
 
-impl State {
+impl QueueState {
     fn queued_bytes(&self) -> usize {
         self.lines.len() + self.being_written
     }
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -36,7 +36,7 @@ impl RenderReader {
     #[must_use]
     pub fn start(database: Database, store: Store) -> Self {
         let (questions, waiting) = mpsc::channel(QUEUE);
-        let statement = Arc::new(Statement { database, store });
+        let statement = Arc::new(ReadStatement { database, store });
         let process = move |batch, place| statement.clone().answer(batch, place);
         tokio::spawn(form_batches(waiting, BATCHES, |_| 0, process));
         Self(questions)
@@ -53,12 +53,12 @@ impl RenderReader {
     }
 }
 
-struct Statement {
+struct ReadStatement {
     database: Database,
     store: Store,
 }
 
-impl Statement {
+impl ReadStatement {
     async fn answer(self: Arc<Self>, batch: Vec<Question>, place: BatchPlace) {
         // A caller that is gone needs no answer.
         let batch: Vec<_> = batch.into_iter().filter(|question| !question.answer.is_closed()).collect();

@@ -6,12 +6,12 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 /// The syncs of one folder.
 #[derive(Debug, Default)]
 pub(super) struct SharedSync {
-    state: Mutex<State>,
+    state: Mutex<SyncState>,
     ended: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct SyncState {
     /// How many syncs have begun.
     begun: u64,
     /// Whether the last one that began still runs.
@@ -38,26 +38,26 @@ impl SharedSync {
         state.begun += 1;
         state.running = true;
         let unfinished = Some(io::Error::other("the sync did not end"));
-        let mut running = Running { syncs: self, number: state.begun, error: unfinished };
+        let mut running = RunningSync { syncs: self, number: state.begun, error: unfinished };
         drop(state);
         let result = sync();
         running.error = result.as_ref().err().map(shared);
         result
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, SyncState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A sync that runs. It has ended once this is dropped, also by a panic.
-struct Running<'a> {
+struct RunningSync<'a> {
     syncs: &'a SharedSync,
     number: u64,
     error: Option<io::Error>,
 }
 
-impl Drop for Running<'_> {
+impl Drop for RunningSync<'_> {
     fn drop(&mut self) {
         let mut state = self.syncs.lock();
         (state.running, state.ended, state.error) = (false, self.number, self.error.take());
