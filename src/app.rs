@@ -1,17 +1,17 @@
 //! Wires the parts of the service together.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use axum::Router;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
-use crate::api::{self, Access, ApiState, FileServing, Health, LinkKeyCell, Metrics};
+use crate::api::{self, Access, ApiState, FileServing, Health, LinkKeyCell, Metrics, RouteStates};
 use crate::archive::{self, Downloader, Fetcher, Settler};
 use crate::config::Config;
-use crate::http::{self, BodyReader, HeldRequests, Limits};
+use crate::http::{self, AddressLimits, BodyReader, HeldRequests};
 use crate::intake::{self, AdviceLimiter, Receiver, Recorder};
 use crate::notify::Notifier;
 use crate::runtime::{self, Clock, Database, LogEvent, Shutdown, Wakeups};
@@ -27,24 +27,48 @@ pub async fn prepare(database: &Database) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs the service on `listener` until `shutdown` is requested, then drains it. Returns an error if a part failed.
+/// Where the service accepts connections.
+#[derive(Debug)]
+pub struct Listeners {
+    /// For everything, or with `api` for `/webhook` and the health checks only.
+    pub public: TcpListener,
+    /// For everything but the webhook.
+    pub api: Option<TcpListener>,
+}
+
+impl Listeners {
+    /// Listens on the addresses of the settings.
+    pub async fn bind(config: &Config) -> anyhow::Result<Self> {
+        let bind = async |address: SocketAddr| {
+            TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
+        };
+        let public = bind(config.listen).await?;
+        let api = match config.api_listen {
+            Some(address) => Some(bind(address).await?),
+            None => None,
+        };
+        Ok(Self { public, api })
+    }
+}
+
+/// Runs the service on `listeners` until `shutdown` is requested, then drains it. Returns an error if a part failed.
 pub async fn run(
     config: Config,
     database: Database,
-    listener: TcpListener,
+    listeners: Listeners,
     clock: Clock,
     shutdown: Shutdown,
 ) -> anyhow::Result<()> {
-    let address = listener.local_addr()?;
+    let (address, api_address) = (listeners.public.local_addr()?, local_address(listeners.api.as_ref())?);
     log_warnings(&config);
-    let service = Arc::new(Service::new(config, database, clock, shutdown));
-    let (router, downloader) = (service.router(), Arc::new(service.downloader()?));
+    let service = Arc::new(Service::new(config, database, clock, shutdown, api_address.is_some()));
+    let downloader = Arc::new(service.downloader()?);
     info!(
-        event = %LogEvent::ServiceStarted, address = %address, version = env!("CARGO_PKG_VERSION"),
-        webhook.secrets = service.config.webhook_secrets, "listening"
+        event = %LogEvent::ServiceStarted, address = %address, api.address = api_address.map(tracing::field::display),
+        version = env!("CARGO_PKG_VERSION"), webhook.secrets = service.config.webhook_secrets, "listening"
     );
     let mut parts = Parts { running: JoinSet::new(), service };
-    parts.start(|it| async move { http::serve(listener, router, it.limits.clone(), &it.shutdown).await });
+    parts.start_servers(listeners);
     parts.start(|it| async move {
         archive::run_worker(downloader, it.config.downloads.concurrency, &it.wakeups, &it.shutdown).await;
     });
@@ -68,34 +92,34 @@ struct Service {
     shutdown: Shutdown,
     wakeups: Arc<Wakeups>,
     recorder: Recorder,
-    limits: Limits,
+    limits: AddressLimits,
     bodies: BodyReader,
     hub: Arc<Hub>,
 }
 
 impl Service {
-    fn new(config: Config, database: Database, clock: Clock, shutdown: Shutdown) -> Self {
+    fn new(config: Config, database: Database, clock: Clock, shutdown: Shutdown, own_api_address: bool) -> Self {
         // For the database, the log and libraries; and for a transfer, its connections and its file.
         let own_descriptors = 128 + 8 * u64::try_from(config.downloads.concurrency).unwrap_or(u64::MAX);
-        let limits = config.http_limits.clone().fit_descriptors(runtime::raise_descriptor_limit(), own_descriptors);
+        let descriptors = runtime::raise_descriptor_limit();
+        let limits = AddressLimits::fit_descriptors(&config.http_limits, own_api_address, descriptors, own_descriptors);
         let recorder = Recorder::start(database.clone(), clock.clone(), config.notify.posted, config.queue_limits);
-        let (bodies, wakeups) = (BodyReader::new(&limits), Arc::new(Wakeups::default()));
+        let (bodies, wakeups) = (BodyReader::new(&limits.public), Arc::new(Wakeups::default()));
         let events = EventReader { database: database.clone(), store: config.store.clone() };
-        let held = HeldRequests::at_most(limits.held_requests());
+        let held = HeldRequests::at_most(limits.of_api().held_requests());
         let hub = Arc::new(Hub::new(events, wakeups.clone(), held));
         Self { config, database, clock, shutdown, wakeups, recorder, limits, bodies, hub }
     }
 
-    fn router(&self) -> Router {
+    fn route_states(&self) -> RouteStates {
         let (database, clock, shutdown) = (self.database.clone(), self.clock.clone(), self.shutdown.clone());
-        api::router(
-            Arc::new(self.receiver()),
-            Arc::new(self.api_state()),
-            Arc::new(Metrics { database: database.clone(), clock }),
-            Arc::new(Health { database, shutdown }),
-            Arc::new(self.config.access.clone()),
-            &self.limits,
-        )
+        RouteStates {
+            receiver: Arc::new(self.receiver()),
+            api: Arc::new(self.api_state()),
+            metrics: Arc::new(Metrics { database: database.clone(), clock }),
+            health: Arc::new(Health { database, shutdown }),
+            access: Arc::new(self.config.access.clone()),
+        }
     }
 
     fn receiver(&self) -> Receiver {
@@ -170,10 +194,14 @@ impl Service {
     }
 }
 
+fn local_address(listener: Option<&TcpListener>) -> std::io::Result<Option<SocketAddr>> {
+    listener.map(TcpListener::local_addr).transpose()
+}
+
 /// Logs settings that are valid but risky or probably mistakes.
 fn log_warnings(config: &Config) {
     if matches!(config.access, Access::Anyone) {
-        warn!(event = %LogEvent::AuthDisabled, "API_TOKENS is none: anyone who reaches this address may read every render");
+        warn!(event = %LogEvent::AuthDisabled, "API_TOKENS is none: anyone who reaches the API may read and change every render");
     }
     for warning in &config.warnings {
         warn!(event = %LogEvent::ConfigWarning, setting = warning.name, "{}: {}", warning.name, warning.problem);
@@ -191,6 +219,17 @@ impl Parts {
         let part = part(self.service.clone());
         // Tracked, so that draining also waits for what a part finishes after it was stopped.
         self.running.spawn(self.service.shutdown.tasks().track_future(part));
+    }
+
+    /// Starts a server for each address. Each has its own connections, so that a flood of one leaves room at the other.
+    fn start_servers(&mut self, Listeners { public, api }: Listeners) {
+        let limits = self.service.limits.clone();
+        let routers = api::routers(&self.service.route_states(), limits.of_api(), api.is_some());
+        let (public_router, public_limits) = (routers.public, limits.public);
+        self.start(|it| async move { http::serve(public, public_router, public_limits, &it.shutdown).await });
+        if let (Some(listener), Some(router), Some(limits)) = (api, routers.api, limits.api) {
+            self.start(|it| async move { http::serve(listener, router, limits, &it.shutdown).await });
+        }
     }
 
     /// Starts to post notifications, if there is a `NOTIFY_URL`.

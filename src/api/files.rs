@@ -21,9 +21,12 @@ use serde::{Deserialize, Serialize};
 use tracing::error;
 use url::Url;
 use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-use crate::api::bearer::{Access, unauthorized};
+use crate::api::access::{Access, Need};
 use crate::api::file_serving::ServeFiles;
+use crate::api::guard::{AdmittedByLink, RouteGuard};
 use crate::api::link_key::{InvalidLink, SignedQuery};
 use crate::api::queries::{self, FileLookup, StoredFile};
 use crate::api::renders::{ApiState, render_id};
@@ -43,6 +46,19 @@ pub(super) struct DownloadPath {
     /// The download's `index`.
     #[param(value_type = i32, minimum = 0)]
     index: String,
+}
+
+/// What the bytes of a file need, if the request has no link.
+const FILE_NEED: Need = Need::Read;
+
+/// The route of the bytes of a file, which also need [`admit_by_link`].
+pub(super) fn routes(guard: &RouteGuard) -> OpenApiRouter<Arc<ApiState>> {
+    OpenApiRouter::new().routes(guard.requires(FILE_NEED, routes!(get)))
+}
+
+/// The route of links.
+pub(super) fn link_routes(guard: &RouteGuard) -> OpenApiRouter<Arc<ApiState>> {
+    OpenApiRouter::new().routes(guard.requires(Need::Read, routes!(link)))
 }
 
 type FilePath = Result<Path<DownloadPath>, PathRejection>;
@@ -70,7 +86,7 @@ struct FileBody(Vec<u8>);
         ("Range" = Option<String>, Header, nullable = false, description = "The requested bytes.", example = "bytes=0-1023"),
         ("If-None-Match" = Option<String>, Header, nullable = false, description = "The `ETag` of the client's copy."),
     ),
-    security(("token" = []), ()),
+    security(()),
     responses(
         (status = 200, description = "The whole file, with its own content type.", content((inline(FileBody) = "application/octet-stream"), (inline(FileBody) = "*/*")),
             headers(("ETag" = String, description = "The SHA-256 in quotes."), ("Accept-Ranges" = String, description = "`bytes`."))),
@@ -79,11 +95,11 @@ struct FileBody(Vec<u8>);
         (status = 304, description = "The client's copy is current."),
         (status = 307, description = "`Location` is a presigned URL of the file.",
             headers(("Location" = String, description = "Works for an hour."))),
-        (status = 403, description = "The link has expired or is invalid.", body = Message),
+        CommonErrors,
+        (status = 403, description = "The link has expired or is invalid, or the token is not for this route.", body = Message),
         (status = 404, description = "The render or the download does not exist.", body = Message),
         (status = 409, description = "The file is not stored (yet).", body = Message),
         (status = 416, description = "The range is outside the file.", body = Message),
-        CommonErrors,
     ),
 )]
 pub(super) async fn get(
@@ -147,23 +163,22 @@ pub(super) async fn link(State(state): State<Arc<ApiState>>, name: FilePath) -> 
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(FileLink { url, expires_at })).into_response())
 }
 
-/// Middleware that accepts requests with a token, and requests with a link to this file.
-pub(super) async fn check_token_or_link(
+/// Middleware that admits requests with a link to this file. The [`RouteGuard`] decides about those without a link.
+pub(super) async fn admit_by_link(
     State((access, state)): State<(Arc<Access>, Arc<ApiState>)>,
     name: FilePath,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
-    if access.admits(request.headers()) {
-        return next.run(request).await;
+    let signed = request.uri().query().and_then(SignedQuery::parse);
+    // A token that suffices makes the link irrelevant.
+    if let Some(signed) = signed.filter(|_| access.check(request.headers(), FILE_NEED).is_err()) {
+        if let Err(error) = verify(&state, name, &signed).await {
+            return error.into_response();
+        }
+        request.extensions_mut().insert(AdmittedByLink);
     }
-    let Some(signed) = request.uri().query().and_then(SignedQuery::parse) else {
-        return unauthorized().into_response();
-    };
-    match verify(&state, name, &signed).await {
-        Ok(()) => next.run(request).await,
-        Err(error) => error.into_response(),
-    }
+    next.run(request).await
 }
 
 async fn verify(state: &ApiState, name: FilePath, signed: &SignedQuery) -> Result<(), HttpError> {

@@ -7,7 +7,11 @@ use axum::http::header;
 use axum::response::IntoResponse;
 use metrics::{counter, describe_counter, describe_gauge, gauge, with_local_recorder};
 use metrics_exporter_prometheus::PrometheusBuilder;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
+use crate::api::access::Need;
+use crate::api::guard::RouteGuard;
 use crate::archive::Backlog;
 use crate::domain::{DownloadState, Kind, Status};
 use crate::http::{CommonErrors, HttpError};
@@ -46,6 +50,11 @@ pub(super) async fn get(State(metrics): State<Arc<Metrics>>) -> Result<impl Into
     let (totals, backlog, webhooks) = metrics.database.with_timeout(REQUEST_TIMEOUT, figures).await?;
     let left = backlog.first_expires_at.map(|expires_at| (expires_at - now).as_seconds_f64());
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], render(&totals, &backlog, left, webhooks)))
+}
+
+/// The route.
+pub(super) fn routes(guard: &RouteGuard) -> OpenApiRouter<Arc<Metrics>> {
+    OpenApiRouter::new().routes(guard.requires(Need::Metrics, routes!(get)))
 }
 
 /// Renders the metrics in the Prometheus text format.

@@ -1,9 +1,10 @@
 //! The HTTP API for applications and operators.
 
-mod bearer;
+mod access;
 mod events;
 mod file_serving;
 mod files;
+mod guard;
 mod health;
 mod link_key;
 mod metrics;
@@ -14,7 +15,7 @@ mod renders;
 mod router;
 mod webhooks;
 
-pub use self::bearer::{Access, BearerTokens};
+pub use self::access::{Access, BearerTokens, Role};
 pub use self::file_serving::{FileServing, ServeFiles};
 pub use self::health::Health;
 pub use self::link_key::LinkKeyCell;
@@ -22,4 +23,4 @@ pub use self::metrics::Metrics;
 pub use self::openapi::openapi_json;
 pub use self::queries::{AnnounceOutcome, Announcement, ExternalIdUpdate, announce};
 pub use self::renders::ApiState;
-pub use self::router::{openapi_document, router};
+pub use self::router::{RouteStates, Routers, openapi_document, routers};

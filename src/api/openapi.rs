@@ -18,7 +18,7 @@ use super::webhooks;
 use crate::http::Message;
 
 /// The name of the security scheme in the document.
-const TOKEN: &str = "token";
+pub(super) const TOKEN: &str = "token";
 
 /// The serialized document.
 #[derive(Debug)]
@@ -61,7 +61,9 @@ pub(super) async fn get(State(document): State<Arc<Document>>) -> impl IntoRespo
 #[must_use]
 pub(super) fn about() -> OpenApi {
     let bearer =
-        HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("One of the tokens in `API_TOKENS`."));
+        HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(
+            "One of the tokens in `API_TOKENS`, which may do everything; in `READ_TOKENS`, for routes that need `read`; or in \
+             `METRICS_TOKENS`, for the one that needs `metrics`."));
     let mut components: Components = webhooks::components();
     components.add_security_scheme(TOKEN, SecurityScheme::Http(bearer.build()));
     let info = InfoBuilder::new()

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -12,47 +12,81 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::api::bearer::{Access, unauthorized};
+use crate::api::access::Access;
+use crate::api::guard::RouteGuard;
 use crate::api::health::{self, Health};
 use crate::api::metrics::{self, Metrics};
 use crate::api::openapi::{self, Document};
 use crate::api::renders::{self, ApiState};
 use crate::api::{events, files};
-use crate::http::{HttpError, InFlight, Journal, Limits, ReservedConnection, check_request, journal, limit_in_flight};
+use crate::http::{HttpError, Journal, Limits, ReservedConnection, check_request, journal};
 use crate::intake::{Receiver, webhook_routes};
 
-/// The router for all requests.
+/// The routers of the addresses.
+#[derive(Debug)]
+pub struct Routers {
+    /// Of the address that the public reaches.
+    pub public: Router,
+    /// Of the address for everything but the webhook, if it has one of its own.
+    pub api: Option<Router>,
+}
+
+/// The state of all routes.
+#[derive(Debug)]
+pub struct RouteStates {
+    /// Of `/webhook`.
+    pub receiver: Arc<Receiver>,
+    /// Of renders, files, and events.
+    pub api: Arc<ApiState>,
+    /// Of the metrics.
+    pub metrics: Arc<Metrics>,
+    /// Of the health checks.
+    pub health: Arc<Health>,
+    /// Who may use the API.
+    pub access: Arc<Access>,
+}
+
+/// One router for everything, or with `own_api_address` one for each address: the public one has the webhook, the other one
+/// everything else, and both have the health checks.
 ///
 /// The middleware, from the outside in: the request log, catching panics, protocol checks, and keeping reserved
-/// connections free for health checks. API routes also check the token and limit the number of requests in progress.
-pub fn router(
-    receiver: Arc<Receiver>,
-    renders: Arc<ApiState>,
-    metrics: Arc<Metrics>,
-    health: Arc<Health>,
-    access: Arc<Access>,
-    limits: &Limits,
-) -> Router {
+/// connections free for health checks. Routes that need a token also check it and limit the number of requests in
+/// progress.
+#[must_use]
+pub fn routers(states: &RouteStates, limits: &Limits, own_api_address: bool) -> Routers {
+    let public = health_routes().with_state(states.health.clone());
+    let public = public.merge(webhook_routes().with_state(states.receiver.clone()));
+    if own_api_address {
+        let api = health_routes().with_state(states.health.clone()).merge(api_routes(states, limits));
+        let no_route = "this path does not exist at this address, which has only /webhook, /livez and /readyz";
+        Routers { public: wrapped(public, no_route), api: Some(wrapped(api, NO_ROUTE)) }
+    } else {
+        Routers { public: wrapped(public.merge(api_routes(states, limits)), NO_ROUTE), api: None }
+    }
+}
+
+/// The message of a 404 for an unknown path.
+const NO_ROUTE: &str = "this path does not exist: GET /openapi.json lists the routes";
+
+/// Everything but the webhook and the health checks.
+fn api_routes(states: &RouteStates, limits: &Limits) -> OpenApiRouter {
+    let RouteStates { api, metrics, access, .. } = states;
+    let guard = RouteGuard::new(access.clone(), limits);
+    let by_link = middleware::from_fn_with_state((access.clone(), api.clone()), files::admit_by_link);
+    let files = files::routes(&guard).with_state(api.clone()).route_layer(by_link);
     let document = Arc::new(Document::new(&openapi_document()));
-    let in_flight = InFlight::at_most(limits.api_requests);
-    let files = file_routes()
-        .with_state(renders.clone())
-        .route_layer(middleware::from_fn_with_state(in_flight.clone(), limit_in_flight))
-        .route_layer(middleware::from_fn_with_state((access.clone(), renders.clone()), files::check_token_or_link));
-    let authenticated = render_routes()
-        .with_state(renders)
-        .merge(metrics_routes().with_state(metrics))
-        .route_layer(middleware::from_fn_with_state(in_flight, limit_in_flight))
-        .route_layer(middleware::from_fn_with_state(access, check_token));
-    let routes = webhook_routes()
-        .with_state(receiver)
-        .merge(health_routes().with_state(health))
+    render_routes(&guard)
+        .with_state(api.clone())
+        .merge(metrics::routes(&guard).with_state(metrics.clone()))
         .merge(document_routes().with_state(document))
-        .merge(authenticated)
-        .merge(files);
+        .merge(files)
+}
+
+/// The routes with the middleware of all requests.
+fn wrapped(routes: OpenApiRouter, no_route: &'static str) -> Router {
     let (routes, _documented) = routes.split_for_parts();
     routes
-        .fallback(|| async { HttpError::not_found("this path does not exist: GET /openapi.json lists the routes") })
+        .fallback(async move || HttpError::not_found(no_route))
         .method_not_allowed_fallback(|| async {
             HttpError::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not support this method")
         })
@@ -70,36 +104,24 @@ fn document_routes() -> OpenApiRouter<Arc<Document>> {
     OpenApiRouter::new().routes(routes!(openapi::get))
 }
 
-fn render_routes() -> OpenApiRouter<Arc<ApiState>> {
-    renders::routes().merge(events::routes()).routes(routes!(files::link))
+fn render_routes(guard: &RouteGuard) -> OpenApiRouter<Arc<ApiState>> {
+    renders::routes(guard).merge(events::routes(guard)).merge(files::link_routes(guard))
 }
 
-fn file_routes() -> OpenApiRouter<Arc<ApiState>> {
-    OpenApiRouter::new().routes(routes!(files::get))
-}
-
-fn metrics_routes() -> OpenApiRouter<Arc<Metrics>> {
-    OpenApiRouter::new().routes(routes!(metrics::get))
-}
-
-/// The `OpenAPI` document, built from the same routes as [`router`].
+/// The `OpenAPI` document, built from the same routes as [`routers`].
 #[must_use]
 pub fn openapi_document() -> OpenApi {
+    let guard = RouteGuard::closed();
     [
         webhook_routes().into_openapi(),
-        render_routes().into_openapi(),
-        file_routes().into_openapi(),
-        metrics_routes().into_openapi(),
+        render_routes(&guard).into_openapi(),
+        files::routes(&guard).into_openapi(),
+        metrics::routes(&guard).into_openapi(),
         health_routes().into_openapi(),
         document_routes().into_openapi(),
     ]
     .into_iter()
     .fold(openapi::about(), OpenApi::merge_from)
-}
-
-/// Middleware that rejects requests without a valid token.
-async fn check_token(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
-    if access.admits(request.headers()) { next.run(request).await } else { unauthorized().into_response() }
 }
 
 /// Middleware that rejects everything but health checks on reserved connections.

@@ -3,9 +3,8 @@
 use std::io::IsTerminal;
 
 use anyhow::Context;
-use tokio::net::TcpListener;
 
-use crate::app;
+use crate::app::{self, Listeners};
 use crate::config::{self, Config, ServeArgs};
 use crate::runtime::{Clock, Database, LogQueue, Shutdown, start_log_on_stdout, stop_signal};
 
@@ -41,7 +40,6 @@ async fn serve(config: Config, log: &LogQueue) -> anyhow::Result<()> {
         () = shutdown.wait_for_stop() => return Ok(()),
         prepared = app::prepare(&database) => prepared?,
     }
-    let listener = TcpListener::bind(config.listen).await;
-    let listener = listener.with_context(|| format!("cannot listen on {}", config.listen))?;
-    app::run(config, database, listener, Clock::system(), shutdown).await
+    let listeners = Listeners::bind(&config).await?;
+    app::run(config, database, listeners, Clock::system(), shutdown).await
 }

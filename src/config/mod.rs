@@ -4,6 +4,7 @@
 //! [`ConfigErrors`], so that they are reported together. Every secret can also come from a file (`NAME_FILE`). No secret
 //! is ever shown, neither by `--help` nor in an error.
 
+mod access;
 mod cloud;
 mod database;
 mod downloads;

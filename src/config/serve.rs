@@ -1,25 +1,24 @@
 //! All settings of `serve`.
 
-use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::{Args, FromArgMatches, ValueEnum};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use url::Url;
 
+use super::access::AccessArgs;
 use super::cloud;
 use super::database::DatabaseArgs;
 use super::downloads::{DownloadArgs, Downloads};
 use super::errors::{ConfigErrors, ConfigWarning};
 use super::files::{FileArgs, Files};
-use super::listen::ListenArgs;
+use super::listen::{ApiListenArgs, ListenArgs};
 use super::notify::{Notify, NotifyArgs};
 use super::parse::{SettingWithDefault, non_empty, parse};
-use super::secret::{self, SecretSource};
 use super::upstream::{Upstream, UpstreamArgs};
 use super::webhook_secrets::WebhookSecretArgs;
-use crate::api::{Access, BearerTokens};
+use crate::api::Access;
 use crate::archive::Store;
 use crate::http::Limits;
 use crate::intake::{QueueLimits, Verifier};
@@ -27,7 +26,6 @@ use crate::notify::Client;
 use crate::runtime::{DatabaseUrls, LogFormat};
 
 const STORAGE_URL: &str = "STORAGE_URL";
-const API_TOKENS: &str = "API_TOKENS";
 const SIGNATURE_TOLERANCE: SettingWithDefault = SettingWithDefault::new("SIGNATURE_TOLERANCE", "5m");
 const MAX_BODY_BYTES: SettingWithDefault = SettingWithDefault::new("MAX_BODY_BYTES", "1MiB");
 const EVENT_RETENTION: SettingWithDefault = SettingWithDefault::new("EVENT_RETENTION", "30d");
@@ -44,17 +42,15 @@ pub struct ServeArgs {
     webhook_secret: WebhookSecretArgs,
     #[command(flatten)]
     listen: ListenArgs,
+    #[command(flatten)]
+    api_listen: ApiListenArgs,
     /// Where files are stored: `s3://bucket/prefix`, `gs://…`, `az://…` or `file:///dir`, with the provider's usual variables (required)
     #[arg(long, env = STORAGE_URL, value_name = "URL", hide_env_values = true)]
     storage_url: Option<String>,
     #[command(flatten)]
     files: FileArgs,
-    /// Bearer tokens that may use the API, comma-separated; the word none disables authentication (required)
-    #[arg(long, env = API_TOKENS, value_name = "TOKENS", hide_env_values = true)]
-    api_tokens: Option<SecretString>,
-    /// A file with `API_TOKENS`
-    #[arg(long, env = "API_TOKENS_FILE", value_name = "PATH")]
-    api_tokens_file: Option<OsString>,
+    #[command(flatten)]
+    access: AccessArgs,
     /// The maximum difference between the time of a delivery and the time of this machine
     #[arg(long, env = SIGNATURE_TOLERANCE.name, value_name = "TIME", default_value = SIGNATURE_TOLERANCE.default)]
     signature_tolerance: String,
@@ -86,6 +82,8 @@ pub struct Config {
     pub webhook_secrets: usize,
     /// The address to listen on.
     pub listen: SocketAddr,
+    /// The address for everything but the webhook, if it has one of its own.
+    pub api_listen: Option<SocketAddr>,
     /// Where files are stored.
     pub store: Store,
     /// How stored files are served.
@@ -179,9 +177,10 @@ impl ServeArgs {
         let secrets = self.webhook_secret.read(&mut errors);
         let tolerance = SIGNATURE_TOLERANCE.duration(&self.signature_tolerance, &mut errors);
         let listen = self.listen.read(&mut errors);
+        let api_listen = self.api_listen.read(listen, &mut errors);
         let store = self.store(environment, &mut errors);
         let files = self.files.read(&mut errors);
-        let access = self.access(&mut errors);
+        let access = self.access.read(&mut errors);
         let max_body_bytes = MAX_BODY_BYTES.bytes(&self.max_body_bytes, &mut errors);
         let downloads = self.downloads.read(&mut errors);
         let upstream = self.upstream.read(&mut errors);
@@ -194,6 +193,7 @@ impl ServeArgs {
             verifier: Verifier::new(secrets.as_slice(), tolerance.unwrap_or_default()),
             webhook_secrets: secrets.as_slice().len(),
             listen,
+            api_listen,
             store,
             files,
             access,
@@ -259,18 +259,6 @@ impl ServeArgs {
             return None;
         }
         Store::at(&url, &variables).map_err(|error| errors.add(STORAGE_URL, error.to_string())).ok()
-    }
-
-    fn access(&self, errors: &mut ConfigErrors) -> Access {
-        let source = SecretSource::new(API_TOKENS, self.api_tokens.as_ref(), self.api_tokens_file.as_deref());
-        let tokens = source.required(errors);
-        if tokens.expose_secret().trim() == "none" {
-            return Access::Anyone;
-        }
-        let tokens = secret::split(API_TOKENS, &tokens, errors);
-        // Safe to trim, because the value of a header never begins or ends with a space.
-        let trimmed: Vec<_> = tokens.iter().map(|token| SecretString::from(token.expose_secret().trim())).collect();
-        Access::Bearer(BearerTokens::new(&trimmed))
     }
 
     fn event_retention(&self, errors: &mut ConfigErrors) -> Duration {

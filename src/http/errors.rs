@@ -24,6 +24,9 @@ pub enum CommonErrors {
     /// The request has no valid token.
     #[response(status = 401)]
     Unauthorized(Message),
+    /// The request has a valid token that is not for this route. The message says which setting has those that are.
+    #[response(status = 403)]
+    Forbidden(Message),
     /// The service failed, for example because the database is unreachable or the service is overloaded. `Retry-After` says when to retry.
     #[response(status = 503)]
     Unavailable(Message),

@@ -67,9 +67,51 @@ impl Limits {
     }
 }
 
+/// The limits of each address. Together, their connections fit the descriptors.
+#[derive(Debug, Clone)]
+pub struct AddressLimits {
+    /// Of the address for everything, or beside an address of the API's own, of that for webhooks.
+    pub public: Limits,
+    /// Of the address of the API's own, if there is one.
+    pub api: Option<Limits>,
+}
+
+impl AddressLimits {
+    /// [`Limits::fit_descriptors`] for one address, or with `own_api_address` for two. The API keeps its connections, most of
+    /// which may be streams, and a third of their number comes on top, for webhooks.
+    #[must_use]
+    pub fn fit_descriptors(limits: &Limits, own_api_address: bool, descriptors: u64, reserved: u64) -> Self {
+        if !own_api_address {
+            return Self { public: limits.clone().fit_descriptors(descriptors, reserved), api: None };
+        }
+        let reserved = reserved + u64::try_from(limits.reserved_connections).unwrap_or(u64::MAX);
+        let both = Limits { connections: limits.connections + limits.connections.div_ceil(3), ..limits.clone() };
+        let both = both.fit_descriptors(descriptors, reserved);
+        let public = both.connections.div_ceil(4);
+        let with = |connections| Limits { connections, ..limits.clone() };
+        Self { public: with(public), api: Some(with(both.connections - public)) }
+    }
+
+    /// The limits of the address that serves the API.
+    #[must_use]
+    pub fn of_api(&self) -> &Limits {
+        self.api.as_ref().unwrap_or(&self.public)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_addresses_share_the_descriptors() {
+        for (descriptors, public, api) in [(1 << 20, 4096, 12_288), (4096, 712, 2136), (1024, 136, 408), (0, 4, 12)] {
+            let limits = AddressLimits::fit_descriptors(&Limits::default(), true, descriptors, 192);
+            assert_eq!((limits.public.connections, limits.of_api().connections), (public, api), "{descriptors}");
+        }
+        let one = AddressLimits::fit_descriptors(&Limits::default(), false, 1024, 192);
+        assert_eq!((one.public.connections, one.of_api().connections, one.api.is_none()), (560, 560, true));
+    }
 
     #[test]
     fn connections_leave_descriptors_for_files_and_the_database() {

@@ -24,7 +24,7 @@ pub use self::errors::{CommonErrors, HttpError, Message};
 pub use self::in_flight::HeldRequests;
 pub(crate) use self::in_flight::{HeldPlace, InFlight, InFlightPlace, limit_in_flight};
 pub(crate) use self::journal::{Journal, journal};
-pub use self::limits::Limits;
+pub use self::limits::{AddressLimits, Limits};
 pub use self::ranges::{ByteRange, RequestedRange};
 pub(crate) use self::request_checks::check_request;
 pub(crate) use self::retry_after::retry_after;

@@ -11,6 +11,8 @@ use axum::http::StatusCode;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::access::Need;
+use super::guard::RouteGuard;
 use super::parameters;
 use super::renders::ApiState;
 use crate::domain::NotificationType;
@@ -21,8 +23,10 @@ use crate::http::HttpError;
 const EVENT_STREAM: &str = "text/event-stream";
 
 /// The routes of the feed.
-pub(super) fn routes() -> OpenApiRouter<Arc<ApiState>> {
-    OpenApiRouter::new().routes(routes!(list::get)).routes(routes!(of_render::get))
+pub(super) fn routes(guard: &RouteGuard) -> OpenApiRouter<Arc<ApiState>> {
+    OpenApiRouter::new()
+        .routes(guard.requires(Need::Read, routes!(list::get)))
+        .routes(guard.requires(Need::Read, routes!(of_render::get)))
 }
 
 /// The cursor in a parameter or header.

@@ -15,7 +15,9 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::api::access::Need;
 use crate::api::file_serving::FileServing;
+use crate::api::guard::RouteGuard;
 use crate::archive::Store;
 use crate::domain::RenderId;
 use crate::feed::PostedTypes;
@@ -59,12 +61,13 @@ pub(super) struct RenderPath {
 }
 
 /// The routes below `/renders` that answer with JSON.
-pub(super) fn routes() -> OpenApiRouter<Arc<ApiState>> {
+pub(super) fn routes(guard: &RouteGuard) -> OpenApiRouter<Arc<ApiState>> {
     OpenApiRouter::new()
-        .routes(routes!(list::get))
-        .routes(routes!(get::get, announce::put))
-        .routes(routes!(retry::retry))
-        .routes(routes!(notify::notify))
+        .routes(guard.requires(Need::Read, routes!(list::get)))
+        .routes(guard.requires(Need::Read, routes!(get::get)))
+        .routes(guard.requires(Need::Act, routes!(announce::put)))
+        .routes(guard.requires(Need::Act, routes!(retry::retry)))
+        .routes(guard.requires(Need::Act, routes!(notify::notify)))
 }
 
 /// Parses the id in a path. Text that is not a valid id cannot belong to a known render.

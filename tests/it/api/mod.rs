@@ -1,5 +1,6 @@
 //! The HTTP API.
 
+mod addresses;
 mod announce;
 mod events;
 mod files;
@@ -7,3 +8,4 @@ mod list;
 mod metrics;
 mod openapi;
 mod renders;
+mod roles;

@@ -26,7 +26,10 @@ async fn all_invalid_settings_are_reported_together_with_exit_code_2_and_without
         ("DATABASE_URL", "postgres://hush:hush@h:port/d"),
         ("STORAGE_URL", "ftp://hush"),
         ("API_TOKENS", "hush,,hush"),
+        ("READ_TOKENS", "hush"),
+        ("METRICS_TOKENS", "hush"),
         ("LISTEN_ADDR", "hush"),
+        ("API_LISTEN_ADDR", "hush"),
         ("SIGNATURE_TOLERANCE", "hush"),
         ("MAX_BODY_BYTES", "hush"),
         ("DOWNLOAD_CONCURRENCY", "hush"),
@@ -62,7 +65,14 @@ async fn all_invalid_settings_are_reported_together_with_exit_code_2_and_without
 
 #[tokio::test]
 async fn help_shows_every_setting_with_its_default_and_no_secret() {
-    let secrets = ["DATABASE_URL", "MAGIC_HOUR_WEBHOOK_SECRET", "API_TOKENS", "MAGIC_HOUR_API_KEY"];
+    let secrets = [
+        "DATABASE_URL",
+        "MAGIC_HOUR_WEBHOOK_SECRET",
+        "API_TOKENS",
+        "READ_TOKENS",
+        "METRICS_TOKENS",
+        "MAGIC_HOUR_API_KEY",
+    ];
     let (code, all, _) = run(renderhook(&["--help"]).envs(secrets.map(|name| (name, "hush")))).await;
     assert_eq!(code, Some(0));
     assert!(!all.contains("hush"), "{all}");
@@ -78,6 +88,11 @@ async fn help_shows_every_setting_with_its_default_and_no_secret() {
         ("STORAGE_URL", "(required)"),
         ("API_TOKENS", "(required)"),
         ("API_TOKENS_FILE", ""),
+        ("READ_TOKENS", ""),
+        ("READ_TOKENS_FILE", ""),
+        ("METRICS_TOKENS", ""),
+        ("METRICS_TOKENS_FILE", ""),
+        ("API_LISTEN_ADDR", ""),
         ("LISTEN_ADDR", "(default: 0.0.0.0:8080)"),
         ("PORT", ""),
         ("SIGNATURE_TOLERANCE", "[default: 5m]"),

@@ -6,7 +6,7 @@ use sqlx::PgPool;
 use tokio::task::JoinSet;
 
 use crate::support::app::{TOKEN, signed, video};
-use crate::support::raw::{Wire, exchange};
+use crate::support::raw::{Wire, begin_delivery, exchange};
 use crate::support::{App, Options, until};
 
 const LIVEZ: &str = "GET /livez HTTP/1.1\r\nhost: h\r\n\r\n";
@@ -14,22 +14,6 @@ const LIVEZ: &str = "GET /livez HTTP/1.1\r\nhost: h\r\n\r\n";
 fn limits(connections: usize) -> Options {
     let http_limits = Limits { connections, reserved_connections: 2, ..Limits::default() };
     Options { http_limits, ..Options::default() }
-}
-
-/// The head of a delivery and its first byte, so that a handler waits for the rest.
-async fn begin_delivery(app: &App) -> Wire {
-    let delivery = signed(&video("begun", "rendering").event("video.started"));
-    let mut wire = Wire::to(&app.base).await;
-    wire.send(format!(
-        "POST /webhook HTTP/1.1\r\nhost: h\r\ncontent-length: {}\r\nmagic-hour-event-signature: {}\r\n\
-         magic-hour-event-timestamp: {}\r\nexpect: 100-continue\r\n\r\n",
-        delivery.body.len(),
-        delivery.signature,
-        delivery.timestamp
-    ))
-    .await;
-    assert_eq!(wire.receive().await.unwrap().status, 100, "the handler has it");
-    wire
 }
 
 #[sqlx::test]

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
-use renderhook::app;
+use renderhook::app::{self, Listeners};
 use renderhook::config::{Config, ServeArgs};
 use renderhook::domain::Kind;
 use renderhook::http::Limits;
@@ -57,6 +57,8 @@ pub(crate) struct App {
     pub(crate) pool: PgPool,
     /// Where the service listens.
     pub(crate) base: Url,
+    /// Where it serves everything but the webhook, with `--api-listen-addr`.
+    pub(crate) api_base: Option<Url>,
     /// The stand-in's files.
     pub(crate) files: FileServer,
     /// A client without a token.
@@ -96,13 +98,20 @@ impl App {
         };
         let database = options.database.unwrap_or_else(own);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let base = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
+        let api_listener = match config.api_listen {
+            Some(address) => Some(TcpListener::bind(address).await.unwrap()),
+            None => None,
+        };
+        let base_of =
+            |listener: &TcpListener| Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
+        let (base, api_base) = (base_of(&listener), api_listener.as_ref().map(base_of));
+        let listeners = Listeners { public: listener, api: api_listener };
         let shutdown = Shutdown::default();
         let clock = options.clock.unwrap_or_else(Clock::system);
         let files = FileServer::start(clock.clone()).await.unwrap();
-        let service = tokio::spawn(app::run(config, database, listener, clock, shutdown.clone()));
+        let service = tokio::spawn(app::run(config, database, listeners, clock, shutdown.clone()));
         let client = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        Self { pool: pool.clone(), base, files, client, folder, shutdown, service }
+        Self { pool: pool.clone(), base, api_base, files, client, folder, shutdown, service }
     }
 
     /// An address of the service.

@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use url::Url;
 
-use super::app::TOKEN;
+use super::app::{App, TOKEN, signed, video};
 use super::wait::MAX_WAIT;
 
 /// A raw answer.
@@ -99,4 +99,20 @@ pub(crate) async fn get_render(base: &Url, id: &str) -> (u16, Value) {
     let request = format!("GET /renders/{id} HTTP/1.1\r\nhost: h\r\nauthorization: Bearer {TOKEN}\r\n\r\n");
     let reply = exchange(base, request).await.unwrap();
     (reply.status, reply.json())
+}
+
+/// Sends the head of a delivery, and waits until the handler waits for the rest.
+pub(crate) async fn begin_delivery(app: &App) -> Wire {
+    let delivery = signed(&video("begun", "rendering").event("video.started"));
+    let mut wire = Wire::to(&app.base).await;
+    wire.send(format!(
+        "POST /webhook HTTP/1.1\r\nhost: h\r\ncontent-length: {}\r\nmagic-hour-event-signature: {}\r\n\
+         magic-hour-event-timestamp: {}\r\nexpect: 100-continue\r\n\r\n",
+        delivery.body.len(),
+        delivery.signature,
+        delivery.timestamp
+    ))
+    .await;
+    assert_eq!(wire.receive().await.unwrap().status, 100, "the handler has it");
+    wire
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use private_postgres::Cluster;
-use renderhook::app;
+use renderhook::app::{self, Listeners};
 use renderhook::config::ServeArgs;
 use renderhook::runtime::{Clock, Database, MIGRATIONS, Shutdown};
 use reqwest::Client;
@@ -64,7 +64,8 @@ impl DemoServices {
         let listener = listen(port).await.context("cannot listen on 127.0.0.1")?;
         let base = Url::parse(&format!("http://{}/", listener.local_addr()?))?;
         let shutdown = Shutdown::default();
-        let service = tokio::spawn(app::run(config, database.clone(), listener, Clock::system(), shutdown.clone()));
+        let listeners = Listeners { public: listener, api: None };
+        let service = tokio::spawn(app::run(config, database.clone(), listeners, Clock::system(), shutdown.clone()));
         let client = Client::builder().no_proxy().timeout(Duration::from_secs(70)).build()?;
         let environment =
             Self { magic_hour, client, webhook_secret, api_token, base, store, database, shutdown, service };
