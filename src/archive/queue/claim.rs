@@ -16,7 +16,11 @@ use crate::runtime::{BACKGROUND_TIMEOUT, Database, DatabaseError};
 
 /// A process that dies between two statements holds its locks no longer than this. Rows are found by their keys, whatever
 /// the statistics say: a plan made while the table was empty would read all of it until the next ANALYZE.
+///
+/// The commit does not wait for the disk. If the database crashes and forgets a claim, another worker takes the download,
+/// and the one that had it can settle nothing, because its lease is not in the row.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_timeout = '5s'; \
+    SET LOCAL synchronous_commit = off; \
     SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off";
 
 /// Claims downloads that are due at `now` for `lease`, as many as `capacity` allows. Those whose URLs expire first go
