@@ -21,6 +21,10 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(5);
 /// The shortest sleep, also if the next download falls due sooner or the database is down.
 const SHORTEST_SLEEP: Duration = Duration::from_millis(100);
 
+/// How long a claim waits for a quarter of the places to be free. Small files end soon after each other, and a claim for
+/// several costs hardly more than one for a single file.
+const GATHER_TIME: Duration = Duration::from_millis(2);
+
 /// Works until the service stops. With `concurrency` 0 it downloads nothing.
 pub async fn run_worker(downloader: Arc<Downloader>, concurrency: usize, wakeups: &Wakeups, shutdown: &Shutdown) {
     let worker = Worker {
@@ -34,7 +38,7 @@ pub async fn run_worker(downloader: Arc<Downloader>, concurrency: usize, wakeups
     while !shutdown.is_stopping() {
         tokio::select! {
             () = shutdown.wait_for_stop() => {}
-            free = free_permits(&permits) => {
+            free = free_permits(&permits, concurrency / 4 + 1) => {
                 let asked = free.len();
                 if worker.start(free, shutdown).await < asked {
                     worker.sleep(wakeups, shutdown).await;
@@ -44,11 +48,22 @@ pub async fn run_worker(downloader: Arc<Downloader>, concurrency: usize, wakeups
     }
 }
 
-/// Waits for a permit, and takes all that are free then.
-async fn free_permits(permits: &Arc<Semaphore>) -> Vec<OwnedSemaphorePermit> {
+/// Waits for a permit, gives others until there are `enough` a moment to become free, and takes all that are free then.
+async fn free_permits(permits: &Arc<Semaphore>, enough: usize) -> Vec<OwnedSemaphorePermit> {
+    // OK because the semaphore is never closed.
     let Ok(first) = permits.clone().acquire_owned().await else { return Vec::new() };
-    let more = std::iter::from_fn(|| permits.clone().try_acquire_owned().ok());
-    std::iter::once(first).chain(more).collect()
+    let mut free = vec![first];
+    let gather = async {
+        while free.len() < enough
+            && let Ok(permit) = permits.clone().acquire_owned().await
+        {
+            free.push(permit);
+        }
+    };
+    // OK if there are fewer.
+    let _ = timeout(GATHER_TIME, gather).await;
+    free.extend(std::iter::from_fn(|| permits.clone().try_acquire_owned().ok()));
+    free
 }
 
 struct Worker {
