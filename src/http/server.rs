@@ -18,7 +18,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceExt;
 
 use super::connections::{Connections, RequestGuard, Slot, SlotKind};
@@ -49,10 +49,21 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, shutdo
             tokio::time::sleep(OUT_OF_DESCRIPTORS).await;
             continue;
         };
-        // OK to ignore: it only makes small answers a little faster.
-        let _ = stream.set_nodelay(true);
+        set_options(&stream, limits.write_timeout);
         let (router, limits, stop) = (router.clone(), limits.clone(), shutdown.clone());
         shutdown.tasks().spawn(async move { connection(stream, Arc::new(slot), router, &limits, &stop).await });
+    }
+}
+
+/// Sets what the system does for a connection. OK to ignore errors: the connection works without.
+fn set_options(stream: &TcpStream, write_timeout: Duration) {
+    // Makes small answers a little faster.
+    let _ = stream.set_nodelay(true);
+    // A client that has vanished is noticed by what it does not acknowledge, such as a stream's heartbeat.
+    #[cfg(target_os = "linux")]
+    {
+        let millis = u32::try_from(write_timeout.as_millis()).unwrap_or(u32::MAX);
+        let _ = rustix::net::sockopt::set_tcp_user_timeout(stream, millis);
     }
 }
 
