@@ -39,15 +39,28 @@ struct Counts {
 }
 
 impl HeldConnections {
-    /// Opens a connection for each request.
-    pub(crate) async fn open(address: SocketAddr, requests: Vec<Bytes>) -> anyhow::Result<Self> {
+    /// Opens a connection for each request, of a stream.
+    pub(crate) async fn streams(address: SocketAddr, requests: Vec<Bytes>) -> anyhow::Result<Self> {
+        Self::open(address, requests, |counts| &counts.answered).await
+    }
+
+    /// Opens a connection for each request, of a caller that waits for an answer.
+    pub(crate) async fn callers(address: SocketAddr, requests: Vec<Bytes>) -> anyhow::Result<Self> {
+        Self::open(address, requests, |counts| &counts.sent).await
+    }
+
+    async fn open(
+        address: SocketAddr,
+        requests: Vec<Bytes>,
+        opened: impl Fn(&Counts) -> &AtomicUsize,
+    ) -> anyhow::Result<Self> {
         let (counts, count) = (Arc::new(Counts::default()), requests.len());
         let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("held").enable_all().build()?;
         let handle = runtime.handle().clone();
         let held = Self { counts, runtime: Some(runtime) };
         let mut requests = requests.into_iter();
-        let mut opened = 0;
-        while opened < count {
+        let mut begun = 0;
+        while begun < count {
             for request in requests.by_ref().take(OPENED_AT_ONCE) {
                 let counts = held.counts.clone();
                 // An error counts as an end.
@@ -55,9 +68,9 @@ impl HeldConnections {
                     let _ = hold(address, request, &counts).await;
                     counts.ended.fetch_add(1, Ordering::Relaxed);
                 });
-                opened += 1;
+                begun += 1;
             }
-            held.until(|counts| &counts.sent, opened).await?;
+            held.until(&opened, begun).await?;
         }
         Ok(held)
     }

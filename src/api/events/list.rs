@@ -112,7 +112,8 @@ pub(crate) async fn get(
     let wait = parameters::wait(parameters.wait.as_ref())?;
     if preferred(&headers, &["application/json", EVENT_STREAM]) == Some(EVENT_STREAM) {
         let types = types(parameters.types.as_deref(), NotificationType::ALL.to_vec())?;
-        return state.stream(FeedFilter { types, render: None }, after, &headers).await;
+        let place = state.hold(&in_flight)?;
+        return state.stream(FeedFilter { types, render: None }, after, &headers, place).await;
     }
     let posted = NotificationType::ALL.into_iter().filter(|it| it.can_be_posted()).collect();
     let filter = FeedFilter { types: types(parameters.types.as_deref(), posted)?, render: None };
@@ -120,7 +121,7 @@ pub(crate) async fn get(
     if wait.is_zero() {
         return Ok(Json(EventList::from(state.page(&request, after).await?)).into_response());
     }
-    in_flight.release();
+    let _place = state.hold(&in_flight)?;
     state.wait_for_events(&request).await
 }
 

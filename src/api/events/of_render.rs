@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -15,7 +16,7 @@ use crate::api::parameters;
 use crate::api::renders::{ApiState, RenderPath, id_in_path, unknown_render};
 use crate::domain::{NotificationType, RenderId};
 use crate::feed::{FeedCursor, FeedFilter};
-use crate::http::{CommonErrors, HttpError, Message, preferred};
+use crate::http::{CommonErrors, HttpError, InFlightPlace, Message, preferred};
 use crate::runtime::REQUEST_TIMEOUT;
 use crate::streams::{PageLimit, end_cursor};
 use crate::views;
@@ -59,6 +60,7 @@ pub(crate) struct RenderEventsParameters {
 )]
 pub(crate) async fn get(
     State(state): State<Arc<ApiState>>,
+    Extension(in_flight): Extension<InFlightPlace>,
     id: Result<Path<RenderPath>, PathRejection>,
     headers: HeaderMap,
     parameters: Result<Query<RenderEventsParameters>, QueryRejection>,
@@ -71,6 +73,7 @@ pub(crate) async fn get(
         let message = "this is a stream: accept text/event-stream; GET /renders/{id} is the render as JSON";
         return Err(HttpError::new(StatusCode::NOT_ACCEPTABLE, message));
     }
+    let place = state.hold(&in_flight)?;
     let known = views::exists(state.database.pool(), &id);
     if !state.database.with_timeout(REQUEST_TIMEOUT, known).await? {
         return Err(unknown_render());
@@ -81,9 +84,9 @@ pub(crate) async fn get(
         if state.has_ended(&id, end).await? {
             return Ok(StatusCode::NO_CONTENT.into_response());
         }
-        return state.start_stream(filter, end).await;
+        return state.start_stream(filter, end, place).await;
     }
-    state.stream(filter, after, &headers).await
+    state.stream(filter, after, &headers, place).await
 }
 
 impl ApiState {

@@ -11,7 +11,7 @@ use crate::api::parameters;
 use crate::api::renders::ApiState;
 use crate::domain::RenderId;
 use crate::feed::{FeedCursor, FeedFilter};
-use crate::http::HttpError;
+use crate::http::{HeldPlace, HttpError, InFlightPlace};
 use crate::runtime::REQUEST_TIMEOUT;
 use crate::streams::{EventStream, Subscription};
 
@@ -25,23 +25,32 @@ pub(super) fn last_event_id(headers: &HeaderMap) -> Result<Option<&str>, HttpErr
 }
 
 impl ApiState {
+    /// Makes a request one of those that wait, instead of those in progress. Before anything that takes time: when a
+    /// process has ended, thousands of clients open their streams again at once.
+    pub(in crate::api) fn hold(&self, in_flight: &InFlightPlace) -> Result<HeldPlace, HttpError> {
+        let place = self.hub.held.hold()?;
+        in_flight.release();
+        Ok(place)
+    }
+
     /// Streams events after `Last-Event-ID`, or else after `after`.
     pub(super) async fn stream(
         &self,
         filter: FeedFilter,
         after: Option<FeedCursor>,
         headers: &HeaderMap,
+        place: HeldPlace,
     ) -> Result<Response, HttpError> {
         let after = cursor("Last-Event-ID", last_event_id(headers)?)?.or(after);
-        self.start_stream(filter, after).await
+        self.start_stream(filter, after, place).await
     }
 
     pub(super) async fn start_stream(
         &self,
         filter: FeedFilter,
         after: Option<FeedCursor>,
+        place: HeldPlace,
     ) -> Result<Response, HttpError> {
-        let place = self.hub.held.hold()?;
         let subscription = self.subscribe(filter.render.as_ref()).await?;
         let stream = EventStream::new(self.hub.clone(), self.shutdown.clone(), subscription, filter, after, place);
         let frames = stream.into_frames().map(Ok::<_, std::convert::Infallible>);

@@ -26,7 +26,6 @@ enum Waited {
 impl ApiState {
     pub(super) async fn wait_for_events(&self, request: &PageRequest) -> Result<Response, HttpError> {
         let deadline = Instant::now() + request.wait;
-        let _place = self.hub.held.hold()?;
         let mut subscription = self.subscribe(None).await?; // before the first read, so that nothing is missed
         let mut after = request.after;
         loop {

