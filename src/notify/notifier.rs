@@ -97,19 +97,23 @@ impl Notifier {
 
     /// One attempt.
     async fn attempt(self, claimed: Claimed, message: Option<NotificationMessage>) -> Attempt {
-        let Some(message) = message else {
-            let error = Some("the render cannot be read any more".to_owned());
-            return Attempt { claimed, verdict: Verdict::Failed, error };
+        let was_posted = message.is_some();
+        let reply = match message {
+            Some(message) => self.client.post(&message, self.clock.now()).await,
+            // Another replica may be newer and able to read it.
+            None => Reply::Failed { error: "this version cannot read the render".to_owned(), retry_after: None },
         };
-        let reply = self.client.post(&message, self.clock.now()).await;
         let (now, jitter) = (self.clock.now(), rand::random_range(JITTER));
         let verdict = verdict(&reply, claimed.attempt, claimed.since, now, self.max_age, jitter);
         let error = match reply {
             Reply::Delivered => None,
             Reply::Gone { error } | Reply::Failed { error, .. } => Some(error),
         };
-        let attempt = Attempt { claimed, verdict, error };
-        log(&attempt);
+        let attempt = Attempt { claimed, was_posted, verdict, error };
+        // That a render cannot be read has been logged.
+        if attempt.was_posted || attempt.verdict == Verdict::Failed {
+            log(&attempt);
+        }
         attempt
     }
 
@@ -122,6 +126,9 @@ impl Notifier {
         let settled = || queue::settle(self.database.pool(), now, &attempts);
         // OK to ignore: the database logs its errors, and the leases end.
         let _ = self.database.with_timeout_and_retry(BACKGROUND_TIMEOUT, settled).await;
+        if !attempts.iter().any(|it| it.was_posted) {
+            return;
+        }
         let is_accepting = attempts.iter().any(|it| it.verdict == Verdict::Delivered);
         let health = health::record(self.database.pool(), now, is_accepting);
         let _ = self.database.with_timeout(BACKGROUND_TIMEOUT, health).await;
@@ -159,7 +166,7 @@ fn message(claimed: &Claimed, render: &RenderView) -> Option<NotificationMessage
 }
 
 fn log(attempt: &Attempt) {
-    let Attempt { claimed, verdict, error } = attempt;
+    let Attempt { claimed, verdict, error, .. } = attempt;
     let id = NotificationId::new(claimed.id);
     match verdict {
         Verdict::Delivered => info!(

@@ -139,6 +139,8 @@ pub(super) async fn next_due(pool: &PgPool) -> sqlx::Result<Option<DateTime<Utc>
 #[derive(Debug)]
 pub(super) struct Attempt {
     pub(super) claimed: Claimed,
+    /// Whether there was a message to post. If not, it says nothing about the receiver.
+    pub(super) was_posted: bool,
     pub(super) verdict: Verdict,
     /// Why it failed, if it did.
     pub(super) error: Option<String>,

@@ -21,7 +21,7 @@ use crate::support::wait::MAX_WAIT;
 /// Where nginx may be that is not in the path of everyone.
 const FOLDERS: [&str; 3] = ["/usr/sbin", "/usr/local/bin", "/opt/homebrew/bin"];
 
-/// An nginx in front of the service, with its usual buffering.
+/// An nginx in front of the service, with its usual buffering. One process, so that nothing is left when it is killed.
 struct Nginx {
     port: u16,
     program: PathBuf,
@@ -40,7 +40,7 @@ impl Nginx {
         };
         let (port, folder) = (free_port(), TempDir::new().unwrap());
         let configuration = format!(
-            "daemon off; pid nginx.pid; error_log stderr; worker_processes 1;
+            "daemon off; master_process off; pid nginx.pid; error_log stderr;
              events {{}}
              http {{
                access_log off; client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi;
@@ -59,10 +59,7 @@ impl Nginx {
 
     /// Cuts every connection.
     async fn restart(&mut self) {
-        // The signal for a fast stop, also of its workers.
-        let pid = rustix::process::Pid::from_raw(self.child.id().unwrap().cast_signed()).unwrap();
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-        self.child.wait().await.unwrap();
+        self.child.kill().await.unwrap();
         self.child = run(&self.program, &self.folder, self.port).await;
     }
 }

@@ -137,3 +137,29 @@ async fn an_hour_of_nothing_but_errors_is_logged_once_by_one_process(pool: PgPoo
     first.stop().await;
     second.stop().await;
 }
+
+#[sqlx::test]
+async fn a_render_that_cannot_be_read_is_tried_again_and_says_nothing_about_the_receiver(pool: PgPool) {
+    let receiver = Receiver::start().await;
+    let app = App::start_with(&pool, Options { flags: receiver.flags(), ..Options::default() }).await;
+    sqlx::query("ALTER TABLE credits DROP CONSTRAINT credits_source_known").execute(&pool).await.unwrap();
+    assert_eq!(app.send("video.started", &video("odd", "rendering")).await.status, 200);
+    let newer = "INSERT INTO credits (render_id, value, source, at) VALUES ('odd', 1, 'a newer version', $1)";
+    sqlx::query(newer).bind(Clock::system().now()).execute(&pool).await.unwrap();
+    fail(&app, "odd").await;
+    let attempted = "SELECT error FROM notifications WHERE state = 'pending' AND attempts = 1 AND lease IS NULL";
+    let error: String =
+        until("an attempt", || async { sqlx::query_scalar(attempted).fetch_optional(&pool).await.unwrap() }).await;
+    assert_eq!(error, "this version cannot read the render");
+    let healthy = "SELECT failing_since IS NULL FROM notify_health";
+    assert!(sqlx::query_scalar::<_, bool>(healthy).fetch_one(&pool).await.unwrap());
+    assert!(receiver.received().is_empty());
+
+    sqlx::query("DELETE FROM credits WHERE source = 'a newer version'").execute(&pool).await.unwrap();
+    let due = "UPDATE notifications SET due_at = $1 WHERE state = 'pending'";
+    sqlx::query(due).bind(Clock::system().now()).execute(&pool).await.unwrap();
+    fail(&app, "another").await; // wakes the notifier
+    let received = receiver.wait_for(2).await;
+    assert!(received.iter().any(|it| it.render_id() == "odd"));
+    app.stop().await.unwrap();
+}

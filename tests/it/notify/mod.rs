@@ -2,4 +2,5 @@
 
 mod again;
 mod faults;
+mod outages;
 mod posting;

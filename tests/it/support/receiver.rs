@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -54,6 +54,8 @@ pub(crate) enum Reaction {
     Redirect,
     /// Never.
     Hang,
+    /// With a head and half of a body, then it closes the connection.
+    Break,
 }
 
 #[derive(Debug, Default)]
@@ -135,5 +137,9 @@ async fn receive(State(shared): State<Arc<Mutex<Shared>>>, headers: HeaderMap, b
         }
         Reaction::Redirect => (StatusCode::TEMPORARY_REDIRECT, [("location", "/hooks")]).into_response(),
         Reaction::Hang => std::future::pending().await,
+        Reaction::Break => {
+            let parts = [Ok(Bytes::from_static(b"half of")), Err(std::io::Error::other("it dies"))];
+            (StatusCode::BAD_GATEWAY, Body::from_stream(futures::stream::iter(parts))).into_response()
+        }
     }
 }
