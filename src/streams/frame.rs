@@ -71,7 +71,7 @@ pub struct LiveEvent {
 #[derive(Debug, Clone)]
 pub(super) struct ShownEvent {
     pub(super) frame: Bytes,
-    json: Range<usize>,
+    pub(super) json: Range<usize>,
     pub(super) is_render_finished: bool,
 }
 

@@ -240,3 +240,65 @@ impl Hub {
         Ok(renders.get(render.as_str()).is_some_and(RenderView::is_finished))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use base64::Engine as _;
+    use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+    use sqlx::postgres::PgPoolOptions;
+    use url::Url;
+
+    use super::*;
+    use crate::archive::Store;
+    use crate::domain::NotificationType;
+    use crate::http::HeldRequests;
+    use crate::runtime::{Database, Wakeups};
+    use crate::streams::reader::EventReader;
+
+    fn cursor(position: i64) -> FeedCursor {
+        let bytes = [&[7; 4][..], &position.to_be_bytes()].concat();
+        BASE64_URL_SAFE_NO_PAD.encode(bytes).parse().unwrap()
+    }
+
+    fn event(position: i64, event_type: NotificationType, frame: &'static str) -> LiveEvent {
+        let shown = ShownEvent { frame: Bytes::from_static(frame.as_bytes()), json: 0..0, is_render_finished: false };
+        LiveEvent { cursor: cursor(position), event_type, shown: Some(shown) }
+    }
+
+    /// A hub that has read up to the first place, without a database.
+    fn hub() -> Arc<Hub> {
+        let pool = PgPoolOptions::new().connect_lazy("postgres://127.0.0.1/unused").unwrap();
+        let store = Store::at(&Url::parse("file:///unused").unwrap(), &HashMap::new()).unwrap();
+        let reader = EventReader { database: Database::from_pool(pool), store };
+        let hub = Hub::new(reader, Arc::new(Wakeups::default()), HeldRequests::at_most(1));
+        hub.subscribers().position = Some(cursor(1));
+        Arc::new(hub)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_stream_has_a_comment_every_10_s_with_the_cursor_if_it_is_new() {
+        let (hub, shutdown, begun) = (hub(), Shutdown::default(), Instant::now());
+        let filter = FeedFilter { types: vec![NotificationType::Failed], render: None };
+        let subscription = Subscription::start_now(&hub, None).unwrap();
+        let place = hub.held.hold().unwrap();
+        let mut stream = EventStream::new(hub.clone(), shutdown.clone(), subscription, filter, None, place);
+        let mut next = async || {
+            let frame = stream.next_frame().await?;
+            Some((begun.elapsed().as_secs(), String::from_utf8(frame.to_vec()).unwrap()))
+        };
+        let (first, second, third) = (cursor(1), cursor(2), cursor(3));
+        assert_eq!(next().await, Some((0, format!("retry: 3000\nid: {first}\n\n"))));
+        assert_eq!(next().await, Some((10, ":\n\n".to_owned())));
+        hub.subscribers().publish(&["a".to_owned()], vec![event(2, NotificationType::Moved, "moved")], second);
+        assert_eq!(next().await, Some((20, format!(":\nid: {second}\n\n"))));
+        assert_eq!(next().await, Some((30, ":\n\n".to_owned())));
+        hub.subscribers().publish(&["a".to_owned()], vec![event(3, NotificationType::Failed, "failed")], third);
+        assert_eq!(next().await, Some((30, "failed".to_owned())));
+        assert_eq!(next().await, Some((40, ":\n\n".to_owned())));
+        shutdown.stop();
+        assert_eq!(next().await, Some((40, "event: end\ndata: {\"reason\":\"stopping\"}\n\n".to_owned())));
+        assert_eq!(next().await, None);
+    }
+}
