@@ -1,6 +1,7 @@
 //! The HTTP API for applications and operators.
 
 mod access;
+mod deliveries;
 mod events;
 mod file_serving;
 mod files;

@@ -18,7 +18,7 @@ use crate::api::health::{self, Health};
 use crate::api::metrics::{self, Metrics};
 use crate::api::openapi::{self, Document};
 use crate::api::renders::{self, ApiState};
-use crate::api::{events, files};
+use crate::api::{deliveries, events, files};
 use crate::http::{HttpError, Journal, Limits, ReservedConnection, check_request, journal};
 use crate::intake::{Receiver, webhook_routes};
 
@@ -105,7 +105,10 @@ fn document_routes() -> OpenApiRouter<Arc<Document>> {
 }
 
 fn render_routes(guard: &RouteGuard) -> OpenApiRouter<Arc<ApiState>> {
-    renders::routes(guard).merge(events::routes(guard)).merge(files::link_routes(guard))
+    renders::routes(guard)
+        .merge(events::routes(guard))
+        .merge(files::link_routes(guard))
+        .merge(deliveries::routes(guard))
 }
 
 /// The `OpenAPI` document, built from the same routes as [`routers`].

@@ -1,6 +1,7 @@
 //! The domain: renders, their statuses, events, and object keys. Pure: no I/O and no clock.
 
 mod archive_state;
+mod delivery_outcome;
 mod download_state;
 mod event;
 mod notification;
@@ -8,6 +9,7 @@ mod object_key;
 mod render;
 
 pub use self::archive_state::{ArchiveState, FileCounts};
+pub use self::delivery_outcome::DeliveryOutcome;
 pub use self::download_state::DownloadState;
 pub use self::event::{
     Action, DownloadEntry, Event, EventType, Nullable, Payload, PayloadFields, RenderError, SignedUrl, UnreadableEvent,

@@ -9,6 +9,7 @@ mod journal;
 mod limits;
 mod memory_budget;
 mod ranges;
+mod redacted_text;
 mod refusal;
 mod request_checks;
 mod request_id;
@@ -26,6 +27,7 @@ pub(crate) use self::in_flight::{HeldPlace, InFlight, InFlightPlace, limit_in_fl
 pub(crate) use self::journal::{Journal, journal};
 pub use self::limits::{AddressLimits, Limits};
 pub use self::ranges::{ByteRange, RequestedRange};
+pub use self::redacted_text::without_queries;
 pub(crate) use self::request_checks::check_request;
 pub(crate) use self::retry_after::retry_after;
 pub(crate) use self::server::ReservedConnection;

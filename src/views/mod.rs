@@ -3,6 +3,7 @@
 //! Each read is one round trip, however many renders, downloads, and transitions it returns: all of them use one
 //! statement, `select_renders!`.
 
+mod delivery;
 mod event;
 mod list;
 mod many;
@@ -11,6 +12,7 @@ mod reader;
 mod row;
 mod view;
 
+pub use self::delivery::{DeliveryBodyView, DeliveryFilter, DeliveryPage, DeliveryView, deliveries, delivery};
 pub use self::event::EventView;
 pub use self::list::{InvalidListCursor, ListCursor, ListFilter, RenderPage, list};
 pub use self::many::renders;

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod announce;
+mod deliveries;
 mod events;
 mod files;
 mod list;

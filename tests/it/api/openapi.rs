@@ -245,6 +245,10 @@ async fn every_answer_matches_the_document(pool: PgPool) {
     assert_eq!(hold("GET /renders", app.get("/renders").await).await["renders"].as_array().unwrap().len(), 3);
     let retried = ask(Method::POST, "renders/whole/retry").send().await.unwrap();
     assert_eq!(hold("POST /renders/{id}/retry", retried).await["downloads"], json!([1]));
+    let page = hold("GET /deliveries", app.get("/deliveries?limit=2").await).await;
+    assert!(page["next_cursor"].is_string());
+    let newest = format!("/deliveries/{}", page["deliveries"][0]["id"]);
+    hold("GET /deliveries/{id}", app.get(&newest).await).await;
     hold("GET /livez", app.get("/livez").await).await;
     hold("GET /readyz", app.get("/readyz").await).await;
 
