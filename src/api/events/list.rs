@@ -12,6 +12,7 @@ use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::stream::StreamedEvent;
 use super::{EVENT_STREAM, cursor, expired, types};
 use crate::api::parameters;
 use crate::api::renders::ApiState;
@@ -88,12 +89,12 @@ pub(super) struct PageRequest {
     tag = "events",
     params(
         EventsParameters,
-        ("Last-Event-ID" = Option<String>, Header, pattern = "^[A-Za-z0-9_-]{16}$", description = "For streams: the `id` of the last event that was received. It wins over `after`."),
+        ("Last-Event-ID" = Option<String>, Header, description = "For streams: the `id` of the last event that was received. It wins over `after`."),
     ),
     responses(
         (status = 200, description = "A page of the feed, which may be empty, or a stream.", content(
             (EventList = "application/json"),
-            (String = "text/event-stream"),
+            (StreamedEvent = "text/event-stream"),
         )),
         (status = 400, description = "A parameter is invalid, unknown or repeated.", body = Message),
         (status = 410, description = "Events after the cursor are not kept any more, or it belongs to another database. Read the renders that you need, then the feed from its beginning.", body = Message),

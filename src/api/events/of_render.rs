@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::stream::last_event_id;
+use super::stream::{StreamedEvent, last_event_id};
 use super::{EVENT_STREAM, cursor, types};
 use crate::api::parameters;
 use crate::api::renders::{ApiState, RenderPath, id_in_path, unknown_render};
@@ -47,10 +47,10 @@ pub(crate) struct RenderEventsParameters {
     params(
         RenderPath,
         RenderEventsParameters,
-        ("Last-Event-ID" = Option<String>, Header, pattern = "^[A-Za-z0-9_-]{16}(\\.end)?$", description = "The `id` of the last event that was received. It wins over `after`."),
+        ("Last-Event-ID" = Option<String>, Header, pattern = "^([A-Za-z0-9_-]{16}(\\.end)?)?$", description = "The `id` of the last event that was received. It wins over `after`."),
     ),
     responses(
-        (status = 200, description = "The stream.", body = String, content_type = "text/event-stream"),
+        (status = 200, description = "The stream.", body = StreamedEvent, content_type = "text/event-stream"),
         (status = 204, description = "The client has received the `end` of a finished render, and nothing has happened since."),
         (status = 400, description = "A parameter is invalid, unknown or repeated.", body = Message),
         (status = 404, description = "The render is unknown.", body = Message),

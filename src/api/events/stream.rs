@@ -5,6 +5,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
 use tokio::time::timeout;
+use utoipa::ToSchema;
 
 use super::{EVENT_STREAM, cursor};
 use crate::api::parameters;
@@ -17,6 +18,22 @@ use crate::streams::{EventStream, Subscription};
 
 /// The header with the `id` of the last event that a client received.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// An event of a stream. A stream is a sequence of them, and of comments.
+#[derive(ToSchema)]
+#[schema(as = ServerSentEvent)]
+#[expect(dead_code, reason = "only used for the OpenAPI document")]
+pub(super) struct StreamedEvent {
+    /// The type, or `reset` if events were missed, or `end`.
+    #[schema(required = false, example = "render.ready")]
+    event: Option<String>,
+    /// The cursor, to continue after this event.
+    #[schema(required = false)]
+    id: Option<String>,
+    /// JSON: the event as in a page of the feed. Of `reset` it has a `message`, of `end` a `reason`.
+    #[schema(required = false)]
+    data: Option<String>,
+}
 
 /// The text of `Last-Event-ID`; `None` if it is missing or empty.
 pub(super) fn last_event_id(headers: &HeaderMap) -> Result<Option<&str>, HttpError> {
