@@ -46,8 +46,17 @@ impl Role {
         }
     }
 
+    /// The name of its security scheme in the `OpenAPI` document.
+    pub(super) const fn scheme(self) -> &'static str {
+        match self {
+            Self::Full => "token",
+            Self::Read => "read_token",
+            Self::Metrics => "metrics_token",
+        }
+    }
+
     /// Whether a token of this role may call a route.
-    const fn allows(self, need: Need) -> bool {
+    pub(super) const fn allows(self, need: Need) -> bool {
         match (self, need) {
             (Self::Full, Need::Read | Need::Act | Need::Metrics)
             | (Self::Read, Need::Read)
@@ -58,15 +67,6 @@ impl Role {
 }
 
 impl Need {
-    /// The name of the role in the `OpenAPI` document.
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Read => "read",
-            Self::Act => "act",
-            Self::Metrics => "metrics",
-        }
-    }
-
     /// The settings whose tokens suffice, such as `API_TOKENS or READ_TOKENS`.
     fn settings(self) -> String {
         let settings: Vec<_> = Role::ALL.into_iter().filter(|role| role.allows(self)).map(Role::setting).collect();

@@ -9,8 +9,7 @@ use utoipa::openapi::Paths;
 use utoipa::openapi::security::SecurityRequirement;
 use utoipa_axum::router::UtoipaMethodRouter;
 
-use crate::api::access::{Access, BearerTokens, Need};
-use crate::api::openapi::TOKEN;
+use crate::api::access::{Access, BearerTokens, Need, Role};
 use crate::http::{InFlight, Limits, limit_in_flight};
 
 /// Checks requests before they reach a route. A request without a valid token takes no place among those in progress.
@@ -53,8 +52,9 @@ fn described(mut paths: Paths, need: Need) -> Paths {
     for path in paths.paths.values_mut() {
         for operation in [&mut path.get, &mut path.put, &mut path.post, &mut path.delete].into_iter().flatten() {
             let others = operation.security.take().unwrap_or_default();
-            let token = SecurityRequirement::new(TOKEN, [need.as_str()]);
-            operation.security = Some([token].into_iter().chain(others).collect());
+            let roles = Role::ALL.into_iter().filter(|role| role.allows(need));
+            let tokens = roles.map(|role| SecurityRequirement::new(role.scheme(), [""; 0]));
+            operation.security = Some(tokens.chain(others).collect());
         }
     }
     paths

@@ -14,11 +14,9 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{Components, InfoBuilder, OpenApi, OpenApiBuilder, Server};
 
+use super::access::Role;
 use super::webhooks;
 use crate::http::Message;
-
-/// The name of the security scheme in the document.
-pub(super) const TOKEN: &str = "token";
 
 /// The serialized document.
 #[derive(Debug)]
@@ -60,12 +58,12 @@ pub(super) async fn get(State(document): State<Arc<Document>>) -> impl IntoRespo
 /// The general part of the document.
 #[must_use]
 pub(super) fn about() -> OpenApi {
-    let bearer =
-        HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(
-            "One of the tokens in `API_TOKENS`, which may do everything; in `READ_TOKENS`, for routes that need `read`; or in \
-             `METRICS_TOKENS`, for the one that needs `metrics`."));
     let mut components: Components = webhooks::components();
-    components.add_security_scheme(TOKEN, SecurityScheme::Http(bearer.build()));
+    for role in Role::ALL {
+        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer);
+        let bearer = bearer.description(Some(format!("One of the tokens in `{}`.", role.setting())));
+        components.add_security_scheme(role.scheme(), SecurityScheme::Http(bearer.build()));
+    }
     let info = InfoBuilder::new()
         .title("renderhook")
         .version(env!("CARGO_PKG_VERSION"))
@@ -86,6 +84,6 @@ pub(super) fn about() -> OpenApi {
         .tags(Some(tags))
         .components(Some(components))
         .webhooks(Some(webhooks::webhooks()))
-        .security(Some([SecurityRequirement::new(TOKEN, [""; 0])]))
+        .security(Some([SecurityRequirement::new(Role::Full.scheme(), [""; 0])]))
         .build()
 }

@@ -84,10 +84,10 @@ fn the_openapi_document_says_what_each_route_needs() {
         let security = &operations()[operation];
         let needed = match cells[..] {
             ["yes", "yes", "yes", "yes"] | ["a signature", ..] => json!([{}]),
-            ["yes", "yes", "403", "401"] => json!([{"token": ["read"]}]),
-            ["yes", "yes", "403", "401, but a link works"] => json!([{"token": ["read"]}, {}]),
-            ["yes", "403", "403", "401"] => json!([{"token": ["act"]}]),
-            ["yes", "403", "yes", "401"] => json!([{"token": ["metrics"]}]),
+            ["yes", "yes", "403", "401"] => json!([{"token": []}, {"read_token": []}]),
+            ["yes", "yes", "403", "401, but a link works"] => json!([{"token": []}, {"read_token": []}, {}]),
+            ["yes", "403", "403", "401"] => json!([{"token": []}]),
+            ["yes", "403", "yes", "401"] => json!([{"token": []}, {"metrics_token": []}]),
             _ => panic!("{operation}: {cells:?}"),
         };
         assert_eq!(security, &needed, "{operation}");
