@@ -88,9 +88,9 @@ struct FileBody(Vec<u8>);
     ),
     security(()),
     responses(
-        (status = 200, description = "The whole file, with its own content type.", content((inline(FileBody) = "application/octet-stream"), (inline(FileBody) = "*/*")),
+        (status = 200, description = "The whole file, with its own content type.", body = inline(FileBody), content_type = "application/octet-stream",
             headers(("ETag" = String, description = "The SHA-256 in quotes."), ("Accept-Ranges" = String, description = "`bytes`."))),
-        (status = 206, description = "The requested bytes.", content((inline(FileBody) = "application/octet-stream"), (inline(FileBody) = "*/*")),
+        (status = 206, description = "The requested bytes.", body = inline(FileBody), content_type = "application/octet-stream",
             headers(("ETag" = String, description = "The SHA-256 in quotes."), ("Content-Range" = String, description = "The position of the bytes and the size of the file."))),
         (status = 304, description = "The client's copy is current."),
         (status = 307, description = "`Location` is a presigned URL of the file.",
