@@ -1,76 +1,19 @@
 //! Streams through nginx, read by `httpx-sse` in Python and by `eventsource` in Node, which follows the HTML standard.
 
-use std::net::Ipv4Addr;
-use std::path::PathBuf;
 use std::process::Stdio;
 
 use serde_json::Value;
 use sqlx::PgPool;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
-use tokio::net::TcpStream;
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::process::{Child, ChildStdout};
 use tokio::time::timeout;
 
-use super::programs::{Language, are_installed, copy, folder, free_port, interpreter, skip};
+use super::nginx::Nginx;
+use super::programs::{Language, are_installed, copy, folder, interpreter};
 use crate::support::App;
 use crate::support::app::{TOKEN, video};
-use crate::support::until;
 use crate::support::wait::MAX_WAIT;
-
-/// Where nginx may be that is not in the path of everyone.
-const FOLDERS: [&str; 3] = ["/usr/sbin", "/usr/local/bin", "/opt/homebrew/bin"];
-
-/// An nginx in front of the service, with its usual buffering. One process, so that nothing is left when it is killed.
-struct Nginx {
-    port: u16,
-    program: PathBuf,
-    folder: TempDir,
-    child: Child,
-}
-
-impl Nginx {
-    /// `None` where it is not installed, which is said.
-    async fn start(app: &App) -> Option<Self> {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let folders = std::env::split_paths(&path).chain(FOLDERS.map(PathBuf::from));
-        let Some(program) = folders.map(|folder| folder.join("nginx")).find(|program| program.is_file()) else {
-            skip("nginx is not installed (apt-get install nginx)");
-            return None;
-        };
-        let (port, folder) = (free_port(), TempDir::new().unwrap());
-        let configuration = format!(
-            "daemon off; master_process off; pid nginx.pid; error_log stderr;
-             events {{}}
-             http {{
-               access_log off; client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi;
-               uwsgi_temp_path uwsgi; scgi_temp_path scgi;
-               server {{
-                 listen 127.0.0.1:{port};
-                 location / {{ proxy_pass {}; proxy_http_version 1.1; proxy_set_header Host $host; }}
-               }}
-             }}",
-            app.base.as_str().trim_end_matches('/'),
-        );
-        std::fs::write(folder.path().join("nginx.conf"), configuration).unwrap();
-        let child = run(&program, &folder, port).await;
-        Some(Self { port, program, folder, child })
-    }
-
-    /// Cuts every connection.
-    async fn restart(&mut self) {
-        self.child.kill().await.unwrap();
-        self.child = run(&self.program, &self.folder, self.port).await;
-    }
-}
-
-async fn run(program: &PathBuf, folder: &TempDir, port: u16) -> Child {
-    let mut command = Command::new(program);
-    command.arg("-p").arg(folder.path()).args(["-c", "nginx.conf", "-e", "stderr"]);
-    let child = command.stdin(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true).spawn().unwrap();
-    until("nginx to listen", || async move { TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.ok() }).await;
-    child
-}
 
 /// A program that prints the events of a stream.
 struct Follower {
@@ -126,9 +69,9 @@ async fn follows_a_render_through_nginx(pool: PgPool, language: Language) {
         return;
     }
     let app = App::start(&pool).await;
-    let Some(mut nginx) = Nginx::start(&app).await else { return };
+    let Some(mut nginx) = Nginx::start(&app, "").await else { return };
     send(&app, "video.started", "clx", "rendering").await;
-    let url = format!("http://127.0.0.1:{}/renders/clx/events", nginx.port);
+    let url = format!("http://127.0.0.1:{}/renders/clx/events", nginx.port());
     let mut follower = Follower::start(language, &url, false);
     assert_eq!(types(&follower.next(1).await), ["render.moved"], "nginx passes it on at once");
     nginx.restart().await;
