@@ -18,8 +18,8 @@ use crate::service::ServiceProcess;
 
 /// How many renders are recorded together.
 const BATCH: usize = 500;
-/// How often is checked whether all files are stored.
-const POLL_INTERVAL: Duration = Duration::from_millis(5);
+/// How often is checked whether all files are stored. Each look costs Postgres half a millisecond.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// How long it may take.
 const LIMIT: Duration = Duration::from_mins(5);
 
