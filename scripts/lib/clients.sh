@@ -28,10 +28,12 @@ ensure_clients() {
   return 1
 }
 
+# Without a network, npm and pip give up after a minute or two.
 _install_clients() {
-  npm install --silent --no-package-lock --prefix "$1" express@5 eventsource@4 standardwebhooks@1 &&
+  npm install --silent --no-package-lock --fetch-retries=1 --fetch-retry-mintimeout=1000 --fetch-timeout=30000 --prefix "$1" \
+    express@5 eventsource@4 standardwebhooks@1 &&
     python3 -m venv "$1/python" &&
-    "$1/python/bin/pip" install --quiet fastapi uvicorn httpx httpx-sse standardwebhooks
+    "$1/python/bin/pip" install --quiet --retries 1 --timeout 20 fastapi uvicorn httpx httpx-sse standardwebhooks
 }
 
 # Finds nginx, through which streams are tested, as `ensure_pgbouncer` finds PgBouncer. Source postgres.sh before.
