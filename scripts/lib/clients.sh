@@ -42,26 +42,6 @@ ensure_nginx() { _ensure_package nginx _find_nginx nginx-light nginx nginx nginx
 # Finds a browser in the same way.
 ensure_browser() { _ensure_package 'a browser' _find_browser chromium chromium chromium chromium; }
 
-_ensure_package() { # what it is, the function that finds it, then its names as for `_install_command`
-  local what=$1 find=$2 get log
-  shift 2
-  "$find" && return 0
-  get=$(_install_command "$@") || get="install ${*: -1}"
-  # Debian's packages start services for the whole machine, which is acceptable only in a container or on a CI machine.
-  if [[ $get == apt-get* ]] && { [[ ! -d /run/systemd/system ]] || [[ -n ${CI:-} ]]; } && _as_root true 2>/dev/null; then
-    echo "missing: $what ($get)" >&2
-    log=$(mktemp)
-    if { _apt_install "$1" || { _as_root apt-get -q update && _apt_install "$1"; }; } >"$log" 2>&1 && "$find"; then
-      rm -f "$log"
-      return 0
-    fi
-    tail -n 5 "$log" >&2
-    rm -f "$log"
-  fi
-  echo "missing: $what; the tests that need it are skipped: $get" >&2
-  return 1
-}
-
 _find_nginx() {
   command -v nginx >/dev/null || [[ -x /usr/sbin/nginx || -x /usr/local/bin/nginx || -x /opt/homebrew/bin/nginx ]]
 }

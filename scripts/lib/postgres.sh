@@ -121,6 +121,27 @@ _as_root() {
 
 _apt_install() { _as_root env DEBIAN_FRONTEND=noninteractive apt-get -y -q --no-install-recommends install "$@"; }
 
+# Installs a program that some tests need: what it is, the function that finds it, then its names as for `_install_command`.
+_ensure_package() {
+  local what=$1 find=$2 get log
+  shift 2
+  "$find" && return 0
+  get=$(_install_command "$@") || get="install ${*: -1}"
+  # Debian's packages start services for the whole machine, which is acceptable only in a container or on a CI machine.
+  if [[ $get == apt-get* ]] && { [[ ! -d /run/systemd/system ]] || [[ -n ${CI:-} ]]; } && _as_root true 2>/dev/null; then
+    echo "missing: $what ($get)" >&2
+    log=$(mktemp)
+    if { _apt_install "$1" || { _as_root apt-get -q update && _apt_install "$1"; }; } >"$log" 2>&1 && "$find"; then
+      rm -f "$log"
+      return 0
+    fi
+    tail -n 5 "$log" >&2
+    rm -f "$log"
+  fi
+  echo "missing: $what; the tests that need it are skipped: $get" >&2
+  return 1
+}
+
 _install_postgres() {
   case $1 in
   apt-get) _install_postgres_by_apt ;;

@@ -1,4 +1,4 @@
-//! Who wants which events.
+//! The streams and waiting callers of this process, and which events each of them gets.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
