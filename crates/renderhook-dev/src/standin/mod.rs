@@ -18,6 +18,7 @@
 
 mod api;
 mod call_log;
+mod description;
 mod faults;
 mod file_server;
 mod http_connection;
@@ -44,11 +45,12 @@ use uuid::Uuid;
 
 use self::api::Api;
 pub use self::call_log::{ApiCall, CallLog, WebhookAttempt, WebhookOutcome};
+pub use self::description::{ApiDescription, ApiOperation, Schema};
 pub use self::faults::{Fault, Faults};
 pub use self::file_server::FileServer;
 pub use self::lifecycle::{Lifecycle, Stage};
 pub use self::network::Network;
-pub use self::project::Project;
+pub use self::project::{Project, VideoFacts};
 use self::projects::Projects;
 pub use self::render_plan::{OutputFile, RenderPlan};
 pub use self::signed_request::{Answer, SignedRequest};

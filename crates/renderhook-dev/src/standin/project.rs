@@ -6,6 +6,27 @@ use url::Url;
 
 use renderhook::domain::Kind;
 
+/// What Magic Hour says about the picture and the length of a video.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct VideoFacts {
+    /// In pixels; -1 means "ignore".
+    pub width: i64,
+    /// In pixels; -1 means "ignore".
+    pub height: i64,
+    /// Frames per second.
+    pub fps: f64,
+    /// Where it begins in its source.
+    pub start_seconds: f64,
+    /// Where it ends in its source.
+    pub end_seconds: f64,
+}
+
+impl Default for VideoFacts {
+    fn default() -> Self {
+        Self { width: 512, height: 960, fps: 30.0, start_seconds: 0.0, end_seconds: 15.0 }
+    }
+}
+
 /// A project.
 #[derive(Debug, Clone)]
 pub struct Project {
@@ -13,6 +34,8 @@ pub struct Project {
     pub kind: Kind,
     /// The id.
     pub id: String,
+    /// The type, such as `FACE_SWAP`; by default one of the kind's.
+    pub project_type: &'static str,
     /// The name.
     pub name: Option<String>,
     /// The status; any text.
@@ -27,6 +50,10 @@ pub struct Project {
     pub error_code: Option<String>,
     /// The error's message; by default one with the code.
     pub error_message: Option<String>,
+    /// Of a video.
+    pub video: VideoFacts,
+    /// How many files an image project is to have; by default as many as it has, and at least one.
+    pub image_count: Option<usize>,
     /// The URLs of its files.
     pub downloads: Vec<Url>,
     /// When the URLs expire.
@@ -40,6 +67,7 @@ impl Project {
         Self {
             kind,
             id: id.into(),
+            project_type: default_type(kind),
             name: None,
             status: None,
             created_at: now,
@@ -47,19 +75,22 @@ impl Project {
             credits_charged: 450,
             error_code: None,
             error_message: None,
+            video: VideoFacts::default(),
+            image_count: None,
             downloads: Vec::new(),
             expires_at: now + TimeDelta::hours(24),
         }
     }
 
-    /// The project as JSON, with the fields that are documented for its kind.
+    /// The project as JSON, with the fields that are documented for its kind, and the deprecated ones that Magic Hour still
+    /// sends: `total_frame_cost`, and of a video `download`.
     #[must_use]
     pub fn payload(&self) -> Value {
         let mut payload = json!({
             "id": self.id,
             "name": self.name,
             "status": self.status,
-            "type": self.project_type(),
+            "type": self.project_type,
             "created_at": timestamp(self.created_at),
             "enabled": self.enabled,
             "credits_charged": self.credits_charged,
@@ -68,24 +99,22 @@ impl Project {
         });
         match self.kind {
             Kind::Video => {
-                let fields = [("width", 512), ("height", 960), ("start_seconds", 0), ("end_seconds", 15), ("fps", 30)];
-                for (field, value) in fields {
-                    payload[field] = value.into();
-                }
+                let VideoFacts { width, height, fps, start_seconds, end_seconds } = self.video;
+                payload["width"] = width.into();
+                payload["height"] = height.into();
+                payload["fps"] = number(fps);
+                payload["start_seconds"] = number(start_seconds);
+                payload["end_seconds"] = number(end_seconds);
+                payload["total_frame_cost"] = self.credits_charged.into();
+                payload["download"] = self.download_entries().into_iter().next().into();
             }
-            Kind::Image => payload["image_count"] = self.downloads.len().max(1).into(),
+            Kind::Image => {
+                payload["image_count"] = self.image_count.unwrap_or_else(|| self.downloads.len().max(1)).into();
+                payload["total_frame_cost"] = self.credits_charged.into();
+            }
             Kind::Audio => {}
         }
         payload
-    }
-
-    /// One of the kind's types, of which Magic Hour has many.
-    const fn project_type(&self) -> &'static str {
-        match self.kind {
-            Kind::Video => "FACE_SWAP",
-            Kind::Image => "AI_IMAGE",
-            Kind::Audio => "VOICE_GENERATOR",
-        }
     }
 
     fn error(&self) -> Option<Value> {
@@ -104,6 +133,20 @@ impl Project {
     pub fn event(&self, event_type: &str) -> Vec<u8> {
         json!({"type": event_type, "payload": self.payload()}).to_string().into_bytes()
     }
+}
+
+/// One of the kind's types, of which Magic Hour has many.
+const fn default_type(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Video => "FACE_SWAP",
+        Kind::Image => "AI_IMAGE",
+        Kind::Audio => "VOICE_GENERATOR",
+    }
+}
+
+/// A number as JavaScript writes it: 15, and not 15.0.
+fn number(value: f64) -> Value {
+    serde_json::from_str(&value.to_string()).unwrap_or_default()
 }
 
 fn timestamp(time: DateTime<Utc>) -> String {

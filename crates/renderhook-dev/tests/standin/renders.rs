@@ -1,13 +1,7 @@
-//! The stand-in behaves as Magic Hour is documented to, and fails on demand.
+//! Renders: their details, their deletion, their files and their webhooks, and what can go wrong.
 
-use std::net::Ipv4Addr;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use axum::Router;
-use axum::http::{HeaderMap, StatusCode};
-use axum::routing::post;
-use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use renderhook::domain::Kind;
 use renderhook::intake::sign_delivery;
@@ -19,62 +13,9 @@ use renderhook_dev::standin::{
 use reqwest::{Client, Method};
 use secrecy::SecretString;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 use url::Url;
 
-const SECRET: &str = "whsec_test_secret";
-
-/// A clock that a test sets.
-#[derive(Clone)]
-struct ManualClock(Arc<Mutex<DateTime<Utc>>>);
-
-impl ManualClock {
-    fn new() -> Self {
-        Self(Arc::new(Mutex::new(DateTime::from_timestamp(1_800_000_000, 0).unwrap())))
-    }
-
-    fn clock(&self) -> Clock {
-        let time = self.0.clone();
-        Clock::from_fn(move || *time.lock().unwrap())
-    }
-
-    fn advance(&self, seconds: i64) {
-        *self.0.lock().unwrap() += TimeDelta::seconds(seconds);
-    }
-}
-
-fn settings(clock: Clock) -> Settings {
-    Settings::new(clock, SecretString::from(SECRET))
-}
-
-/// Calls the API with its key, and returns the status and the body.
-async fn call(magic_hour: &StandIn, method: Method, path: &str) -> (u16, Value) {
-    let flags = magic_hour.serve_flags();
-    let key = flags[0].strip_prefix("--magic-hour-api-key=").unwrap();
-    let url = format!("{}/v1/{path}", magic_hour.base);
-    let answer = Client::new().request(method, url).bearer_auth(key).send().await.unwrap();
-    (answer.status().as_u16(), serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap_or(Value::Null))
-}
-
-async fn get(magic_hour: &StandIn, path: &str) -> (u16, Value) {
-    call(magic_hour, Method::GET, path).await
-}
-
-/// A receiver that answers with these statuses, the last one for all further webhooks. Returns what it received, too.
-async fn receiver(answers: &[u16]) -> (Url, Arc<Mutex<Vec<(HeaderMap, Bytes)>>>) {
-    let (answers, received) = (answers.to_vec(), Arc::new(Mutex::new(Vec::new())));
-    let kept = received.clone();
-    let take = post(move |headers: HeaderMap, body: Bytes| async move {
-        let mut kept = kept.lock().unwrap();
-        kept.push((headers, body));
-        let answer = answers.get(kept.len() - 1).or(answers.last()).copied().unwrap_or(200);
-        StatusCode::from_u16(answer).unwrap()
-    });
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let url = Url::parse(&format!("http://{}/webhook", listener.local_addr().unwrap())).unwrap();
-    tokio::spawn(async move { axum::serve(listener, Router::new().route("/webhook", take)).await });
-    (url, received)
-}
+use crate::support::{ManualClock, SECRET, answered, call, get, key, receiver, settings};
 
 #[tokio::test]
 async fn a_render_proceeds_by_itself_and_the_details_call_shows_its_current_state() {
@@ -111,6 +52,26 @@ async fn a_render_proceeds_by_itself_and_the_details_call_shows_its_current_stat
 }
 
 #[tokio::test]
+async fn every_stage_of_every_kind_is_answered_as_described_and_with_the_deprecated_fields_that_sdks_require() {
+    let magic_hour = StandIn::start(settings(Clock::system())).await.unwrap();
+    for kind in [Kind::Video, Kind::Image, Kind::Audio] {
+        let stages = [Stage::Draft, Stage::Queued, Stage::Rendering, Stage::Complete, Stage::Canceled];
+        for stage in stages.into_iter().chain([Stage::error("no_source_face")]) {
+            let files = [OutputFile::new("a", "a", "image/png"), OutputFile::new("b", "b", "image/png")];
+            let is_complete = stage == Stage::Complete;
+            let plan = RenderPlan::new(kind, "x", Lifecycle::starting_in(stage));
+            magic_hour.start_render(files.into_iter().fold(plan, RenderPlan::with)).unwrap();
+            let (_, project) = get(&magic_hour, &format!("{kind}-projects/x")).await;
+            let cost = (kind != Kind::Audio).then(|| &project["credits_charged"]);
+            assert_eq!(project.get("total_frame_cost"), cost);
+            let first = project["downloads"].get(0).unwrap_or(&Value::Null);
+            assert_eq!(project.get("download"), (kind == Kind::Video).then_some(first));
+            assert_eq!(first.is_null(), !is_complete);
+        }
+    }
+}
+
+#[tokio::test]
 async fn errors_are_answered_as_documented_and_every_call_is_logged() {
     let magic_hour = StandIn::start(settings(Clock::system())).await.unwrap();
     for (id, is_template) in [("v", false), ("t", true)] {
@@ -119,8 +80,8 @@ async fn errors_are_answered_as_documented_and_every_call_is_logged() {
             .unwrap();
     }
     let unauthorized = Client::new().get(format!("{}/v1/video-projects/v", magic_hour.base)).send().await.unwrap();
-    assert_eq!(unauthorized.status(), 401);
-    assert_eq!(unauthorized.json::<Value>().await.unwrap(), json!({"message": "Unauthorized"}));
+    let unauthorized = answered(&Method::GET, "video-projects/v", unauthorized).await;
+    assert_eq!(unauthorized, (401, json!({"message": "Unauthorized"})));
     let not_found = (404, json!({"message": "Not Found"}));
     for path in ["video-projects/unknown", "image-projects/v", "model-projects/v", "video/v"] {
         assert_eq!(get(&magic_hour, path).await, not_found, "{path}");
@@ -144,8 +105,8 @@ async fn faults_are_injected_and_cleared() {
     let magic_hour = StandIn::start(settings(clock.clock())).await.unwrap();
     magic_hour.start_render(RenderPlan::new(Kind::Video, "v", Lifecycle::queued())).unwrap();
     magic_hour.fail_next([(429, Some(7)), (402, None)]);
-    let key = magic_hour.serve_flags()[0].split_once('=').unwrap().1.to_owned();
-    let get_details = || Client::new().get(format!("{}/v1/video-projects/v", magic_hour.base)).bearer_auth(&key).send();
+    let details = format!("{}/v1/video-projects/v", magic_hour.base);
+    let get_details = || Client::new().get(&details).bearer_auth(key(&magic_hour)).send();
     let failed = get_details().await.unwrap();
     assert_eq!((failed.status().as_u16(), failed.headers()["retry-after"].to_str().unwrap()), (429, "7"));
     assert_eq!(get(&magic_hour, "video-projects/v").await, (402, json!({"message": "Payment required"})));

@@ -1,0 +1,5 @@
+//! The stand-in behaves as Magic Hour is documented to, and fails on demand. Every answer of its API, and every webhook, is
+//! validated against Magic Hour's own descriptions.
+
+mod renders;
+mod support;
