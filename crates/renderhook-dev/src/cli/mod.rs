@@ -21,7 +21,7 @@ enum DevCommand {
     /// Shows what renderhook does, on this machine and with nothing set up, and keeps running
     Demo(demo::DemoFlags),
     /// Runs a stand-in for Magic Hour: its API, its files and its webhooks, which cost no credits
-    Standin(standin::StandInFlags),
+    Standin(Box<standin::StandInFlags>),
 }
 
 impl DevCli {
@@ -29,7 +29,7 @@ impl DevCli {
     pub async fn run(self) -> ExitCode {
         let result = match self.command {
             DevCommand::Demo(args) => demo::run(args).await,
-            DevCommand::Standin(args) => standin::run(args).await,
+            DevCommand::Standin(args) => standin::run(*args).await,
         };
         match result {
             Err(error) if !output::is_closed_pipe(&error) => {

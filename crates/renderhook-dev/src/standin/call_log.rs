@@ -12,10 +12,14 @@ use super::signed_request::{Answer, SignedRequest};
 pub struct ApiCall {
     /// When it arrived.
     pub at: DateTime<Utc>,
-    /// `GET` for the details, `DELETE` for a deletion.
+    /// The method.
     pub method: Method,
-    /// The project's id.
+    /// The path below the API's base URL, such as `/v1/video-projects/clx123`.
+    pub path: String,
+    /// The last segment of the path: the project's id, or the name of a mode.
     pub id: String,
+    /// The id of what the call created.
+    pub created: Option<String>,
     /// The answer's status, or `None` if the connection was closed without one.
     pub status: Option<StatusCode>,
 }

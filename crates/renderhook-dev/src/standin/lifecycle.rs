@@ -77,6 +77,12 @@ impl Lifecycle {
         Self::starting_in(Stage::Queued)
     }
 
+    /// Is queued for a quarter of `render_time`, then renders, then is in `end`.
+    #[must_use]
+    pub fn lasting(render_time: TimeDelta, end: Stage) -> Self {
+        Self::queued().then(render_time / 4, Stage::Rendering).then(render_time, end)
+    }
+
     /// Adds a stage that begins at `age`.
     #[must_use]
     pub fn then(mut self, age: TimeDelta, stage: Stage) -> Self {
@@ -135,6 +141,14 @@ mod tests {
             assert_eq!(lifecycle.at(seconds(age)), stage.as_ref(), "{age}");
         }
         assert_eq!(lifecycle.stages().next_back(), Some(&Stage::Complete));
+    }
+
+    #[test]
+    fn a_render_that_takes_no_time_has_all_its_stages_at_once() {
+        let lifecycle = Lifecycle::lasting(seconds(0), Stage::Complete);
+        assert_eq!(lifecycle.at(seconds(0)), Some(&Stage::Complete));
+        assert_eq!(lifecycle.begun(seconds(0)).len(), 3);
+        assert_eq!(Lifecycle::lasting(seconds(8), Stage::Canceled).at(seconds(2)), Some(&Stage::Rendering));
     }
 
     #[test]

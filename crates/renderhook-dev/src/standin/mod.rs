@@ -1,34 +1,43 @@
 //! A stand-in for Magic Hour that tests, the demo and developers run the service against.
 //!
 //! ```text
-//!  caller ──start_render, move_render──▶ projects ◀── api ◀── GET, DELETE /v1/{kind}-projects/{id} ── service
-//!                                      lifecycle │     ▲
-//!                                                │     └── faults
+//!  developer, SDK ──POST /v1/{mode}──▶ api ──creation──▶ projects ◀── start_render, move_render ── test, demo
+//!                                       ▲  ▲         lifecycle │
+//!        service ──GET, DELETE /v1/…────┘  └── faults          │
 //!                                                ├── a stage begins ──▶ network ──▶ webhook sender ──POST──▶ service
 //!                                                └── file server ◀──────────────────── GET a signed URL ── service
 //! ```
 //!
-//! [`StandIn::start_render`] starts a render that proceeds by itself: the details call answers with its current state,
-//! and a webhook is sent as each stage begins, signed and retried as Magic Hour does. The caller decides what goes wrong:
-//! the API ([`Faults`]), the [`Network`] that webhooks take, and whether a receiver is there. The [`CallLog`] has every
-//! call and every webhook.
+//! A create call, or [`StandIn::start_render`], starts a render that proceeds by itself: the details call answers with its
+//! current state, and a webhook is sent as each stage begins, signed and retried as Magic Hour does. The caller decides what
+//! goes wrong: how a render ends, the API ([`Faults`]), the [`Network`] that webhooks take, and whether a receiver is there.
+//! The [`CallLog`] has every call and every webhook, and a page at `/` shows them.
 //!
 //! The state of a render depends only on its lifecycle and the clock, so a test can compare what the service knows with
 //! [`StandIn::project`].
 
 mod api;
+mod api_error;
 mod call_log;
+mod control;
+mod creation;
 mod description;
+mod face_detection;
 mod faults;
 mod file_server;
 mod http_connection;
 mod lifecycle;
 pub mod media;
+mod modes;
+mod name_directives;
 mod network;
+mod page;
 mod project;
 mod projects;
 mod render_plan;
 mod signed_request;
+mod uploads;
+mod url_signer;
 mod webhook_sender;
 
 use std::io;
@@ -37,8 +46,10 @@ use std::time::Duration;
 
 use axum::http::Method;
 use chrono::TimeDelta;
+use renderhook::domain::Kind;
 use renderhook::runtime::Clock;
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
 use tokio::net::TcpListener;
 use url::Url;
 use uuid::Uuid;
@@ -46,14 +57,19 @@ use uuid::Uuid;
 use self::api::Api;
 pub use self::call_log::{ApiCall, CallLog, WebhookAttempt, WebhookOutcome};
 pub use self::description::{ApiDescription, ApiOperation, Schema};
+use self::face_detection::FaceDetections;
 pub use self::faults::{Fault, Faults};
 pub use self::file_server::FileServer;
+use self::file_server::http_origin;
 pub use self::lifecycle::{Lifecycle, Stage};
+pub use self::modes::Mode;
 pub use self::network::Network;
 pub use self::project::{Project, VideoFacts};
 use self::projects::Projects;
 pub use self::render_plan::{OutputFile, RenderPlan};
 pub use self::signed_request::{Answer, SignedRequest};
+use self::uploads::Uploads;
+use self::url_signer::UrlSigner;
 pub use self::webhook_sender::{Retries, RetrySigning, WebhookSender};
 
 /// How often the lifecycles are checked for stages that have begun.
@@ -72,6 +88,11 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// The API's path below the address. `/api` by default, because a base URL may have a path.
     pub api_path: &'static str,
+    /// What the URLs in webhooks begin with, without a slash at the end; by default `http://` and the address. Answers of the
+    /// API have URLs that begin with the host of the request.
+    pub public_url: Option<String>,
+    /// How long a render takes that a create call starts, unless its name says otherwise.
+    pub render_time: TimeDelta,
     /// How webhooks are retried.
     pub retries: Retries,
     /// The lifetime of a file's URL.
@@ -88,6 +109,8 @@ impl Settings {
             api_key: SecretString::from(format!("mhk_{}", Uuid::new_v4().simple())),
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
             api_path: "/api",
+            public_url: None,
+            render_time: TimeDelta::seconds(2),
             retries: Retries::default(),
             url_lifetime: TimeDelta::hours(24),
         }
@@ -111,30 +134,48 @@ pub struct StandIn {
     pub webhooks: WebhookSender,
     projects: Projects,
     clock: Clock,
+    render_time: TimeDelta,
+    origin: String,
 }
 
 impl StandIn {
     /// Starts a stand-in. Webhooks are not answered until [`WebhookSender::set_receiver`] sets their URL.
     pub async fn start(settings: Settings) -> io::Result<Self> {
-        let Settings { clock, webhook_secret, api_key, listen, api_path, retries, url_lifetime } = settings;
+        let Settings {
+            clock,
+            webhook_secret,
+            api_key,
+            listen,
+            api_path,
+            public_url,
+            render_time,
+            retries,
+            url_lifetime,
+        } = settings;
         let listener = TcpListener::bind(listen).await?;
-        let address = reachable(listener.local_addr()?);
-        let base = Url::parse(&format!("http://{address}{api_path}")).map_err(io::Error::other)?;
-        let (faults, call_log) = (Faults::default(), CallLog::default());
-        let files = FileServer::new(address, clock.clone());
+        let own_origin = http_origin(listener.local_addr()?);
+        let base = Url::parse(&format!("{own_origin}{api_path}")).map_err(io::Error::other)?;
+        let origin = public_url.unwrap_or(own_origin);
+        let (faults, call_log, signer) = (Faults::default(), CallLog::default(), UrlSigner::new(clock.clone()));
+        let files = FileServer::new(origin.clone(), signer.clone());
         let projects = Projects::new(files.clone(), url_lifetime);
         let sender = WebhookSender::new(clock.clone(), webhook_secret, retries, call_log.clone());
         let webhooks = sender.map_err(io::Error::other)?;
+        let uploads = Uploads::new(signer);
         let api = Api {
             clock: clock.clone(),
             key: api_key.clone(),
             projects: projects.clone(),
+            uploads: uploads.clone(),
+            faces: FaceDetections::new(render_time),
             faults: faults.clone(),
             call_log: call_log.clone(),
+            render_time,
+            origin: origin.clone(),
         };
-        let router = api.router(api_path).merge(files.clone().router());
-        tokio::spawn(http_connection::serve(listener, router));
-        let standin = Self { base, api_key, files, faults, call_log, webhooks, projects, clock };
+        let router = api.router(api_path).merge(files.clone().router()).merge(uploads.router());
+        let standin = Self { base, api_key, files, faults, call_log, webhooks, projects, clock, render_time, origin };
+        tokio::spawn(http_connection::serve(listener, router.merge(control::router(standin.clone()))));
         tokio::spawn(standin.clone().send_webhooks());
         Ok(standin)
     }
@@ -149,6 +190,21 @@ impl StandIn {
     /// Starts a render now.
     pub fn start_render(&self, plan: RenderPlan) -> Result<(), url::ParseError> {
         self.projects.start(plan, self.clock.now())
+    }
+
+    /// Starts a video, an image and an audio render, as create calls would, and returns their ids.
+    pub fn start_samples(&self) -> Result<Vec<(Kind, String)>, url::ParseError> {
+        let samples = [("text-to-video", 5), ("ai-image-generator", 0), ("ai-voice-generator", 0)];
+        let mut ids = Vec::new();
+        for (path, seconds) in samples {
+            let Some(mode) = Mode::at(path) else { continue };
+            let now = self.clock.now();
+            let body = json!({"name": "A sample", "end_seconds": seconds});
+            let plan = creation::plan(mode, &body, now, self.render_time);
+            ids.push((mode.kind, plan.id.clone()));
+            self.projects.start(plan, now)?;
+        }
+        Ok(ids)
     }
 
     /// Moves a render to `stage` now and drops its later stages. `false` if there is no such render.
@@ -206,9 +262,4 @@ impl StandIn {
             }
         }
     }
-}
-
-/// The address for URLs: a server that listens on all addresses is reachable on the loopback address.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    if address.ip().is_unspecified() { (Ipv4Addr::LOCALHOST, address.port()).into() } else { address }
 }

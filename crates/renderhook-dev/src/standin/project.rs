@@ -136,7 +136,7 @@ impl Project {
 }
 
 /// One of the kind's types, of which Magic Hour has many.
-const fn default_type(kind: Kind) -> &'static str {
+pub(super) const fn default_type(kind: Kind) -> &'static str {
     match kind {
         Kind::Video => "FACE_SWAP",
         Kind::Image => "AI_IMAGE",

@@ -69,6 +69,16 @@ impl Projects {
         Self { files, url_lifetime, entries: Arc::default() }
     }
 
+    /// The same projects, whose files are reached at another address.
+    pub(super) fn reached_at(&self, origin: String) -> Self {
+        Self { files: self.files.reached_at(origin), ..self.clone() }
+    }
+
+    /// Their files.
+    pub(super) const fn files(&self) -> &FileServer {
+        &self.files
+    }
+
     fn entries(&self) -> MutexGuard<'_, HashMap<String, ProjectEntry>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -110,6 +120,24 @@ impl Projects {
         };
         project.enabled &= entry.deleted_at.is_none_or(|deleted_at| at < deleted_at);
         Some(project)
+    }
+
+    /// The stage of a render that follows a plan and is not deleted.
+    pub(super) fn stage(&self, id: &str, now: DateTime<Utc>) -> Option<Stage> {
+        let entries = self.entries();
+        let entry = entries.get(id).filter(|entry| entry.deleted_at.is_none())?;
+        match &entry.source {
+            ProjectTimeline::Planned { plan, created_at } => plan.lifecycle.at(now - *created_at).cloned(),
+            ProjectTimeline::Fixed(_) => None,
+        }
+    }
+
+    /// The projects that exist at `at`, the newest first.
+    pub(super) fn all(&self, at: DateTime<Utc>) -> Vec<Project> {
+        let ids: Vec<_> = self.entries().keys().cloned().collect();
+        let mut projects: Vec<_> = ids.iter().filter_map(|id| self.project(id, at)).collect();
+        projects.sort_by(|one, other| other.created_at.cmp(&one.created_at).then_with(|| one.id.cmp(&other.id)));
+        projects
     }
 
     /// The answer of the details call for `kind` at `at`; `None` for a deleted project.

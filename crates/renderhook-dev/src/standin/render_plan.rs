@@ -6,7 +6,7 @@ use renderhook::domain::{EventType, Kind};
 
 use super::lifecycle::{Lifecycle, Stage};
 use super::media;
-use super::project::Project;
+use super::project::{Project, VideoFacts, default_type};
 
 /// A file that a render produces.
 #[derive(Debug, Clone)]
@@ -52,8 +52,14 @@ pub struct RenderPlan {
     pub kind: Kind,
     /// The id, chosen by the caller.
     pub id: String,
+    /// The type; by default one of the kind's.
+    pub project_type: &'static str,
     /// The name.
     pub name: Option<String>,
+    /// Of a video.
+    pub video: VideoFacts,
+    /// How many files an image is said to have; by default as many as it has.
+    pub image_count: Option<usize>,
     /// The stages and when they begin.
     pub lifecycle: Lifecycle,
     /// The files that it has once it is complete.
@@ -75,7 +81,10 @@ impl RenderPlan {
         Self {
             kind,
             id: id.into(),
+            project_type: default_type(kind),
             name: None,
+            video: VideoFacts::default(),
+            image_count: None,
             lifecycle,
             files: Vec::new(),
             estimated_credits: 500,
@@ -102,7 +111,10 @@ impl RenderPlan {
     /// The project in `stage`, without the URLs of its files.
     pub(super) fn project(&self, stage: &Stage, created_at: DateTime<Utc>) -> Project {
         let mut project = Project::new(self.kind, &self.id, created_at);
+        project.project_type = self.project_type;
         project.name.clone_from(&self.name);
+        project.video = self.video;
+        project.image_count = self.image_count;
         project.status = Some(stage.status().to_string());
         project.credits_charged = match stage {
             Stage::Draft | Stage::Queued | Stage::Rendering => self.estimated_credits,

@@ -86,6 +86,12 @@ impl WebhookSender {
         *self.receiver.lock().unwrap_or_else(PoisonError::into_inner) = receiver;
     }
 
+    /// The URL that webhooks are posted to.
+    #[must_use]
+    pub fn receiver(&self) -> Option<Url> {
+        self.receiver.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Sets the network for new webhooks.
     pub fn set_network(&self, network: Network) {
         *self.network.lock().unwrap_or_else(PoisonError::into_inner) = network;
@@ -129,8 +135,7 @@ impl WebhookSender {
 
     /// Posts it once. Returns whether it was accepted.
     async fn post(&self, webhook: &Webhook, delivery: &SignedRequest, attempt: u32) -> bool {
-        let receiver = self.receiver.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let answer = match receiver {
+        let answer = match self.receiver() {
             Some(receiver) => delivery.post(&self.client, &receiver).await.ok(),
             None => None,
         };

@@ -88,12 +88,15 @@ impl Schema {
         violations
     }
 
-    /// An example, composed of those of its fields.
+    /// An example, composed of those of its fields; of a field that has none, its first allowed value.
     #[must_use]
     pub fn example(&self) -> Option<Value> {
         let fields = self.properties.iter().filter_map(|(name, field)| Some((name.clone(), field.example()?)));
         let fields: Map<_, _> = fields.collect();
-        if fields.is_empty() { self.example.clone() } else { Some(fields.into()) }
+        if !fields.is_empty() {
+            return Some(fields.into());
+        }
+        self.example.clone().or_else(|| self.allowed.as_ref()?.first().cloned())
     }
 
     /// The default of one of its fields.

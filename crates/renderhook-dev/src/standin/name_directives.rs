@@ -1,0 +1,69 @@
+//! Words in a project's name that say how its render ends: pure code.
+//!
+//! An application under development can thus have a render that fails, with nothing but its own create call:
+//!
+//! | word | effect |
+//! |---|---|
+//! | `#fail`, `#fail:text_too_long` | it fails, with `no_source_face` or this code |
+//! | `#cancel` | it is canceled, of which no webhook tells |
+//! | `#time:30s` | it takes this long |
+//!
+//! Everything else in the name means nothing.
+
+use chrono::TimeDelta;
+
+use super::lifecycle::Stage;
+
+/// The error of a render that is to fail, unless another is named.
+pub(super) const DEFAULT_ERROR: &str = "no_source_face";
+
+/// What a name says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct NameDirectives {
+    /// The last stage.
+    pub(super) end: Stage,
+    /// How long the render takes, if it says so.
+    pub(super) render_time: Option<TimeDelta>,
+}
+
+impl NameDirectives {
+    pub(super) fn read(name: &str) -> Self {
+        let mut directives = Self { end: Stage::Complete, render_time: None };
+        for word in name.split_whitespace().filter_map(|word| word.strip_prefix('#')) {
+            match word.split_once(':') {
+                None if word == "fail" => directives.end = Stage::error(DEFAULT_ERROR),
+                None if word == "cancel" => directives.end = Stage::Canceled,
+                Some(("fail", code)) => directives.end = Stage::error(code),
+                Some(("time", time)) => directives.render_time = parse_time(time).or(directives.render_time),
+                None | Some(_) => {}
+            }
+        }
+        directives
+    }
+}
+
+fn parse_time(text: &str) -> Option<TimeDelta> {
+    TimeDelta::from_std(humantime::parse_duration(text).ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_known_words_mean_something() {
+        let seconds = |seconds| Some(TimeDelta::seconds(seconds));
+        let table = [
+            ("order-17", Stage::Complete, None),
+            ("", Stage::Complete, None),
+            ("my order #17 #failed #time #time:soon #cancel:now", Stage::Complete, None),
+            ("order-17 #fail", Stage::error("no_source_face"), None),
+            ("#fail:text_too_long order-17", Stage::error("text_too_long"), None),
+            ("order-17 #cancel #time:1m30s", Stage::Canceled, seconds(90)),
+            ("order-17 #time:0s", Stage::Complete, seconds(0)),
+        ];
+        for (name, end, render_time) in table {
+            assert_eq!(NameDirectives::read(name), NameDirectives { end, render_time }, "{name}");
+        }
+    }
+}
