@@ -12,7 +12,7 @@ use crate::api::{self, Access, ApiState, FileServing, Health, LinkKeyCell, Metri
 use crate::archive::{self, Downloader, Fetcher, Settler};
 use crate::config::Config;
 use crate::http::{self, AddressLimits, BodyReader, HeldRequests};
-use crate::intake::{self, AdviceLimiter, Receiver, Recorder};
+use crate::intake::{self, AdviceLimiter, Receiver, RecordRules, Recorder};
 use crate::notify::Notifier;
 use crate::runtime::{self, Clock, Database, LogEvent, Shutdown, Wakeups};
 use crate::streams::{EventReader, Hub};
@@ -103,7 +103,12 @@ impl Service {
         let own_descriptors = 128 + 8 * u64::try_from(config.downloads.concurrency).unwrap_or(u64::MAX);
         let descriptors = runtime::raise_descriptor_limit();
         let limits = AddressLimits::fit_descriptors(&config.http_limits, own_api_address, descriptors, own_descriptors);
-        let recorder = Recorder::start(database.clone(), clock.clone(), config.notify.posted, config.queue_limits);
+        let rules = RecordRules {
+            posted: config.notify.posted,
+            webhooks_only: config.upstream.magic_hour.is_none(),
+            external_ids: config.external_ids.clone(),
+        };
+        let recorder = Recorder::start(database.clone(), clock.clone(), rules, config.queue_limits);
         let (bodies, wakeups) = (BodyReader::new(&limits.public), Arc::new(Wakeups::default()));
         let events = EventReader { database: database.clone(), store: config.store.clone() };
         let held = HeldRequests::at_most(limits.of_api().held_requests());

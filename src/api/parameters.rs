@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use axum::extract::rejection::QueryRejection;
+use chrono::{DateTime, Datelike, Utc};
 
 use crate::http::HttpError;
 
@@ -24,6 +25,23 @@ pub(super) fn read<T: FromStr>(
     expected: impl FnOnce() -> String,
 ) -> Result<Option<T>, HttpError> {
     text.map(|text| text.parse().map_err(|_| must_be(name, &expected()))).transpose()
+}
+
+/// A text of 1 to 255 characters, if it is given.
+pub(super) fn text(name: &str, text: Option<&String>) -> Result<Option<String>, HttpError> {
+    let fits = |text: &String| (1..=255).contains(&text.chars().count()) && !text.contains('\0');
+    match text {
+        Some(text) if !fits(text) => Err(must_be(name, "1 to 255 characters without U+0000")),
+        text => Ok(text.cloned()),
+    }
+}
+
+/// An RFC 3339 time of the years 1 to 9999, which Postgres can store.
+pub(super) fn time(name: &str, text: Option<&String>) -> Result<Option<DateTime<Utc>>, HttpError> {
+    let Some(text) = text else { return Ok(None) };
+    let time = DateTime::parse_from_rfc3339(text).ok().map(|time| time.to_utc());
+    let time = time.filter(|time| (1..=9999).contains(&time.year()));
+    time.map(Some).ok_or_else(|| must_be(name, "an RFC 3339 time, such as 2026-11-29T12:00:00Z, with %2B for +"))
 }
 
 /// The page size.

@@ -17,6 +17,7 @@ use crate::runtime::Tallies;
 #[derive(Debug)]
 pub(super) struct LockedRender {
     status: Option<Status>,
+    shortage_confirmed: bool,
     before: FileCounts,
     /// The file counts, to be updated as downloads change.
     pub(super) files: FileCounts,
@@ -36,14 +37,19 @@ impl LockedRenders {
     /// Locks the renders with these ids, which may be repeated and in any order.
     pub(super) async fn lock(transaction: &mut PgConnection, ids: &[&str]) -> sqlx::Result<Self> {
         let rows = sqlx::query!(
-            "SELECT id, status, files_total, files_stored, files_failed, poll_requested, polled_at
-               FROM renders WHERE id = ANY ($1::text[]) ORDER BY id FOR UPDATE",
+            "SELECT id, kind, status, files_total, files_stored, files_failed, image_count, shortage_confirmed, poll_requested,
+                 polled_at
+             FROM renders WHERE id = ANY ($1::text[]) ORDER BY id FOR UPDATE",
             ids as _,
         );
         let rows = rows.fetch_all(transaction).await?.into_iter().map(|row| {
-            let files = FileCounts { total: row.files_total, stored: row.files_stored, failed: row.files_failed };
+            let files =
+                FileCounts { total: row.files_total, stored: row.files_stored, failed: row.files_failed, missing: 0 };
+            // A CHECK allows no other kind.
+            let files = row.kind.parse().map_or(files, |kind| files.with_announced(kind, row.image_count));
             let render = LockedRender {
                 status: row.status.and_then(|status| status.parse().ok()),
+                shortage_confirmed: row.shortage_confirmed,
                 before: files,
                 files,
                 poll_requested: row.poll_requested,
@@ -62,7 +68,8 @@ impl LockedRenders {
     /// Adds what the feed reports of the renders.
     pub(super) fn report<'a>(&'a self, outbox: &mut Outbox<'a>) {
         for (id, render) in &self.0 {
-            let progress = |files| Progress { status: render.status, files };
+            let LockedRender { status, shortage_confirmed, .. } = *render;
+            let progress = |files| Progress { status, files, shortage_confirmed };
             outbox.extend(id, Notification::of_files(progress(render.before), progress(render.files)));
         }
     }

@@ -2,8 +2,8 @@
 
 use super::database;
 use super::output::Output;
-use crate::config::{ConfigErrors, DatabaseArgs, NotifyArgs};
-use crate::intake::{RecordOutcome, Replayed, StoredDelivery, replay_deliveries};
+use crate::config::{ConfigErrors, DatabaseArgs, ExternalIdArgs, NotifyArgs};
+use crate::intake::{RecordOutcome, RecordRules, Replayed, StoredDelivery, replay_deliveries};
 use crate::runtime::Clock;
 
 /// Flags of `replay`.
@@ -13,6 +13,8 @@ pub(super) struct ReplayFlags {
     database: DatabaseArgs,
     #[command(flatten)]
     notify: NotifyArgs,
+    #[command(flatten)]
+    external_ids: ExternalIdArgs,
     /// Only deliveries received within this time, such as 24h (default: all stored deliveries)
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     since: Option<std::time::Duration>,
@@ -49,8 +51,8 @@ impl ReplayCounts {
 
 pub(super) async fn run(args: ReplayFlags) -> anyhow::Result<()> {
     let mut errors = ConfigErrors::default();
-    let notify = args.notify.read(&mut errors);
-    let notify = errors.into_result(notify)?;
+    let (posted, external_ids) = (args.notify.read(&mut errors).posted, args.external_ids.read(&mut errors));
+    let rules = errors.into_result(RecordRules { posted, external_ids, webhooks_only: false })?;
     let database = database::connect(&args.database).await?;
     let clock = Clock::system();
     let since = database::time_ago(args.since, clock.now());
@@ -64,7 +66,7 @@ pub(super) async fn run(args: ReplayFlags) -> anyhow::Result<()> {
             printed = output.line(line);
         }
     };
-    replay_deliveries(&database, &clock, since, args.dry_run, notify.posted, each).await?;
+    replay_deliveries(&database, &clock, since, args.dry_run, rules, each).await?;
     printed?;
     output.line(counts.summary(args.dry_run))?;
     Ok(())

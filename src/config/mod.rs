@@ -9,6 +9,7 @@ mod cloud;
 mod database;
 mod downloads;
 mod errors;
+mod external_ids;
 mod files;
 mod listen;
 mod notify;
@@ -21,6 +22,7 @@ mod webhook_secrets;
 
 pub use self::database::DatabaseArgs;
 pub use self::errors::{ConfigError, ConfigErrors, ConfigWarning};
+pub use self::external_ids::ExternalIdArgs;
 pub use self::files::Files;
 pub use self::listen::ListenArgs;
 pub use self::notify::{Notify, NotifyArgs};

@@ -12,6 +12,7 @@ use super::cloud;
 use super::database::DatabaseArgs;
 use super::downloads::{DownloadArgs, Downloads};
 use super::errors::{ConfigErrors, ConfigWarning};
+use super::external_ids::ExternalIdArgs;
 use super::files::{FileArgs, Files};
 use super::listen::{ApiListenArgs, ListenArgs};
 use super::notify::{Notify, NotifyArgs};
@@ -20,6 +21,7 @@ use super::upstream::{Upstream, UpstreamArgs};
 use super::webhook_secrets::WebhookSecretArgs;
 use crate::api::Access;
 use crate::archive::Store;
+use crate::domain::ExternalIdPattern;
 use crate::http::Limits;
 use crate::intake::{QueueLimits, Verifier};
 use crate::notify::Client;
@@ -58,6 +60,8 @@ pub struct ServeArgs {
     #[arg(long, env = MAX_BODY_BYTES.name, value_name = "SIZE", default_value = MAX_BODY_BYTES.default)]
     max_body_bytes: String,
     #[command(flatten)]
+    external_ids: ExternalIdArgs,
+    #[command(flatten)]
     downloads: DownloadArgs,
     #[command(flatten)]
     upstream: UpstreamArgs,
@@ -94,6 +98,8 @@ pub struct Config {
     pub max_body_bytes: usize,
     /// The limits of the HTTP server.
     pub http_limits: Limits,
+    /// Finds external ids in names.
+    pub external_ids: Option<ExternalIdPattern>,
     /// How much may wait to be recorded.
     pub queue_limits: QueueLimits,
     /// The settings for downloads.
@@ -182,6 +188,7 @@ impl ServeArgs {
         let files = self.files.read(&mut errors);
         let access = self.access.read(&mut errors);
         let max_body_bytes = MAX_BODY_BYTES.bytes(&self.max_body_bytes, &mut errors);
+        let external_ids = self.external_ids.read(&mut errors);
         let downloads = self.downloads.read(&mut errors);
         let upstream = self.upstream.read(&mut errors);
         let notify = self.notify.read(&mut errors);
@@ -199,6 +206,7 @@ impl ServeArgs {
             access,
             max_body_bytes: usize::try_from(max_body_bytes).unwrap_or(usize::MAX),
             http_limits: Limits::default(),
+            external_ids,
             queue_limits: QueueLimits::default(),
             downloads,
             upstream,
@@ -322,6 +330,7 @@ mod tests {
             "--api-tokens=a,,hush",
             "--signature-tolerance=hush",
             "--max-body-bytes=hush",
+            "--external-id-pattern=hush",
             "--listen-addr=hush",
             "--download-concurrency=-1",
             "--download-max-attempts=0",
@@ -342,6 +351,7 @@ mod tests {
             "API_TOKENS",
             "SIGNATURE_TOLERANCE",
             "MAX_BODY_BYTES",
+            "EXTERNAL_ID_PATTERN",
             "LISTEN_ADDR",
             "DOWNLOAD_CONCURRENCY",
             "DOWNLOAD_MAX_ATTEMPTS",

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::domain::render::{Status, string_enum};
+use crate::domain::render::{Kind, Status, string_enum};
 
 /// How much of a render is in the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema, sqlx::Type)]
@@ -17,7 +17,7 @@ pub enum ArchiveState {
     AwaitingUrls,
     /// No file is stored yet.
     Pending,
-    /// Some files are stored; the others are pending or failed.
+    /// Some files are stored; the others are pending, failed, or missing: fewer images came than Magic Hour announced.
     Partial,
     /// Every file is stored.
     Stored,
@@ -34,6 +34,8 @@ pub struct FileCounts {
     pub stored: i32,
     /// Files that failed for good and are not retried automatically.
     pub failed: i32,
+    /// Images that Magic Hour announced (`image_count`) and does not list. They have no row in `downloads`.
+    pub missing: i32,
 }
 
 impl FileCounts {
@@ -41,6 +43,19 @@ impl FileCounts {
     #[must_use]
     pub const fn unsettled(self) -> i32 {
         self.total - self.stored - self.failed
+    }
+
+    /// The counts of a render for which Magic Hour announced `image_count` images. Only images are announced; as long as no
+    /// file is listed, none counts as missing, because then all URLs are awaited.
+    #[must_use]
+    pub fn with_announced(self, kind: Kind, image_count: Option<i32>) -> Self {
+        let missing = match kind {
+            Kind::Image if self.total > 0 => {
+                image_count.map_or(0, |announced| announced.saturating_sub(self.total).max(0))
+            }
+            Kind::Image | Kind::Video | Kind::Audio => 0,
+        };
+        Self { missing, ..self }
     }
 }
 
@@ -53,7 +68,7 @@ impl ArchiveState {
     ///
     /// ```
     /// use renderhook::domain::{ArchiveState, FileCounts, Status};
-    /// let files = FileCounts { total: 2, stored: 1, failed: 0 };
+    /// let files = FileCounts { total: 2, stored: 1, ..FileCounts::default() };
     /// assert_eq!(ArchiveState::of(Some(Status::Complete), files), ArchiveState::Partial);
     /// ```
     #[must_use]
@@ -61,7 +76,7 @@ impl ArchiveState {
         match files {
             FileCounts { total: 0, .. } if status == Some(Status::Complete) => Self::AwaitingUrls,
             FileCounts { total: 0, .. } => Self::None,
-            FileCounts { total, stored, .. } if stored == total => Self::Stored,
+            FileCounts { total, stored, missing: 0, .. } if stored == total => Self::Stored,
             FileCounts { total, failed, .. } if failed == total => Self::Failed,
             FileCounts { stored: 0, .. } => Self::Pending,
             FileCounts { .. } => Self::Partial,
@@ -108,8 +123,28 @@ mod tests {
             (complete, (2, 0, 2), ArchiveState::Failed),
         ];
         for (status, (total, stored, failed), expected) in table {
-            let files = FileCounts { total, stored, failed };
+            let files = FileCounts { total, stored, failed, missing: 0 };
             assert_eq!(ArchiveState::of(status, files), expected, "{status:?} {files:?}");
+        }
+    }
+
+    #[test]
+    fn a_render_with_fewer_images_than_announced_is_never_stored() {
+        let files = |total, stored, failed| FileCounts { total, stored, failed, missing: 0 };
+        for (kind, announced, files, missing, expected) in [
+            (Kind::Image, Some(4), files(3, 3, 0), 1, ArchiveState::Partial),
+            (Kind::Image, Some(4), files(3, 0, 0), 1, ArchiveState::Pending),
+            (Kind::Image, Some(4), files(3, 0, 3), 1, ArchiveState::Failed),
+            (Kind::Image, Some(4), files(4, 4, 0), 0, ArchiveState::Stored),
+            (Kind::Image, Some(4), files(5, 5, 0), 0, ArchiveState::Stored),
+            (Kind::Image, Some(4), files(0, 0, 0), 0, ArchiveState::AwaitingUrls),
+            (Kind::Image, Some(i32::MIN), files(1, 1, 0), 0, ArchiveState::Stored),
+            (Kind::Image, None, files(1, 1, 0), 0, ArchiveState::Stored),
+            (Kind::Video, Some(4), files(1, 1, 0), 0, ArchiveState::Stored),
+        ] {
+            let files = files.with_announced(kind, announced);
+            let actual = (files.missing, ArchiveState::of(Some(Status::Complete), files));
+            assert_eq!(actual, (missing, expected), "{kind} {announced:?} {files:?}");
         }
     }
 }

@@ -12,10 +12,12 @@ pub use self::archive_state::{ArchiveState, FileCounts};
 pub use self::delivery_outcome::DeliveryOutcome;
 pub use self::download_state::DownloadState;
 pub use self::event::{
-    Action, DownloadEntry, Event, EventType, Nullable, Payload, PayloadFields, RenderError, SignedUrl, UnreadableEvent,
+    Action, DownloadEntry, Event, EventType, Measure, Nullable, OutputField, OutputFields, Payload, PayloadFields,
+    RenderError, SignedUrl, UnreadableEvent,
 };
 pub use self::notification::{Notification, NotificationId, NotificationState, NotificationType, Progress};
 pub use self::object_key::ObjectKey;
 pub use self::render::{
-    ExternalId, InvalidExternalId, InvalidRenderId, Kind, RenderId, Status, UnknownVariant, rank_of,
+    ExternalId, ExternalIdOrigin, ExternalIdPattern, InvalidExternalId, InvalidExternalIdPattern, InvalidRenderId,
+    Kind, RenderId, Status, UnknownVariant, rank_of,
 };

@@ -65,7 +65,8 @@ pub enum NotificationType {
     /// The render is complete, and every file is stored.
     #[serde(rename = "render.ready")]
     Ready,
-    /// The render is complete, every file is stored or has failed, and at least one has failed.
+    /// The render is complete, every file is stored or has failed, and at least one has failed, or fewer came than Magic Hour
+    /// announced.
     #[serde(rename = "render.incomplete")]
     Incomplete,
     /// The status became `error`.
@@ -193,14 +194,17 @@ pub struct Progress {
     pub status: Option<Status>,
     /// Its files.
     pub files: FileCounts,
+    /// Whether Magic Hour was asked for the missing files, and has no more.
+    pub shortage_confirmed: bool,
 }
 
 impl Progress {
     /// What became of a complete render's files, once each is stored or has failed.
     fn result(self) -> Option<Notification> {
-        let is_settled = self.files.total > 0 && self.files.unsettled() == 0;
+        let FileCounts { total, failed, missing, .. } = self.files;
+        let is_settled = total > 0 && self.files.unsettled() == 0 && (missing == 0 || self.shortage_confirmed);
         match self.status {
-            Some(Status::Complete) if is_settled && self.files.failed == 0 => Some(Notification::Ready),
+            Some(Status::Complete) if is_settled && failed == 0 && missing == 0 => Some(Notification::Ready),
             Some(Status::Complete) if is_settled => Some(Notification::Incomplete),
             Some(_) | None => None,
         }
@@ -212,7 +216,8 @@ mod tests {
     use super::*;
 
     fn progress(status: Status, total: i32, stored: i32, failed: i32) -> Progress {
-        Progress { status: Some(status), files: FileCounts { total, stored, failed } }
+        let files = FileCounts { total, stored, failed, missing: 0 };
+        Progress { status: Some(status), files, shortage_confirmed: false }
     }
 
     #[test]
@@ -250,6 +255,23 @@ mod tests {
             (progress(Rendering, 1, 1, 0), progress(Complete, 1, 1, 0), Some(Notification::Ready)),
         ];
         for (before, after, expected) in table {
+            assert_eq!(Notification::of_files(before, after), expected, "{before:?} {after:?}");
+        }
+    }
+
+    #[test]
+    fn a_shortage_of_files_is_reported_once_magic_hour_has_confirmed_it() {
+        let short = |stored, shortage_confirmed| Progress {
+            status: Some(Status::Complete),
+            files: FileCounts { total: 3, stored, failed: 0, missing: 1 },
+            shortage_confirmed,
+        };
+        for (before, after, expected) in [
+            (short(2, false), short(3, false), None),
+            (short(3, false), short(3, true), Some(Notification::Incomplete)),
+            (short(2, true), short(3, true), Some(Notification::Incomplete)),
+            (short(3, true), short(3, true), None),
+        ] {
             assert_eq!(Notification::of_files(before, after), expected, "{before:?} {after:?}");
         }
     }

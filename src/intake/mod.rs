@@ -9,8 +9,8 @@ mod skew;
 
 pub use self::receive::{AdviceLimiter, Receiver, webhook_routes};
 pub use self::record::{
-    MAX_STORED_REPETITIONS, Observation, QueueLimits, RecordError, RecordOutcome, Recorded, Recorder, Source,
-    StatusChange, StoredDelivery, log_recorded, record,
+    MAX_STORED_REPETITIONS, Observation, QueueLimits, RecordError, RecordOutcome, RecordRules, Recorded, Recorder,
+    Source, StatusChange, StoredDelivery, log_recorded, record,
 };
 pub use self::replay::{Replayed, replay_deliveries};
 pub use self::retention::{

@@ -8,10 +8,9 @@
 use chrono::{DateTime, Utc};
 
 use crate::domain::{EventType, UnreadableEvent};
-use crate::feed::PostedTypes;
 use crate::intake::record::{
-    Observation, QueueLimits, RecordError, RecordOutcome, Recorded, Recorder, StoredDelivery, find_unresolved,
-    log_recorded,
+    Observation, QueueLimits, RecordError, RecordOutcome, RecordRules, Recorded, Recorder, StoredDelivery,
+    find_unresolved, log_recorded,
 };
 use crate::runtime::{BACKGROUND_TIMEOUT, Clock, Database};
 
@@ -59,10 +58,10 @@ pub async fn replay_deliveries(
     clock: &Clock,
     since: Option<DateTime<Utc>>,
     dry_run: bool,
-    posted: PostedTypes,
+    rules: RecordRules,
     mut each: impl FnMut(&StoredDelivery, &Replayed),
 ) -> Result<(), RecordError> {
-    let recorder = Recorder::start(database.clone(), clock.clone(), posted, QueueLimits::default());
+    let recorder = Recorder::start(database.clone(), clock.clone(), rules, QueueLimits::default());
     let mut after = 0;
     loop {
         let found =

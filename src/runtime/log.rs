@@ -64,6 +64,10 @@ log_events! {
     RenderMoved = "render.moved",
     /// A report contradicts how a render ended.
     RenderConflict = "render.conflict",
+    /// A complete render has fewer files than Magic Hour announced, and the details API has no more.
+    RenderShort = "render.short",
+    /// What `EXTERNAL_ID_PATTERN` finds in a render's name cannot be an external id. Logged once by a process.
+    ExternalIdRejected = "external_id.rejected",
     /// This version cannot read a render's row, and leaves the render out of a list.
     RenderUnreadable = "render.unreadable",
     /// A worker started an attempt at a download.

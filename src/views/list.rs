@@ -29,6 +29,14 @@ pub struct ListFilter {
     pub archive: Option<ArchiveState>,
     /// The application's own id for the render.
     pub external_id: Option<ExternalId>,
+    /// Magic Hour's project type.
+    pub project_type: Option<String>,
+    /// The code of the error.
+    pub error_code: Option<String>,
+    /// Only renders first seen at this time or later.
+    pub since: Option<DateTime<Utc>>,
+    /// Only renders first seen before this time.
+    pub until: Option<DateTime<Utc>>,
     /// Only renders after this position.
     pub after: Option<ListCursor>,
 }
@@ -79,13 +87,16 @@ const TIMESTAMPS: std::ops::Range<i64> = 0..253_402_300_800_000_000;
 
 /// Runs `select_renders!` for a page. `$source` must contain all renders that match, and may contain others.
 macro_rules! listed {
-    ($source:literal, $filter:expr, $limit:expr) => {{
+    ([$($source:literal),+], $filter:expr, $limit:expr) => {{
         let filter: &ListFilter = $filter;
         select_renders!(
-            $source,
+            [$($source),+],
             "NULL::json",
             "WHERE r.kind = ANY ($1) AND r.archive = ANY ($2) AND (r.status = ANY ($3) OR ($4 AND r.status IS NULL))
                  AND ($5::text IS NULL OR r.external_id = $5)
+                 AND ($9::text IS NULL OR r.project_type = $9) AND ($10::text IS NULL OR r.error_code = $10)
+                 AND r.first_seen_at >= coalesce($11::timestamptz, '-infinity')
+                 AND r.first_seen_at < coalesce($12::timestamptz, 'infinity')
                  AND (r.first_seen_at, r.id) < (coalesce($6::timestamptz, 'infinity'), coalesce($7, ''))
              ORDER BY r.first_seen_at DESC, r.id DESC
              LIMIT $8",
@@ -97,8 +108,51 @@ macro_rules! listed {
             filter.after.as_ref().map(|cursor| cursor.first_seen_at),
             filter.after.as_ref().map(|cursor| cursor.id.as_str()),
             $limit,
+            filter.project_type.as_deref(),
+            filter.error_code.as_deref(),
+            filter.since,
+            filter.until,
         )
     }};
+}
+
+/// The newest renders of each combination of kind, archive state, and status that the filter allows, and that meet
+/// `$condition`. Each combination is a range of an index. `OFFSET 0` keeps the conditions
+/// outside from being used to find the rows instead. Types and errors are indexed by their beginnings.
+macro_rules! newest_of_each {
+    ($condition:literal, $filter:expr, $limit:expr) => {
+        listed!(
+            ["(SELECT renders.*
+              FROM (
+                  SELECT newest.id
+                  FROM unnest($1::text[]) AS of_kind (kind) CROSS JOIN unnest($2::text[]) AS of_archive (archive)
+                  CROSS JOIN LATERAL (
+                      SELECT known.* FROM unnest($3::text[]) AS of_status (status) CROSS JOIN LATERAL (
+                          SELECT id, first_seen_at FROM renders AS r
+                          WHERE r.kind = of_kind.kind AND r.archive = of_archive.archive AND r.status = of_status.status",
+             $condition,
+             "           AND first_seen_at >= coalesce($11::timestamptz, '-infinity')
+                              AND first_seen_at < coalesce($12::timestamptz, 'infinity')
+                              AND (first_seen_at, id) < (coalesce($6::timestamptz, 'infinity'), coalesce($7, ''))
+                          ORDER BY first_seen_at DESC, id DESC LIMIT $8
+                      ) AS known
+                      UNION ALL (
+                          SELECT id, first_seen_at FROM renders AS r
+                          WHERE $4 AND r.kind = of_kind.kind AND r.archive = of_archive.archive AND r.status IS NULL",
+             $condition,
+             "           AND first_seen_at >= coalesce($11::timestamptz, '-infinity')
+                              AND first_seen_at < coalesce($12::timestamptz, 'infinity')
+                              AND (first_seen_at, id) < (coalesce($6::timestamptz, 'infinity'), coalesce($7, ''))
+                          ORDER BY first_seen_at DESC, id DESC LIMIT $8
+                      )
+                  ) AS newest
+                  ORDER BY newest.first_seen_at DESC, newest.id DESC LIMIT $8
+              ) AS page JOIN renders USING (id)
+              OFFSET 0)"],
+            $filter,
+            $limit
+        )
+    };
 }
 
 /// The values that a filter allows.
@@ -120,33 +174,31 @@ pub async fn list(pool: &PgPool, store: &Store, filter: &ListFilter, limit: u16)
 /// status, so that every page takes about the same time, however rare the matches are.
 async fn rows(pool: &PgPool, filter: &ListFilter, limit: i64) -> sqlx::Result<Vec<RenderRow>> {
     if filter.external_id.is_some() {
-        return listed!("(SELECT * FROM renders WHERE external_id = $5)", filter, limit).fetch_all(pool).await;
+        return listed!(["(SELECT * FROM renders WHERE external_id = $5)"], filter, limit).fetch_all(pool).await;
     }
-    let newest_of_each = listed!(
-        "(SELECT renders.*
-          FROM (
-              SELECT newest.id
-              FROM unnest($1::text[]) AS of_kind (kind) CROSS JOIN unnest($2::text[]) AS of_archive (archive)
-              CROSS JOIN LATERAL (
-                  SELECT known.* FROM unnest($3::text[]) AS of_status (status) CROSS JOIN LATERAL (
-                      SELECT id, first_seen_at FROM renders AS r
-                      WHERE r.kind = of_kind.kind AND r.archive = of_archive.archive AND r.status = of_status.status
-                          AND (first_seen_at, id) < (coalesce($6::timestamptz, 'infinity'), coalesce($7, ''))
-                      ORDER BY first_seen_at DESC, id DESC LIMIT $8
-                  ) AS known
-                  UNION ALL (
-                      SELECT id, first_seen_at FROM renders AS r
-                      WHERE $4 AND r.kind = of_kind.kind AND r.archive = of_archive.archive AND r.status IS NULL
-                          AND (first_seen_at, id) < (coalesce($6::timestamptz, 'infinity'), coalesce($7, ''))
-                      ORDER BY first_seen_at DESC, id DESC LIMIT $8
-                  )
-              ) AS newest
-              ORDER BY newest.first_seen_at DESC, newest.id DESC LIMIT $8
-          ) AS page JOIN renders USING (id))",
-        filter,
-        limit
-    );
-    newest_of_each.fetch_all(pool).await
+    match (&filter.error_code, &filter.project_type) {
+        (None, None) => newest_of_each!("", filter, limit).fetch_all(pool).await,
+        (None, Some(_)) => {
+            newest_of_each!(" AND left(r.project_type, 100) = left($9, 100) AND r.project_type = $9", filter, limit)
+                .fetch_all(pool)
+                .await
+        }
+        (Some(_), None) => {
+            newest_of_each!(" AND left(r.error_code, 100) = left($10, 100) AND r.error_code = $10", filter, limit)
+                .fetch_all(pool)
+                .await
+        }
+        (Some(_), Some(_)) => {
+            newest_of_each!(
+                " AND left(r.error_code, 100) = left($10, 100) AND r.error_code = $10
+                   AND left(r.project_type, 100) = left($9, 100) AND r.project_type = $9",
+                filter,
+                limit
+            )
+            .fetch_all(pool)
+            .await
+        }
+    }
 }
 
 #[cfg(test)]

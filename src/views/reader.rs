@@ -88,7 +88,7 @@ fn refused(unreadable: UnreadableRow) -> DatabaseError {
 
 async fn rows(pool: &PgPool, ids: &[&str]) -> sqlx::Result<Vec<RenderRow>> {
     let rows = select_renders!(
-        "renders",
+        ["renders"],
         "coalesce((SELECT json_agg(n ORDER BY n.position)
                    FROM (SELECT position, id, type, state, attempts, due_at, delivered_at, error
                          FROM notifications WHERE render_id = r.id AND state IS NOT NULL) AS n), '[]')",

@@ -7,16 +7,17 @@ use serde_json::value::RawValue;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::view::{DownloadError, DownloadView, NotificationView, ObjectView, RenderView};
+use super::view::{DownloadError, DownloadView, LinksView, NotificationView, ObjectView, RenderView};
 use crate::archive::Store;
 use crate::domain::{
-    ArchiveState, DownloadState, NotificationId, NotificationState, NotificationType, ObjectKey, RenderError,
+    ArchiveState, DownloadState, FileCounts, Kind, Measure, NotificationId, NotificationState, NotificationType,
+    ObjectKey, RenderError,
 };
 
-/// Reads [`RenderRow`]s: `select_renders!(source, notifications, rest, parameters…)`. `source` is used instead of the table `renders`, and
+/// Reads [`RenderRow`]s: `select_renders!([source…], notifications, rest, parameters…)`. The parts of `source` are used instead of the table `renders`, and
 /// `rest` follows the `FROM` clause. `notifications` is the column of that name.
 macro_rules! select_renders {
-    ($source:literal, $notifications:literal, $rest:literal, $($parameter:expr),+ $(,)?) => {
+    ([$($source:literal),+], $notifications:literal, $rest:literal, $($parameter:expr),+ $(,)?) => {
         sqlx::query_as!(
             super::row::RenderRow,
             r#"SELECT
@@ -25,6 +26,8 @@ macro_rules! select_renders {
                    coalesce(r.created_at, r.first_seen_at) AS "created_at!", r.updated_at AS "updated_at!",
                    r.first_seen_at AS "first_seen_at!",
                    r.not_found_at, r.stalled_at, r.archive AS "archive!",
+                   r.width, r.height, r.fps, r.start_seconds, r.end_seconds, r.image_count,
+                   r.shortage_confirmed AS "shortage_confirmed!",
                    (SELECT json_agg(json_build_object('value', value, 'status', status, 'source', source, 'at', at)
                                     ORDER BY id)
                     FROM credits WHERE render_id = r.id) AS "credits: super::row::Raw",
@@ -36,7 +39,7 @@ macro_rules! select_renders {
                                                       'event', event_type, 'at', at, 'lag_ms', lag_ms) ORDER BY id)
                     FROM transitions WHERE render_id = r.id) AS "transitions: super::row::Raw",
                    "# + $notifications + r#" AS "notifications: super::row::Raw"
-               FROM "# + $source + " AS r " + $rest,
+               FROM "# + $($source +)+ " AS r " + $rest,
             $($parameter),+
         )
     };
@@ -66,6 +69,13 @@ pub(super) struct RenderRow {
     pub(super) updated_at: DateTime<Utc>,
     pub(super) first_seen_at: DateTime<Utc>,
     pub(super) archive: String,
+    pub(super) width: Option<i32>,
+    pub(super) height: Option<i32>,
+    pub(super) fps: Option<f64>,
+    pub(super) start_seconds: Option<f64>,
+    pub(super) end_seconds: Option<f64>,
+    pub(super) image_count: Option<i32>,
+    pub(super) shortage_confirmed: bool,
     pub(super) downloads: Option<Raw>,
     pub(super) transitions: Option<Raw>,
     pub(super) notifications: Option<Raw>,
@@ -98,8 +108,11 @@ impl RenderRow {
         let status = self.status.as_deref().map(str::parse).transpose().map_err(|_| UnreadableRow("status"))?;
         let downloads: Vec<DownloadRow> = list(self.downloads, "downloads")?;
         let failed = self.error_code.is_some() || self.error_message.is_some();
+        let kind: Kind = self.kind.parse().map_err(|_| UnreadableRow("kind"))?;
+        let total = i32::try_from(downloads.len()).unwrap_or(i32::MAX);
+        let files = FileCounts { total, ..FileCounts::default() }.with_announced(kind, self.image_count);
         Ok(RenderView {
-            kind: self.kind.parse().map_err(|_| UnreadableRow("kind"))?,
+            kind,
             status,
             r#type: self.r#type,
             name: self.name,
@@ -113,6 +126,14 @@ impl RenderRow {
             stalled_at: self.stalled_at,
             created_at: self.created_at,
             updated_at: self.updated_at,
+            width: self.width,
+            height: self.height,
+            fps: self.fps.and_then(Measure::new),
+            start_seconds: self.start_seconds.and_then(Measure::new),
+            end_seconds: self.end_seconds.and_then(Measure::new),
+            image_count: self.image_count,
+            links: LinksView { magic_hour: library_url(kind, &self.id) },
+            awaits_files: files.missing > 0 && !self.shortage_confirmed,
             archive: self.archive.parse::<ArchiveState>().map_err(|_| UnreadableRow("archive"))?,
             downloads: downloads.into_iter().map(|download| download.view(&self.id, store)).collect(),
             transitions: list(self.transitions, "transitions")?,
@@ -182,7 +203,12 @@ pub fn file_path(id: &str, index: i32) -> String {
     format!("/renders/{}/downloads/{index}", segment(id))
 }
 
-/// Escapes text as one segment of a URL path.
+/// The page of a project in Magic Hour's web app.
+fn library_url(kind: Kind, id: &str) -> String {
+    format!("https://magichour.ai/my-library?{kind}Id={}", segment(id))
+}
+
+/// Escapes text as one segment of a URL path, or as a value in a query.
 fn segment(text: &str) -> impl std::fmt::Display {
     const PLAIN: &percent_encoding::AsciiSet =
         &percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
@@ -197,6 +223,13 @@ mod tests {
     fn an_id_is_escaped_as_one_path_segment() {
         assert_eq!(segment("clx-1_2.3~").to_string(), "clx-1_2.3~");
         assert_eq!(segment("a/b?c#d e").to_string(), "a%2Fb%3Fc%23d%20e");
+    }
+
+    #[test]
+    fn a_project_has_a_page_in_the_web_app() {
+        assert_eq!(library_url(Kind::Video, "clx1"), "https://magichour.ai/my-library?videoId=clx1");
+        assert_eq!(library_url(Kind::Image, "a b&c"), "https://magichour.ai/my-library?imageId=a%20b%26c");
+        assert_eq!(library_url(Kind::Audio, "é"), "https://magichour.ai/my-library?audioId=%C3%A9");
     }
 
     #[test]

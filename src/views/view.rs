@@ -6,7 +6,8 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::domain::{
-    ArchiveState, DownloadState, Kind, NotificationId, NotificationState, NotificationType, RenderError, Status,
+    ArchiveState, DownloadState, Kind, Measure, NotificationId, NotificationState, NotificationType, RenderError,
+    Status,
 };
 use crate::intake::Source;
 
@@ -51,12 +52,42 @@ pub struct RenderView {
     /// Since when the render has been unfinished for too long.
     #[schema(required = true)]
     pub(super) stalled_at: Option<DateTime<Utc>>,
+    /// In pixels; `null` where Magic Hour does not say.
+    #[schema(required = true, example = 512)]
+    pub(super) width: Option<i32>,
+    #[schema(required = true, example = 960)]
+    pub(super) height: Option<i32>,
+    /// Frames per second, an estimate until the render is complete.
+    #[schema(required = true, value_type = Option<f64>, example = 30)]
+    pub(super) fps: Option<Measure>,
+    /// Where the clip starts in its source.
+    #[schema(required = true, value_type = Option<f64>, example = 0)]
+    pub(super) start_seconds: Option<Measure>,
+    /// Where the clip ends in its source.
+    #[schema(required = true, value_type = Option<f64>, example = 15)]
+    pub(super) end_seconds: Option<Measure>,
+    /// How many images Magic Hour announced. With fewer downloads, `archive` is never `stored`.
+    #[schema(required = true)]
+    pub(super) image_count: Option<i32>,
+    pub(super) links: LinksView,
     pub(super) archive: ArchiveState,
     pub(super) downloads: Vec<DownloadView>,
     pub(super) transitions: Vec<TransitionView>,
     /// The notifications posted to the application, oldest first. Only where a single render is returned.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) notifications: Option<Vec<NotificationView>>,
+    /// Whether fewer files came than announced, and Magic Hour is still to be asked.
+    #[serde(skip)]
+    pub(super) awaits_files: bool,
+}
+
+/// Pages about a render.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = RenderLinks)]
+pub(super) struct LinksView {
+    /// The page in Magic Hour's web app, where a person can cancel or delete the project.
+    #[schema(example = "https://magichour.ai/my-library?videoId=clx123")]
+    pub(super) magic_hour: String,
 }
 
 /// A notification that is posted to the application.
@@ -169,13 +200,15 @@ impl RenderView {
         self.downloads.len() + self.transitions.len()
     }
 
-    /// Whether nothing more is expected: it failed or was canceled, or it is complete and every file is stored or failed.
+    /// Whether nothing more is expected: it failed or was canceled, or it is complete, every file is stored or failed, and
+    /// Magic Hour has no more.
     #[must_use]
     pub fn is_finished(&self) -> bool {
         match self.status {
             Some(Status::Error | Status::Canceled) => true,
             Some(Status::Complete) => {
-                !self.downloads.is_empty() && self.downloads.iter().all(|download| download.state.is_settled())
+                let has_all = !self.downloads.is_empty() && !self.awaits_files;
+                has_all && self.downloads.iter().all(|download| download.state.is_settled())
             }
             Some(Status::Draft | Status::Queued | Status::Rendering) | None => false,
         }

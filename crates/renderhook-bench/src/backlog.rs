@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use renderhook::domain::{Kind, Payload};
-use renderhook::feed::PostedTypes;
-use renderhook::intake::{self, Observation};
+use renderhook::intake::{self, Observation, RecordRules};
 use renderhook::runtime::{Clock, MIGRATIONS};
 use renderhook_dev::standin::Project;
 use sqlx::PgPool;
@@ -60,7 +59,7 @@ impl BenchDatabase {
             observations.push(Observation::poll(Kind::Video, payload, now));
         }
         for batch in observations.chunks(BATCH) {
-            intake::record(&self.pool, now, batch, PostedTypes::default()).await?;
+            intake::record(&self.pool, now, batch, &RecordRules::default()).await?;
         }
         Ok(())
     }

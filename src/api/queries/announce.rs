@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 use sqlx::{PgConnection, PgPool};
 
-use crate::domain::{ExternalId, Kind, RenderId, Status};
+use crate::domain::{ExternalId, ExternalIdOrigin, Kind, RenderId, Status};
 use crate::runtime::{Tallies, Tally};
 
 /// An application's announcement of a render.
@@ -49,6 +49,7 @@ pub enum AnnounceOutcome {
 struct AnnouncedFields {
     kind: Kind,
     external_id: Option<String>,
+    external_id_origin: Option<String>,
     metadata: String,
 }
 
@@ -63,8 +64,12 @@ impl AnnouncedFields {
             ExternalIdUpdate::Remove => None,
             ExternalIdUpdate::Set(id) => Some(id.as_str().to_owned()),
         };
+        let external_id_origin = match &announcement.external_id {
+            ExternalIdUpdate::Keep => self.external_id_origin.clone(),
+            ExternalIdUpdate::Remove | ExternalIdUpdate::Set(_) => Some(ExternalIdOrigin::Application.to_string()),
+        };
         let metadata = announcement.metadata.as_ref().map_or_else(|| self.metadata.clone(), |raw| raw.get().to_owned());
-        Some(Self { kind: announcement.kind, external_id, metadata })
+        Some(Self { kind: announcement.kind, external_id, external_id_origin, metadata })
     }
 }
 
@@ -97,21 +102,25 @@ async fn insert(
     announcement: &Announcement,
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
-    let external_id = match &announcement.external_id {
-        ExternalIdUpdate::Set(id) => Some(id.as_str()),
-        ExternalIdUpdate::Keep | ExternalIdUpdate::Remove => None,
+    let application = ExternalIdOrigin::Application.as_str();
+    let (external_id, origin) = match &announcement.external_id {
+        ExternalIdUpdate::Set(id) => (Some(id.as_str()), Some(application)),
+        ExternalIdUpdate::Remove => (None, Some(application)),
+        ExternalIdUpdate::Keep => (None, None),
     };
     let inserted = sqlx::query!(
         "INSERT INTO renders (
-             id, kind, external_id, metadata, first_seen_at, last_seen_at, updated_at, poll_requested, poll_due_at
+             id, kind, external_id, metadata, first_seen_at, last_seen_at, updated_at, poll_requested, poll_due_at,
+             external_id_origin
          )
-         VALUES ($1, $2, $3, coalesce($4::text::json, '{}'), $5, $5, $5, true, $5)
+         VALUES ($1, $2, $3, coalesce($4::text::json, '{}'), $5, $5, $5, true, $5, $6)
          ON CONFLICT (id) DO NOTHING",
         id.as_str(),
         announcement.kind.as_str(),
         external_id,
         announcement.metadata.as_ref().map(|raw| raw.get()),
         now,
+        origin,
     );
     Ok(inserted.execute(connection).await?.rows_affected() == 1)
 }
@@ -124,7 +133,7 @@ async fn update(
     now: DateTime<Utc>,
 ) -> sqlx::Result<AnnounceOutcome> {
     let row = sqlx::query!(
-        r#"SELECT kind, status, external_id, metadata::text AS "metadata!",
+        r#"SELECT kind, status, external_id, external_id_origin, metadata::text AS "metadata!",
                seen_event_types <> '{}' OR status IS NOT NULL OR field_versions <> '{}' AS "is_reported!"
            FROM renders WHERE id = $1 FOR UPDATE"#,
         id.as_str(),
@@ -133,7 +142,12 @@ async fn update(
     let decode = |unknown| sqlx::Error::Decode(Box::new(unknown));
     let kind: Kind = row.kind.parse().map_err(decode)?;
     let status: Option<Status> = row.status.as_deref().map(str::parse).transpose().map_err(decode)?;
-    let before = AnnouncedFields { kind, external_id: row.external_id, metadata: row.metadata };
+    let before = AnnouncedFields {
+        kind,
+        external_id: row.external_id,
+        external_id_origin: row.external_id_origin,
+        metadata: row.metadata,
+    };
     let Some(after) = before.after(announcement, row.is_reported) else { return Ok(AnnounceOutcome::KindMismatch) };
     let (changed, unfinished) = (after != before, !status.is_some_and(Status::is_finished));
     write(connection, id, &after, now, changed, unfinished).await?;
@@ -163,7 +177,8 @@ async fn write(
          SET kind = $2, external_id = $3, metadata = $4::text::json, last_seen_at = greatest(last_seen_at, $5),
              updated_at = CASE WHEN $6 THEN greatest(updated_at, $5) ELSE updated_at END,
              poll_requested = poll_requested OR $7,
-             poll_due_at = CASE WHEN $7 THEN least(poll_due_at, $5) ELSE poll_due_at END
+             poll_due_at = CASE WHEN $7 THEN least(poll_due_at, $5) ELSE poll_due_at END,
+             external_id_origin = $8
          WHERE id = $1",
         id.as_str(),
         after.kind.as_str(),
@@ -172,6 +187,7 @@ async fn write(
         now,
         changed,
         unfinished,
+        after.external_id_origin,
     );
     written.execute(connection).await.map(drop)
 }
@@ -192,19 +208,24 @@ mod tests {
 
     #[test]
     fn missing_fields_stay_and_a_reported_kind_cannot_be_changed() {
-        let before =
-            AnnouncedFields { kind: Kind::Video, external_id: Some("one".to_owned()), metadata: "{}".to_owned() };
+        let before = AnnouncedFields {
+            kind: Kind::Video,
+            external_id: Some("one".to_owned()),
+            external_id_origin: None,
+            metadata: "{}".to_owned(),
+        };
         let after = |announcement, reported| before.after(&announcement, reported);
         assert_eq!(after(announcement(Kind::Video, ExternalIdUpdate::Keep, None), true), Some(before.clone()));
         let renamed = announcement(Kind::Video, ExternalIdUpdate::Set("two".parse().unwrap()), Some(r#"{"n": 1.50}"#));
         let expected = AnnouncedFields {
             external_id: Some("two".to_owned()),
+            external_id_origin: Some("application".to_owned()),
             metadata: r#"{"n": 1.50}"#.to_owned(),
             ..before.clone()
         };
         assert_eq!(after(renamed, true), Some(expected));
         let unnamed = after(announcement(Kind::Video, ExternalIdUpdate::Remove, None), true).unwrap();
-        assert_eq!(unnamed.external_id, None);
+        assert_eq!((unnamed.external_id, unnamed.external_id_origin.as_deref()), (None, Some("application")));
         assert_eq!(after(announcement(Kind::Image, ExternalIdUpdate::Keep, None), true), None);
         assert_eq!(after(announcement(Kind::Image, ExternalIdUpdate::Keep, None), false).unwrap().kind, Kind::Image);
     }

@@ -38,6 +38,18 @@ pub(crate) struct ListParameters {
     /// Renders with this external id.
     #[param(min_length = 1, max_length = 255, pattern = "^[^\\u0000]*$", example = "order-17")]
     external_id: Option<String>,
+    /// Renders of this project type of Magic Hour.
+    #[param(min_length = 1, max_length = 255, pattern = "^[^\\u0000]*$", example = "FACE_SWAP")]
+    r#type: Option<String>,
+    /// Renders that failed with this code.
+    #[param(min_length = 1, max_length = 255, pattern = "^[^\\u0000]*$", example = "no_source_face")]
+    error: Option<String>,
+    /// Renders first seen at this time or later.
+    #[param(value_type = Option<DateTime<Utc>>, example = "2026-11-29T12:00:00Z")]
+    since: Option<String>,
+    /// Renders first seen before this time.
+    #[param(value_type = Option<DateTime<Utc>>, example = "2026-11-30T12:00:00Z")]
+    until: Option<String>,
     /// The page size.
     #[param(value_type = Option<u16>, minimum = 1, maximum = 200, default = 50)]
     limit: Option<String>,
@@ -92,6 +104,10 @@ impl ListParameters {
             external_id: read("external_id", self.external_id.as_ref(), || {
                 "1 to 255 characters without U+0000".to_owned()
             })?,
+            project_type: parameters::text("type", self.r#type.as_ref())?,
+            error_code: parameters::text("error", self.error.as_ref())?,
+            since: parameters::time("since", self.since.as_ref())?,
+            until: parameters::time("until", self.until.as_ref())?,
             after: read("cursor", self.cursor.as_ref(), || "the `next_cursor` of an earlier answer".to_owned())?,
         })
     }

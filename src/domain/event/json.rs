@@ -69,6 +69,11 @@ pub(super) fn parse_string(raw: &RawValue) -> Option<String> {
     Some(if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text })
 }
 
+/// A finite number.
+pub(super) fn parse_number(raw: &RawValue) -> Option<f64> {
+    serde_json::from_str(raw.get()).ok().filter(|number: &f64| number.is_finite())
+}
+
 /// Whether the value is `null`.
 pub(super) fn is_null(raw: &RawValue) -> bool {
     raw.get() == "null"

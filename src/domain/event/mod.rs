@@ -5,12 +5,14 @@
 //! and fields may appear without notice, so unknown values are kept.
 
 mod json;
+mod output;
 mod payload;
 
 use std::fmt;
 
 use crate::domain::render::{Kind, Status};
 
+pub use self::output::{Measure, OutputField, OutputFields};
 pub use self::payload::{DownloadEntry, Nullable, Payload, PayloadFields, RenderError, SignedUrl};
 
 /// The part of an event type after the dot: what happened to the render.

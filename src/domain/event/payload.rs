@@ -8,7 +8,8 @@ use serde_json::value::RawValue;
 use url::Url;
 use utoipa::ToSchema;
 
-use super::{UnreadableEvent, json};
+use super::output::{Measure, OutputFields};
+use super::{UnreadableEvent, json, output};
 use crate::domain::render::{RenderId, Status};
 
 /// The maximum number of entries in `downloads`. Each becomes a row, all in one transaction.
@@ -44,6 +45,8 @@ pub struct PayloadFields {
     pub deleted: Option<bool>,
     /// When the project was created at Magic Hour.
     pub created_at: Option<DateTime<Utc>>,
+    /// Its sizes and times.
+    pub output: OutputFields<Option<Nullable<Measure>>>,
 }
 
 /// The value of a field that may be `null`.
@@ -128,6 +131,7 @@ pub(super) fn parse(text: &str, had_invalid_text: bool) -> Result<Payload, Unrea
         credits_charged: field("credits_charged").and_then(whole_number),
         deleted: field("enabled").and_then(|raw| serde_json::from_str(raw.get()).ok()).map(|enabled: bool| !enabled),
         created_at: field("created_at").and_then(time),
+        output: output::parse(&object),
     };
     // Older payloads have a single `download` instead of the list.
     let list = field("downloads").and_then(json::parse_list);
@@ -142,7 +146,7 @@ pub(super) fn parse(text: &str, had_invalid_text: bool) -> Result<Payload, Unrea
 }
 
 /// The value of a nullable field, or `None` if `parse` fails.
-fn nullable<T>(raw: &RawValue, parse: impl Fn(&RawValue) -> Option<T>) -> Option<Nullable<T>> {
+pub(super) fn nullable<T>(raw: &RawValue, parse: impl Fn(&RawValue) -> Option<T>) -> Option<Nullable<T>> {
     if json::is_null(raw) { Some(Nullable::Null) } else { parse(raw).map(Nullable::Value) }
 }
 

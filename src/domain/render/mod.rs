@@ -1,11 +1,15 @@
 //! What identifies and describes a render: its ids, kind, and status.
 
 mod external_id;
+mod external_id_origin;
+mod external_id_pattern;
 mod kind;
 mod render_id;
 mod status;
 
 pub use self::external_id::{ExternalId, InvalidExternalId};
+pub use self::external_id_origin::ExternalIdOrigin;
+pub use self::external_id_pattern::{ExternalIdPattern, InvalidExternalIdPattern};
 pub use self::kind::Kind;
 pub use self::render_id::{InvalidRenderId, RenderId};
 pub use self::status::{Status, rank_of};

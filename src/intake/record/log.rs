@@ -10,12 +10,23 @@ use crate::runtime::LogEvent;
 pub fn log_recorded(observation: &Observation, recorded: &Recorded) {
     log_transition(observation, recorded.transition);
     log_conflict(observation, recorded);
+    log_shortage(observation, recorded.missing_files);
     if recorded.is_first_unknown_error {
         error!(
             event = %LogEvent::RenderMoved, render.id = %observation.render_id(), render.kind = observation.kind().map(Kind::as_str),
             error = "unknown_error",
             "the render failed with unknown_error: please report render {} to support@magichour.ai",
             observation.render_id()
+        );
+    }
+}
+
+fn log_shortage(observation: &Observation, missing: u32) {
+    if missing > 0 {
+        warn!(
+            event = %LogEvent::RenderShort, render.id = %observation.render_id(), render.kind = observation.kind().map(Kind::as_str),
+            files.missing = missing,
+            "a complete render has fewer files than its image_count announces, and Magic Hour lists no more"
         );
     }
 }

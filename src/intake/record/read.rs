@@ -11,7 +11,7 @@ use super::observation::Observation;
 use super::rule::{
     Download, Field, Fields, FileSource, MAX_STORED_REPETITIONS, PollDue, Polling, StoredRender, Version, Versioned,
 };
-use crate::domain::{FileCounts, Nullable, RenderError};
+use crate::domain::{FileCounts, Measure, Nullable, OutputField, OutputFields, RenderError};
 
 /// A field that may be null. Without a version, it was never observed.
 fn nullable<T>(version: Option<Version>, value: Option<T>) -> Field<Nullable<T>> {
@@ -20,6 +20,36 @@ fn nullable<T>(version: Option<Version>, value: Option<T>) -> Field<Nullable<T>>
 
 fn field<T>(version: Option<Version>, value: Option<T>) -> Field<T> {
     version.zip(value).map(|(version, value)| Versioned { version, value })
+}
+
+fn error(code: Option<String>, message: Option<String>) -> Option<RenderError> {
+    (code.is_some() || message.is_some()).then_some(RenderError { code, message })
+}
+
+/// The columns about the output, in the order of [`OutputField::ALL`].
+type OutputColumns = (Option<i32>, Option<i32>, Option<f64>, Option<f64>, Option<f64>, Option<i32>);
+
+fn output(versions: &FieldVersions, columns: OutputColumns) -> OutputFields<Field<Nullable<Measure>>> {
+    let (width, height, fps, start_seconds, end_seconds, image_count) = columns;
+    OutputFields::from_fn(|field| {
+        let value = match field {
+            OutputField::Width => width.map(f64::from),
+            OutputField::Height => height.map(f64::from),
+            OutputField::Fps => fps,
+            OutputField::StartSeconds => start_seconds,
+            OutputField::EndSeconds => end_seconds,
+            OutputField::ImageCount => image_count.map(f64::from),
+        };
+        nullable(versions.output(field), value.and_then(Measure::new))
+    })
+}
+
+fn poll_due(never: Option<bool>, at: Option<DateTime<Utc>>) -> PollDue {
+    match (never, at) {
+        (Some(true), _) => PollDue::Never,
+        (_, Some(at)) => PollDue::At(at),
+        (_, None) => PollDue::AfterSilence,
+    }
 }
 
 fn decode(error: impl std::error::Error + Send + Sync + 'static) -> sqlx::Error {
@@ -35,32 +65,35 @@ pub(super) async fn lock(transaction: &mut PgConnection, ids: &[&str]) -> sqlx::
     let mut renders = HashMap::new();
     for row in rows.fetch_all(transaction).await? {
         let versions = row.field_versions.0;
-        let has_error = row.error_code.is_some() || row.error_message.is_some();
-        let error = has_error.then_some(RenderError { code: row.error_code, message: row.error_message });
         let fields = Fields {
             name: nullable(versions.name, row.name),
             project_type: field(versions.project_type, row.project_type),
-            error: nullable(versions.error, error),
+            error: nullable(versions.error, error(row.error_code, row.error_message)),
             credits_charged: field(versions.credits_charged, row.credits_charged),
             deleted: field(versions.deleted, Some(row.deleted)),
             created_at: field(versions.created_at, row.created_at),
+            output: output(
+                &versions,
+                (row.width, row.height, row.fps, row.start_seconds, row.end_seconds, row.image_count),
+            ),
         };
-        let due = match (row.never_poll, row.poll_due_at) {
-            (Some(true), _) => PollDue::Never,
-            (_, Some(at)) => PollDue::At(at),
-            (_, None) => PollDue::AfterSilence,
-        };
+        let kind = row.kind.parse().map_err(decode)?;
+        let files =
+            FileCounts { total: row.files_total, stored: row.files_stored, failed: row.files_failed, missing: 0 };
         let render = StoredRender {
             id: row.id.parse().map_err(decode)?,
-            kind: row.kind.parse().map_err(decode)?,
+            kind,
             status: row.status.map(|status| status.parse()).transpose().map_err(decode)?,
             failure_confirmed: row.failure_confirmed,
             seen_event_types: row.seen_event_types,
             fields,
-            files: FileCounts { total: row.files_total, stored: row.files_stored, failed: row.files_failed },
+            files: files.with_announced(kind, row.image_count),
+            shortage_confirmed: row.shortage_confirmed,
+            external_id: row.external_id,
+            external_id_origin: row.external_id_origin.map(|origin| origin.parse()).transpose().map_err(decode)?,
             polling: Polling {
                 requested: row.poll_requested,
-                due,
+                due: poll_due(row.never_poll, row.poll_due_at),
                 attempts: row.poll_attempts,
                 last_seen_at: row.last_seen_at,
             },

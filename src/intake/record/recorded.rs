@@ -1,6 +1,6 @@
 //! What recording an observation did.
 
-use crate::domain::Status;
+use crate::domain::{InvalidExternalId, Status};
 
 /// The outcome of recording an observation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +54,10 @@ pub struct Recorded {
     pub changed: bool,
     /// The number of the render's files that the batch queued or gave a fresh URL.
     pub queued: i64,
+    /// If it confirms that fewer files came than announced, how many are missing; otherwise 0.
+    pub missing_files: u32,
+    /// Set if what `EXTERNAL_ID_PATTERN` finds in the name cannot be an external id.
+    pub rejected_external_id: Option<InvalidExternalId>,
 }
 
 impl Recorded {
@@ -67,6 +71,8 @@ impl Recorded {
             store_delivery: true,
             changed: false,
             queued: 0,
+            missing_files: 0,
+            rejected_external_id: None,
         }
     }
 }

@@ -7,14 +7,17 @@
 //! harmless; a full queue refuses at once, so that memory is bounded and the sender soon tries again.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tracing::warn;
 
 use super::observation::Observation;
-use super::{Recorded, transaction};
-use crate::feed::PostedTypes;
-use crate::runtime::{BatchLimits, BatchPlace, Clock, Database, DatabaseError, REQUEST_TIMEOUT, form_batches};
+use super::{RecordRules, Recorded, transaction};
+use crate::runtime::{
+    BatchLimits, BatchPlace, Clock, Database, DatabaseError, LogEvent, REQUEST_TIMEOUT, form_batches,
+};
 
 /// Observations and bytes of their bodies in a batch. Two are in flight at once: while one waits for the disk, the next one
 /// is decided.
@@ -65,11 +68,11 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Starts recording into `database`. Notifications of `posted` types are to be posted.
+    /// Starts recording into `database`.
     #[must_use]
-    pub fn start(database: Database, clock: Clock, posted: PostedTypes, limits: QueueLimits) -> Self {
+    pub fn start(database: Database, clock: Clock, rules: RecordRules, limits: QueueLimits) -> Self {
         let (queue, waiting) = mpsc::channel(limits.observations);
-        let writer = Arc::new(Writer { database, clock, posted });
+        let writer = Arc::new(Writer { database, clock, rules, rejection_logged: AtomicBool::new(false) });
         let weigh = |job: &Job| job.observation.body_bytes();
         tokio::spawn(form_batches(waiting, BATCHES, weigh, move |batch, place| writer.clone().write(batch, place)));
         Self { queue, bytes: Arc::new(Semaphore::new(limits.bytes)), limits }
@@ -95,7 +98,9 @@ impl Recorder {
 struct Writer {
     database: Database,
     clock: Clock,
-    posted: PostedTypes,
+    rules: RecordRules,
+    /// Whether the log has a line about an external id that was rejected.
+    rejection_logged: AtomicBool,
 }
 
 impl Writer {
@@ -105,9 +110,25 @@ impl Writer {
             batch.into_iter().filter(|job| !job.answer.is_closed()).map(|job| (job.observation, job.answer)).unzip();
         let results = self.record(&observations).await;
         drop(place);
+        self.log_rejection(&observations, &results);
         for ((answer, observation), result) in answers.into_iter().zip(observations).zip(results) {
             // OK that nobody may wait any more: the event comes again, and is a duplicate.
             let _ = answer.send(result.map(|recorded| (observation, recorded)));
+        }
+    }
+
+    /// Logs the first external id that is rejected. A pattern that does not fit the names is wrong for many of them.
+    fn log_rejection(&self, observations: &[Observation], results: &[Result<Recorded, DatabaseError>]) {
+        let rejected = observations
+            .iter()
+            .zip(results)
+            .find_map(|(observation, result)| Some((observation, result.as_ref().ok()?.rejected_external_id?)));
+        let Some((observation, error)) = rejected else { return };
+        if !self.rejection_logged.swap(true, Ordering::Relaxed) {
+            warn!(
+                event = %LogEvent::ExternalIdRejected, render.id = %observation.render_id(),
+                "what EXTERNAL_ID_PATTERN finds in a render's name {error}: it is ignored, and this is not logged again"
+            );
         }
     }
 
@@ -118,13 +139,13 @@ impl Writer {
         }
         let (pool, now) = (self.database.pool(), self.clock.now());
         let whole =
-            async { whole(transaction::record(pool, now, observations, self.posted).await, observations.len()) };
+            async { whole(transaction::record(pool, now, observations, &self.rules).await, observations.len()) };
         match self.database.with_timeout(REQUEST_TIMEOUT, whole).await {
             Ok(Some(recorded)) => recorded.into_iter().map(Ok).collect(),
             Ok(None) => {
                 let mut results = Vec::with_capacity(observations.len());
                 for observation in observations {
-                    let alone = transaction::record(pool, now, std::slice::from_ref(observation), self.posted);
+                    let alone = transaction::record(pool, now, std::slice::from_ref(observation), &self.rules);
                     let recorded = self.database.with_timeout(REQUEST_TIMEOUT, alone).await;
                     results.push(recorded.and_then(first));
                 }

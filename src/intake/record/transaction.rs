@@ -11,9 +11,8 @@ use sqlx::{PgConnection, PgPool};
 
 use super::observation::Observation;
 use super::rule::{self, Download, StoredRender};
-use super::{Recorded, read, write, write_renders};
+use super::{RecordRules, Recorded, read, write, write_renders};
 use crate::domain::RenderId;
-use crate::feed::PostedTypes;
 use crate::runtime::Database;
 
 /// What each transaction depends on, in one round trip. What a dead process holds is let go after these times. Rows are
@@ -29,22 +28,22 @@ const REPETITION_WINDOW: TimeDelta = TimeDelta::days(1);
 const MAX_ATTEMPTS: usize = 8;
 
 /// Records `observations` in order and commits. Returns a result for each. Transitions are reported in the feed, and those of
-/// `posted` types are also posted.
+/// the posted types are also posted.
 pub async fn record(
     pool: &PgPool,
     now: DateTime<Utc>,
     observations: &[Observation],
-    posted: PostedTypes,
+    rules: &RecordRules,
 ) -> sqlx::Result<Vec<Recorded>> {
     for _ in 1..MAX_ATTEMPTS {
-        match Box::pin(try_to_record(pool, now, observations, posted)).await {
+        match Box::pin(try_to_record(pool, now, observations, rules)).await {
             Ok(Some(recorded)) => return Ok(recorded),
             Ok(None) => {}
             Err(error) if Database::is_conflict(&error) => {}
             Err(error) => return Err(error),
         }
     }
-    Box::pin(try_to_record(pool, now, observations, posted)).await?.ok_or(sqlx::Error::RowNotFound)
+    Box::pin(try_to_record(pool, now, observations, rules)).await?.ok_or(sqlx::Error::RowNotFound)
 }
 
 /// Returns `None`, without writing anything, if another transaction has created one of the renders in the meantime.
@@ -52,7 +51,7 @@ async fn try_to_record(
     pool: &PgPool,
     now: DateTime<Utc>,
     observations: &[Observation],
-    posted: PostedTypes,
+    rules: &RecordRules,
 ) -> sqlx::Result<Option<Vec<Recorded>>> {
     let mut by_render: BTreeMap<&RenderId, Vec<usize>> = BTreeMap::new();
     for (position, observation) in observations.iter().enumerate().filter(|(_, it)| it.kind.is_some()) {
@@ -67,7 +66,7 @@ async fn try_to_record(
     for (id, positions) in by_render {
         let its: Vec<_> = positions.iter().map(|&position| &observations[position]).collect();
         let decision =
-            rule::decide(stored.get(id.as_str()), downloads.remove(id.as_str()).unwrap_or_default(), &its, now);
+            rule::decide(stored.get(id.as_str()), downloads.remove(id.as_str()).unwrap_or_default(), &its, rules, now);
         for (&position, did) in positions.iter().zip(&decision.recorded) {
             recorded[position] = *did;
         }
@@ -83,7 +82,7 @@ async fn try_to_record(
     write::downloads(&mut transaction, &decisions).await?;
     write::replayed(&mut transaction, observations, &recorded).await?;
     write::history(&mut transaction, observations, &recorded, &decisions, now).await?;
-    write::outbox(&decisions).write(&mut transaction, posted, now).await?;
+    write::outbox(&decisions).write(&mut transaction, rules.posted, now).await?;
     transaction.commit().await?;
     Ok(Some(recorded))
 }

@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 use super::Recorded;
 use super::observation::{Observation, Source};
 use super::rule::{Decision, StoredRender};
-use crate::domain::{EventType, Notification, Progress, Status};
+use crate::domain::{EventType, Notification, Status};
 use crate::feed::Outbox;
 use crate::runtime::{Tallies, Tally, Wakeups};
 
@@ -118,13 +118,12 @@ pub(super) async fn replayed(
 /// The notifications to write.
 pub(super) fn outbox<'a>(decided: &'a [Decided<'_>]) -> Outbox<'a> {
     let mut outbox = Outbox::default();
-    let progress = |render: &StoredRender| Progress { status: render.status, files: render.files };
     for (before, decision) in decided {
-        let (id, before) = (decision.render.id.as_str(), before.map(progress).unwrap_or_default());
+        let (id, before) = (decision.render.id.as_str(), before.map(StoredRender::progress).unwrap_or_default());
         for transition in &decision.transitions {
             outbox.extend(id, Notification::of_transition(transition.change.from, transition.change.to));
         }
-        outbox.extend(id, Notification::of_files(before, progress(&decision.render)));
+        outbox.extend(id, Notification::of_files(before, decision.render.progress()));
     }
     outbox
 }

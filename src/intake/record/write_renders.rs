@@ -7,7 +7,7 @@ use sqlx::types::Json;
 use super::field_versions::FieldVersions;
 use super::rule::{PollDue, StoredRender, Versioned};
 use super::write::Decided;
-use crate::domain::{ArchiveState, Nullable, RenderError, Status};
+use crate::domain::{ArchiveState, ExternalIdOrigin, Nullable, OutputField, OutputFields, RenderError, Status};
 
 /// Writes new and changed renders. Returns `false` if another transaction has created one of the new ones.
 pub(super) async fn renders(transaction: &mut PgConnection, decided: &[Decided<'_>]) -> sqlx::Result<bool> {
@@ -41,6 +41,10 @@ struct Columns<'a> {
     files_total: Vec<i32>,
     files_stored: Vec<i32>,
     files_failed: Vec<i32>,
+    outputs: OutputFields<Vec<Option<f64>>>,
+    shortages_confirmed: Vec<bool>,
+    external_ids: Vec<Option<&'a str>>,
+    external_id_origins: Vec<Option<&'a str>>,
     polls_requested: Vec<bool>,
     polls_due_at: Vec<Option<DateTime<Utc>>>,
     poll_attempts: Vec<i32>,
@@ -72,6 +76,10 @@ impl<'a> Columns<'a> {
             files_total: column(renders, |it| it.files.total),
             files_stored: column(renders, |it| it.files.stored),
             files_failed: column(renders, |it| it.files.failed),
+            outputs: OutputFields::from_fn(|field| column(renders, |it| it.fields.measure(field))),
+            shortages_confirmed: column(renders, |it| it.shortage_confirmed),
+            external_ids: column(renders, |it| it.external_id.as_deref()),
+            external_id_origins: column(renders, |it| it.external_id_origin.map(ExternalIdOrigin::as_str)),
             polls_requested: column(renders, |it| it.polling.requested),
             polls_due_at: column(renders, |it| match it.polling.due {
                 PollDue::At(at) => Some(at),
@@ -135,6 +143,15 @@ async fn insert(transaction: &mut PgConnection, renders: &[&StoredRender]) -> sq
         &renders.iter().map(|it| it.first_seen_at).collect::<Vec<_>>(),
         &columns.last_seen_at,
         &columns.updated_at,
+        columns.outputs.get(OutputField::Width) as _,
+        columns.outputs.get(OutputField::Height) as _,
+        columns.outputs.get(OutputField::Fps) as _,
+        columns.outputs.get(OutputField::StartSeconds) as _,
+        columns.outputs.get(OutputField::EndSeconds) as _,
+        columns.outputs.get(OutputField::ImageCount) as _,
+        &columns.shortages_confirmed,
+        &columns.external_ids as _,
+        &columns.external_id_origins as _,
     );
     let written = written.execute(transaction).await?.rows_affected();
     Ok(usize::try_from(written).is_ok_and(|written| written == renders.len()))
@@ -173,6 +190,15 @@ async fn update(transaction: &mut PgConnection, renders: &[&StoredRender]) -> sq
         &renders.iter().map(|it| it.not_found_at).collect::<Vec<_>>() as _,
         &renders.iter().map(|it| it.stalled_at).collect::<Vec<_>>() as _,
         &renders.iter().map(|it| it.polling.due == PollDue::Never).collect::<Vec<_>>(),
+        columns.outputs.get(OutputField::Width) as _,
+        columns.outputs.get(OutputField::Height) as _,
+        columns.outputs.get(OutputField::Fps) as _,
+        columns.outputs.get(OutputField::StartSeconds) as _,
+        columns.outputs.get(OutputField::EndSeconds) as _,
+        columns.outputs.get(OutputField::ImageCount) as _,
+        &columns.shortages_confirmed,
+        &columns.external_ids as _,
+        &columns.external_id_origins as _,
     );
     let written = written.execute(transaction).await?.rows_affected();
     Ok(usize::try_from(written).is_ok_and(|written| written == renders.len()))

@@ -8,7 +8,7 @@ use sqlx::{PgPool, PgTransaction};
 
 use super::schedule::{NextPoll, Schedule};
 use super::settlement::{PollOutcome, PollSettlement, PolledRender};
-use crate::domain::{Kind, RenderId, Status};
+use crate::domain::{FileCounts, Kind, RenderId, Status};
 use crate::upstream::throttle::{CLOCK_SKEW, Throttle, Turn};
 
 /// How long a poll may take before another process repeats it.
@@ -184,9 +184,9 @@ struct ClaimedRender {
 async fn lock(transaction: &mut PgTransaction<'_>, claim: &PollClaim) -> sqlx::Result<Option<ClaimedRender>> {
     let row = sqlx::query!(
         r#"SELECT
-               status, poll_requested, failure_confirmed, poll_attempts, first_seen_at, not_found_at, stalled_at,
+               kind, status, files_total, image_count, shortage_confirmed, poll_requested, failure_confirmed, poll_attempts, first_seen_at, not_found_at, stalled_at,
                coalesce(poll_due_at = $2, false) AS "is_unchanged!",
-               files_total = 0 OR EXISTS (SELECT FROM downloads WHERE render_id = $1 AND url IS NULL) AS "lacks_urls!"
+               EXISTS (SELECT FROM downloads WHERE render_id = $1 AND url IS NULL) AS "has_file_without_url!"
            FROM renders
            WHERE id = $1 AND poll_claimed_until = $2
            FOR UPDATE"#,
@@ -195,12 +195,15 @@ async fn lock(transaction: &mut PgTransaction<'_>, claim: &PollClaim) -> sqlx::R
     );
     let Some(row) = row.fetch_optional(&mut **transaction).await? else { return Ok(None) };
     let status = row.status.as_deref().map(str::parse::<Status>).transpose();
+    let kind = row.kind.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+    let files = FileCounts { total: row.files_total, ..FileCounts::default() }.with_announced(kind, row.image_count);
+    let has_shortage = files.missing > 0 && !row.shortage_confirmed;
     Ok(Some(ClaimedRender {
         render: PolledRender {
             status: status.map_err(|error| sqlx::Error::Decode(Box::new(error)))?,
             requested: row.poll_requested,
             failure_confirmed: row.failure_confirmed,
-            lacks_urls: row.lacks_urls,
+            lacks_urls: files.total == 0 || row.has_file_without_url || has_shortage,
             attempts: row.poll_attempts.unsigned_abs(),
             first_seen_at: row.first_seen_at,
             not_found_at: row.not_found_at,

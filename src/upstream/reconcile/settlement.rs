@@ -37,7 +37,7 @@ pub(super) struct PolledRender {
     pub(super) requested: bool,
     /// Whether a poll has confirmed which of `error` and `canceled` it is.
     pub(super) failure_confirmed: bool,
-    /// Whether it has no files, or a file without a URL.
+    /// Whether it has no files, a file without a URL, or fewer files than announced.
     pub(super) lacks_urls: bool,
     pub(super) attempts: u32,
     pub(super) first_seen_at: DateTime<Utc>,

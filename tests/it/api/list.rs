@@ -1,14 +1,16 @@
 //! `GET /renders`: content, order, filters, and pagination.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use renderhook::archive::Store;
 use renderhook::domain::{ArchiveState, FileCounts, Status};
+use renderhook::views::{self, ListFilter};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
 use crate::support::app::video;
-use crate::support::observations::{at, record, status_report};
+use crate::support::observations::{at, connections, record, status_report};
 use crate::support::{App, Options};
 
 /// Starts a service that downloads nothing.
@@ -41,7 +43,7 @@ async fn recount_files(pool: &PgPool, id: &str) {
     .unwrap();
     let (status, total, stored, failed) = counted;
     let status = status.map(|status| status.parse().unwrap());
-    let archive = ArchiveState::of(status, FileCounts { total, stored, failed });
+    let archive = ArchiveState::of(status, FileCounts { total, stored, failed, missing: 0 });
     sqlx::query(
         "UPDATE renders SET files_total = $2, files_stored = $3, files_failed = $4, archive = $5 WHERE id = $1",
     )
@@ -187,6 +189,93 @@ async fn filters_are_combined_with_and(pool: PgPool) {
     app.stop().await.unwrap();
 }
 
+#[sqlx::test]
+async fn types_errors_and_times_are_filters(pool: PgPool) {
+    let app = start(&pool).await;
+    for number in 0..8 {
+        let status = if number % 2 == 0 { Status::Error } else { Status::Complete };
+        insert_render(&pool, &number.to_string(), "video", Some(status), at(number)).await;
+    }
+    sqlx::query("UPDATE renders SET project_type = CASE WHEN id < '4' THEN 'A B' ELSE 'C' END")
+        .execute(&pool)
+        .await
+        .unwrap();
+    sqlx::query("UPDATE renders SET error_code = 'no_face' WHERE status = 'error'").execute(&pool).await.unwrap();
+    let time = |seconds| at(seconds).to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+    for (query, expected) in [
+        ("type=C".to_owned(), vec!["7", "6", "5", "4"]),
+        ("type=A+B&status=error".to_owned(), vec!["2", "0"]),
+        ("error=no_face".to_owned(), vec!["6", "4", "2", "0"]),
+        ("error=no_face&type=C".to_owned(), vec!["6", "4"]),
+        ("error=no_face&status=complete".to_owned(), vec![]),
+        ("error=other".to_owned(), vec![]),
+        (format!("since={}&until={}", time(2), time(5)), vec!["4", "3", "2"]),
+        (format!("since={}&type=C&error=no_face", time(5)), vec!["6"]),
+        (format!("until={}", time(0)), vec![]),
+    ] {
+        let pages = pages(&app, &format!("{query}&limit=3")).await;
+        assert_eq!(pages.0, expected, "{query}");
+    }
+    app.stop().await.unwrap();
+}
+
+/// How often any session has read the whole table of renders, and how many of its rows through indexes.
+async fn reads(one: &PgPool) -> (i64, i64) {
+    sqlx::query("SELECT pg_stat_force_next_flush()").execute(one).await.unwrap();
+    sqlx::query_as(
+        "SELECT (SELECT seq_scan FROM pg_stat_user_tables WHERE relname = 'renders'),
+                (SELECT sum(idx_tup_read)::int8 FROM pg_stat_user_indexes WHERE relname = 'renders')",
+    )
+    .fetch_one(one)
+    .await
+    .unwrap()
+}
+
+#[sqlx::test]
+async fn the_first_page_of_any_filter_reads_few_of_many_renders(pool: PgPool) {
+    // Most are alike; what the filters look for is old and rare.
+    sqlx::query(
+        "INSERT INTO renders (id, kind, status, archive, project_type, error_code, first_seen_at, last_seen_at, updated_at)
+         SELECT n::text, 'video', CASE n % 10 WHEN 0 THEN 'error' ELSE 'complete' END,
+                CASE n % 10 WHEN 0 THEN 'none' ELSE 'stored' END, 'COMMON', CASE n % 10 WHEN 0 THEN 'common' END, at, at, at
+         FROM generate_series(1, 40000) AS n, LATERAL (SELECT $1 + n * interval '1 second' AS at) AS seen",
+    )
+    .bind(at(0))
+    .execute(&pool)
+    .await
+    .unwrap();
+    sqlx::query("UPDATE renders SET project_type = 'RARE' WHERE id IN ('5', '10')").execute(&pool).await.unwrap();
+    let one = connections(&pool, 1);
+    let store = Store::at(&url::Url::parse("file:///tmp").unwrap(), &HashMap::new()).unwrap();
+    let all = || ListFilter::default();
+    let rare = Some("RARE".to_owned());
+    let common = Some("common".to_owned());
+    let filters = [
+        (all(), 11),
+        (ListFilter { project_type: rare.clone(), ..all() }, 2),
+        (ListFilter { project_type: Some("NONE".to_owned()), ..all() }, 0),
+        (ListFilter { error_code: common.clone(), ..all() }, 11),
+        (ListFilter { error_code: common.clone(), project_type: rare, ..all() }, 1),
+        (ListFilter { error_code: common, status: Some(Status::Complete), ..all() }, 0),
+        (ListFilter { until: Some(at(4)), ..all() }, 3),
+        (ListFilter { since: Some(at(50_000)), ..all() }, 0),
+    ];
+    for maintenance in ["VACUUM renders", "VACUUM (ANALYZE) renders"] {
+        sqlx::query(maintenance).execute(&one).await.unwrap();
+        for (filter, expected) in &filters {
+            let before = reads(&one).await;
+            // Often enough for a plan that is used again.
+            for _ in 0..8 {
+                let page = views::list(&one, &store, filter, 11).await.unwrap();
+                assert_eq!(page.renders.len(), *expected, "{filter:?}");
+            }
+            let after = reads(&one).await;
+            assert_eq!(after.0, before.0, "the table was read from end to end for {filter:?}");
+            assert!(after.1 - before.1 < 1000, "{} rows were read for {filter:?}", after.1 - before.1);
+        }
+    }
+}
+
 /// Whether the render is complete, the states of its downloads, and the resulting archive state.
 const SUMS: [(bool, &[&str], ArchiveState); 13] = [
     (false, &[], ArchiveState::None),
@@ -245,6 +334,12 @@ async fn an_invalid_parameter_gets_400_with_its_name(pool: PgPool) {
         ("external_id=", "external_id"),
         ("external_id=%00", "external_id"),
         (&format!("external_id={}", "x".repeat(256)), "external_id"),
+        ("type=", "type"),
+        ("error=%00", "error"),
+        ("since=yesterday", "since"),
+        ("since=2026-11-29", "since"),
+        ("until=0000-01-01T00:00:00Z", "until"),
+        ("until=2026-11-29T12:00:00+01:00", "until"),
         ("limit=0", "limit"),
         ("limit=201", "limit"),
         ("limit=-1", "limit"),

@@ -176,7 +176,8 @@ fn has_type(types: &Value, value: &Value) -> Result<(), String> {
         Value::Array(_) => "array",
         Value::Object(_) => "object",
     };
-    let returned = types == name || types.as_array().is_some_and(|types| types.contains(&name.into()));
+    let allows = |name: &str| types == name || types.as_array().is_some_and(|types| types.contains(&name.into()));
+    let returned = allows(name) || (name == "integer" && allows("number"));
     returned.then_some(()).ok_or_else(|| format!("{value} is no {types}"))
 }
 
@@ -186,6 +187,7 @@ fn has_format(format: &Value, value: &Value) -> Result<(), String> {
         (Some("date-time"), Value::String(text)) => chrono::DateTime::parse_from_rfc3339(text).is_ok(),
         (Some("int32"), number) => number.as_i64().is_some_and(|number| i32::try_from(number).is_ok()),
         (Some("int64"), number) => number.is_i64(),
+        (Some("double"), number) => number.is_number(),
         _ => false,
     };
     right.then_some(()).ok_or_else(|| format!("{value} is not written as {format}"))

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use renderhook::feed::PostedTypes;
-use renderhook::intake;
+use renderhook::intake::{self, RecordRules};
 use renderhook::runtime::Clock;
 use renderhook_dev::standin::{Project, StandIn};
 use reqwest::Method;
@@ -129,7 +128,7 @@ async fn files_of_an_unknown_render_are_tried_with_their_old_urls_and_each_attem
 async fn report_fresh_url(pool: &PgPool, id: &str, url: url::Url) {
     let now = Clock::system().now();
     let payload = completed(id, &[url.as_str()], Some(now + TimeDelta::days(2)), now);
-    intake::record(pool, now, &[payload], PostedTypes::default()).await.unwrap();
+    intake::record(pool, now, &[payload], &RecordRules::default()).await.unwrap();
 }
 
 #[sqlx::test]

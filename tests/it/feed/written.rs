@@ -4,7 +4,7 @@ use renderhook::archive::{AttemptOutcome, AttemptReport, Capacity, Settler, Stor
 use renderhook::domain::Status::{Canceled, Complete, Error, Rendering};
 use renderhook::domain::{Notification, NotificationType};
 use renderhook::feed::{FeedFilter, PostedTypes, read};
-use renderhook::intake;
+use renderhook::intake::{self, RecordRules};
 use renderhook::runtime::Database;
 use sqlx::PgPool;
 use std::time::Duration;
@@ -87,7 +87,14 @@ async fn a_file_without_a_url_makes_the_render_incomplete_when_the_others_are_st
 #[sqlx::test]
 async fn only_the_types_that_are_posted_are_queued(pool: PgPool) {
     let posted: PostedTypes = [NotificationType::Failed].into_iter().collect();
-    intake::record(&pool, now(), &[status_report("a", Some(Error), at(1))], posted).await.unwrap();
+    intake::record(
+        &pool,
+        now(),
+        &[status_report("a", Some(Error), at(1))],
+        &RecordRules { posted, ..RecordRules::default() },
+    )
+    .await
+    .unwrap();
     let states: Vec<(String, Option<String>)> =
         sqlx::query_as("SELECT type, state FROM notifications ORDER BY position").fetch_all(&pool).await.unwrap();
     let pending = Some("pending".to_owned());

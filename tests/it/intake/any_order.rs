@@ -11,8 +11,7 @@ use proptest::sample::{Index, select};
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, TestError, TestRng, TestRunner};
 use renderhook::domain::{Kind, Status};
-use renderhook::feed::PostedTypes;
-use renderhook::intake::{self, Observation, Recorded};
+use renderhook::intake::{self, Observation, RecordRules, Recorded};
 use renderhook::runtime::{Tally, Totals};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, PgPool};
@@ -213,12 +212,12 @@ async fn check(pool: &PgPool, pools: &[PgPool], number: usize, case: &Case) {
     let at_once = prefix("atonce");
     let observations = observations(&case.again, &at_once);
     let calls = batches(&observations, &case.cuts).into_iter().zip(pools.iter().cycle());
-    let recorded: Vec<Recorded> =
-        join_all(calls.map(|(batch, pool)| intake::record(pool, now(), batch, PostedTypes::default())))
-            .await
-            .into_iter()
-            .flat_map(Result::unwrap)
-            .collect();
+    let rules = RecordRules::default();
+    let recorded: Vec<Recorded> = join_all(calls.map(|(batch, pool)| intake::record(pool, now(), batch, &rules)))
+        .await
+        .into_iter()
+        .flat_map(Result::unwrap)
+        .collect();
     check_history(pool, &at_once, &recorded).await;
     assert_eq!(state(pool, &at_once).await, expected, "at once");
 

@@ -4,8 +4,7 @@ use std::collections::HashMap;
 
 use futures::future::join_all;
 use renderhook::domain::Status::{Complete, Rendering};
-use renderhook::feed::PostedTypes;
-use renderhook::intake::{self, RecordOutcome, StatusChange};
+use renderhook::intake::{self, RecordOutcome, RecordRules, StatusChange};
 use serde_json::json;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
@@ -24,7 +23,7 @@ async fn fifty_concurrent_deliveries_of_one_event_are_recorded_once(pool: PgPool
         let mut calls = JoinSet::new();
         for pool in pools.iter().cycle().take(50) {
             let (pool, word) = (pool.clone(), [word.clone()]);
-            calls.spawn(async move { intake::record(&pool, now(), &word, PostedTypes::default()).await.unwrap()[0] });
+            calls.spawn(async move { intake::record(&pool, now(), &word, &RecordRules::default()).await.unwrap()[0] });
         }
         let recorded = calls.join_all().await;
         let mut outcomes = HashMap::new();
@@ -43,6 +42,7 @@ async fn fifty_concurrent_deliveries_of_one_event_are_recorded_once(pool: PgPool
 #[sqlx::test]
 async fn concurrent_start_and_completion_leave_consistent_transitions(pool: PgPool) {
     let pools = [connections(&pool, 2), connections(&pool, 2)];
+    let rules = RecordRules::default();
     for round in 0..50 {
         let id = format!("render-{round}");
         let observations = [status_report(&id, Some(Rendering), at(1)), status_report(&id, Some(Complete), at(2))];
@@ -51,7 +51,7 @@ async fn concurrent_start_and_completion_leave_consistent_transitions(pool: PgPo
             .cycle()
             .take(6)
             .zip(pools.iter().cycle())
-            .map(|(word, pool)| intake::record(pool, now(), std::slice::from_ref(word), PostedTypes::default()));
+            .map(|(word, pool)| intake::record(pool, now(), std::slice::from_ref(word), &rules));
         join_all(calls).await.into_iter().for_each(|recorded| drop(recorded.unwrap()));
         let history = history(&pool, &id).await;
         let short = vec![(None, Complete)];
@@ -79,7 +79,7 @@ async fn overlapping_batches_in_opposite_orders_do_not_deadlock(pool: PgPool) {
         });
         let mut calls = JoinSet::new();
         for (batch, pool) in batches.zip(pools.iter().cycle().cloned()) {
-            calls.spawn(async move { intake::record(&pool, now(), &batch, PostedTypes::default()).await });
+            calls.spawn(async move { intake::record(&pool, now(), &batch, &RecordRules::default()).await });
         }
         for recorded in calls.join_all().await {
             recorded.unwrap();
@@ -102,7 +102,7 @@ async fn a_batch_is_recorded_completely_or_not_at_all(pool: PgPool) {
     ] {
         let mut one = pool.acquire().await.unwrap();
         sqlx::query(refused).execute(&mut *one).await.unwrap();
-        let error = intake::record(&pool, now(), &[good.clone(), later.clone(), good.clone()], PostedTypes::default())
+        let error = intake::record(&pool, now(), &[good.clone(), later.clone(), good.clone()], &RecordRules::default())
             .await
             .unwrap_err();
         let constraint = error.into_database_error().and_then(|error| error.constraint().map(str::to_owned));

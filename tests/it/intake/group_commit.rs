@@ -4,8 +4,7 @@ use futures::StreamExt;
 use futures::future::join_all;
 use futures::stream::FuturesUnordered;
 use renderhook::domain::Status::{Complete, Rendering};
-use renderhook::feed::PostedTypes;
-use renderhook::intake::{QueueLimits, RecordError, RecordOutcome, Recorder};
+use renderhook::intake::{QueueLimits, RecordError, RecordOutcome, RecordRules, Recorder};
 use renderhook::runtime::{Clock, Database};
 use renderhook_dev::standin::SignedRequest;
 use sqlx::PgPool;
@@ -19,7 +18,7 @@ fn recorder(pool: &PgPool) -> Recorder {
     Recorder::start(
         Database::from_pool(pool.clone()),
         Clock::from_fn(now),
-        PostedTypes::default(),
+        RecordRules::default(),
         QueueLimits::default(),
     )
 }
@@ -174,7 +173,7 @@ async fn a_full_queue_answers_503_at_once_and_what_waits_in_it_is_recorded(pool:
 async fn the_bytes_that_wait_are_bounded_and_a_body_larger_than_the_bound_is_recorded_alone(pool: PgPool) {
     let limits = QueueLimits { bytes: 1, ..QueueLimits::default() };
     let recorder =
-        Recorder::start(Database::from_pool(pool.clone()), Clock::from_fn(now), PostedTypes::default(), limits);
+        Recorder::start(Database::from_pool(pool.clone()), Clock::from_fn(now), RecordRules::default(), limits);
     let [first, second] = ["a", "b"].map(|id| recorder.record(status_report(id, Some(Rendering), at(1))));
     let (first, second) = tokio::join!(first, second);
     assert_eq!(first.unwrap().1.outcome, RecordOutcome::Recorded);

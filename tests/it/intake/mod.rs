@@ -10,6 +10,7 @@ mod odd_payloads;
 mod repetitions;
 mod replay;
 mod retention;
+mod shortage;
 mod status_rules;
 mod urls;
 mod wakeups;

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use renderhook::feed::PostedTypes;
-use renderhook::intake::{self, PartitionChange, RecordOutcome};
+use renderhook::intake::{self, PartitionChange, RecordOutcome, RecordRules};
 use renderhook::runtime::Clock;
 use sqlx::PgPool;
 
@@ -20,7 +19,7 @@ async fn rows(pool: &PgPool) -> Vec<(String, i64)> {
 /// Inserts deliveries that arrived at these times.
 async fn receive_at(pool: &PgPool, times: &[DateTime<Utc>]) {
     for (number, at) in times.iter().enumerate() {
-        intake::record(pool, *at, &[completed(&format!("r{number}"), &[], None, *at)], PostedTypes::default())
+        intake::record(pool, *at, &[completed(&format!("r{number}"), &[], None, *at)], &RecordRules::default())
             .await
             .unwrap();
     }

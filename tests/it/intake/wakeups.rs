@@ -1,7 +1,6 @@
 //! Recording wakes the workers if there are new files, and nobody else.
 
-use renderhook::feed::PostedTypes;
-use renderhook::intake::{self, Observation};
+use renderhook::intake::{self, Observation, RecordRules};
 use sqlx::PgPool;
 use sqlx::postgres::PgListener;
 
@@ -22,7 +21,7 @@ impl Listener {
 
     /// Records a batch, and returns what it woke.
     async fn woken_by(&mut self, observations: &[Observation]) -> Vec<String> {
-        intake::record(&self.pool, now(), observations, PostedTypes::default()).await.unwrap();
+        intake::record(&self.pool, now(), observations, &RecordRules::default()).await.unwrap();
         self.notified().await
     }
 
@@ -66,7 +65,7 @@ async fn a_known_url_neither_wakes_the_workers_nor_shortens_a_backoff(pool: PgPo
         .unwrap();
     // Signed again: the same URL works longer, which is no reason to retry earlier.
     let results =
-        intake::record(&pool, now(), &[completed("a", &URL, None, at(9))], PostedTypes::default()).await.unwrap();
+        intake::record(&pool, now(), &[completed("a", &URL, None, at(9))], &RecordRules::default()).await.unwrap();
     assert_eq!(results[0].queued, 0);
     let due: Vec<chrono::DateTime<chrono::Utc>> =
         sqlx::query_scalar("SELECT due_at FROM downloads WHERE url_observed_at = $1")

@@ -10,7 +10,7 @@ use sqlx::migrate::Migrator;
 use crate::support::observations::{at, completed, connections, counts, record};
 
 /// Statements that each break one constraint, by its name.
-const REFUSED: [(&str, &str); 48] = [
+const REFUSED: [(&str, &str); 49] = [
     (
         "renders_id_length",
         "INSERT INTO renders (id, kind, first_seen_at, last_seen_at, updated_at) VALUES ('', 'video', now(), now(), now())",
@@ -26,6 +26,7 @@ const REFUSED: [(&str, &str); 48] = [
     ("renders_deletion_attempts_not_negative", "UPDATE renders SET deletion_attempts = -1"),
     ("renders_requested_poll_is_due", "UPDATE renders SET poll_requested = true, poll_due_at = NULL"),
     ("renders_deletion_known", "UPDATE renders SET deletion = 'perhaps'"),
+    ("renders_external_id_origin_known", "UPDATE renders SET external_id_origin = 'rumour'"),
     ("transitions_source_known", "UPDATE transitions SET source = 'rumour'"),
     (
         "transitions_status_once",

@@ -8,8 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use renderhook::archive::{Capacity, ClaimedDownload, Downloader, Fetcher, Guard, Settler, Store, claim_downloads};
 use renderhook::domain::{Kind, Payload};
-use renderhook::feed::PostedTypes;
-use renderhook::intake::{self, Observation};
+use renderhook::intake::{self, Observation, RecordRules};
 use renderhook::runtime::{Clock, Database, Shutdown};
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
@@ -118,7 +117,7 @@ impl Harness {
         project.downloads = vec![url];
         let payload = Payload::from_details(project.payload().to_string().as_bytes()).unwrap();
         let now = Clock::system().now();
-        intake::record(&self.pool, now, &[Observation::poll(Kind::Video, payload, now)], PostedTypes::default())
+        intake::record(&self.pool, now, &[Observation::poll(Kind::Video, payload, now)], &RecordRules::default())
             .await
             .unwrap();
     }

@@ -1,6 +1,7 @@
 //! What tests share: the service in this process or as one of its own, signed requests, and servers and proxies that fail on
 //! demand.
 
+pub(crate) mod accounts;
 pub(crate) mod app;
 pub(crate) mod harness;
 pub(crate) mod observations;

@@ -5,8 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use renderhook::domain::{Kind, Payload, Status};
-use renderhook::feed::PostedTypes;
-use renderhook::intake::{self, Authentic, Observation, Recorded, SignatureHeaders, Verifier, sign_delivery};
+use renderhook::intake::{
+    self, Authentic, Observation, RecordRules, Recorded, SignatureHeaders, Verifier, sign_delivery,
+};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -64,7 +65,7 @@ pub(crate) fn completed(
 
 /// Records observations in one call.
 pub(crate) async fn record(pool: &PgPool, observations: &[Observation]) -> Vec<Recorded> {
-    intake::record(pool, now(), observations, PostedTypes::default()).await.unwrap()
+    intake::record(pool, now(), observations, &RecordRules::default()).await.unwrap()
 }
 
 /// Records observations one by one.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use renderhook::domain::{Kind, NotificationType, Payload};
-use renderhook::intake::{self, Observation};
+use renderhook::intake::{self, Observation, RecordRules};
 use renderhook::runtime::{Clock, MIGRATIONS};
 use renderhook_dev::standin::Project;
 use sqlx::PgPool;
@@ -69,8 +69,10 @@ async fn record(url: &str) -> anyhow::Result<()> {
         let payload = Payload::from_details(project.payload().to_string().as_bytes()).context("not a project")?;
         observations.push(Observation::poll(Kind::Video, payload, now));
     }
+    let posted = [NotificationType::Failed].into_iter().collect();
+    let rules = RecordRules { posted, ..RecordRules::default() };
     for batch in observations.chunks(BATCH) {
-        intake::record(&pool, now, batch, [NotificationType::Failed].into_iter().collect()).await?;
+        intake::record(&pool, now, batch, &rules).await?;
     }
     Ok(())
 }

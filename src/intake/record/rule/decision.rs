@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use super::fields::Fields;
 use super::files::Download;
 use super::polling::Polling;
-use crate::domain::{FileCounts, Kind, RenderId, Status};
+use crate::domain::{ExternalIdOrigin, FileCounts, Kind, Progress, RenderId, Status};
 use crate::intake::record::{Recorded, Source, StatusChange};
 
 /// The part of a render that recording reads and writes.
@@ -21,6 +21,10 @@ pub(in crate::intake::record) struct StoredRender {
     pub(in crate::intake::record) seen_event_types: Vec<String>,
     pub(in crate::intake::record) fields: Fields,
     pub(in crate::intake::record) files: FileCounts,
+    /// Whether Magic Hour was asked for the files that are missing, and has no more.
+    pub(in crate::intake::record) shortage_confirmed: bool,
+    pub(in crate::intake::record) external_id: Option<String>,
+    pub(in crate::intake::record) external_id_origin: Option<ExternalIdOrigin>,
     pub(in crate::intake::record) polling: Polling,
     pub(in crate::intake::record) first_seen_at: DateTime<Utc>,
     pub(in crate::intake::record) updated_at: DateTime<Utc>,
@@ -29,6 +33,25 @@ pub(in crate::intake::record) struct StoredRender {
 }
 
 impl StoredRender {
+    /// Whether the application has set or removed the external id.
+    pub(super) fn has_external_id_of_application(&self) -> bool {
+        match self.external_id_origin {
+            Some(ExternalIdOrigin::Application) => true,
+            Some(ExternalIdOrigin::Name) => false,
+            None => self.external_id.is_some(),
+        }
+    }
+
+    /// How far it is.
+    pub(in crate::intake::record) fn progress(&self) -> Progress {
+        Progress { status: self.status, files: self.files, shortage_confirmed: self.shortage_confirmed }
+    }
+
+    /// Whether it is complete with fewer files than announced, and Magic Hour was not asked yet.
+    pub(super) fn has_open_shortage(&self) -> bool {
+        self.status == Some(Status::Complete) && self.files.missing > 0 && !self.shortage_confirmed
+    }
+
     /// Whether an event of this type was delivered before.
     pub(in crate::intake::record) fn has_seen(&self, event_type: &str) -> bool {
         self.seen_event_types.binary_search_by(|seen| seen.as_str().cmp(event_type)).is_ok()

@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{Nullable, RenderError, Status, rank_of};
+use crate::domain::{Measure, Nullable, OutputField, OutputFields, RenderError, Status, rank_of};
 use crate::intake::record::Observation;
 
 /// How new an observation is: the rank of its status, then its time in microseconds.
@@ -53,6 +53,7 @@ pub(in crate::intake::record) struct Fields {
     pub(in crate::intake::record) credits_charged: Field<i64>,
     pub(in crate::intake::record) deleted: Field<bool>,
     pub(in crate::intake::record) created_at: Field<DateTime<Utc>>,
+    pub(in crate::intake::record) output: OutputFields<Field<Nullable<Measure>>>,
 }
 
 /// The result of merging an observation's fields.
@@ -80,13 +81,18 @@ impl Fields {
             credits_charged: payload_fields.credits_charged.map(|value| Versioned { version, value }),
             deleted: payload_fields.deleted.map(|value| Versioned { version, value }),
             created_at: payload_fields.created_at.map(|value| Versioned { version, value }),
+            output: OutputFields::from_fn(|field| {
+                payload_fields.output.get(field).clone().map(|value| Versioned { version, value })
+            }),
         }
     }
 
     /// Takes newer values from `other`.
-    pub(super) fn merge(&mut self, other: Self) -> FieldChanges {
+    pub(super) fn merge(&mut self, mut other: Self) -> FieldChanges {
         let error = merge(&mut self.error, other.error);
         let credits = merge(&mut self.credits_charged, other.credits_charged);
+        let output =
+            OutputField::ALL.map(|field| merge(self.output.get_mut(field), other.output.get_mut(field).take()));
         let merged = [
             merge(&mut self.name, other.name),
             merge(&mut self.project_type, other.project_type),
@@ -95,7 +101,20 @@ impl Fields {
             error,
             credits,
         ];
-        FieldChanges { any: merged.contains(&Merged::Changed), error, credits }
+        FieldChanges { any: merged.iter().chain(&output).any(|it| *it == Merged::Changed), error, credits }
+    }
+
+    /// A fact about the output, if it is known.
+    pub(in crate::intake::record) fn measure(&self, field: OutputField) -> Option<f64> {
+        match self.output.get(field) {
+            Some(Versioned { value: Nullable::Value(measure), .. }) => Some(measure.get()),
+            Some(Versioned { value: Nullable::Null, .. }) | None => None,
+        }
+    }
+
+    /// The number of images that Magic Hour announced.
+    pub(in crate::intake::record) fn image_count(&self) -> Option<i32> {
+        self.measure(OutputField::ImageCount).and_then(|count| format!("{count:.0}").parse().ok())
     }
 
     /// The code of the error, if any.

@@ -12,6 +12,7 @@
 //! - The first of `error` and `canceled` stays, except that a poll may correct it once.
 //! - The key of a file is fixed at its first attempt.
 //! - Whether to poll depends on what a batch leaves open.
+//! - A shortage of files is confirmed by a poll that finds it, so not by one before it was known.
 
 mod decision;
 mod fields;
@@ -30,8 +31,8 @@ pub(super) use self::fields::{Field, Fields, Version, Versioned};
 pub(super) use self::files::{Download, FileSource};
 pub(super) use self::polling::{PollDue, Polling};
 use self::render_update::RenderUpdate;
-use super::RecordOutcome;
 use super::observation::Observation;
+use super::{RecordOutcome, RecordRules};
 use crate::domain::{FileCounts, Kind};
 
 /// The maximum number of stored deliveries with the same timestamp and body, so that repeating a captured request cannot fill
@@ -47,23 +48,32 @@ pub(super) fn decide(
     stored: Option<&StoredRender>,
     mut downloads: BTreeMap<i32, Download>,
     observations: &[&Observation],
+    rules: &RecordRules,
     now: DateTime<Utc>,
 ) -> Decision {
     let summary = polling::Summary::of(observations);
     let mut update = RenderUpdate {
-        render: stored.cloned().unwrap_or_else(|| new_render(observations[0], summary.first(now), now)),
+        render: stored.cloned().unwrap_or_else(|| new_render(observations[0], now)),
         changed: stored.is_none(),
         transitions: Vec::new(),
         credits: Vec::new(),
         fresh: BTreeMap::new(),
+        shortage_began: false,
+        rejected_external_id: None,
     };
     let mut written = BTreeMap::new();
     let recorded: Vec<_> = observations.iter().map(|observation| update.apply(observation)).collect();
     for observation in observations {
         update.apply_files(observation, &mut downloads, &mut written, now);
     }
+    update.apply_shortage(observations, rules);
+    update.apply_name(rules);
+    let lacks_files = update.render.has_open_shortage() && !stored.is_some_and(StoredRender::has_open_shortage);
+    update.render.polling = match stored {
+        None => summary.first(lacks_files, now),
+        Some(before) => summary.next(before, lacks_files, now),
+    };
     if let Some(before) = stored {
-        update.render.polling = summary.next(&before.polling, before.status, before.failure_confirmed, now);
         update.set_timestamps(before, now);
     }
     update.finish(recorded, written, now)
@@ -79,7 +89,7 @@ pub(super) fn stores_delivery(outcome: RecordOutcome, repetitions: i32) -> bool 
 }
 
 /// A new render, before any observation is applied.
-fn new_render(first: &Observation, polling: Polling, now: DateTime<Utc>) -> StoredRender {
+fn new_render(first: &Observation, now: DateTime<Utc>) -> StoredRender {
     StoredRender {
         id: first.render_id.clone(),
         kind: first.kind.unwrap_or(Kind::Video),
@@ -88,7 +98,10 @@ fn new_render(first: &Observation, polling: Polling, now: DateTime<Utc>) -> Stor
         seen_event_types: Vec::new(),
         fields: Fields::default(),
         files: FileCounts::default(),
-        polling,
+        shortage_confirmed: false,
+        external_id: None,
+        external_id_origin: None,
+        polling: Polling { requested: false, due: PollDue::AfterSilence, attempts: 0, last_seen_at: now },
         first_seen_at: now,
         updated_at: now,
         not_found_at: None,

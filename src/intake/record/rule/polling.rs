@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 
 use super::super::observation::{Observation, Source};
+use super::decision::StoredRender;
 use crate::domain::{Status, rank_of};
 
 /// When a render is to be polled.
@@ -82,24 +83,19 @@ impl Summary {
         }
     }
 
-    /// How to poll a new render.
-    pub(super) fn first(&self, now: DateTime<Utc>) -> Polling {
-        let requested = self.requests_poll_of_unfinished();
+    /// How to poll a new render. `lacks_files` is whether fewer files came than announced.
+    pub(super) fn first(&self, lacks_files: bool, now: DateTime<Utc>) -> Polling {
+        let requested = lacks_files || self.requests_poll_of_unfinished();
         let due = if requested { PollDue::At(now) } else { PollDue::AfterSilence };
         Polling { requested, due, attempts: 0, last_seen_at: now }
     }
 
-    /// How to poll a known render from now on.
-    pub(super) fn next(
-        &self,
-        polling: &Polling,
-        before: Option<Status>,
-        was_confirmed: bool,
-        now: DateTime<Utc>,
-    ) -> Polling {
-        let requests = self.requests_poll(before, was_confirmed);
+    /// How to poll a known render from now on. `lacks_files` is whether it is now known that fewer files came than announced.
+    pub(super) fn next(&self, known: &StoredRender, lacks_files: bool, now: DateTime<Utc>) -> Polling {
+        let StoredRender { polling, status: before, failure_confirmed, .. } = known;
+        let requests = lacks_files || self.requests_poll(*before, *failure_confirmed);
         // A webhook with `complete` answers whatever a poll was requested for.
-        let completes = self.status == Some(Status::Complete) && before != Some(Status::Complete);
+        let completes = self.status == Some(Status::Complete) && *before != Some(Status::Complete);
         let keeps = polling.requested && !(completes && self.by_webhook);
         let due = match (requests, polling.due) {
             (true, PollDue::At(due)) => PollDue::At(due.min(now)),

@@ -8,8 +8,11 @@ use super::decision::{CreditChange, Decision, StoredRender, Transition};
 use super::fields::{FieldChanges, Fields, Merged};
 use super::files::{self, Download, FileChange, FileSource};
 use super::polling::PollDue;
-use crate::domain::{DownloadState, EventType, FileCounts, ObjectKey, SignedUrl, Status, rank_of};
-use crate::intake::record::{Observation, RecordOutcome, Recorded, Source, StatusChange};
+use crate::domain::{
+    DownloadState, EventType, ExternalIdOrigin, FileCounts, InvalidExternalId, Nullable, ObjectKey, SignedUrl, Status,
+    rank_of,
+};
+use crate::intake::record::{Observation, RecordOutcome, RecordRules, Recorded, Source, StatusChange};
 
 /// The error code that Magic Hour asks to be informed about.
 const UNKNOWN_ERROR: &str = "unknown_error";
@@ -23,6 +26,10 @@ pub(super) struct RenderUpdate {
     pub(super) credits: Vec<CreditChange>,
     /// The downloads that are new or have a different URL, and whether they are pending.
     pub(super) fresh: BTreeMap<i32, bool>,
+    /// Whether it is now known that fewer files came than announced, and that there are no more.
+    pub(super) shortage_began: bool,
+    /// Set if what the pattern finds in the name cannot be an external id.
+    pub(super) rejected_external_id: Option<InvalidExternalId>,
 }
 
 impl RenderUpdate {
@@ -57,6 +64,8 @@ impl RenderUpdate {
             store_delivery: true,
             changed: false,
             queued: 0,
+            missing_files: 0,
+            rejected_external_id: None,
         }
     }
 
@@ -135,6 +144,37 @@ impl RenderUpdate {
         }
     }
 
+    /// Compares the files with `image_count`, and confirms a shortage if Magic Hour has just been asked.
+    pub(super) fn apply_shortage(&mut self, observations: &[&Observation], rules: &RecordRules) {
+        let render = &mut self.render;
+        let was_confirmed = render.shortage_confirmed;
+        render.files = render.files.with_announced(render.kind, render.fields.image_count());
+        let is_answered = |it: &&Observation| it.source == Source::Poll && it.status == Some(Status::Complete);
+        let is_confirmed = was_confirmed || rules.webhooks_only || observations.iter().any(is_answered);
+        let is_short = render.status == Some(Status::Complete) && render.files.missing > 0;
+        render.shortage_confirmed = is_short && is_confirmed;
+        self.changed |= render.shortage_confirmed != was_confirmed;
+        self.shortage_began = render.shortage_confirmed && !was_confirmed;
+    }
+
+    /// Takes the external id from the newest name, unless the application has set it. So it does not depend on the order.
+    pub(super) fn apply_name(&mut self, rules: &RecordRules) {
+        let Some(pattern) = &rules.external_ids else { return };
+        let Some(name) = self.render.fields.name.as_ref().filter(|_| !self.render.has_external_id_of_application())
+        else {
+            return;
+        };
+        let found = match &name.value {
+            Nullable::Value(name) => pattern.find(name).transpose(),
+            Nullable::Null => Ok(None),
+        };
+        self.rejected_external_id = found.as_ref().err().copied();
+        let external_id = found.ok().flatten().map(|id| id.as_str().to_owned());
+        self.changed |= self.render.external_id != external_id;
+        self.render.external_id_origin = external_id.as_ref().map(|_| ExternalIdOrigin::Name);
+        self.render.external_id = external_id;
+    }
+
     /// Sets the timestamps of a render that was known before.
     pub(super) fn set_timestamps(&mut self, before: &StoredRender, now: DateTime<Utc>) {
         // An observation proves that Magic Hour knows the render, and a transition that it is not stalled.
@@ -161,6 +201,10 @@ impl RenderUpdate {
         for it in &mut recorded {
             it.changed = changed;
             it.queued = i64::try_from(self.fresh.len()).unwrap_or(i64::MAX);
+        }
+        if let Some(last) = recorded.last_mut() {
+            last.rejected_external_id = self.rejected_external_id;
+            last.missing_files = self.render.files.missing.unsigned_abs() * u32::from(self.shortage_began);
         }
         let polling = &self.render.polling;
         Decision {

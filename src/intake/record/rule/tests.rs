@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::decision::{CreditChange, Transition};
 use super::*;
-use crate::domain::{DownloadState, Event, Payload, Status};
+use crate::domain::{DownloadState, Event, ExternalIdOrigin, Payload, Status};
 use crate::intake::record::{Recorded, StatusChange};
 
 /// The number of generated cases per property.
@@ -24,12 +24,13 @@ fn webhook(event_type: &str, payload: &Value, observed_at: DateTime<Utc>) -> Obs
 }
 
 fn poll(payload: &Value, called_at: DateTime<Utc>) -> Observation {
-    Observation::poll(Kind::Video, Payload::from_details(payload.to_string().as_bytes()).unwrap(), called_at)
+    Observation::poll(Kind::Image, Payload::from_details(payload.to_string().as_bytes()).unwrap(), called_at)
 }
 
 /// A stored render, its downloads, and all results of recording.
 #[derive(Debug, Clone, Default)]
 struct StoredState {
+    rules: RecordRules,
     render: Option<StoredRender>,
     downloads: BTreeMap<i32, Download>,
     transitions: Vec<Transition>,
@@ -39,7 +40,7 @@ struct StoredState {
 
 impl StoredState {
     fn record(&mut self, batch: &[&Observation]) -> Decision {
-        let decision = decide(self.render.as_ref(), self.downloads.clone(), batch, at(1000));
+        let decision = decide(self.render.as_ref(), self.downloads.clone(), batch, &self.rules, at(1000));
         self.render = Some(decision.render.clone());
         self.downloads.extend(decision.downloads.clone());
         self.transitions.extend(decision.transitions.clone());
@@ -49,7 +50,7 @@ impl StoredState {
     }
 
     fn after(batches: &[Vec<&Observation>]) -> Self {
-        let mut store = Self::default();
+        let mut store = Self { rules: rules(), ..Self::default() };
         for batch in batches.iter().filter(|batch| !batch.is_empty()) {
             store.record(batch);
         }
@@ -60,6 +61,7 @@ impl StoredState {
     fn state(&self) -> (StoredRender, BTreeMap<i32, Download>) {
         let mut render = self.render.clone().unwrap();
         // When to poll depends on the batches.
+        render.shortage_confirmed = false;
         render.polling = Polling { requested: false, due: PollDue::AfterSilence, attempts: 0, last_seen_at: at(0) };
         let mut downloads = self.downloads.clone();
         for download in downloads.values_mut().filter(|it| it.source.url.is_none()) {
@@ -93,6 +95,10 @@ impl StoredState {
     }
 }
 
+fn rules() -> RecordRules {
+    RecordRules { external_ids: Some(r"^order-(\d+)".parse().unwrap()), ..RecordRules::default() }
+}
+
 fn field(values: impl Into<Vec<Value>>) -> impl Strategy<Value = Option<Value>> {
     prop::option::of(select(values.into()))
 }
@@ -110,17 +116,19 @@ fn entry() -> impl Strategy<Value = Value> {
 fn observation() -> impl Strategy<Value = Observation> {
     let fields = (
         field(["draft", "queued", "rendering", "error", "complete", "complete", "archived"].map(Value::from)),
-        field([json!("one"), json!("two"), json!("été"), Value::Null]),
+        field([json!("order-1"), json!("order-2"), json!("été"), Value::Null]),
         field([json!(1), json!(5), json!(450), json!("many")]),
         field([Value::Null, json!({"code": "x"}), json!({"code": "unknown_error", "message": "m"}), json!("boom")]),
         field([json!(true), json!(false)]),
         field([json!(at(-5)), json!("2024-10-19T07:16:19.027123999+02:00")]),
         field([json!("FACE_SWAP"), json!("TEXT_TO_VIDEO")]),
+        field([json!(-1), json!(512), json!(29.97), json!("wide")]),
+        field([json!(1), json!(2), json!(4), Value::Null]),
     );
     let downloads = prop::option::of(prop::collection::vec(entry(), 0..3));
     let actions = vec!["started", "completed", "completed", "errored", "upscaled", "poll"];
     (select(actions), fields, downloads, 0..6i64).prop_map(|(action, fields, downloads, seconds)| {
-        let (status, name, credits, error, enabled, created_at, project_type) = fields;
+        let (status, name, credits, error, enabled, created_at, project_type, measure, image_count) = fields;
         let mut payload = json!({"id": "x"});
         for (field, value) in [
             ("status", status),
@@ -130,6 +138,9 @@ fn observation() -> impl Strategy<Value = Observation> {
             ("enabled", enabled),
             ("created_at", created_at),
             ("type", project_type),
+            ("width", measure.clone()),
+            ("fps", measure),
+            ("image_count", image_count),
             ("downloads", downloads.map(Value::from)),
         ] {
             if let Some(value) = value {
@@ -138,7 +149,7 @@ fn observation() -> impl Strategy<Value = Observation> {
         }
         match action {
             "poll" => poll(&payload, at(seconds)),
-            action => webhook(&format!("video.{action}"), &payload, at(seconds)),
+            action => webhook(&format!("image.{action}"), &payload, at(seconds)),
         }
     })
 }
@@ -267,4 +278,68 @@ fn a_new_url_restarts_a_failed_download_but_not_a_stored_one() {
     }
     store.downloads.get_mut(&0).unwrap().state = DownloadState::Stored;
     assert!(store.record(&[&completed("https://files.example/b.mp4", 2)]).downloads.is_empty());
+}
+
+fn image(count: i64, files: usize) -> Value {
+    let downloads: Vec<_> =
+        (0..files).map(|index| json!({"url": format!("https://files.example/{index}.png")})).collect();
+    json!({"id": "x", "status": "complete", "image_count": count, "downloads": downloads})
+}
+
+#[test]
+fn magic_hour_is_asked_once_for_the_files_that_are_missing() {
+    let mut store = StoredState::default();
+    let short = store.record(&[&webhook("image.completed", &image(3, 2), at(1))]);
+    assert!(short.wakes_reconciler && short.render.polling.requested);
+    assert_eq!((short.render.files.missing, short.render.shortage_confirmed), (1, false));
+    let again = store.clone().record(&[&webhook("image.completed", &image(3, 2), at(2))]);
+    assert_eq!((again.render.shortage_confirmed, again.recorded[0].missing_files), (false, 0));
+    let more = store.clone().record(&[&poll(&image(3, 3), at(3))]);
+    assert_eq!((more.render.files.missing, more.render.shortage_confirmed), (0, false));
+    let none = store.record(&[&poll(&image(3, 2), at(3))]);
+    assert_eq!((none.render.shortage_confirmed, none.recorded[0].missing_files), (true, 1));
+    let known = store.record(&[&webhook("image.completed", &image(3, 2), at(4))]);
+    assert_eq!((known.recorded[0].missing_files, known.render.shortage_confirmed), (0, true), "it is known");
+    let late = store.record(&[&webhook("image.completed", &image(3, 3), at(5))]);
+    assert_eq!((late.render.files.missing, late.render.shortage_confirmed), (0, false));
+}
+
+#[test]
+fn without_an_api_key_a_shortage_is_known_at_once() {
+    let rules = RecordRules { webhooks_only: true, ..RecordRules::default() };
+    let mut store = StoredState { rules, ..StoredState::default() };
+    let short = store.record(&[&webhook("image.completed", &image(3, 2), at(1))]);
+    assert_eq!((short.render.shortage_confirmed, short.recorded[0].missing_files), (true, 1));
+}
+
+#[test]
+fn the_external_id_follows_the_newest_name_unless_the_application_has_set_it() {
+    let named = |name: Value, seconds| webhook("video.started", &json!({"id": "x", "name": name}), at(seconds));
+    let mut store = StoredState { rules: rules(), ..StoredState::default() };
+    for (name, seconds, expected) in [
+        (json!("order-17"), 2, Some("17")),
+        (json!("order-16"), 1, Some("17")),
+        (json!("order-18 again"), 3, Some("18")),
+        (json!("a clip"), 4, None),
+        (json!("order-19"), 5, Some("19")),
+        (Value::Null, 6, None),
+    ] {
+        let decision = store.record(&[&named(name.clone(), seconds)]);
+        assert_eq!(decision.render.external_id.as_deref(), expected, "{name}");
+        assert_eq!(decision.render.external_id_origin.is_some(), expected.is_some(), "{name}");
+    }
+    for (external_id, origin) in [
+        (Some("mine"), Some(ExternalIdOrigin::Application)),
+        (None, Some(ExternalIdOrigin::Application)),
+        (Some("older"), None),
+    ] {
+        let mut store = store.clone();
+        let render = store.render.as_mut().unwrap();
+        (render.external_id, render.external_id_origin) = (external_id.map(str::to_owned), origin);
+        let decision = store.record(&[&named(json!("order-20"), 7)]);
+        assert_eq!(decision.render.external_id.as_deref(), external_id, "{origin:?}");
+    }
+    let long = named(json!(format!("order-{}", "1".repeat(300))), 8);
+    let rejected = store.record(&[&long]);
+    assert!(rejected.render.external_id.is_none() && rejected.recorded[0].rejected_external_id.is_some());
 }
