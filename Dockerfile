@@ -1,6 +1,10 @@
 # The image of renderhook: the binary, a C library, the root certificates and nothing else.
 #
 #   docker build -t renderhook .
+#
+# The stand-in for Magic Hour is a target of its own, of which that image has nothing:
+#
+#   docker build -t renderhook-standin --target standin .
 
 # The Rust that Cargo.toml declares (rust-version), so that the image is built by what the promise is made for.
 ARG RUST_VERSION=1.95.0
@@ -8,8 +12,7 @@ ARG RUST_VERSION=1.95.0
 # The slim image is enough: it has gcc and the C library's headers, and aws-lc-sys (the cryptography under rustls) asks
 # for a C compiler alone on x86-64 and ARM64: its assembly and its bindings come ready made, so neither cmake nor clang.
 # Its Debian release is that of the image below: a binary must not ask for a newer C library than it will find.
-FROM rust:${RUST_VERSION}-slim-trixie AS build
-ARG TARGETPLATFORM
+FROM rust:${RUST_VERSION}-slim-trixie AS sources
 WORKDIR /src
 
 # The queries are checked against .sqlx/, so that no database is needed.
@@ -21,6 +24,9 @@ COPY migrations migrations
 COPY crates crates
 COPY src src
 
+FROM sources AS build
+ARG TARGETPLATFORM
+
 # Dependencies are kept in cache mounts: unlike a layer of their own they outlive a change of Cargo.lock, and no made-up
 # main.rs has to stand in for the sources. One target cache a platform, since an emulated build must not take over the
 # native one's; locked, since two builds in one target folder would wait for each other anyhow. The sources are touched
@@ -30,6 +36,25 @@ RUN --mount=type=cache,id=renderhook-registry,target=/usr/local/cargo/registry \
     find build.rs src migrations .sqlx -exec touch {} + \
     && cargo build --release --locked --bin renderhook \
     && cp target/release/renderhook /usr/local/bin/renderhook
+
+# Without optimization: it takes a fraction of the time, and nobody waits for a stand-in.
+FROM sources AS build-standin
+ARG TARGETPLATFORM
+RUN --mount=type=cache,id=renderhook-registry,target=/usr/local/cargo/registry \
+    --mount=type=cache,id=renderhook-target-${TARGETPLATFORM},target=/src/target,sharing=locked \
+    find build.rs crates src migrations .sqlx -exec touch {} + \
+    && cargo build --locked --package renderhook-dev \
+    && cp target/debug/renderhook-dev /usr/local/bin/renderhook-dev
+
+FROM gcr.io/distroless/cc-debian13:nonroot AS standin
+COPY --from=build-standin /usr/local/bin/renderhook-dev /usr/local/bin/renderhook-dev
+USER 65532:65532
+EXPOSE 9000
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
+    CMD ["/usr/local/bin/renderhook-dev", "standin", "--health"]
+ENTRYPOINT ["/usr/local/bin/renderhook-dev"]
+CMD ["standin", "--listen", "0.0.0.0:9000"]
 
 # Distroless cc: the C library and libgcc that the binary is linked to, the root certificates, and no shell or package
 # manager for an intruder to use. The certificates are needed: both HTTP clients (downloads, object store) take their

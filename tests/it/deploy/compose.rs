@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use clap::CommandFactory as _;
 use object_store::aws::AmazonS3ConfigKey;
 use serde_json::Value;
 
@@ -56,10 +57,31 @@ fn instructions(path: &str) -> Vec<(String, String)> {
     instructions.map(|(word, rest)| (word.to_ascii_uppercase(), rest.trim().to_owned())).collect()
 }
 
-/// What follows each instruction of this name in the Dockerfile.
+/// The instructions of a stage of the Dockerfile, with those before the first stage.
+fn stage(name: Option<&str>) -> Vec<(String, String)> {
+    let (mut global, mut stages) = (Vec::new(), Vec::<Vec<_>>::new());
+    for (word, rest) in instructions("Dockerfile") {
+        if word == "FROM" {
+            stages.push(Vec::new());
+        }
+        stages.last_mut().unwrap_or(&mut global).push((word, rest));
+    }
+    let is_named = |stage: &Vec<(String, String)>| match name {
+        Some(name) => stage[0].1.ends_with(&format!(" AS {name}")),
+        // Built unless another is named.
+        None => true,
+    };
+    let stage = stages.into_iter().rfind(is_named).unwrap_or_else(|| panic!("no stage {name:?}"));
+    global.into_iter().chain(stage).collect()
+}
+
+fn arguments_in(stage: &[(String, String)], instruction: &str) -> Vec<String> {
+    stage.iter().filter(|(name, _)| name == instruction).map(|(_, rest)| rest.clone()).collect()
+}
+
+/// What follows each instruction of this name in the stage of the production image.
 fn arguments(instruction: &str) -> Vec<String> {
-    let instructions = instructions("Dockerfile").into_iter();
-    instructions.filter(|(name, _)| name == instruction).map(|(_, rest)| rest).collect()
+    arguments_in(&stage(None), instruction)
 }
 
 /// The JSON array in which an instruction names a program and its arguments.
@@ -165,7 +187,8 @@ fn only_the_step_that_writes_secrets_has_them_in_its_environment() {
                 let secret =
                     ["SECRET", "TOKEN", "KEY", "PASSWORD", "DATABASE_URL"].iter().any(|word| variable.contains(word));
                 assert!(!secret || variable.ends_with("_FILE"), "{path}: {name}: {variable} belongs in a file");
-                let is_plain = ["PUBLIC_URL", "NOTIFY_URL"].contains(&variable);
+                let is_plain = ["PUBLIC_URL", "NOTIFY_URL", "MAGIC_HOUR_API_URL", "DOWNLOAD_ALLOW_PRIVATE"];
+                let is_plain = is_plain.contains(&variable);
                 assert!(
                     !value.contains('$') || is_plain || path == OWN_BUCKET,
                     "{path}: {name}: {variable} takes the shell's value"
@@ -202,7 +225,8 @@ fn every_image_has_a_version_and_every_service_a_health_check() {
         let image = service["image"].as_str().expect("an image");
         let tag = image.rsplit_once(':').map(|(_, tag)| tag);
         assert!(tag.is_some_and(|tag| tag != "latest"), "{name}: {image} names no version");
-        let in_image = image == "renderhook:local" && !arguments("HEALTHCHECK").is_empty();
+        let target = service["build"]["target"].as_str();
+        let in_image = service["build"]["context"] == "." && !arguments_in(&stage(target), "HEALTHCHECK").is_empty();
         let checked = in_image || service["healthcheck"]["test"][0] == "CMD";
         assert!(checked || service["restart"] == "no", "{name} has no health check");
     }
@@ -269,6 +293,36 @@ fn the_image_runs_a_subcommand_of_its_one_binary_as_a_numeric_user() {
     let postgres = compose["services"]["postgres"]["user"].as_str().and_then(|user| user.split(':').next());
     let readers = &list(&compose["services"]["secrets"]["command"])[3..];
     assert_eq!(Some(readers), postgres.map(|postgres| [user, postgres]).as_ref().map(<[_; 2]>::as_slice));
+}
+
+/// The arguments of the development binary.
+fn parse_dev(words: &[String]) -> clap::ArgMatches {
+    let command = renderhook_dev::cli::DevCli::command().no_binary_name(true);
+    command.try_get_matches_from(words).unwrap_or_else(|error| panic!("{words:?}: {error}"))
+}
+
+#[test]
+fn the_stand_in_is_an_image_and_a_profile_of_its_own() {
+    let compose = compose();
+    let service = &compose["services"]["standin"];
+    assert_eq!(list(&service["profiles"]), ["standin"], "it runs only if asked for");
+    let stage = stage(service["build"]["target"].as_str());
+    let one = |instruction| -> String {
+        let [argument] = arguments_in(&stage, instruction).try_into().expect("one instruction");
+        argument
+    };
+    assert_eq!(words(&one("ENTRYPOINT")), ["/usr/local/bin/renderhook-dev"]);
+    assert_eq!(one("USER"), arguments("USER")[0], "it reads the same secrets");
+    parse_dev(&words(&one("CMD")));
+    assert_eq!(words(&one("HEALTHCHECK"))[0], "/usr/local/bin/renderhook-dev");
+    parse_dev(&words(&one("HEALTHCHECK"))[1..]);
+    let command: Vec<String> = list(&service["command"]).into_iter().map(str::to_owned).collect();
+    let secret = ["--webhook-secret".to_owned(), "whsec_a".to_owned()];
+    parse_dev(&[command, secret.to_vec()].concat());
+    let names: Vec<_> = environment(service).into_iter().map(|(name, _)| name.trim_end_matches("_FILE")).collect();
+    assert_eq!(names, ["MAGIC_HOUR_WEBHOOK_SECRET", "MAGIC_HOUR_API_KEY"]);
+    let production: Vec<_> = arguments("COPY");
+    assert!(production.iter().all(|copied| !copied.contains("standin")), "{production:?}");
 }
 
 #[test]

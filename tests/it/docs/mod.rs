@@ -2,6 +2,7 @@
 
 mod architecture;
 mod contributing;
+mod develop;
 mod logs;
 mod readme;
 mod security;

@@ -204,6 +204,7 @@ pub(super) fn print_next_steps(environment: &DemoServices) -> anyhow::Result<()>
     let (secret, token) = (environment.webhook_secret.expose_secret(), environment.api_token.expose_secret());
     let magic_hour = &environment.magic_hour;
     let (api, key) = (&magic_hour.base, magic_hour.api_key.expose_secret());
+    let page = api.join("/")?;
     let picture = magic_hour.files.put("my-image/picture.png", media::image(7), "image/png")?;
     print_line(format_args!(
         "
@@ -229,6 +230,7 @@ The stand-in for Magic Hour, for curl or an SDK:
 
   base URL  {api}
   API key   {key}
+  page      {page}
 "
     ))?;
     Ok(())

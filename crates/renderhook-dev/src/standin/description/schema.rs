@@ -114,7 +114,7 @@ impl Schema {
             violations.push(format!("{} is {found}{}", name(at), self.expected.as_str()));
             return;
         }
-        if let Some(allowed) = self.allowed.as_ref().filter(|allowed| !allowed.contains(value)) {
+        if let Some(allowed) = self.allowed.as_ref().filter(|allowed| !allowed.iter().any(|it| is_same(it, value))) {
             let allowed: Vec<_> = allowed.iter().map(ToString::to_string).collect();
             violations.push(format!("{} must be one of {}", name(at), allowed.join(", ")));
         }
@@ -203,6 +203,11 @@ impl Schema {
     }
 }
 
+/// Whether two values are equal, where 1 and 1.0 are.
+fn is_same(one: &Value, other: &Value) -> bool {
+    one == other || (one.is_number() && one.as_f64() == other.as_f64())
+}
+
 /// A value's path, for people.
 fn name(at: &str) -> String {
     if at.is_empty() { "the body".to_owned() } else { format!("`{at}`") }
@@ -261,6 +266,7 @@ mod tests {
         let table = [
             (json!({"type": "string", "nullable": true, "enum": ["a"]}), json!(null)),
             (json!({"type": "integer"}), json!(2.0)),
+            (json!({"type": "number", "enum": [1, 4]}), json!(4.0)),
             (json!({"type": "number", "multipleOf": 0.05, "maximum": 1}), json!(0.15)),
             (json!({"type": "string", "format": "uri", "minLength": 1}), json!("https://a.example/b.png")),
             (json!({"type": "string", "format": "date-time"}), json!("2026-01-02T03:04:05.678Z")),
