@@ -136,23 +136,23 @@ async fn start_renders_on_enter(magic_hour: &StandIn) -> anyhow::Result<()> {
 async fn print_calls(call_log: &CallLog) -> anyhow::Result<()> {
     let mut printed = 0;
     loop {
-        let calls = call_log.wait_for_calls(printed + 1).await;
-        for ApiCall { method, path, status, created, .. } in &calls[printed..] {
+        let calls = call_log.next_calls(printed).await;
+        for ApiCall { method, path, status, created, .. } in &calls {
             let status = status.map_or_else(|| "closed".to_owned(), |status| status.as_u16().to_string());
             match created {
                 Some(id) => say("call", format_args!("{method} {path}: {status}, creates {id}"))?,
                 None => say("call", format_args!("{method} {path}: {status}"))?,
             }
         }
-        printed = calls.len();
+        printed += calls.len();
     }
 }
 
 async fn print_webhooks(call_log: &CallLog) -> anyhow::Result<()> {
     let mut printed = 0;
     loop {
-        let webhooks = call_log.wait_for_webhooks(printed + 1).await;
-        for WebhookAttempt { event_type, id, attempt, outcome, .. } in &webhooks[printed..] {
+        let webhooks = call_log.next_webhooks(printed).await;
+        for WebhookAttempt { event_type, id, attempt, outcome, .. } in &webhooks {
             let outcome = match outcome {
                 WebhookOutcome::Lost => "lost".to_owned(),
                 WebhookOutcome::Unanswered(_) => "no answer".to_owned(),
@@ -160,6 +160,6 @@ async fn print_webhooks(call_log: &CallLog) -> anyhow::Result<()> {
             };
             say("webhook", format_args!("{event_type} {id}: {outcome} (attempt {attempt})"))?;
         }
-        printed = webhooks.len();
+        printed += webhooks.len();
     }
 }

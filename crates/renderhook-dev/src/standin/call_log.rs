@@ -97,6 +97,21 @@ impl CallLog {
         entries.webhooks.into_iter().find(|attempt| matches(attempt))
     }
 
+    /// Waits for API calls after the first `seen`, and returns them.
+    pub async fn next_calls(&self, seen: usize) -> Vec<ApiCall> {
+        let mut entries = self.0.subscribe();
+        let next = entries.wait_for(|entries| entries.calls.len() > seen).await;
+        // The sender lives as long as `self`.
+        next.map_or_else(|_| Vec::new(), |entries| entries.calls[seen..].to_vec())
+    }
+
+    /// Waits for webhook attempts after the first `seen`, and returns them.
+    pub async fn next_webhooks(&self, seen: usize) -> Vec<WebhookAttempt> {
+        let mut entries = self.0.subscribe();
+        let next = entries.wait_for(|entries| entries.webhooks.len() > seen).await;
+        next.map_or_else(|_| Vec::new(), |entries| entries.webhooks[seen..].to_vec())
+    }
+
     async fn wait(&self, is_reached: impl FnMut(&Entries) -> bool) -> Entries {
         let mut entries = self.0.subscribe();
         match entries.wait_for(is_reached).await {

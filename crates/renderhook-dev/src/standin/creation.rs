@@ -62,11 +62,13 @@ pub(super) fn plan(mode: &Mode, body: &Value, now: DateTime<Utc>, render_time: T
     let uuid = Uuid::new_v4();
     let name = body["name"].as_str().map(str::to_owned).or_else(|| default_name(mode, now));
     let directives = NameDirectives::read(name.as_deref().unwrap_or_default());
+    let is_silent = directives.is_silent;
     let lifecycle = Lifecycle::lasting(directives.render_time.unwrap_or(render_time), directives.end);
     // As short as Magic Hour's.
     let mut plan = RenderPlan::new(mode.kind, format!("c{}", &uuid.simple().to_string()[..24]), lifecycle);
     plan.project_type = mode.project_type;
     plan.name = name;
+    plan.is_silent = is_silent;
     plan.video = video_facts(body);
     plan.files = files(mode.kind, body, uuid.as_u64_pair().0);
     plan.image_count = (mode.kind == Kind::Image).then_some(plan.files.len());

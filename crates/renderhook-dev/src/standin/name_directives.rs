@@ -7,6 +7,7 @@
 //! | `#fail`, `#fail:text_too_long` | it fails, with `no_source_face` or this code |
 //! | `#cancel` | it is canceled, of which no webhook tells |
 //! | `#time:30s` | it takes this long |
+//! | `#silent` | no webhook reports it |
 //!
 //! Everything else in the name means nothing.
 
@@ -24,15 +25,18 @@ pub(super) struct NameDirectives {
     pub(super) end: Stage,
     /// How long the render takes, if it says so.
     pub(super) render_time: Option<TimeDelta>,
+    /// Whether it sends no webhooks.
+    pub(super) is_silent: bool,
 }
 
 impl NameDirectives {
     pub(super) fn read(name: &str) -> Self {
-        let mut directives = Self { end: Stage::Complete, render_time: None };
+        let mut directives = Self { end: Stage::Complete, render_time: None, is_silent: false };
         for word in name.split_whitespace().filter_map(|word| word.strip_prefix('#')) {
             match word.split_once(':') {
                 None if word == "fail" => directives.end = Stage::error(DEFAULT_ERROR),
                 None if word == "cancel" => directives.end = Stage::Canceled,
+                None if word == "silent" => directives.is_silent = true,
                 Some(("fail", code)) => directives.end = Stage::error(code),
                 Some(("time", time)) => directives.render_time = parse_time(time).or(directives.render_time),
                 None | Some(_) => {}
@@ -54,16 +58,16 @@ mod tests {
     fn only_known_words_mean_something() {
         let seconds = |seconds| Some(TimeDelta::seconds(seconds));
         let table = [
-            ("order-17", Stage::Complete, None),
-            ("", Stage::Complete, None),
-            ("my order #17 #failed #time #time:soon #cancel:now", Stage::Complete, None),
-            ("order-17 #fail", Stage::error("no_source_face"), None),
-            ("#fail:text_too_long order-17", Stage::error("text_too_long"), None),
-            ("order-17 #cancel #time:1m30s", Stage::Canceled, seconds(90)),
-            ("order-17 #time:0s", Stage::Complete, seconds(0)),
+            ("order-17", Stage::Complete, None, false),
+            ("", Stage::Complete, None, false),
+            ("my order #17 #failed #time #time:soon #cancel:now", Stage::Complete, None, false),
+            ("order-17 #fail", Stage::error("no_source_face"), None, false),
+            ("#fail:text_too_long order-17", Stage::error("text_too_long"), None, false),
+            ("order-17 #cancel #time:1m30s", Stage::Canceled, seconds(90), false),
+            ("order-17 #time:0s #silent", Stage::Complete, seconds(0), true),
         ];
-        for (name, end, render_time) in table {
-            assert_eq!(NameDirectives::read(name), NameDirectives { end, render_time }, "{name}");
+        for (name, end, render_time, is_silent) in table {
+            assert_eq!(NameDirectives::read(name), NameDirectives { end, render_time, is_silent }, "{name}");
         }
     }
 }

@@ -70,6 +70,8 @@ pub struct RenderPlan {
     pub final_credits: i64,
     /// Whether the webhook `….started` is sent: Magic Hour often skips it for fast image modes.
     pub sends_started: bool,
+    /// Whether no webhook reports anything of it, as if all were lost.
+    pub is_silent: bool,
     /// Whether it belongs to a template and cannot be deleted.
     pub is_template: bool,
 }
@@ -90,6 +92,7 @@ impl RenderPlan {
             estimated_credits: 500,
             final_credits: 450,
             sends_started: true,
+            is_silent: false,
             is_template: false,
         }
     }
@@ -104,7 +107,7 @@ impl RenderPlan {
     /// The type of the webhook that is sent when `stage` begins, if there is one.
     #[must_use]
     pub fn webhook(&self, stage: &Stage) -> Option<EventType> {
-        let is_sent = self.sends_started || *stage != Stage::Rendering;
+        let is_sent = !self.is_silent && (self.sends_started || *stage != Stage::Rendering);
         stage.action().filter(|_| is_sent).map(|action| EventType::new(self.kind, action))
     }
 

@@ -100,13 +100,16 @@ async fn a_body_that_is_not_as_described_gets_400_and_one_that_cannot_be_rendere
 }
 
 #[tokio::test]
-async fn the_name_of_a_render_may_say_that_it_fails_or_is_canceled() {
+async fn the_name_of_a_render_may_say_that_it_fails_is_canceled_or_is_not_reported() {
     let magic_hour = instant().await;
     let (url, received) = receiver(&[200]).await;
     magic_hour.webhooks.set_receiver(Some(url));
-    for (name, status, code) in
-        [("order #fail:text_too_long", "error", json!("text_too_long")), ("#cancel", "canceled", Value::Null)]
-    {
+    let table = [
+        ("order #silent #fail", "error", json!("no_source_face")),
+        ("order #fail:text_too_long", "error", json!("text_too_long")),
+        ("#cancel", "canceled", Value::Null),
+    ];
+    for (name, status, code) in table {
         let body = json!({"name": name, "style": {"prompt": "Hello", "voice_name": "Morgan Freeman"}});
         let (_, created) = send(&magic_hour, Method::POST, "ai-voice-generator", Some(&body)).await;
         let (_, project) = get(&magic_hour, &format!("audio-projects/{}", created["id"].as_str().unwrap())).await;
@@ -118,6 +121,7 @@ async fn the_name_of_a_render_may_say_that_it_fails_or_is_canceled() {
     let received = received.lock().unwrap();
     let failed = received.iter().filter(|(_, body)| body.windows(13).any(|text| text == b"audio.errored"));
     assert_eq!(failed.count(), 1);
+    assert!(received.iter().all(|(_, body)| !body.windows(7).any(|text| text == b"#silent")));
 }
 
 #[tokio::test]
