@@ -13,8 +13,8 @@ use crate::archive::{self, Downloader, Fetcher, Settler};
 use crate::config::Config;
 use crate::http::{self, AddressLimits, BodyReader, HeldRequests};
 use crate::intake::{self, AdviceLimiter, Receiver, RecordRules, Recorder};
-use crate::notify::Notifier;
-use crate::runtime::{self, Clock, Database, LogEvent, Shutdown, Wakeups};
+use crate::notify::{self, Notifier};
+use crate::runtime::{self, Clock, Database, LogEvent, Metric, ProcessMetrics, Shutdown, Wakeups};
 use crate::streams::{EventReader, Hub};
 use crate::upstream::{self, Deleter, MagicHour, Reconciler, Throttle};
 use crate::views::RenderReader;
@@ -25,6 +25,12 @@ pub async fn prepare(database: &Database) -> anyhow::Result<()> {
     database.detect_pooler().await?;
     database.migrate().await.context("cannot apply the migrations")?;
     Ok(())
+}
+
+/// The metrics that a process counts itself. Those that are set for each answer are [`api::METRICS`].
+#[must_use]
+pub fn process_metrics() -> Vec<&'static dyn Metric> {
+    [http::METRICS, intake::METRICS, archive::METRICS, upstream::METRICS, notify::METRICS].concat()
 }
 
 /// Where the service accepts connections.
@@ -78,6 +84,7 @@ pub async fn run(
     });
     parts.start(|it| async move { archive::watch_backlog(&it.database, &it.clock, &it.shutdown).await });
     parts.start(|it| async move { it.hub.run(&it.shutdown).await });
+    parts.start(|it| async move { it.metrics.run_upkeep(&it.shutdown).await });
     parts.start_notifier();
     parts.start_upstream();
     parts.start_probe();
@@ -95,6 +102,7 @@ struct Service {
     limits: AddressLimits,
     bodies: BodyReader,
     hub: Arc<Hub>,
+    metrics: &'static ProcessMetrics,
 }
 
 impl Service {
@@ -113,17 +121,29 @@ impl Service {
         let events = EventReader { database: database.clone(), store: config.store.clone() };
         let held = HeldRequests::at_most(limits.of_api().held_requests());
         let hub = Arc::new(Hub::new(events, wakeups.clone(), held));
-        Self { config, database, clock, shutdown, wakeups, recorder, limits, bodies, hub }
+        let metrics = ProcessMetrics::start(&process_metrics());
+        Self { config, database, clock, shutdown, wakeups, recorder, limits, bodies, hub, metrics }
     }
 
     fn route_states(&self) -> RouteStates {
-        let (database, clock, shutdown) = (self.database.clone(), self.clock.clone(), self.shutdown.clone());
+        let (database, shutdown) = (self.database.clone(), self.shutdown.clone());
         RouteStates {
             receiver: Arc::new(self.receiver()),
             api: Arc::new(self.api_state()),
-            metrics: Arc::new(Metrics { database: database.clone(), clock }),
+            metrics: Arc::new(self.metrics()),
             health: Arc::new(Health { database, shutdown }),
             access: Arc::new(self.config.access.clone()),
+        }
+    }
+
+    fn metrics(&self) -> Metrics {
+        let upstream = &self.config.upstream;
+        Metrics {
+            process: self.metrics,
+            database: self.database.clone(),
+            clock: self.clock.clone(),
+            hub: self.hub.clone(),
+            reconcile_after: upstream.magic_hour.as_ref().map(|_| upstream.schedule.initial_delay),
         }
     }
 

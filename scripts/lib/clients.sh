@@ -44,8 +44,13 @@ _install_clients() {
 # Finds nginx, through which streams are tested, as `ensure_pgbouncer` finds PgBouncer. Source postgres.sh before.
 ensure_nginx() { _ensure_package nginx _find_nginx nginx-light nginx nginx nginx; }
 
+# Finds promtool, which checks the metrics and the alerts, in the same way.
+ensure_promtool() { _ensure_package promtool _find_promtool prometheus golang-github-prometheus prometheus prometheus; }
+
 # Finds a browser in the same way.
 ensure_browser() { _ensure_package 'a browser' _find_browser chromium chromium chromium chromium; }
+
+_find_promtool() { command -v promtool >/dev/null; }
 
 _find_nginx() {
   command -v nginx >/dev/null || [[ -x /usr/sbin/nginx || -x /usr/local/bin/nginx || -x /opt/homebrew/bin/nginx ]]

@@ -20,7 +20,7 @@ pub use self::access::{Access, BearerTokens, Role};
 pub use self::file_serving::{FileServing, ServeFiles};
 pub use self::health::Health;
 pub use self::link_key::LinkKeyCell;
-pub use self::metrics::Metrics;
+pub use self::metrics::{METRICS, Metrics};
 pub use self::openapi::openapi_json;
 pub use self::queries::{AnnounceOutcome, Announcement, ExternalIdUpdate, announce};
 pub use self::renders::ApiState;

@@ -25,6 +25,8 @@ pub struct Backlog {
     pub downloading: i64,
     /// When the first URL of a file that is not stored expires.
     pub first_expires_at: Option<DateTime<Utc>>,
+    /// When that URL was observed. Of the files that are not stored, this one has waited longest, unless it got a fresh URL.
+    pub oldest_observed_at: Option<DateTime<Utc>>,
     /// The number of failing or unclaimed files with less than two hours left.
     pub endangered: i64,
     /// The render of the most urgent of those.
@@ -46,11 +48,16 @@ impl Backlog {
                )
                SELECT
                    (SELECT count(*) FROM downloads WHERE state = 'downloading') AS "downloading!",
-                   (SELECT min(expires_at) FROM downloads WHERE due_at IS NOT NULL) AS first_expires_at,
+                   first.expires_at AS "first_expires_at?",
+                   first.url_observed_at AS "oldest_observed_at?",
                    (SELECT count(*) FROM endangered) AS "endangered!",
                    urgent.render_id AS "most_urgent?",
                    urgent.expires_at AS "most_urgent_expires_at?"
                FROM (VALUES (true)) AS always
+                   LEFT JOIN (
+                       SELECT expires_at, url_observed_at FROM downloads WHERE due_at IS NOT NULL
+                       ORDER BY expires_at LIMIT 1
+                   ) AS first ON true
                    LEFT JOIN (SELECT * FROM endangered ORDER BY expires_at, render_id LIMIT 1) AS urgent ON true"#,
             now + ALARM,
             now - UNCLAIMED,

@@ -9,16 +9,20 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use crate::domain::{ArchiveState, FileCounts, Notification, Progress, Status};
+use super::metrics::TIME_TO_STORED;
+use crate::domain::{ArchiveState, FileCounts, Kind, Notification, Progress, Status};
 use crate::feed::Outbox;
 use crate::runtime::Tallies;
 
 /// A locked render.
 #[derive(Debug)]
 pub(super) struct LockedRender {
+    kind: Option<Kind>,
     status: Option<Status>,
     shortage_confirmed: bool,
     before: FileCounts,
+    /// When it was recorded as complete.
+    completed_at: Option<DateTime<Utc>>,
     /// The file counts, to be updated as downloads change.
     pub(super) files: FileCounts,
     /// Whether a poll was already requested.
@@ -38,7 +42,8 @@ impl LockedRenders {
     pub(super) async fn lock(transaction: &mut PgConnection, ids: &[&str]) -> sqlx::Result<Self> {
         let rows = sqlx::query!(
             "SELECT id, kind, status, files_total, files_stored, files_failed, image_count, shortage_confirmed, poll_requested,
-                 polled_at
+                 polled_at,
+                 (SELECT at FROM transitions WHERE render_id = renders.id AND to_status = 'complete') AS completed_at
              FROM renders WHERE id = ANY ($1::text[]) ORDER BY id FOR UPDATE",
             ids as _,
         );
@@ -48,6 +53,8 @@ impl LockedRenders {
             // A CHECK allows no other kind.
             let files = row.kind.parse().map_or(files, |kind| files.with_announced(kind, row.image_count));
             let render = LockedRender {
+                kind: row.kind.parse().ok(),
+                completed_at: row.completed_at,
                 status: row.status.and_then(|status| status.parse().ok()),
                 shortage_confirmed: row.shortage_confirmed,
                 before: files,
@@ -74,14 +81,35 @@ impl LockedRenders {
         }
     }
 
-    /// Writes the changes. Call it as late as possible, because the rows with the totals are shared.
-    pub(super) async fn write(&self, transaction: &mut PgConnection, now: DateTime<Utc>) -> sqlx::Result<()> {
+    /// Counts the renders whose last file is stored with these changes. Call it after the commit.
+    pub(super) fn count_stored(&self, now: DateTime<Utc>) {
+        for render in self.0.values() {
+            let [before, after] = [render.before, render.files].map(|files| ArchiveState::of(render.status, files));
+            let is_news = before != ArchiveState::Stored && after == ArchiveState::Stored;
+            if let (true, Some(kind), Some(completed_at)) = (is_news, render.kind, render.completed_at) {
+                TIME_TO_STORED.observe((kind,), (now - completed_at).as_seconds_f64().max(0.0));
+            }
+        }
+    }
+
+    /// Writes the changes, and adds them to the totals. Call it as late as possible, because the rows with the totals are
+    /// shared.
+    pub(super) async fn write(
+        &self,
+        transaction: &mut PgConnection,
+        mut tallies: Tallies,
+        now: DateTime<Utc>,
+    ) -> sqlx::Result<()> {
         self.request_polls(transaction, now).await?;
+        self.write_files(transaction, &mut tallies).await?;
+        tallies.write(transaction).await
+    }
+
+    async fn write_files(&self, transaction: &mut PgConnection, tallies: &mut Tallies) -> sqlx::Result<()> {
         let changed: Vec<_> = self.0.iter().filter(|(_, render)| render.files != render.before).collect();
         if changed.is_empty() {
             return Ok(());
         }
-        let mut tallies = Tallies::default();
         for (_, render) in &changed {
             tallies.add_files(render.before, render.files);
         }
@@ -98,8 +126,7 @@ impl LockedRenders {
             &column(|render| render.files.failed),
             &archive as _,
         );
-        written.execute(&mut *transaction).await?;
-        tallies.write(transaction).await
+        written.execute(transaction).await.map(drop)
     }
 
     async fn request_polls(&self, transaction: &mut PgConnection, now: DateTime<Utc>) -> sqlx::Result<()> {

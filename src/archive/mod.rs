@@ -7,6 +7,7 @@ mod download;
 mod fetch;
 mod locked_renders;
 mod media_type;
+mod metrics;
 mod queue;
 mod retry;
 mod settlement;
@@ -16,6 +17,7 @@ mod worker;
 pub use self::backlog::{Backlog, watch_backlog};
 pub use self::download::Downloader;
 pub use self::fetch::{Failure, Fetcher, Guard, GuardedResolver, HostSuffix, UrlRejection};
+pub use self::metrics::METRICS;
 pub use self::queue::{
     Capacity, ClaimedDownload, Lease, LeaseError, Reason, StoredObject, claim_downloads, next_due_download, renew_lease,
 };

@@ -6,7 +6,7 @@ use sqlx::PgPool;
 use crate::archive::locked_renders::LockedRenders;
 use crate::archive::queue::Reason;
 use crate::domain::RenderId;
-use crate::runtime::{BACKGROUND_TIMEOUT, Database, DatabaseError, Wakeups};
+use crate::runtime::{BACKGROUND_TIMEOUT, Database, DatabaseError, Tallies, Wakeups};
 
 /// How many downloads one transaction puts back.
 const CHUNK: usize = 500;
@@ -137,7 +137,7 @@ async fn retry_chunk(
     if !updated.is_empty() {
         sqlx::query!("SELECT pg_notify($1, '')", Wakeups::DOWNLOADS).execute(&mut *transaction).await?;
     }
-    renders.write(&mut transaction, now).await?;
+    renders.write(&mut transaction, Tallies::default(), now).await?;
     transaction.commit().await?;
     // Some may have been claimed or settled since they were found.
     let was_updated =

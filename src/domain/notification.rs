@@ -48,6 +48,9 @@ pub enum NotificationState {
 }
 
 impl NotificationState {
+    /// Every state.
+    pub const ALL: [Self; 3] = [Self::Pending, Self::Delivered, Self::Failed];
+
     /// The name in the API and in the database.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -58,6 +61,8 @@ impl NotificationState {
         }
     }
 }
+
+string_enum!(NotificationState);
 
 /// The type of a notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]

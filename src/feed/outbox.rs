@@ -15,8 +15,8 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::posted_types::PostedTypes;
-use crate::domain::{Notification, Status};
-use crate::runtime::Wakeups;
+use crate::domain::{Notification, NotificationState, Status};
+use crate::runtime::{Tallies, Tally, Wakeups};
 
 /// The advisory lock under which positions are taken.
 const ADVISORY_LOCK: i64 = 0x7265_6e64_6665_6564;
@@ -36,6 +36,12 @@ impl<'a> Outbox<'a> {
     /// Adds notifications about a render, in their order.
     pub fn extend(&mut self, render_id: &'a str, notifications: impl IntoIterator<Item = Notification>) {
         self.rows.extend(notifications.into_iter().map(|it| (render_id, it)));
+    }
+
+    /// Counts those of `posted` types in the totals, which are written before the notifications.
+    pub fn add_to(&self, tallies: &mut Tallies, posted: PostedTypes) {
+        let count = self.rows.iter().filter(|(_, it)| posted.contains(it.notification_type())).count();
+        tallies.add(Tally::Notifications(NotificationState::Pending), i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// Writes them; those of `posted` types are to be posted. Call it as the last statement of the transaction: its

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::cursor::{FeedCursor, FeedId};
 use crate::domain::{Notification, NotificationType, RenderId};
+use crate::runtime::{Tallies, Tally};
 
 /// How many rows one statement reads at most. The first reads one more than is wanted, to know whether that is all; a page
 /// of rare types takes several.
@@ -227,17 +228,23 @@ pub async fn remove_old(pool: &PgPool, before: DateTime<Utc>, limit: i64) -> sql
                    (SELECT min(position) FROM oldest WHERE at >= $1 OR state = 'pending' AND pending_since >= $3),
                    (SELECT max(position) + 1 FROM oldest)
                )
-               RETURNING position
+               RETURNING position, state
            )
-           SELECT count(*) AS "count!", max(position) AS last FROM removed"#,
+           SELECT state, count(*) AS "count!", max(position) AS "last!" FROM removed GROUP BY state"#,
         before,
         limit,
         before - MAX_PENDING,
     );
-    let removed = removed.fetch_one(&mut *transaction).await?;
-    if let Some(last) = removed.last {
-        sqlx::query!("UPDATE feed SET removed_through = $1", last).execute(&mut *transaction).await?;
+    let removed = removed.fetch_all(&mut *transaction).await?;
+    let Some(last) = removed.iter().map(|row| row.last).max() else { return Ok(0) };
+    sqlx::query!("UPDATE feed SET removed_through = $1", last).execute(&mut *transaction).await?;
+    let mut tallies = Tallies::default();
+    for row in &removed {
+        if let Some(state) = row.state.as_ref().and_then(|state| state.parse().ok()) {
+            tallies.add(Tally::Notifications(state), -row.count);
+        }
     }
+    tallies.write(&mut transaction).await?;
     transaction.commit().await?;
-    Ok(removed.count.unsigned_abs())
+    Ok(removed.iter().map(|row| row.count.unsigned_abs()).sum())
 }

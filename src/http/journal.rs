@@ -1,4 +1,4 @@
-//! What every request gets: an id, a span with it, and exactly one line `http.responded`.
+//! What every request gets: an id, a span with it, exactly one line `http.responded`, and its place in the metrics.
 //!
 //! All that the request's task logs is logged in the span, also while the answer's body is sent, and so carries the id.
 //!
@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use tracing::{Instrument, Level, Span, debug, error_span, info};
 
 use super::errors::ErrorCause;
+use super::metrics::{REQUEST_DURATION, RequestLabels};
 use super::request_id::{REQUEST_ID_HEADER, RequestId};
 use super::spanned_body::SpannedBody;
 use crate::runtime::LogEvent;
@@ -107,6 +108,8 @@ struct ResponseLine<'a> {
 
 impl ResponseLine<'_> {
     fn write(&self, level: Level) {
+        let labels = RequestLabels { method: self.method, route: self.route.to_owned(), status: self.status };
+        REQUEST_DURATION.observe(labels, self.duration.as_secs_f64());
         macro_rules! write_at {
             ($level:ident, $message:literal) => {
                 $level!(

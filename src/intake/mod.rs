@@ -1,12 +1,15 @@
 //! Webhooks from Magic Hour: verifying, parsing, and recording them.
 
+mod metrics;
 mod receive;
 mod record;
+mod refused;
 mod replay;
 mod retention;
 mod signature;
 mod skew;
 
+pub use self::metrics::METRICS;
 pub use self::receive::{AdviceLimiter, Receiver, webhook_routes};
 pub use self::record::{
     MAX_STORED_REPETITIONS, Observation, QueueLimits, RecordError, RecordOutcome, RecordRules, Recorded, Recorder,

@@ -19,11 +19,13 @@ use tracing::{error, info, warn};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::domain::{Event, EventType, Kind, UnreadableEvent};
+use crate::domain::{DeliveryOutcome, Event, EventType, Kind, UnreadableEvent};
 use crate::http::{BodyReader, HttpError, Message};
+use crate::intake::metrics::{WEBHOOK_LAG, WEBHOOKS, WebhookLabel};
 use crate::intake::record::{
-    Observation, RecordError, RecordOutcome, Recorded, Recorder, log_recorded, store_stale, store_unreadable,
+    Observation, RecordOutcome, Recorded, Recorder, log_recorded, store_stale, store_unreadable,
 };
+use crate::intake::refused::Refused;
 use crate::intake::signature::{
     Authentic, Delivery, Rejection, SIGNATURE_HEADER, SignatureHeaders, Stale, TIMESTAMP_HEADER, Verified, Verifier,
 };
@@ -109,8 +111,24 @@ struct PayloadBody {
 async fn receive(State(receiver): State<Arc<Receiver>>, request: Request) -> Result<Json<Message>, HttpError> {
     // Boxed, because each layer of the router moves the future of the one below.
     let answer = timeout(HANDLER_TIMEOUT, Box::pin(receiver.handle(request))).await;
-    let message = answer.unwrap_or_else(|_elapsed| Err(HttpError::unavailable()))?;
+    let answer = answer.unwrap_or_else(|_elapsed| Err(Refused::unavailable(HttpError::unavailable())));
+    let outcome = match &answer {
+        Ok(outcome) => WebhookLabel::Delivered((*outcome).into()),
+        Err(refused) => refused.outcome,
+    };
+    WEBHOOKS.add((outcome,), 1);
+    let message = answer.map(message).map_err(|refused| refused.error)?;
     Ok(Json(Message { message: message.to_owned() }))
+}
+
+/// What the sender of an event is told.
+const fn message(outcome: RecordOutcome) -> &'static str {
+    match outcome {
+        RecordOutcome::Recorded => "recorded",
+        RecordOutcome::Duplicate => "a duplicate: this event was recorded before",
+        RecordOutcome::Late => "recorded: the render was already further along",
+        RecordOutcome::Unknown => "recorded: its type or status is not known yet",
+    }
 }
 
 /// The route of webhooks.
@@ -119,16 +137,21 @@ pub fn webhook_routes() -> OpenApiRouter<Arc<Receiver>> {
 }
 
 impl Receiver {
-    async fn handle(&self, request: Request) -> Result<&'static str, HttpError> {
+    async fn handle(&self, request: Request) -> Result<RecordOutcome, Refused> {
         let (head, body) = request.into_parts();
         if content_length(&head.headers).is_some_and(|length| length > self.max_body_bytes as u64) {
-            return Err(self.too_large());
+            return Err(Refused::too_large(self.too_large()));
         }
         let signature = signature_headers(&head.headers).map_err(rejected)?;
-        let body = self.bodies.read(body, self.max_body_bytes, || self.too_large()).await?;
-        match self.verifier.verify(&signature, body.clone(), self.clock.now()).map_err(rejected)? {
+        let body = self.bodies.read(body, self.max_body_bytes, || self.too_large()).await;
+        let body = body.map_err(Refused::body)?;
+        let authentic = self.verifier.verify(&signature, body.clone(), self.clock.now()).map_err(rejected)?;
+        if let Some(lag) = authentic.delivery().lag() {
+            WEBHOOK_LAG.observe((), lag.as_seconds_f64().max(0.0));
+        }
+        match authentic {
             Authentic::Fresh(verified) => self.record_event(verified).await,
-            Authentic::Stale(stale) => Box::pin(self.quarantine_stale(stale)).await,
+            Authentic::Stale(stale) => Err(Box::pin(self.quarantine_stale(stale)).await),
         }
     }
 
@@ -138,40 +161,36 @@ impl Receiver {
         HttpError::new(StatusCode::PAYLOAD_TOO_LARGE, message)
     }
 
-    async fn record_event(&self, verified: Verified) -> Result<&'static str, HttpError> {
+    async fn record_event(&self, verified: Verified) -> Result<RecordOutcome, Refused> {
         let observation = match Observation::webhook(&verified) {
             Ok(observation) => observation,
             Err(why) => return Err(Box::pin(self.quarantine_unreadable(&verified, why)).await),
         };
         let (observation, recorded) = self.recorder.record(observation).await?;
         log_delivery(&verified, &observation, &recorded);
-        Ok(match recorded.outcome {
-            RecordOutcome::Recorded => "recorded",
-            RecordOutcome::Duplicate => "a duplicate: this event was recorded before",
-            RecordOutcome::Late => "recorded: the render was already further along",
-            RecordOutcome::Unknown => "recorded: its type or status is not known yet",
-        })
+        Ok(recorded.outcome)
     }
 
-    async fn quarantine_unreadable(&self, verified: &Verified, why: UnreadableEvent) -> HttpError {
+    async fn quarantine_unreadable(&self, verified: &Verified, why: UnreadableEvent) -> Refused {
         let stored = store_unreadable(self.database.pool(), verified, why);
         if let Err(error) = self.database.with_timeout(REQUEST_TIMEOUT, stored).await {
             return error.into();
         }
         error!(event = %LogEvent::WebhookUnreadable, error = %why, "stored an authentic delivery that is not a valid event");
-        HttpError::bad_request(format!("{why}; the body was stored"))
+        let error = HttpError::bad_request(format!("{why}; the body was stored"));
+        Refused::quarantined(DeliveryOutcome::Unreadable, error)
     }
 
-    async fn quarantine_stale(&self, stale: Stale) -> Result<&'static str, HttpError> {
+    async fn quarantine_stale(&self, stale: Stale) -> Refused {
         let delivery = stale.delivery();
         let event = Event::parse(&delivery.body).ok();
         let stored = store_stale(self.database.pool(), &stale, event.as_ref());
-        self.database.with_timeout(REQUEST_TIMEOUT, stored).await?;
+        if let Err(error) = self.database.with_timeout(REQUEST_TIMEOUT, stored).await {
+            return error.into();
+        }
         self.log_stale(delivery, event.as_ref());
-        Err(HttpError::unauthorized(
-            AUTH_SCHEME,
-            "the timestamp is outside the tolerance, so the event is not recorded: sign it again",
-        ))
+        let message = "the timestamp is outside the tolerance, so the event is not recorded: sign it again";
+        Refused::quarantined(DeliveryOutcome::Stale, HttpError::unauthorized(AUTH_SCHEME, message))
     }
 
     /// Logs every stale delivery, but explains what to do only once an hour, because all deliveries are stale if a clock is wrong.
@@ -211,15 +230,6 @@ impl AdviceLimiter {
     }
 }
 
-impl From<RecordError> for HttpError {
-    fn from(error: RecordError) -> Self {
-        match error {
-            RecordError::QueueFull => Self::overloaded(),
-            RecordError::Database(error) => error.into(),
-        }
-    }
-}
-
 fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
@@ -229,9 +239,9 @@ fn signature_headers(headers: &HeaderMap) -> Result<SignatureHeaders, Rejection>
     SignatureHeaders::parse(values(SIGNATURE_HEADER), values(TIMESTAMP_HEADER))
 }
 
-fn rejected(why: Rejection) -> HttpError {
+fn rejected(why: Rejection) -> Refused {
     warn!(event = %LogEvent::WebhookRejected, error = why.code(), "rejected a request to /webhook: {why}");
-    HttpError::unauthorized(AUTH_SCHEME, why.to_string())
+    Refused::rejected(HttpError::unauthorized(AUTH_SCHEME, why.to_string()))
 }
 
 fn log_delivery(verified: &Verified, observation: &Observation, recorded: &Recorded) {

@@ -229,6 +229,16 @@ pub enum Authentic {
     Stale(Stale),
 }
 
+impl Authentic {
+    /// The delivery.
+    pub(super) fn delivery(&self) -> &Delivery {
+        match self {
+            Self::Fresh(verified) => verified.delivery(),
+            Self::Stale(stale) => stale.delivery(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

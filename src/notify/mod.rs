@@ -7,6 +7,7 @@
 mod client;
 mod health;
 mod message;
+mod metrics;
 mod notifier;
 mod queue;
 mod resend;
@@ -15,7 +16,9 @@ mod signing;
 
 pub use self::client::{Client, Reply};
 pub use self::message::NotificationMessage;
+pub use self::metrics::METRICS;
 pub use self::notifier::{CONCURRENCY, Notifier};
+pub use self::queue::oldest_pending;
 pub use self::resend::{ResendFilter, Resent, preview, resend};
 pub use self::schedule::{Verdict, verdict};
 pub use self::signing::{InvalidSigningKey, SigningKeys};

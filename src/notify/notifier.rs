@@ -9,6 +9,7 @@ use tracing::{error, info, warn};
 use super::client::{Client, Reply};
 use super::health;
 use super::message::NotificationMessage;
+use super::metrics::count_attempt;
 use super::queue::{self, Attempt, Claimed};
 use super::schedule::{Verdict, verdict};
 use crate::archive::Store;
@@ -105,6 +106,7 @@ impl Notifier {
         };
         let (now, jitter) = (self.clock.now(), rand::random_range(JITTER));
         let verdict = verdict(&reply, claimed.attempt, claimed.since, now, self.max_age, jitter);
+        count_attempt(verdict, claimed.since, now);
         let error = match reply {
             Reply::Delivered => None,
             Reply::Gone { error } | Reply::Failed { error, .. } => Some(error),

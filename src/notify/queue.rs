@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::schedule::{MAX_GAP, Verdict};
 use crate::domain::NotificationState;
+use crate::runtime::Tallies;
 
 /// How long a notification waits behind one that is being posted, if settling that one does not wake it.
 const BEHIND_LEASED: TimeDelta = TimeDelta::seconds(1);
@@ -135,6 +136,11 @@ pub(super) async fn next_due(pool: &PgPool) -> sqlx::Result<Option<DateTime<Utc>
     sqlx::query_scalar!("SELECT min(due_at) FROM notifications WHERE due_at IS NOT NULL").fetch_one(pool).await
 }
 
+/// Since when the notification waits that has waited longest.
+pub async fn oldest_pending(pool: &PgPool) -> sqlx::Result<Option<DateTime<Utc>>> {
+    sqlx::query_scalar!("SELECT min(pending_since) FROM notifications WHERE state = 'pending'").fetch_one(pool).await
+}
+
 /// How an attempt ended.
 #[derive(Debug)]
 pub(super) struct Attempt {
@@ -158,12 +164,13 @@ pub(super) async fn settle(pool: &PgPool, now: DateTime<Utc>, attempts: &[Attemp
         Verdict::Retry { at } => Some(at),
         Verdict::Delivered | Verdict::Failed => None,
     };
-    let written = sqlx::query!(
+    let written = sqlx::query_scalar!(
         "UPDATE notifications AS n
          SET state = ended.state, due_at = ended.due_at, delivered_at = ended.delivered_at, error = ended.error, lease = NULL
          FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::text[])
              AS ended (position, lease, state, due_at, delivered_at, error)
-         WHERE n.position = ended.position AND n.lease = ended.lease",
+         WHERE n.position = ended.position AND n.lease = ended.lease
+         RETURNING n.state AS \"state!\"",
         &attempts.iter().map(|it| it.claimed.position).collect::<Vec<_>>(),
         &attempts.iter().map(|it| it.claimed.lease).collect::<Vec<_>>(),
         &attempts.iter().map(state).collect::<Vec<_>>() as _,
@@ -171,7 +178,10 @@ pub(super) async fn settle(pool: &PgPool, now: DateTime<Utc>, attempts: &[Attemp
         &attempts.iter().map(|it| (it.verdict == Verdict::Delivered).then_some(now)).collect::<Vec<_>>() as _,
         &attempts.iter().map(|it| it.error.as_deref()).collect::<Vec<_>>() as _,
     );
-    written.execute(&mut *transaction).await?;
+    let mut tallies = Tallies::default();
+    for state in written.fetch_all(&mut *transaction).await? {
+        tallies.add_notification(Some(NotificationState::Pending), state.parse().ok());
+    }
     // What waited behind them is due now.
     let renders = attempts.iter().filter(|it| due_at(it).is_none()).map(|it| it.claimed.render_id.as_str());
     let woken = sqlx::query!(
@@ -181,6 +191,7 @@ pub(super) async fn settle(pool: &PgPool, now: DateTime<Utc>, attempts: &[Attemp
         &renders.collect::<Vec<_>>() as _,
     );
     woken.execute(&mut *transaction).await?;
+    tallies.write(&mut transaction).await?;
     transaction.commit().await
 }
 

@@ -4,9 +4,9 @@ use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use crate::domain::{NotificationId, NotificationType, RenderId};
+use crate::domain::{NotificationId, NotificationState, NotificationType, RenderId};
 use crate::feed::PostedTypes;
-use crate::runtime::{BACKGROUND_TIMEOUT, Database, DatabaseError, Wakeups};
+use crate::runtime::{BACKGROUND_TIMEOUT, Database, DatabaseError, Tallies, Wakeups};
 
 /// How many notifications one statement reads or writes.
 const CHUNK: i64 = 1_000;
@@ -103,17 +103,26 @@ async fn find(pool: &PgPool, filter: &ResendFilter, after: i64) -> sqlx::Result<
 }
 
 async fn queue(pool: &PgPool, positions: &[i64], now: DateTime<Utc>) -> sqlx::Result<()> {
+    let mut transaction = pool.begin().await?;
+    let before = sqlx::query_scalar!(
+        "SELECT state FROM notifications WHERE position = ANY ($1) ORDER BY position FOR UPDATE",
+        positions,
+    );
+    let mut tallies = Tallies::default();
+    for state in before.fetch_all(&mut *transaction).await? {
+        let before = state.and_then(|state| state.parse().ok());
+        tallies.add_notification(before, Some(NotificationState::Pending));
+    }
     let queued = sqlx::query!(
-        "WITH queued AS (
-             UPDATE notifications
-             SET state = 'pending', pending_since = $2, attempts = 0, due_at = $2, lease = NULL, delivered_at = NULL,
-                 error = NULL
-             WHERE position = ANY ($1)
-         )
-         SELECT pg_notify($3, '')",
+        "UPDATE notifications
+         SET state = 'pending', pending_since = $2, attempts = 0, due_at = $2, lease = NULL, delivered_at = NULL,
+             error = NULL
+         WHERE position = ANY ($1)",
         positions,
         now,
-        Wakeups::FEED,
     );
-    queued.execute(pool).await.map(drop)
+    queued.execute(&mut *transaction).await?;
+    sqlx::query!("SELECT pg_notify($1, '')", Wakeups::FEED).execute(&mut *transaction).await?;
+    tallies.write(&mut transaction).await?;
+    transaction.commit().await
 }

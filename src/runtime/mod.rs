@@ -1,4 +1,4 @@
-//! What every room builds on: clock, database, wakeups, shutdown, and log.
+//! What every room builds on: clock, database, wakeups, shutdown, log, and metrics.
 
 mod batches;
 #[cfg(test)]
@@ -9,6 +9,7 @@ mod descriptors;
 mod json_line;
 mod log;
 mod log_queue;
+mod metrics;
 mod shutdown;
 mod signals;
 mod tallies;
@@ -21,11 +22,16 @@ pub(crate) use self::captured_log::CapturedLog;
 pub use self::clock::Clock;
 pub use self::database::{
     BACKGROUND_TIMEOUT, ConnectError, Database, DatabaseError, DatabaseUrls, DirectUrl, InspectError, Inspection,
-    MIGRATIONS, MigrationError, Pooling, REQUEST_TIMEOUT, inspect_database,
+    MIGRATIONS, MigrationError, PoolUse, Pooling, REQUEST_TIMEOUT, inspect_database,
 };
 pub use self::descriptors::raise_descriptor_limit;
 pub use self::log::LogEvent;
 pub use self::log_queue::LogQueue;
+pub(crate) use self::metrics::label_value;
+pub use self::metrics::{
+    CounterFamily, GaugeFamily, HistogramFamily, LabelSet, LabelValue, ListedLabels, Metric, MetricType,
+    ProcessMetrics, rendered_now,
+};
 pub use self::shutdown::Shutdown;
 pub use self::signals::stop_signal;
 pub use self::tallies::{Tallies, Tally, Totals};

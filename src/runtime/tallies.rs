@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use sqlx::{PgConnection, PgPool};
 
-use crate::domain::{FileCounts, Kind, Status};
+use crate::domain::{FileCounts, Kind, NotificationState, Status};
 
 /// How many rows each total is split over.
 const SHARDS: i16 = 16;
@@ -27,6 +27,8 @@ pub enum Tally {
     FilesStored,
     /// The number of failed files.
     FilesFailed,
+    /// The number of notifications to post in this state.
+    Notifications(NotificationState),
 }
 
 impl Tally {
@@ -39,6 +41,7 @@ impl Tally {
             Self::FilesUnsettled => "files.unsettled".to_owned(),
             Self::FilesStored => "files.stored".to_owned(),
             Self::FilesFailed => "files.failed".to_owned(),
+            Self::Notifications(state) => format!("notifications.{state}"),
         }
     }
 }
@@ -58,6 +61,15 @@ impl Tallies {
         self.add(Tally::FilesUnsettled, to.unsettled() - from.unsettled());
         self.add(Tally::FilesStored, to.stored - from.stored);
         self.add(Tally::FilesFailed, to.failed - from.failed);
+    }
+
+    /// Adds a notification that changes its state; `None` is one that is not posted, or does not exist.
+    pub fn add_notification(&mut self, from: Option<NotificationState>, to: Option<NotificationState>) {
+        for (state, by) in [(from, -1), (to, 1)] {
+            if let Some(state) = state {
+                self.add(Tally::Notifications(state), by);
+            }
+        }
     }
 
     /// The names and the nonzero differences, as statement parameters.

@@ -64,6 +64,12 @@ impl Hub {
         }
     }
 
+    /// How many streams and waiting requests there are.
+    #[must_use]
+    pub fn subscriber_count(&self) -> usize {
+        self.subscribers().count
+    }
+
     pub(super) fn subscribers(&self) -> MutexGuard<'_, Subscribers> {
         self.subscribers.lock().unwrap_or_else(PoisonError::into_inner)
     }

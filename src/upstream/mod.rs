@@ -7,6 +7,7 @@
 mod client;
 mod deletion;
 mod error;
+mod metrics;
 mod missing_webhooks;
 mod reconcile;
 mod throttle;
@@ -14,8 +15,9 @@ mod throttle;
 pub use self::client::{CallLimits, MagicHour, Probe, probe};
 pub use self::deletion::{Deleter, DeletionOutcome};
 pub use self::error::{FailureScope, UpstreamError};
+pub use self::metrics::METRICS;
 pub use self::missing_webhooks::{
     MISSING_WEBHOOKS_LIMIT, MissingWebhooks, count_missing_webhooks, watch_missing_webhooks,
 };
-pub use self::reconcile::{Reconciler, Schedule};
+pub use self::reconcile::{Reconciler, Schedule, first_due_poll};
 pub use self::throttle::Throttle;

@@ -93,7 +93,7 @@ impl Downloader {
             Err(Interruption::Store(error)) => AttemptOutcome::Failed(store_failure(&error)),
             Err(Interruption::Stopped) => AttemptOutcome::Interrupted,
             Err(Interruption::LeaseLost) => {
-                settling.log_lost_lease();
+                settling.report_lost_lease();
                 return None;
             }
         };

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::Downloader;
+use crate::archive::metrics::{ATTEMPTS, AttemptLabel, DOWNLOAD_DURATION};
 use crate::archive::queue::{ClaimedDownload, LeaseError};
 use crate::archive::settlement::{AttemptOutcome, AttemptReport, Settlement, may_give_up};
 use crate::runtime::DatabaseError;
@@ -52,10 +53,11 @@ impl Settling<'_> {
             Ok(Settlement::GoAhead) => AttemptEnd::StillClaimed,
             Ok(settlement) => {
                 self.log(&settlement, attempt.ended_at);
+                self.count(&settlement, attempt.ended_at);
                 AttemptEnd::Settled
             }
             Err(LeaseError::Lost) => {
-                self.log_lost_lease();
+                self.report_lost_lease();
                 AttemptEnd::Settled
             }
             // The lease expires, and the download is done once more.
@@ -79,6 +81,15 @@ impl Settling<'_> {
                 }
                 Ok(_) | Err(LeaseError::Lost | LeaseError::Database(DatabaseError::Refused(_))) => return settled,
             }
+        }
+    }
+
+    fn count(&self, settlement: &Settlement, ended_at: DateTime<Utc>) {
+        if let Some(outcome) = AttemptLabel::of(settlement) {
+            ATTEMPTS.add((outcome,), 1);
+        }
+        if let Settlement::Stored(_) = settlement {
+            DOWNLOAD_DURATION.observe((), (ended_at - self.started_at).as_seconds_f64().max(0.0));
         }
     }
 
@@ -120,13 +131,14 @@ impl Settling<'_> {
         }
     }
 
-    /// Logs that another worker has the download.
-    pub(super) fn log_lost_lease(&self) {
+    /// Logs and counts that another worker has the download.
+    pub(super) fn report_lost_lease(&self) {
         let ClaimedDownload { lease, attempt, .. } = self.claimed;
         let duration_ms = (self.downloader.clock.now() - self.started_at).num_milliseconds();
         warn!(
             event = %LogEvent::DownloadLeaseLost, render.id = %lease.render_id(), download.index = lease.index(), attempt,
             duration_ms, "another worker has this download now"
         );
+        ATTEMPTS.add((AttemptLabel::LeaseLost,), 1);
     }
 }

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::Downloader;
 use super::lease::LeaseRenewer;
 use crate::archive::fetch::{Failure, Fetcher, Hashes, Incoming, Origin, ResumePoint, Resumption};
+use crate::archive::metrics::BYTES;
 use crate::archive::queue::{ClaimedDownload, StoredObject};
 use crate::archive::store::{StoreError, Upload};
 use crate::domain::SignedUrl;
@@ -171,6 +172,7 @@ impl Transfer<'_> {
             let piece = bytes.split_to(room.min(bytes.len()));
             let fills = piece.len() == room;
             self.hashes.update(&piece);
+            BYTES.add((), piece.len() as u64);
             self.passed += piece.len() as u64;
             self.upload.write(piece).await?;
             if fills {

@@ -14,6 +14,7 @@ use crate::archive::locked_renders::LockedRenders;
 use crate::archive::queue::Reason;
 use crate::domain::SignedUrl;
 use crate::feed::PostedTypes;
+use crate::runtime::Tallies;
 
 /// Settles a batch. Returns `None` for entries that lost their lease.
 pub(super) async fn settle(
@@ -46,9 +47,12 @@ pub(super) async fn settle(
     let now = entries.iter().map(|entry| entry.attempt.ended_at).max().unwrap_or_default();
     let mut outbox = changes.outbox();
     renders.report(&mut outbox);
-    renders.write(&mut transaction, now).await?;
+    let mut tallies = Tallies::default();
+    outbox.add_to(&mut tallies, posted);
+    renders.write(&mut transaction, tallies, now).await?;
     outbox.write(&mut transaction, posted, now).await?;
     transaction.commit().await?;
+    renders.count_stored(now);
     Ok(settlements)
 }
 

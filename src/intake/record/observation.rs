@@ -20,6 +20,9 @@ pub enum Source {
 }
 
 impl Source {
+    /// Every source.
+    pub const ALL: [Self; 2] = [Self::Webhook, Self::Poll];
+
     /// The name in the database, answers, and logs.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -1,6 +1,8 @@
 //! What recording an observation did.
 
-use crate::domain::{InvalidExternalId, Status};
+use chrono::TimeDelta;
+
+use crate::domain::{DeliveryOutcome, InvalidExternalId, Status};
 
 /// The outcome of recording an observation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,12 +20,18 @@ pub enum RecordOutcome {
 impl RecordOutcome {
     /// The name in the database.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Recorded => "recorded",
-            Self::Duplicate => "duplicate",
-            Self::Late => "late",
-            Self::Unknown => "unknown",
+    pub fn as_str(self) -> &'static str {
+        DeliveryOutcome::from(self).as_str()
+    }
+}
+
+impl From<RecordOutcome> for DeliveryOutcome {
+    fn from(outcome: RecordOutcome) -> Self {
+        match outcome {
+            RecordOutcome::Recorded => Self::Recorded,
+            RecordOutcome::Duplicate => Self::Duplicate,
+            RecordOutcome::Late => Self::Late,
+            RecordOutcome::Unknown => Self::Unknown,
         }
     }
 }
@@ -44,6 +52,9 @@ pub struct Recorded {
     pub outcome: RecordOutcome,
     /// The status change that it caused.
     pub transition: Option<StatusChange>,
+    /// If the render is complete with it: how long it took since it was created or first seen, according to Magic Hour's
+    /// clock.
+    pub render_duration: Option<TimeDelta>,
     /// The render's status before, if it was `error` or `canceled`.
     pub previous_failure: Option<Status>,
     /// Whether it is the first to report `unknown_error`, which Magic Hour asks to be informed about.
@@ -66,6 +77,7 @@ impl Recorded {
         Self {
             outcome: RecordOutcome::Unknown,
             transition: None,
+            render_duration: None,
             previous_failure: None,
             is_first_unknown_error: false,
             store_delivery: true,

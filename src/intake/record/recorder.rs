@@ -11,10 +11,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::time::Instant;
 use tracing::warn;
 
 use super::observation::Observation;
 use super::{RecordRules, Recorded, transaction};
+use crate::intake::metrics::count_batch;
 use crate::runtime::{
     BatchLimits, BatchPlace, Clock, Database, DatabaseError, LogEvent, REQUEST_TIMEOUT, form_batches,
 };
@@ -108,9 +110,11 @@ impl Writer {
         // A sender that gave up waiting gets no answer; Magic Hour sends the event again.
         let (observations, answers): (Vec<_>, Vec<_>) =
             batch.into_iter().filter(|job| !job.answer.is_closed()).map(|job| (job.observation, job.answer)).unzip();
+        let begun = Instant::now();
         let results = self.record(&observations).await;
         drop(place);
         self.log_rejection(&observations, &results);
+        count_batch(&observations, &results, begun.elapsed());
         for ((answer, observation), result) in answers.into_iter().zip(observations).zip(results) {
             // OK that nobody may wait any more: the event comes again, and is a duplicate.
             let _ = answer.send(result.map(|recorded| (observation, recorded)));

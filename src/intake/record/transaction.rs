@@ -81,8 +81,10 @@ async fn try_to_record(
     }
     write::downloads(&mut transaction, &decisions).await?;
     write::replayed(&mut transaction, observations, &recorded).await?;
-    write::history(&mut transaction, observations, &recorded, &decisions, now).await?;
-    write::outbox(&decisions).write(&mut transaction, rules.posted, now).await?;
+    let (outbox, mut tallies) = (write::outbox(&decisions), write::tallies(&decisions));
+    outbox.add_to(&mut tallies, rules.posted);
+    write::history(&mut transaction, observations, &recorded, &decisions, tallies, now).await?;
+    outbox.write(&mut transaction, rules.posted, now).await?;
     transaction.commit().await?;
     Ok(Some(recorded))
 }

@@ -52,6 +52,7 @@ pub(super) async fn history(
     observations: &[Observation],
     recorded: &[Recorded],
     decided: &[Decided<'_>],
+    tallies: Tallies,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     let transitions = || {
@@ -62,7 +63,7 @@ pub(super) async fn history(
         let each = observations.iter().zip(recorded);
         each.filter(|(it, did)| it.source == Source::Webhook && it.replayed_delivery.is_none() && did.store_delivery)
     };
-    let (totals, differences) = tallies(decided).into_rows();
+    let (totals, differences) = tallies.into_rows();
     let (channels, payloads) = notifications(decided);
     let written = sqlx::query_file!(
         "src/intake/record/statements/write_history.sql",
@@ -137,7 +138,7 @@ fn credits(render: &StoredRender) -> i128 {
 }
 
 /// The changes of the totals.
-fn tallies(decided: &[Decided<'_>]) -> Tallies {
+pub(super) fn tallies(decided: &[Decided<'_>]) -> Tallies {
     let mut tallies = Tallies::default();
     for (before, Decision { render, .. }) in decided {
         if let Some(before) = before {

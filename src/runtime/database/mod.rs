@@ -32,6 +32,7 @@ pub use self::error::DatabaseError;
 use self::error::{ErrorClass, is_undefined_table};
 pub use self::inspect::{InspectError, Inspection, inspect_database};
 pub use self::migrations::{MIGRATIONS, MigrationError};
+pub use self::pool::PoolUse;
 use self::pool::Pools;
 pub use self::pooling::Pooling;
 use crate::runtime::log::LogEvent;
@@ -104,6 +105,12 @@ impl Database {
     #[must_use]
     pub fn pool(&self) -> &PgPool {
         self.0.pools.current()
+    }
+
+    /// How many connections there are.
+    #[must_use]
+    pub fn pool_use(&self) -> PoolUse {
+        self.0.pools.in_use()
     }
 
     /// A connection for LISTEN; `None` if there is only a pooler in transaction mode.

@@ -25,6 +25,15 @@ const PING_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a replaced pool may take to close its connections.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How many connections there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolUse {
+    /// Those that nobody uses.
+    pub idle: u32,
+    /// Those that somebody uses.
+    pub in_use: u32,
+}
+
 /// A linked list of pools: the last one is in use, the others have been replaced.
 #[derive(Debug)]
 pub(super) struct Pools {
@@ -52,6 +61,13 @@ impl Pools {
     /// The pool in use.
     pub(super) fn current(&self) -> &PgPool {
         &self.last().pool
+    }
+
+    /// The connections of the pool in use.
+    pub(super) fn in_use(&self) -> PoolUse {
+        let pool = self.current();
+        let idle = u32::try_from(pool.num_idle()).unwrap_or(u32::MAX);
+        PoolUse { idle, in_use: pool.size().saturating_sub(idle) }
     }
 
     /// Whether the pool in use can provide a connection that answers a ping.

@@ -22,7 +22,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+pub use self::queue::first_due_poll;
 pub use self::schedule::Schedule;
+pub(super) use self::settlement::PollOutcome;
 use super::client::MagicHour;
 use super::throttle::Throttle;
 use crate::intake::Recorder;

@@ -9,6 +9,7 @@ use super::settlement::PollOutcome;
 use crate::intake::{self, Observation};
 use crate::runtime::{BACKGROUND_TIMEOUT, LogEvent};
 use crate::upstream::error::{FailureScope, UpstreamError};
+use crate::upstream::metrics::POLLS;
 use crate::upstream::throttle::FailureEffect;
 
 impl Reconciler {
@@ -43,6 +44,7 @@ impl Reconciler {
                 }
             }
         };
+        POLLS.add((outcome,), 1);
         let (pool, now) = (self.database.pool(), self.clock.now());
         let settled = queue::settle(pool, claim, outcome, &self.schedule, rand::random(), now);
         // OK to ignore: database errors are already logged.

@@ -89,6 +89,18 @@ async fn claim_due(
     }))
 }
 
+/// When the first poll is due of all renders that are polled; to within `initial_delay`, after which a render is polled
+/// that has no time of its own.
+pub async fn first_due_poll(pool: &PgPool, initial_delay: Duration) -> sqlx::Result<Option<DateTime<Utc>>> {
+    let first = sqlx::query!(
+        "SELECT poll_due_at, last_seen_at FROM renders
+         WHERE (NOT finished OR poll_requested) AND coalesce(poll_due_at, last_seen_at) < 'infinity'
+         ORDER BY coalesce(poll_due_at, last_seen_at) LIMIT 1",
+    );
+    let first = first.fetch_optional(pool).await?;
+    Ok(first.map(|render| render.poll_due_at.unwrap_or(render.last_seen_at + initial_delay)))
+}
+
 /// Makes every render due that is unfinished or has a requested poll, except those being polled and those that are no longer
 /// polled. Locked rows are skipped, because they are being updated anyway.
 pub(super) async fn make_all_due(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<()> {

@@ -13,7 +13,7 @@ const GIVE_UP_AFTER: u32 = 16;
 
 /// The outcome of a poll.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum PollOutcome {
+pub(in crate::upstream) enum PollOutcome {
     /// The render's status changed.
     StatusChanged,
     /// The render's status did not change.

@@ -7,8 +7,8 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
 use super::nginx::Nginx;
-use super::programs::skip;
 use crate::support::app::{TOKEN, video};
+use crate::support::skip;
 use crate::support::{App, until};
 
 /// The names of Chromium.

@@ -8,7 +8,8 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
-use super::programs::{free_port, skip};
+use super::programs::free_port;
+use crate::support::skip;
 use crate::support::{App, until};
 
 /// Where nginx may be that is not in the path of everyone.

@@ -1,6 +1,5 @@
 //! Programs of applications, with the packages in `target/clients`, where `scripts/test` installs them.
 
-use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -9,7 +8,7 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
-use crate::support::until;
+use crate::support::{skip, until};
 
 /// A language that applications are written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,12 +36,6 @@ pub(super) fn are_installed() -> bool {
         skip("the packages in target/clients are missing, or others are there (scripts/test installs them)");
     }
     is_complete
-}
-
-/// Says that a test is skipped.
-pub(super) fn skip(reason: &str) {
-    // Not `eprintln!`, which the test harness keeps to itself.
-    let _ = writeln!(std::io::stderr(), "not tested: {reason}");
 }
 
 /// A folder from which Node finds its modules.

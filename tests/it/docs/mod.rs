@@ -4,6 +4,7 @@ mod architecture;
 mod contributing;
 mod develop;
 mod logs;
+mod metrics;
 mod readme;
 mod security;
 mod tables;

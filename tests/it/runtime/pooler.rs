@@ -1,6 +1,5 @@
 //! A real `PgBouncer` between the service and Postgres.
 
-use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -16,7 +15,7 @@ use url::Url;
 use crate::support::app::{signed, video};
 use crate::support::process::{Service, database_url, renderhook, serve};
 use crate::support::rows::count;
-use crate::support::until;
+use crate::support::{skip, until};
 
 /// What Debian and others install, where it is not in the path of everyone.
 const FOLDERS: [&str; 3] = ["/usr/sbin", "/usr/local/bin", "/opt/homebrew/bin"];
@@ -34,8 +33,7 @@ impl PgBouncer {
     /// Starts it in front of the server of `upstream`; `None` where it is not installed, which is said.
     async fn start(upstream: &Url, mode: &str) -> Option<Self> {
         let Some((program, version)) = installed().await else {
-            // Not `eprintln!`, which the test harness keeps to itself.
-            let _ = writeln!(std::io::stderr(), "not tested: PgBouncer is not installed (apt-get install pgbouncer)");
+            skip("PgBouncer is not installed (apt-get install pgbouncer)");
             return None;
         };
         let keeps_statements_apart = version >= (1, 21);

@@ -21,4 +21,4 @@ pub(crate) mod tls;
 pub(crate) mod wait;
 
 pub(crate) use self::app::{App, Options, standin};
-pub(crate) use self::wait::until;
+pub(crate) use self::wait::{skip, until};

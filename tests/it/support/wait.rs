@@ -1,5 +1,6 @@
-//! Waiting on a condition, with a deadline.
+//! Waiting on a condition with a deadline, and tests that cannot run here.
 
+use std::io::Write;
 use std::time::Duration;
 
 use tokio::time::{Instant, interval};
@@ -38,4 +39,10 @@ where
         }
         assert!(Instant::now() < deadline, "{} things differ:\n{}", differences.len(), differences.join("\n"));
     }
+}
+
+/// Says that a test is skipped.
+pub(crate) fn skip(reason: &str) {
+    // Not `eprintln!`, which the test harness keeps to itself.
+    let _ = writeln!(std::io::stderr(), "not tested: {reason}");
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::decision::{CreditChange, Decision, StoredRender, Transition};
 use super::fields::{FieldChanges, Fields, Merged};
@@ -59,6 +59,7 @@ impl RenderUpdate {
         Recorded {
             outcome,
             transition,
+            render_duration: self.duration(transition, observation.observed_at),
             previous_failure: before.filter(|before| before.is_failure()),
             is_first_unknown_error,
             store_delivery: true,
@@ -101,6 +102,12 @@ impl RenderUpdate {
             lag_ms: observation.lag_ms,
         });
         Some(change)
+    }
+
+    /// How long the render took, if it is complete with this transition.
+    fn duration(&self, transition: Option<StatusChange>, observed_at: DateTime<Utc>) -> Option<TimeDelta> {
+        let began_at = self.render.fields.created_at.as_ref().map_or(self.render.first_seen_at, |it| it.value);
+        transition.filter(|change| change.to == Status::Complete).map(|_| observed_at - began_at)
     }
 
     fn record_credits(&mut self, observation: &Observation, changes: FieldChanges) {

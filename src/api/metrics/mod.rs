@@ -1,0 +1,89 @@
+//! `GET /metrics`: what this process has counted, and what the database says at this moment, for Prometheus.
+
+mod gauges;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::header;
+use axum::response::IntoResponse;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+pub use self::gauges::METRICS;
+use self::gauges::{DatabaseValues, ProcessValues};
+use crate::api::access::Need;
+use crate::api::guard::RouteGuard;
+use crate::archive::Backlog;
+use crate::http::CommonErrors;
+use crate::notify;
+use crate::runtime::{Clock, Database, DatabaseError, ProcessMetrics, REQUEST_TIMEOUT, Totals, rendered_now};
+use crate::streams::Hub;
+use crate::upstream::{self, MISSING_WEBHOOKS_LIMIT, count_missing_webhooks};
+
+/// The state of `GET /metrics`.
+#[derive(Debug)]
+pub struct Metrics {
+    /// What this process counts.
+    pub process: &'static ProcessMetrics,
+    /// The database.
+    pub database: Database,
+    /// The clock.
+    pub clock: Clock,
+    /// The streams and waiting requests of this process.
+    pub hub: Arc<Hub>,
+    /// How long after an event a render is polled first; `None` if nothing is polled.
+    pub reconcile_after: Option<Duration>,
+}
+
+/// Metrics for Prometheus
+///
+/// What this process has counted, and what the database says at this moment. Without the database, only the former.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    operation_id = "metrics",
+    tag = "operations",
+    responses(
+        (status = 200, description = "Metrics in the Prometheus text format.", body = String, content_type = "text/plain"),
+        CommonErrors,
+    ),
+)]
+pub(super) async fn get(State(metrics): State<Arc<Metrics>>) -> impl IntoResponse {
+    // OK to leave an error out: the database logs it, and `renderhook_database_up` is 0.
+    let values = metrics.read().await.ok();
+    let process = ProcessValues { pool: metrics.database.pool_use(), subscribers: metrics.hub.subscriber_count() };
+    let now = rendered_now(METRICS, || {
+        process.set(values.is_some());
+        if let Some(values) = &values {
+            values.set();
+        }
+    });
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], metrics.process.render() + &now)
+}
+
+/// The route.
+pub(super) fn routes(guard: &RouteGuard) -> OpenApiRouter<Arc<Metrics>> {
+    OpenApiRouter::new().routes(guard.requires(Need::Metrics, routes!(get)))
+}
+
+impl Metrics {
+    async fn read(&self) -> Result<DatabaseValues, DatabaseError> {
+        let (pool, now) = (self.database.pool(), self.clock.now());
+        let values = async {
+            Ok(DatabaseValues {
+                now,
+                backlog: Backlog::read(pool, now).await?,
+                missing_webhooks: count_missing_webhooks(pool, now, MISSING_WEBHOOKS_LIMIT).await?,
+                notifications_wait_since: notify::oldest_pending(pool).await?,
+                polls_due_since: match self.reconcile_after {
+                    Some(after) => upstream::first_due_poll(pool, after).await?,
+                    None => None,
+                },
+                totals: Totals::read(pool).await?,
+            })
+        };
+        self.database.with_timeout(REQUEST_TIMEOUT, values).await
+    }
+}
