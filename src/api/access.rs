@@ -55,6 +55,18 @@ impl Role {
         }
     }
 
+    /// Whether a token of this role may read renders, files, events, and deliveries.
+    #[must_use]
+    pub const fn may_read(self) -> bool {
+        self.allows(Need::Read)
+    }
+
+    /// Whether a token of this role may change something.
+    #[must_use]
+    pub const fn may_act(self) -> bool {
+        self.allows(Need::Act)
+    }
+
     /// Whether a token of this role may call a route.
     pub(super) const fn allows(self, need: Need) -> bool {
         match (self, need) {
@@ -124,6 +136,23 @@ impl Access {
     }
 }
 
+/// Identifies a token without revealing it, so that what was allowed because of a token ends with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TokenFingerprint([u8; 32]);
+
+impl TokenFingerprint {
+    /// Of the token with this hash. Not the hash itself, which is as good as the token where tokens are short.
+    fn of(hash: &[u8; 32]) -> Self {
+        Self(Sha256::new().chain_update(b"renderhook token fingerprint\n").chain_update(hash).finalize().into())
+    }
+
+    /// The fingerprint as it is stored.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
 /// The valid tokens and their roles. Only their hashes are kept, and tokens are compared in constant time.
 #[derive(Clone, Default)]
 pub struct BearerTokens(Vec<([u8; 32], Role)>);
@@ -146,6 +175,20 @@ impl BearerTokens {
                 Ok(())
             }
         }
+    }
+
+    /// The role and the fingerprint of a token, if it is valid.
+    #[must_use]
+    pub fn recognize(&self, token: &[u8]) -> Option<(Role, TokenFingerprint)> {
+        let hash = hash(token);
+        Some((self.role_of(&hash)?, TokenFingerprint::of(&hash)))
+    }
+
+    /// The role of the token with this fingerprint, if it is valid.
+    #[must_use]
+    pub fn role_of_fingerprint(&self, fingerprint: &[u8]) -> Option<Role> {
+        let is_it = |hash| TokenFingerprint::of(hash).as_bytes().as_slice() == fingerprint;
+        self.0.iter().find(|(hash, _)| is_it(hash)).map(|(_, role)| *role)
     }
 
     /// The role of the token in the value of an `Authorization` header, if it is valid.
@@ -190,6 +233,19 @@ mod tests {
             assert_eq!(tokens.role(header.map(str::as_bytes)), role, "{header:?}");
         }
         assert_eq!(BearerTokens::default().role(Some(b"Bearer ")), None);
+    }
+
+    #[test]
+    fn a_fingerprint_finds_its_token_again_and_is_not_its_hash() {
+        let mut tokens = BearerTokens::default();
+        tokens.add(Role::Read, &"one".into()).unwrap();
+        let (role, fingerprint) = tokens.recognize(b"one").unwrap();
+        assert_eq!(role, Role::Read);
+        assert_eq!(tokens.role_of_fingerprint(fingerprint.as_bytes()), Some(Role::Read));
+        assert_ne!(fingerprint.as_bytes(), &hash(b"one"));
+        assert_eq!(tokens.recognize(b"two"), None);
+        assert_eq!(tokens.role_of_fingerprint(&hash(b"one")), None);
+        assert_eq!(BearerTokens::default().role_of_fingerprint(fingerprint.as_bytes()), None);
     }
 
     #[test]

@@ -31,7 +31,7 @@ use crate::api::link_key::{InvalidLink, SignedQuery};
 use crate::api::queries::{self, FileLookup, StoredFile};
 use crate::api::renders::{ApiState, render_id};
 use crate::archive::{LINK_LIFETIME, Store};
-use crate::domain::RenderId;
+use crate::domain::{ObjectKey, RenderId};
 use crate::http::{ByteRange, CommonErrors, HttpError, Message, RequestedRange};
 use crate::runtime::{LogEvent, REQUEST_TIMEOUT};
 use crate::views::file_path;
@@ -110,7 +110,7 @@ pub(super) async fn get(
 ) -> Result<Response, HttpError> {
     let (id, index) = parse(name)?;
     let file = find(&state, &id, index).await?;
-    if let Some(link) = presigned(&state, &file, method.clone()).await {
+    if let Some(link) = presigned(&state, &file.key, method.clone()).await {
         let location = HeaderValue::from_str(link.as_str()).map_err(|_| HttpError::unavailable())?;
         let headers = [(header::LOCATION, location), (header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
         return Ok((StatusCode::TEMPORARY_REDIRECT, headers).into_response());
@@ -120,12 +120,12 @@ pub(super) async fn get(
 
 /// A link to a file.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct FileLink {
+pub struct FileLink {
     /// The URL of the file. A path relative to renderhook's address if the store cannot presign URLs and `PUBLIC_URL` is not
     /// set.
-    url: String,
+    pub url: String,
     /// When the link expires.
-    expires_at: DateTime<Utc>,
+    pub expires_at: DateTime<Utc>,
 }
 
 /// A link to a stored file that needs no token for an hour
@@ -149,18 +149,33 @@ pub(super) struct FileLink {
 pub(super) async fn link(State(state): State<Arc<ApiState>>, name: FilePath) -> Result<Response, HttpError> {
     let (id, index) = parse(name)?;
     let file = find(&state, &id, index).await?;
-    let now = state.clock.now();
-    let expires_at = now + LINK_LIFETIME;
-    let expires_at = expires_at.duration_trunc(TimeDelta::seconds(1)).unwrap_or(expires_at);
-    let url = if let Some(url) = presigned(&state, &file, Method::GET).await {
-        url.into()
-    } else {
-        let key = state.files.link_key.get(&state.database, now).await?;
-        let base = state.files.public_url.as_ref().map(Url::as_str).unwrap_or_default();
-        let (path, query) = (file_path(id.as_str(), index), key.sign(&id, index, expires_at));
-        format!("{}{path}?{query}", base.trim_end_matches('/'))
-    };
-    Ok(([(header::CACHE_CONTROL, "no-store")], Json(FileLink { url, expires_at })).into_response())
+    let base = state.files.public_url.as_ref().map(Url::as_str).unwrap_or_default();
+    let link = state.link(&id, index, &file.key, base).await?;
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(link)).into_response())
+}
+
+impl ApiState {
+    /// A link to a stored file that needs no token. If renderhook has to sign it, it begins with `base`, and with the path
+    /// if that is empty.
+    pub(crate) async fn link(
+        &self,
+        id: &RenderId,
+        index: i32,
+        key: &ObjectKey,
+        base: &str,
+    ) -> Result<FileLink, HttpError> {
+        let now = self.clock.now();
+        let expires_at = now + LINK_LIFETIME;
+        let expires_at = expires_at.duration_trunc(TimeDelta::seconds(1)).unwrap_or(expires_at);
+        let url = if let Some(url) = presigned(self, key, Method::GET).await {
+            url.into()
+        } else {
+            let link_key = self.files.link_key.get(&self.database, now).await?;
+            let (path, query) = (file_path(id.as_str(), index), link_key.sign(id, index, expires_at));
+            format!("{}{path}?{query}", base.trim_end_matches('/'))
+        };
+        Ok(FileLink { url, expires_at })
+    }
 }
 
 /// Middleware that admits requests with a link to this file. The [`RouteGuard`] decides about those without a link.
@@ -214,9 +229,9 @@ async fn find(state: &ApiState, id: &RenderId, index: i32) -> Result<StoredFile,
 }
 
 /// A presigned URL of the file, if the store supports it and clients may access the store.
-async fn presigned(state: &ApiState, file: &StoredFile, method: Method) -> Option<Url> {
+async fn presigned(state: &ApiState, key: &ObjectKey, method: Method) -> Option<Url> {
     match (state.files.mode, &state.store) {
-        (ServeFiles::Redirect, Store::Bucket(bucket)) => bucket.link(&file.key, method).await,
+        (ServeFiles::Redirect, Store::Bucket(bucket)) => bucket.link(key, method).await,
         (ServeFiles::Redirect, Store::Folder(_)) | (ServeFiles::Proxy, _) => None,
     }
 }

@@ -16,8 +16,9 @@ mod renders;
 mod router;
 mod webhooks;
 
-pub use self::access::{Access, BearerTokens, Role};
+pub use self::access::{Access, BearerTokens, Role, TokenFingerprint};
 pub use self::file_serving::{FileServing, ServeFiles};
+pub use self::files::FileLink;
 pub use self::health::Health;
 pub use self::link_key::LinkKeyCell;
 pub use self::metrics::{METRICS, Metrics};

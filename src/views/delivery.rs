@@ -73,7 +73,7 @@ pub struct DeliveryBodyView {
     /// The body as it came, without the queries of URLs: each is `?redacted`. Bytes that are not UTF-8 are U+FFFD. `null` once
     /// it is erased.
     #[schema(required)]
-    body: Option<String>,
+    pub body: Option<String>,
 }
 
 /// A filter for deliveries. A delivery must match every field that is set.

@@ -18,5 +18,6 @@ pub use self::list::{InvalidListCursor, ListCursor, ListFilter, RenderPage, list
 pub use self::many::renders;
 pub use self::one::exists;
 pub use self::reader::RenderReader;
-pub use self::row::file_path;
+pub use self::row::{file_path, segment};
 pub use self::view::RenderView;
+pub(crate) use self::view::{CreditsView, DownloadView, NotificationView, TransitionView};

@@ -209,7 +209,8 @@ fn library_url(kind: Kind, id: &str) -> String {
 }
 
 /// Escapes text as one segment of a URL path, or as a value in a query.
-fn segment(text: &str) -> impl std::fmt::Display {
+#[must_use]
+pub fn segment(text: &str) -> impl std::fmt::Display {
     const PLAIN: &percent_encoding::AsciiSet =
         &percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
     percent_encoding::utf8_percent_encode(text, PLAIN)

@@ -17,180 +17,180 @@ use crate::intake::Source;
 pub struct RenderView {
     /// Magic Hour's id of the render.
     #[schema(example = "clx123")]
-    pub(super) id: String,
-    pub(super) kind: Kind,
+    pub(crate) id: String,
+    pub(crate) kind: Kind,
     /// `null` until a status is reported that this version knows.
     #[schema(required = true)]
-    pub(super) status: Option<Status>,
+    pub(crate) status: Option<Status>,
     /// Magic Hour's project type.
     #[schema(required = true, example = "FACE_SWAP")]
-    pub(super) r#type: Option<String>,
+    pub(crate) r#type: Option<String>,
     #[schema(required = true)]
-    pub(super) name: Option<String>,
+    pub(crate) name: Option<String>,
     /// Whether the project was deleted at Magic Hour.
-    pub(super) deleted: bool,
+    pub(crate) deleted: bool,
     /// The application's own id for the render.
     #[schema(required = true, example = "order-17")]
-    pub(super) external_id: Option<String>,
+    pub(crate) external_id: Option<String>,
     /// The JSON object that the application stored with the render, exactly as written.
     #[schema(value_type = std::collections::HashMap<String, serde_json::Value>)]
-    pub(super) metadata: Box<RawValue>,
+    pub(crate) metadata: Box<RawValue>,
     #[schema(required = true)]
-    pub(super) error: Option<RenderError>,
+    pub(crate) error: Option<RenderError>,
     /// An estimate until the render has ended.
     #[schema(required = true, example = 450)]
-    pub(super) credits_charged: Option<i64>,
+    pub(crate) credits_charged: Option<i64>,
     /// The history of `credits_charged`, oldest first: an estimate, the final figure, a refund.
-    pub(super) credits: Vec<CreditsView>,
+    pub(crate) credits: Vec<CreditsView>,
     /// When the project was created at Magic Hour. Until that is known, when renderhook first saw the render.
-    pub(super) created_at: DateTime<Utc>,
+    pub(crate) created_at: DateTime<Utc>,
     /// When something about the render or one of its downloads last changed.
-    pub(super) updated_at: DateTime<Utc>,
+    pub(crate) updated_at: DateTime<Utc>,
     /// Since when Magic Hour has reported that it does not know the render.
     #[schema(required = true)]
-    pub(super) not_found_at: Option<DateTime<Utc>>,
+    pub(crate) not_found_at: Option<DateTime<Utc>>,
     /// Since when the render has been unfinished for too long.
     #[schema(required = true)]
-    pub(super) stalled_at: Option<DateTime<Utc>>,
+    pub(crate) stalled_at: Option<DateTime<Utc>>,
     /// In pixels; `null` where Magic Hour does not say.
     #[schema(required = true, example = 512)]
-    pub(super) width: Option<i32>,
+    pub(crate) width: Option<i32>,
     #[schema(required = true, example = 960)]
-    pub(super) height: Option<i32>,
+    pub(crate) height: Option<i32>,
     /// Frames per second, an estimate until the render is complete.
     #[schema(required = true, value_type = Option<f64>, example = 30)]
-    pub(super) fps: Option<Measure>,
+    pub(crate) fps: Option<Measure>,
     /// Where the clip starts in its source.
     #[schema(required = true, value_type = Option<f64>, example = 0)]
-    pub(super) start_seconds: Option<Measure>,
+    pub(crate) start_seconds: Option<Measure>,
     /// Where the clip ends in its source.
     #[schema(required = true, value_type = Option<f64>, example = 15)]
-    pub(super) end_seconds: Option<Measure>,
+    pub(crate) end_seconds: Option<Measure>,
     /// How many images Magic Hour announced. With fewer downloads, `archive` is never `stored`.
     #[schema(required = true)]
-    pub(super) image_count: Option<i32>,
-    pub(super) links: LinksView,
-    pub(super) archive: ArchiveState,
-    pub(super) downloads: Vec<DownloadView>,
-    pub(super) transitions: Vec<TransitionView>,
+    pub(crate) image_count: Option<i32>,
+    pub(crate) links: LinksView,
+    pub(crate) archive: ArchiveState,
+    pub(crate) downloads: Vec<DownloadView>,
+    pub(crate) transitions: Vec<TransitionView>,
     /// The notifications posted to the application, oldest first. Only where a single render is returned.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) notifications: Option<Vec<NotificationView>>,
+    pub(crate) notifications: Option<Vec<NotificationView>>,
     /// Whether fewer files came than announced, and Magic Hour is still to be asked.
     #[serde(skip)]
-    pub(super) awaits_files: bool,
+    pub(crate) awaits_files: bool,
 }
 
 /// Pages about a render.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = RenderLinks)]
-pub(super) struct LinksView {
+pub(crate) struct LinksView {
     /// The page in Magic Hour's web app, where a person can cancel or delete the project.
     #[schema(example = "https://magichour.ai/my-library?videoId=clx123")]
-    pub(super) magic_hour: String,
+    pub(crate) magic_hour: String,
 }
 
 /// A notification that is posted to the application.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[schema(as = PostedNotification)]
-pub(super) struct NotificationView {
+pub(crate) struct NotificationView {
     /// The `webhook-id`.
-    pub(super) id: NotificationId,
-    pub(super) r#type: NotificationType,
-    pub(super) state: NotificationState,
+    pub(crate) id: NotificationId,
+    pub(crate) r#type: NotificationType,
+    pub(crate) state: NotificationState,
     /// The number of attempts that were started.
-    pub(super) attempts: i32,
+    pub(crate) attempts: i32,
     /// When the next attempt is due, while it is `pending`.
     #[schema(required = true)]
-    pub(super) next_attempt_at: Option<DateTime<Utc>>,
+    pub(crate) next_attempt_at: Option<DateTime<Utc>>,
     #[schema(required = true)]
-    pub(super) delivered_at: Option<DateTime<Utc>>,
+    pub(crate) delivered_at: Option<DateTime<Utc>>,
     /// Why the last attempt failed.
     #[schema(required = true)]
-    pub(super) error: Option<String>,
+    pub(crate) error: Option<String>,
 }
 
 /// A file of a render.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[schema(as = Download)]
-pub(super) struct DownloadView {
+pub(crate) struct DownloadView {
     /// The index in Magic Hour's `downloads`, from 0.
-    pub(super) index: i32,
-    pub(super) state: DownloadState,
+    pub(crate) index: i32,
+    pub(crate) state: DownloadState,
     /// The path of the file in this API, which works once the file is stored.
     #[schema(example = "/renders/clx123/downloads/0")]
-    pub(super) url: String,
+    pub(crate) url: String,
     #[schema(required = true)]
-    pub(super) object: Option<ObjectView>,
+    pub(crate) object: Option<ObjectView>,
     #[schema(required = true, example = "video/mp4")]
-    pub(super) content_type: Option<String>,
+    pub(crate) content_type: Option<String>,
     #[schema(required = true, example = 156_514)]
-    pub(super) size_bytes: Option<i64>,
+    pub(crate) size_bytes: Option<i64>,
     /// The SHA-256 of the file, in hex.
     #[schema(required = true)]
-    pub(super) sha256: Option<String>,
+    pub(crate) sha256: Option<String>,
     #[schema(required = true)]
-    pub(super) stored_at: Option<DateTime<Utc>>,
+    pub(crate) stored_at: Option<DateTime<Utc>>,
     /// The number of attempts, not counting those that were returned to the queue.
-    pub(super) attempts: i32,
+    pub(crate) attempts: i32,
     /// When the next attempt is due, while the download is `pending`.
     #[schema(required = true)]
-    pub(super) next_attempt_at: Option<DateTime<Utc>>,
+    pub(crate) next_attempt_at: Option<DateTime<Utc>>,
     /// The error of the last failed attempt, until the file is stored.
     #[schema(required = true)]
-    pub(super) error: Option<DownloadError>,
+    pub(crate) error: Option<DownloadError>,
 }
 
 /// A file's object in the store.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[schema(as = StoredObject)]
-pub(super) struct ObjectView {
+pub(crate) struct ObjectView {
     /// The URL for programs with their own access to the store.
     #[schema(example = "s3://bucket/prefix/video/clx123/0-output.mp4")]
-    pub(super) url: String,
+    pub(crate) url: String,
     /// The key, relative to `STORAGE_URL`.
     #[schema(example = "video/clx123/0-output.mp4")]
-    pub(super) key: String,
+    pub(crate) key: String,
 }
 
 /// Why the last attempt at a download failed.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
-pub(super) struct DownloadError {
+pub(crate) struct DownloadError {
     /// A stable code.
     #[schema(example = "http_404")]
-    pub(super) code: String,
+    pub(crate) code: String,
     /// A message for people.
-    pub(super) message: String,
+    pub(crate) message: String,
 }
 
 /// A change of a render's status.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(as = Transition)]
-pub(super) struct TransitionView {
+pub(crate) struct TransitionView {
     #[schema(required = true)]
-    from: Option<Status>,
-    to: Status,
-    source: Source,
+    pub(crate) from: Option<Status>,
+    pub(crate) to: Status,
+    pub(crate) source: Source,
     /// The type of the event that reported it; `null` for a poll.
     #[schema(required = true, example = "video.completed")]
-    event: Option<String>,
+    pub(crate) event: Option<String>,
     /// When it was recorded.
-    at: DateTime<Utc>,
+    pub(crate) at: DateTime<Utc>,
     /// The milliseconds between the event's timestamp and its arrival.
     #[schema(required = true)]
-    lag_ms: Option<i64>,
+    pub(crate) lag_ms: Option<i64>,
 }
 
 /// A change of the credits charged.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(as = CreditsChange)]
-pub(super) struct CreditsView {
-    value: i64,
+pub(crate) struct CreditsView {
+    pub(crate) value: i64,
     /// The status that was reported together with the value.
     #[schema(required = true)]
-    status: Option<Status>,
-    source: Source,
-    at: DateTime<Utc>,
+    pub(crate) status: Option<Status>,
+    pub(crate) source: Source,
+    pub(crate) at: DateTime<Utc>,
 }
 
 impl RenderView {
