@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use axum::Router;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
@@ -11,11 +12,12 @@ use tracing::{error, info, warn};
 use crate::api::{self, Access, ApiState, FileServing, Health, LinkKeyCell, Metrics, RouteStates};
 use crate::archive::{self, Downloader, Fetcher, Settler};
 use crate::config::Config;
-use crate::http::{self, AddressLimits, BodyReader, HeldRequests};
+use crate::http::{self, AddressLimits, BodyReader, HeldRequests, Limits};
 use crate::intake::{self, AdviceLimiter, Receiver, RecordRules, Recorder};
 use crate::notify::{self, Notifier};
 use crate::runtime::{self, Clock, Database, LogEvent, Metric, ProcessMetrics, Shutdown, Wakeups};
 use crate::streams::{EventReader, Hub};
+use crate::ui::{self, UiState};
 use crate::upstream::{self, Deleter, MagicHour, Reconciler, Throttle};
 use crate::views::RenderReader;
 
@@ -85,6 +87,7 @@ pub async fn run(
     parts.start(|it| async move { archive::watch_backlog(&it.database, &it.clock, &it.shutdown).await });
     parts.start(|it| async move { it.hub.run(&it.shutdown).await });
     parts.start(|it| async move { it.metrics.run_upkeep(&it.shutdown).await });
+    parts.start(|it| async move { ui::run_session_expiry(&it.database, &it.clock, &it.shutdown).await });
     parts.start_notifier();
     parts.start_upstream();
     parts.start_probe();
@@ -144,6 +147,15 @@ impl Service {
             clock: self.clock.clone(),
             hub: self.hub.clone(),
             reconcile_after: upstream.magic_hour.as_ref().map(|_| upstream.schedule.initial_delay),
+        }
+    }
+
+    /// The operator pages, if they are served.
+    fn pages(&self, states: &RouteStates, limits: &Limits) -> Router {
+        if self.config.files.ui_enabled {
+            ui::pages(UiState::new(states.api.clone(), states.access.clone()), limits)
+        } else {
+            Router::new()
         }
     }
 
@@ -249,7 +261,9 @@ impl Parts {
     /// Starts a server for each address. Each has its own connections, so that a flood of one leaves room at the other.
     fn start_servers(&mut self, Listeners { public, api }: Listeners) {
         let limits = self.service.limits.clone();
-        let routers = api::routers(&self.service.route_states(), limits.of_api(), api.is_some());
+        let states = self.service.route_states();
+        let pages = self.service.pages(&states, limits.of_api());
+        let routers = api::routers(&states, pages, limits.of_api(), api.is_some());
         let (public_router, public_limits) = (routers.public, limits.public);
         self.start(|it| async move { http::serve(public, public_router, public_limits, &it.shutdown).await });
         if let (Some(listener), Some(router), Some(limits)) = (api, routers.api, limits.api) {

@@ -14,7 +14,7 @@
 //! Each folder is a room, private inside, and the arrows between rooms run one way:
 //!
 //! ```text
-//!  cli ▶ config, app ▶ api, upstream ▶ notify, streams ▶ views ▶ archive, intake ▶ feed ▶ http ▶ runtime ▶ domain
+//!  cli ▶ config, app ▶ ui ▶ api, upstream ▶ notify, streams ▶ views ▶ archive, intake ▶ feed ▶ http ▶ runtime ▶ domain
 //! ```
 //!
 //! `docs/architecture.md` walks one webhook, one file and one question through them.
@@ -31,5 +31,6 @@ pub mod intake;
 pub mod notify;
 pub mod runtime;
 pub mod streams;
+pub mod ui;
 pub mod upstream;
 pub mod views;

@@ -47,21 +47,22 @@ pub struct RouteStates {
 }
 
 /// One router for everything, or with `own_api_address` one for each address: the public one has the webhook, the other one
-/// everything else, and both have the health checks.
+/// everything else, and both have the health checks. `pages` are more routes of the address with everything else.
 ///
 /// The middleware, from the outside in: the request log, catching panics, protocol checks, and keeping reserved
 /// connections free for health checks. Routes that need a token also check it and limit the number of requests in
 /// progress.
 #[must_use]
-pub fn routers(states: &RouteStates, limits: &Limits, own_api_address: bool) -> Routers {
+pub fn routers(states: &RouteStates, pages: Router, limits: &Limits, own_api_address: bool) -> Routers {
     let public = health_routes().with_state(states.health.clone());
     let public = public.merge(webhook_routes().with_state(states.receiver.clone()));
     if own_api_address {
-        let api = health_routes().with_state(states.health.clone()).merge(api_routes(states, limits));
+        let api =
+            health_routes().with_state(states.health.clone()).merge(api_routes(states, limits)).merge(pages.into());
         let no_route = "this path does not exist at this address, which has only /webhook, /livez and /readyz";
         Routers { public: wrapped(public, no_route), api: Some(wrapped(api, NO_ROUTE)) }
     } else {
-        Routers { public: wrapped(public.merge(api_routes(states, limits)), NO_ROUTE), api: None }
+        Routers { public: wrapped(public.merge(api_routes(states, limits)).merge(pages.into()), NO_ROUTE), api: None }
     }
 }
 

@@ -35,6 +35,10 @@ impl RetryState {
 pub struct RetryFilter {
     /// Those of this render.
     pub render: Option<RenderId>,
+    /// The one with this index in its render.
+    pub index: Option<i32>,
+    /// Those whose last attempt ended with this error.
+    pub error_code: Option<String>,
     /// Those whose last attempt ended since then.
     pub since: Option<DateTime<Utc>>,
     /// Those in this state.
@@ -71,11 +75,14 @@ pub async fn preview_retry(
          FROM downloads
          WHERE state = $1 AND url IS NOT NULL AND (due_at IS NULL OR due_at > $2)
              AND ($3::text IS NULL OR render_id = $3) AND ($4::timestamptz IS NULL OR updated_at >= $4)
+             AND ($5::int4 IS NULL OR index = $5) AND ($6::text IS NULL OR error_code = $6)
          ORDER BY render_id, index",
         filter.state.as_str(),
         now,
         filter.render.as_ref().map(RenderId::as_str),
         filter.since,
+        filter.index,
+        filter.error_code,
     );
     let rows = database.with_timeout(BACKGROUND_TIMEOUT, rows.fetch_all(database.pool())).await?;
     let downloads = rows.into_iter().map(|row| RetriedDownload {

@@ -42,7 +42,8 @@ pub(super) async fn run(args: RetryFlags) -> anyhow::Result<()> {
     }
     let now = Clock::system().now();
     let state = if args.pending { RetryState::Pending } else { RetryState::Failed };
-    let filter = RetryFilter { render: args.render, since: database::time_ago(args.since, now), state };
+    let since = database::time_ago(args.since, now);
+    let filter = RetryFilter { render: args.render, since, state, ..RetryFilter::default() };
     let downloads = if args.dry_run {
         preview_retry(&database, &filter, now).await?
     } else {

@@ -1,4 +1,4 @@
-//! The settings for serving stored files.
+//! The settings for serving stored files and pages.
 
 use clap::Args;
 use url::Url;
@@ -9,6 +9,7 @@ use crate::api::ServeFiles;
 
 const SERVE_FILES: SettingWithDefault = SettingWithDefault::new("SERVE_FILES", "redirect");
 const PUBLIC_URL: &str = "PUBLIC_URL";
+const UI_ENABLED: SettingWithDefault = SettingWithDefault::new("UI_ENABLED", "false");
 
 /// The flags for serving files.
 #[derive(Debug, Clone, Args)]
@@ -19,6 +20,9 @@ pub(super) struct FileArgs {
     /// The public URL of renderhook, such as `https://files.example.com`, which links to files begin with (default: none, links are paths)
     #[arg(long, env = PUBLIC_URL, value_name = "URL")]
     public_url: Option<String>,
+    /// Whether the operator pages are served under `/ui`
+    #[arg(long, env = UI_ENABLED.name, value_name = "BOOL", default_value = UI_ENABLED.default)]
+    ui_enabled: String,
 }
 
 /// The settings for serving files.
@@ -28,12 +32,18 @@ pub struct Files {
     pub serve: ServeFiles,
     /// The public URL that links begin with.
     pub public_url: Option<Url>,
+    /// Whether the operator pages are served.
+    pub ui_enabled: bool,
 }
 
 impl FileArgs {
     pub(super) fn read(&self, errors: &mut ConfigErrors) -> Files {
         let serve = SERVE_FILES.parse(&self.serve_files, "redirect or proxy", errors);
-        Files { serve: serve.unwrap_or(ServeFiles::Redirect), public_url: self.public_url(errors) }
+        Files {
+            serve: serve.unwrap_or(ServeFiles::Redirect),
+            public_url: self.public_url(errors),
+            ui_enabled: UI_ENABLED.flag(&self.ui_enabled, errors),
+        }
     }
 
     fn public_url(&self, errors: &mut ConfigErrors) -> Option<Url> {

@@ -310,6 +310,7 @@ mod tests {
         let config = read(&REQUIRED).unwrap();
         assert_eq!(config.listen.to_string(), "0.0.0.0:8080");
         assert_eq!(config.files.serve, ServeFiles::Redirect);
+        assert!(!config.files.ui_enabled);
         assert_eq!(config.max_body_bytes, 1 << 20);
         assert_eq!(config.downloads.concurrency, 8);
         assert_eq!(config.downloads.max_bytes, 20 << 30);
@@ -327,6 +328,7 @@ mod tests {
             "--storage-url=ftp://hush",
             "--serve-files=hush",
             "--public-url=ftp://hush",
+            "--ui-enabled=hush",
             "--api-tokens=a,,hush",
             "--signature-tolerance=hush",
             "--max-body-bytes=hush",
@@ -348,6 +350,7 @@ mod tests {
             "STORAGE_URL",
             "SERVE_FILES",
             "PUBLIC_URL",
+            "UI_ENABLED",
             "API_TOKENS",
             "SIGNATURE_TOLERANCE",
             "MAX_BODY_BYTES",

@@ -9,6 +9,7 @@ mod journal;
 mod limits;
 mod memory_budget;
 mod metrics;
+mod peer;
 mod ranges;
 mod redacted_text;
 mod refusal;
@@ -28,6 +29,7 @@ pub(crate) use self::in_flight::{HeldPlace, InFlight, InFlightPlace, limit_in_fl
 pub(crate) use self::journal::{Journal, journal};
 pub use self::limits::{AddressLimits, Limits};
 pub use self::metrics::METRICS;
+pub(crate) use self::peer::client_address;
 pub use self::ranges::{ByteRange, RequestedRange};
 pub use self::redacted_text::without_queries;
 pub(crate) use self::request_checks::check_request;

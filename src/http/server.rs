@@ -23,6 +23,7 @@ use tower::ServiceExt;
 
 use super::connections::{Connections, RequestGuard, Slot, SlotKind};
 use super::limits::Limits;
+use super::peer::PeerAddress;
 use super::timed_stream::TimedStream;
 use crate::runtime::Shutdown;
 
@@ -37,21 +38,21 @@ pub(crate) struct ReservedConnection;
 pub async fn serve(listener: TcpListener, router: Router, limits: Limits, shutdown: &Shutdown) {
     let (connections, limits) = (Connections::new(&limits), Arc::new(limits));
     let accept = async || {
-        let (stream, _peer) = listener.accept().await?;
-        Ok::<_, std::io::Error>((stream, connections.acquire().await))
+        let (stream, peer) = listener.accept().await?;
+        Ok::<_, std::io::Error>((stream, PeerAddress(peer.ip()), connections.acquire().await))
     };
     loop {
         let accepted = tokio::select! {
             () = shutdown.wait_for_stop() => return,
             accepted = accept() => accepted,
         };
-        let Ok((stream, slot)) = accepted else {
+        let Ok((stream, peer, slot)) = accepted else {
             tokio::time::sleep(OUT_OF_DESCRIPTORS).await;
             continue;
         };
         set_options(&stream, limits.write_timeout);
         let (router, limits, stop) = (router.clone(), limits.clone(), shutdown.clone());
-        shutdown.tasks().spawn(async move { connection(stream, Arc::new(slot), router, &limits, &stop).await });
+        shutdown.tasks().spawn(async move { connection(stream, peer, Arc::new(slot), router, &limits, &stop).await });
     }
 }
 
@@ -67,13 +68,22 @@ fn set_options(stream: &TcpStream, write_timeout: Duration) {
     }
 }
 
-async fn connection<S>(stream: S, slot: Arc<Slot>, router: Router, limits: &Limits, shutdown: &Shutdown)
-where
+async fn connection<S>(
+    stream: S,
+    peer: PeerAddress,
+    slot: Arc<Slot>,
+    router: Router,
+    limits: &Limits,
+    shutdown: &Shutdown,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let stream = TimedStream::new(stream, slot.clone(), limits);
     let answering = slot.clone();
-    let service = service_fn(move |request| answer(router.clone(), request, answering.clone()));
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        answer(router.clone(), request, answering.clone())
+    });
     let mut connection = pin!(
         http1::Builder::new()
             .keep_alive(slot.kind() == SlotKind::Regular)
@@ -141,6 +151,7 @@ mod tests {
 
     use super::*;
 
+    const PEER: PeerAddress = PeerAddress(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
     const PING: &str = "GET /ping HTTP/1.1\r\nhost: h\r\n\r\n";
     const LARGE: &str = "GET /large HTTP/1.1\r\nhost: h\r\n\r\n";
 
@@ -156,7 +167,7 @@ mod tests {
         let (client, server) = tokio::io::duplex(64 << 10);
         let task = tokio::spawn(async move {
             let (begun, slot) = (Instant::now(), Connections::new(&limits).acquire().await);
-            connection(server, Arc::new(slot), routes, &limits, &Shutdown::default()).await;
+            connection(server, PEER, Arc::new(slot), routes, &limits, &Shutdown::default()).await;
             begun.elapsed().as_secs()
         });
         (client, task)
@@ -246,7 +257,7 @@ mod tests {
         let (_client, server) = tokio::io::duplex(64);
         let slot = Arc::new(connections.acquire().await);
         let shutdown = Shutdown::default();
-        let first = connection(server, slot, Router::new(), &limits, &shutdown);
+        let first = connection(server, PEER, slot, Router::new(), &limits, &shutdown);
         let begun = Instant::now();
         tokio::join!(first, connections.acquire());
         assert_eq!(begun.elapsed(), Duration::ZERO);

@@ -40,6 +40,10 @@ log_events! {
     ServicePanicked = "service.panicked",
     /// `API_TOKENS` is `none`, so anyone who can reach the address may read and act.
     AuthDisabled = "auth.disabled",
+    /// An operator logged in to the pages.
+    UiLogin = "ui.login",
+    /// Someone tried to log in to the pages with an unknown token.
+    UiLoginRefused = "ui.login_refused",
     /// At startup: a setting is valid but looks like a mistake.
     ConfigWarning = "config.warning",
     /// Log lines were dropped because the reader stalled.

@@ -14,4 +14,5 @@ mod notify;
 mod runtime;
 mod streams;
 mod support;
+mod ui;
 mod upstream;

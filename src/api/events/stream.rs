@@ -44,7 +44,7 @@ pub(super) fn last_event_id(headers: &HeaderMap) -> Result<Option<&str>, HttpErr
 impl ApiState {
     /// Makes a request one of those that wait, instead of those in progress. Before anything that takes time: when a
     /// process has ended, thousands of clients open their streams again at once.
-    pub(in crate::api) fn hold(&self, in_flight: &InFlightPlace) -> Result<HeldPlace, HttpError> {
+    pub(crate) fn hold(&self, in_flight: &InFlightPlace) -> Result<HeldPlace, HttpError> {
         let place = self.hub.held.hold()?;
         in_flight.release();
         Ok(place)
@@ -81,7 +81,7 @@ impl ApiState {
     }
 
     /// Subscribes to the events of a render, or to all; 503 if the database does not answer.
-    pub(in crate::api) async fn subscribe(&self, render: Option<&RenderId>) -> Result<Subscription, HttpError> {
+    pub(crate) async fn subscribe(&self, render: Option<&RenderId>) -> Result<Subscription, HttpError> {
         let started = timeout(REQUEST_TIMEOUT, Subscription::start(&self.hub, render)).await;
         started.map_err(|_elapsed| HttpError::unavailable())
     }

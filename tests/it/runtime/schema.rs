@@ -10,7 +10,7 @@ use sqlx::migrate::Migrator;
 use crate::support::observations::{at, completed, connections, counts, record};
 
 /// Statements that each break one constraint, by its name.
-const REFUSED: [(&str, &str); 49] = [
+const REFUSED: [(&str, &str); 53] = [
     (
         "renders_id_length",
         "INSERT INTO renders (id, kind, first_seen_at, last_seen_at, updated_at) VALUES ('', 'video', now(), now(), now())",
@@ -78,6 +78,26 @@ const REFUSED: [(&str, &str); 49] = [
     ("notifications_due_while_pending", "UPDATE notifications SET due_at = now()"),
     ("notifications_leased_while_pending", "UPDATE notifications SET lease = gen_random_uuid()"),
     ("notifications_delivered_at_given", "UPDATE notifications SET state = 'delivered', pending_since = now()"),
+    (
+        "sessions_secret_hash_length",
+        "INSERT INTO sessions (secret_hash, token_fingerprint, role, created_at, expires_at)
+         VALUES ('short', repeat('f', 32)::bytea, 'full', now(), now() + interval '1 h')",
+    ),
+    (
+        "sessions_token_fingerprint_length",
+        "INSERT INTO sessions (secret_hash, token_fingerprint, role, created_at, expires_at)
+         VALUES (repeat('h', 32)::bytea, 'short', 'full', now(), now() + interval '1 h')",
+    ),
+    (
+        "sessions_role_known",
+        "INSERT INTO sessions (secret_hash, token_fingerprint, role, created_at, expires_at)
+         VALUES (repeat('h', 32)::bytea, repeat('f', 32)::bytea, 'owner', now(), now() + interval '1 h')",
+    ),
+    (
+        "sessions_expire_after_login",
+        "INSERT INTO sessions (secret_hash, token_fingerprint, role, created_at, expires_at)
+         VALUES (repeat('h', 32)::bytea, repeat('f', 32)::bytea, 'full', now(), now())",
+    ),
     ("notify_health_single_row", "INSERT INTO notify_health (singleton) VALUES (false)"),
     ("notify_health_reported_while_failing", "UPDATE notify_health SET reported_at = now()"),
     ("feed_single_row", "INSERT INTO feed (singleton) VALUES (false)"),

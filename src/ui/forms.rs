@@ -1,0 +1,56 @@
+//! Forms that were sent by a page of this service.
+
+use std::sync::Arc;
+
+use axum::extract::{FromRequest, Request};
+use axum::http::StatusCode;
+use maud::{Markup, html};
+
+use crate::http::HttpError;
+use crate::ui::error::UiError;
+use crate::ui::origin::is_same_origin;
+use crate::ui::parameters::Parameters;
+use crate::ui::router::UiState;
+use crate::ui::session::Visitor;
+
+/// The maximum size of a form.
+const MAX_FORM_BYTES: usize = 16 << 10;
+/// The field with the token that only our pages know.
+const TOKEN_FIELD: &str = "form_token";
+
+/// The hidden field that every form needs.
+pub(super) fn token_field(token: &str) -> Markup {
+    html! { input type="hidden" name=(TOKEN_FIELD) value=(token); }
+}
+
+/// The fields of a form of ours: the browser says that it is, and it has the browser's token.
+#[derive(Debug)]
+pub(super) struct CheckedForm(pub(super) Parameters);
+
+impl FromRequest<Arc<UiState>> for CheckedForm {
+    type Rejection = UiError;
+
+    async fn from_request(request: Request, state: &Arc<UiState>) -> Result<Self, UiError> {
+        let secret = request.extensions().get::<Visitor>().map(|visitor| visitor.form_secret.clone());
+        if !is_same_origin(request.headers()) {
+            return Err(forbidden(
+                "This form was not sent by these pages. If it was, the proxy in front changes `Host`.",
+            ));
+        }
+        let body = state.api.bodies.read(request.into_body(), MAX_FORM_BYTES, too_large).await?;
+        let fields = Parameters::parse(&body);
+        let token = fields.get(TOKEN_FIELD).unwrap_or_default();
+        if !secret.is_some_and(|secret| secret.is_form_token(token)) {
+            return Err(forbidden("The page was out of date: go back, reload it, and try again."));
+        }
+        Ok(Self(fields))
+    }
+}
+
+fn forbidden(message: &str) -> UiError {
+    HttpError::new(StatusCode::FORBIDDEN, message).into()
+}
+
+fn too_large() -> HttpError {
+    HttpError::new(StatusCode::PAYLOAD_TOO_LARGE, "The form is too large.")
+}

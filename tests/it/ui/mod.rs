@@ -1,0 +1,8 @@
+//! The operator pages.
+
+mod client;
+mod forms;
+mod pages;
+mod roles;
+mod sessions;
+mod throttle;
