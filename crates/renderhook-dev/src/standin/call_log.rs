@@ -1,4 +1,4 @@
-//! What happened: every API call, and every webhook with the receiver's answer.
+//! What happened: every API call and upload, and every webhook with the receiver's answer.
 
 use axum::http::{Method, StatusCode};
 use chrono::{DateTime, Utc};
@@ -7,14 +7,14 @@ use tokio::sync::watch;
 
 use super::signed_request::{Answer, SignedRequest};
 
-/// A call of the API.
+/// A call of the API, or an upload.
 #[derive(Debug, Clone)]
 pub struct ApiCall {
     /// When it arrived.
     pub at: DateTime<Utc>,
     /// The method.
     pub method: Method,
-    /// The path below the API's base URL, such as `/v1/video-projects/clx123`.
+    /// The path below the API's base URL, such as `/v1/video-projects/clx123`, or that of an upload.
     pub path: String,
     /// The last segment of the path: the project's id, or the name of a mode.
     pub id: String,

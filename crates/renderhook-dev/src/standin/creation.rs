@@ -1,5 +1,7 @@
 //! A create call: from its body to a render.
 
+use std::time::Duration;
+
 use axum::http::Method;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use renderhook::domain::Kind;
@@ -14,9 +16,9 @@ use super::project::VideoFacts;
 use super::render_plan::{OutputFile, RenderPlan};
 
 /// What a second of video costs: a credit for each of its frames, as Magic Hour once counted.
-const CREDITS_PER_SECOND: f64 = 30.0;
-const CREDITS_PER_IMAGE: usize = 5;
-const CREDITS_OF_AUDIO: i64 = 2;
+const CREDITS_PER_SECOND: u128 = 30;
+const CREDITS_PER_IMAGE: u128 = 5;
+const CREDITS_OF_AUDIO: u128 = 2;
 
 /// Why a body that is as described cannot be rendered.
 pub(super) fn problem(body: &Value) -> Option<String> {
@@ -116,13 +118,16 @@ fn files(kind: Kind, body: &Value, seed: u64) -> Vec<OutputFile> {
     (0..16).take_while(|number| f64::from(*number) < count).map(image).collect()
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the cast saturates")]
 fn credits(kind: Kind, plan: &RenderPlan) -> i64 {
-    match kind {
-        Kind::Video => ((plan.video.end_seconds - plan.video.start_seconds) * CREDITS_PER_SECOND).ceil() as i64,
-        Kind::Image => (plan.files.len() * CREDITS_PER_IMAGE).try_into().unwrap_or(i64::MAX),
+    let credits = match kind {
+        Kind::Video => {
+            let length = Duration::try_from_secs_f64(plan.video.end_seconds - plan.video.start_seconds);
+            (length.unwrap_or_default().as_millis() * CREDITS_PER_SECOND).div_ceil(1000)
+        }
+        Kind::Image => plan.files.iter().map(|_| CREDITS_PER_IMAGE).sum(),
         Kind::Audio => CREDITS_OF_AUDIO,
-    }
+    };
+    credits.try_into().unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -1,11 +1,10 @@
 //! A stand-in for Magic Hour that tests, the demo and developers run the service against.
 //!
 //! ```text
-//!  developer, SDK ──POST /v1/{mode}──▶ api ──creation──▶ projects ◀── start_render, move_render ── test, demo
-//!                                       ▲  ▲         lifecycle │
-//!        service ──GET, DELETE /v1/…────┘  └── faults          │
-//!                                                ├── a stage begins ──▶ network ──▶ webhook sender ──POST──▶ service
-//!                                                └── file server ◀──────────────────── GET a signed URL ── service
+//!  SDK ──────POST /v1/{mode}─────▶ api ──creation──▶ renders ◀──start_render, move_render── test, demo, page
+//!  service ──GET, DELETE /v1/…───▶  ▲                   │ lifecycle
+//!                                 faults                ├── a stage begins ──▶ webhooks ──network, POST──▶ service
+//!                                                       └── files ◀──GET a signed URL── service
 //! ```
 //!
 //! A create call, or [`StandIn::start_render`], starts a render that proceeds by itself: the details call answers with its
@@ -161,7 +160,7 @@ impl StandIn {
         let projects = Projects::new(files.clone(), url_lifetime);
         let sender = WebhookSender::new(clock.clone(), webhook_secret, retries, call_log.clone());
         let webhooks = sender.map_err(io::Error::other)?;
-        let uploads = Uploads::new(signer);
+        let uploads = Uploads::new(signer, call_log.clone());
         let api = Api {
             clock: clock.clone(),
             key: api_key.clone(),

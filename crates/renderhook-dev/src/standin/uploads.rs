@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::api_error::ApiError;
+use super::call_log::{ApiCall, CallLog};
 use super::url_signer::UrlSigner;
 
 /// How long a URL takes an upload.
@@ -34,13 +35,14 @@ const EXTENSIONS: [(&str, &str); 3] = [
 #[derive(Debug, Clone)]
 pub(super) struct Uploads {
     signer: UrlSigner,
+    call_log: CallLog,
     /// The size of each file, once it is uploaded.
     sizes: Arc<Mutex<HashMap<String, Option<u64>>>>,
 }
 
 impl Uploads {
-    pub(super) fn new(signer: UrlSigner) -> Self {
-        Self { signer, sizes: Arc::default() }
+    pub(super) fn new(signer: UrlSigner, call_log: CallLog) -> Self {
+        Self { signer, call_log, sizes: Arc::default() }
     }
 
     pub(super) fn router(self) -> Router {
@@ -93,16 +95,32 @@ async fn take_upload(
     State(uploads): State<Uploads>,
     Path(path): Path<String>,
     RawQuery(query): RawQuery,
-    mut body: Body,
+    body: Body,
 ) -> StatusCode {
-    if !uploads.signer.allows(&Method::PUT, &path, &query.unwrap_or_default()) {
-        return StatusCode::FORBIDDEN;
-    }
+    let status = if !uploads.signer.allows(&Method::PUT, &path, &query.unwrap_or_default()) {
+        StatusCode::FORBIDDEN
+    } else if let Some(size) = count_bytes(body).await {
+        uploads.sizes().insert(path.clone(), Some(size));
+        StatusCode::OK
+    } else {
+        StatusCode::BAD_REQUEST
+    };
+    uploads.call_log.add_call(ApiCall {
+        at: uploads.signer.clock().now(),
+        method: Method::PUT,
+        id: path.rsplit('/').next().unwrap_or_default().to_owned(),
+        path: format!("/{PATH}/{path}"),
+        created: None,
+        status: Some(status),
+    });
+    status
+}
+
+/// The size of a body; `None` if it breaks off.
+async fn count_bytes(mut body: Body) -> Option<u64> {
     let mut size = 0;
     while let Some(frame) = body.frame().await {
-        let Ok(frame) = frame else { return StatusCode::BAD_REQUEST };
-        size += frame.data_ref().map_or(0, |data| u64::try_from(data.len()).unwrap_or(u64::MAX));
+        size += frame.ok()?.data_ref().map_or(0, |data| u64::try_from(data.len()).unwrap_or(u64::MAX));
     }
-    uploads.sizes().insert(path, Some(size));
-    StatusCode::OK
+    Some(size)
 }

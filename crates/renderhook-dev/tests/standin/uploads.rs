@@ -34,6 +34,9 @@ async fn a_file_is_put_to_its_url_before_a_create_call_may_name_it() {
     assert_eq!(put(&url.replace("X-Goog-Expires=1", "X-Goog-Expires=9"), Vec::new()).await, 403);
     assert_eq!(put(url, vec![0; 3 << 20]).await, 200, "more than a request's body may have elsewhere");
     assert_eq!(post(&magic_hour, "ai-image-upscaler", upscale).await.0, 200);
+    let calls = magic_hour.call_log.calls();
+    let uploads = calls.iter().filter(|call| call.path.starts_with("/uploads/api-assets/"));
+    assert_eq!(uploads.map(|call| call.status.unwrap().as_u16()).collect::<Vec<_>>(), [403, 200]);
     // Others' files, and files that were uploaded before, are believed.
     let elsewhere = json!({"scale_factor": 2, "assets": {"image_file_path": "api-assets/id/1234.png"}});
     assert_eq!(post(&magic_hour, "ai-image-upscaler", elsewhere).await.0, 200);
