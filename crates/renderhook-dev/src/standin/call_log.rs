@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use renderhook::domain::EventType;
 use tokio::sync::watch;
 
-use super::signed_request::{Answer, SignedRequest};
+use super::webhooks::{Answer, SignedRequest};
 
 /// A call of the API, or an upload.
 #[derive(Debug, Clone)]

@@ -16,28 +16,12 @@
 //! [`StandIn::project`].
 
 mod api;
-mod api_error;
 mod call_log;
 mod control;
-mod creation;
-mod description;
-mod face_detection;
-mod faults;
-mod file_server;
+mod files;
 mod http_connection;
-mod lifecycle;
-pub mod media;
-mod modes;
-mod name_directives;
-mod network;
-mod page;
-mod project;
-mod projects;
-mod render_plan;
-mod signed_request;
-mod uploads;
-mod url_signer;
-mod webhook_sender;
+mod renders;
+mod webhooks;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -53,23 +37,14 @@ use tokio::net::TcpListener;
 use url::Url;
 use uuid::Uuid;
 
-use self::api::Api;
+use self::api::{Api, FaceDetections, Uploads, plan_render};
+pub use self::api::{ApiDescription, ApiOperation, Fault, Faults, Mode, Schema};
 pub use self::call_log::{ApiCall, CallLog, WebhookAttempt, WebhookOutcome};
-pub use self::description::{ApiDescription, ApiOperation, Schema};
-use self::face_detection::FaceDetections;
-pub use self::faults::{Fault, Faults};
-pub use self::file_server::FileServer;
-use self::file_server::http_origin;
-pub use self::lifecycle::{Lifecycle, Stage};
-pub use self::modes::Mode;
-pub use self::network::Network;
-pub use self::project::{Project, VideoFacts};
-use self::projects::Projects;
-pub use self::render_plan::{OutputFile, RenderPlan};
-pub use self::signed_request::{Answer, SignedRequest};
-use self::uploads::Uploads;
-use self::url_signer::UrlSigner;
-pub use self::webhook_sender::{Retries, RetrySigning, WebhookSender};
+pub use self::files::{FileServer, media};
+use self::files::{UrlSigner, http_origin};
+use self::renders::Projects;
+pub use self::renders::{Lifecycle, OutputFile, Project, RenderPlan, Stage, VideoFacts};
+pub use self::webhooks::{Answer, Network, Retries, RetrySigning, SignedRequest, WebhookSender};
 
 /// How often the lifecycles are checked for stages that have begun.
 const TICK: Duration = Duration::from_millis(20);
@@ -199,7 +174,7 @@ impl StandIn {
             let Some(mode) = Mode::at(path) else { continue };
             let now = self.clock.now();
             let body = json!({"name": "A sample", "end_seconds": seconds});
-            let plan = creation::plan(mode, &body, now, self.render_time);
+            let plan = plan_render(mode, &body, now, self.render_time);
             ids.push((mode.kind, plan.id.clone()));
             self.projects.start(plan, now)?;
         }

@@ -12,10 +12,10 @@ use reqwest::Client;
 use secrecy::SecretString;
 use url::Url;
 
-use super::call_log::{CallLog, WebhookAttempt, WebhookOutcome};
 use super::network::Network;
-use super::projects::Webhook;
 use super::signed_request::SignedRequest;
+use crate::standin::call_log::{CallLog, WebhookAttempt, WebhookOutcome};
+use crate::standin::renders::Webhook;
 
 /// How long a webhook is retried, in units: a day of seconds.
 const RETRY_UNITS: u32 = 24 * 60 * 60;
@@ -70,7 +70,7 @@ pub struct WebhookSender {
 }
 
 impl WebhookSender {
-    pub(super) fn new(
+    pub(in crate::standin) fn new(
         clock: Clock,
         secret: SecretString,
         retries: Retries,
@@ -98,7 +98,7 @@ impl WebhookSender {
     }
 
     /// Sends a webhook in the background, each of its copies independently.
-    pub(super) fn send(&self, webhook: Webhook) {
+    pub(in crate::standin) fn send(&self, webhook: Webhook) {
         let network = self.network.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let copies = network.copies(&webhook.event_type, &webhook.id);
         if copies.is_empty() {

@@ -13,10 +13,10 @@
 
 use chrono::TimeDelta;
 
-use super::lifecycle::Stage;
+use crate::standin::renders::Stage;
 
 /// The error of a render that is to fail, unless another is named.
-pub(super) const DEFAULT_ERROR: &str = "no_source_face";
+pub(in crate::standin) const DEFAULT_ERROR: &str = "no_source_face";
 
 /// What a name says.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,8 +5,8 @@ use chrono::{DateTime, Utc};
 use renderhook::domain::{EventType, Kind};
 
 use super::lifecycle::{Lifecycle, Stage};
-use super::media;
 use super::project::{Project, VideoFacts, default_type};
+use crate::standin::files::media;
 
 /// A file that a render produces.
 #[derive(Debug, Clone)]

@@ -16,9 +16,9 @@ use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::api_error::ApiError;
-use super::call_log::{ApiCall, CallLog};
-use super::url_signer::UrlSigner;
+use super::error::ApiError;
+use crate::standin::call_log::{ApiCall, CallLog};
+use crate::standin::files::UrlSigner;
 
 /// How long a URL takes an upload.
 const URL_LIFETIME: TimeDelta = TimeDelta::hours(24);
@@ -33,7 +33,7 @@ const EXTENSIONS: [(&str, &str); 3] = [
 
 /// The uploads. Cheap to clone: clones share their state.
 #[derive(Debug, Clone)]
-pub(super) struct Uploads {
+pub(in crate::standin) struct Uploads {
     signer: UrlSigner,
     call_log: CallLog,
     /// The size of each file, once it is uploaded.
@@ -41,17 +41,17 @@ pub(super) struct Uploads {
 }
 
 impl Uploads {
-    pub(super) fn new(signer: UrlSigner, call_log: CallLog) -> Self {
+    pub(in crate::standin) fn new(signer: UrlSigner, call_log: CallLog) -> Self {
         Self { signer, call_log, sizes: Arc::default() }
     }
 
-    pub(super) fn router(self) -> Router {
+    pub(in crate::standin) fn router(self) -> Router {
         let path = format!("/{PATH}/{{*path}}");
         Router::new().route(&path, put(take_upload)).layer(DefaultBodyLimit::disable()).with_state(self)
     }
 
     /// The answer of the call that hands out a URL for each of the `items` of its body, below `origin`.
-    pub(super) fn announce(&self, body: &Value, origin: &str) -> Result<Value, ApiError> {
+    pub(in crate::standin) fn announce(&self, body: &Value, origin: &str) -> Result<Value, ApiError> {
         let expires_at = self.signer.clock().now() + URL_LIFETIME;
         let mut items = Vec::new();
         for item in body["items"].as_array().into_iter().flatten() {
@@ -71,7 +71,7 @@ impl Uploads {
     }
 
     /// Whether `path` was announced, and nothing was uploaded there.
-    pub(super) fn is_missing(&self, path: &str) -> bool {
+    pub(in crate::standin) fn is_missing(&self, path: &str) -> bool {
         self.sizes().get(path).is_some_and(Option::is_none)
     }
 

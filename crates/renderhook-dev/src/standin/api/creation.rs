@@ -9,11 +9,9 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::description::ApiDescription;
-use super::lifecycle::Lifecycle;
 use super::modes::Mode;
 use super::name_directives::NameDirectives;
-use super::project::VideoFacts;
-use super::render_plan::{OutputFile, RenderPlan};
+use crate::standin::renders::{Lifecycle, OutputFile, RenderPlan, VideoFacts};
 
 /// What a second of video costs: a credit for each of its frames, as Magic Hour once counted.
 const CREDITS_PER_SECOND: u128 = 30;
@@ -60,7 +58,12 @@ pub(super) fn asset_paths(body: &Value) -> Vec<&str> {
 }
 
 /// The render that a create call starts at `now`. It takes `render_time`, unless its name says otherwise.
-pub(super) fn plan(mode: &Mode, body: &Value, now: DateTime<Utc>, render_time: TimeDelta) -> RenderPlan {
+pub(in crate::standin) fn plan_render(
+    mode: &Mode,
+    body: &Value,
+    now: DateTime<Utc>,
+    render_time: TimeDelta,
+) -> RenderPlan {
     let uuid = Uuid::new_v4();
     let name = body["name"].as_str().map(str::to_owned).or_else(|| default_name(mode, now));
     let directives = NameDirectives::read(name.as_deref().unwrap_or_default());
@@ -134,11 +137,11 @@ fn credits(kind: Kind, plan: &RenderPlan) -> i64 {
 mod tests {
     use serde_json::json;
 
-    use super::super::lifecycle::Stage;
     use super::*;
+    use crate::standin::renders::Stage;
 
     fn plan_of(path: &str, body: &Value) -> RenderPlan {
-        plan(Mode::at(path).unwrap(), body, DateTime::UNIX_EPOCH, TimeDelta::seconds(8))
+        plan_render(Mode::at(path).unwrap(), body, DateTime::UNIX_EPOCH, TimeDelta::seconds(8))
     }
 
     #[test]

@@ -10,10 +10,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use renderhook::domain::{EventType, Kind};
 use url::Url;
 
-use super::file_server::FileServer;
 use super::lifecycle::Stage;
+use super::plan::RenderPlan;
 use super::project::Project;
-use super::render_plan::RenderPlan;
+use crate::standin::files::FileServer;
 
 #[derive(Debug, Clone)]
 enum ProjectTimeline {
@@ -39,7 +39,7 @@ impl ProjectEntry {
 
 /// The result of a deletion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Deletion {
+pub(in crate::standin) enum Deletion {
     /// The project and its files are deleted.
     Done,
     /// There is no such project of this kind.
@@ -50,32 +50,32 @@ pub(super) enum Deletion {
 
 /// A webhook to send.
 #[derive(Debug)]
-pub(super) struct Webhook {
-    pub(super) event_type: EventType,
-    pub(super) id: String,
-    pub(super) body: Vec<u8>,
+pub(in crate::standin) struct Webhook {
+    pub(in crate::standin) event_type: EventType,
+    pub(in crate::standin) id: String,
+    pub(in crate::standin) body: Vec<u8>,
 }
 
 /// The projects. Cheap to clone: clones share their state.
 #[derive(Debug, Clone)]
-pub(super) struct Projects {
+pub(in crate::standin) struct Projects {
     files: FileServer,
     url_lifetime: TimeDelta,
     entries: Arc<Mutex<HashMap<String, ProjectEntry>>>,
 }
 
 impl Projects {
-    pub(super) fn new(files: FileServer, url_lifetime: TimeDelta) -> Self {
+    pub(in crate::standin) fn new(files: FileServer, url_lifetime: TimeDelta) -> Self {
         Self { files, url_lifetime, entries: Arc::default() }
     }
 
     /// The same projects, whose files are reached at another address.
-    pub(super) fn reached_at(&self, origin: String) -> Self {
+    pub(in crate::standin) fn reached_at(&self, origin: String) -> Self {
         Self { files: self.files.reached_at(origin), ..self.clone() }
     }
 
     /// Their files.
-    pub(super) const fn files(&self) -> &FileServer {
+    pub(in crate::standin) const fn files(&self) -> &FileServer {
         &self.files
     }
 
@@ -84,13 +84,13 @@ impl Projects {
     }
 
     /// Adds or replaces a project that stays as it is.
-    pub(super) fn put(&self, project: Project) {
+    pub(in crate::standin) fn put(&self, project: Project) {
         let id = project.id.clone();
         self.entries().insert(id, ProjectEntry::new(ProjectTimeline::Fixed(Box::new(project))));
     }
 
     /// Starts a render.
-    pub(super) fn start(&self, plan: RenderPlan, now: DateTime<Utc>) -> Result<(), url::ParseError> {
+    pub(in crate::standin) fn start(&self, plan: RenderPlan, now: DateTime<Utc>) -> Result<(), url::ParseError> {
         for file in &plan.files {
             self.files.put(&path(&plan, &file.name), file.bytes.clone(), file.content_type)?;
         }
@@ -101,7 +101,7 @@ impl Projects {
     }
 
     /// Moves a render to `stage` now, whatever its plan says. `false` if there is no such render.
-    pub(super) fn move_to(&self, id: &str, stage: Stage, now: DateTime<Utc>) -> bool {
+    pub(in crate::standin) fn move_to(&self, id: &str, stage: Stage, now: DateTime<Utc>) -> bool {
         let mut entries = self.entries();
         let source = entries.get_mut(id).map(|entry| &mut entry.source);
         let Some(ProjectTimeline::Planned { plan, created_at }) = source else { return false };
@@ -110,7 +110,7 @@ impl Projects {
     }
 
     /// The project at `at`, with URLs signed at `at`. A deleted project is not `enabled`.
-    pub(super) fn project(&self, id: &str, at: DateTime<Utc>) -> Option<Project> {
+    pub(in crate::standin) fn project(&self, id: &str, at: DateTime<Utc>) -> Option<Project> {
         let entry = self.entries().get(id)?.clone();
         let mut project = match &entry.source {
             ProjectTimeline::Fixed(project) => Project::clone(project),
@@ -123,7 +123,7 @@ impl Projects {
     }
 
     /// The stage of a render that follows a plan and is not deleted.
-    pub(super) fn stage(&self, id: &str, now: DateTime<Utc>) -> Option<Stage> {
+    pub(in crate::standin) fn stage(&self, id: &str, now: DateTime<Utc>) -> Option<Stage> {
         let entries = self.entries();
         let entry = entries.get(id).filter(|entry| entry.deleted_at.is_none())?;
         match &entry.source {
@@ -133,7 +133,7 @@ impl Projects {
     }
 
     /// The projects that exist at `at`, the newest first.
-    pub(super) fn all(&self, at: DateTime<Utc>) -> Vec<Project> {
+    pub(in crate::standin) fn all(&self, at: DateTime<Utc>) -> Vec<Project> {
         let ids: Vec<_> = self.entries().keys().cloned().collect();
         let mut projects: Vec<_> = ids.iter().filter_map(|id| self.project(id, at)).collect();
         projects.sort_by(|one, other| other.created_at.cmp(&one.created_at).then_with(|| one.id.cmp(&other.id)));
@@ -141,14 +141,14 @@ impl Projects {
     }
 
     /// The answer of the details call for `kind` at `at`; `None` for a deleted project.
-    pub(super) fn details(&self, kind: Kind, id: &str, at: DateTime<Utc>) -> Option<Project> {
+    pub(in crate::standin) fn details(&self, kind: Kind, id: &str, at: DateTime<Utc>) -> Option<Project> {
         let deleted_at = self.entries().get(id)?.deleted_at;
         let exists = deleted_at.is_none_or(|deleted_at| at < deleted_at);
         self.project(id, at).filter(|project| exists && project.kind == kind)
     }
 
     /// Deletes a project.
-    pub(super) fn delete(&self, kind: Kind, id: &str, now: DateTime<Utc>) -> Deletion {
+    pub(in crate::standin) fn delete(&self, kind: Kind, id: &str, now: DateTime<Utc>) -> Deletion {
         if self.details(kind, id, now).is_none() {
             return Deletion::Unknown;
         }
@@ -163,7 +163,7 @@ impl Projects {
     }
 
     /// The webhooks of the stages that have begun since the last call.
-    pub(super) fn take_webhooks(&self, now: DateTime<Utc>) -> Vec<Webhook> {
+    pub(in crate::standin) fn take_webhooks(&self, now: DateTime<Utc>) -> Vec<Webhook> {
         let mut webhooks = Vec::new();
         for entry in self.entries().values_mut().filter(|entry| entry.deleted_at.is_none()) {
             let ProjectTimeline::Planned { plan, created_at } = &entry.source else { continue };

@@ -15,23 +15,23 @@ const ALGORITHM: &str = "X-Goog-Algorithm=GOOG4-RSA-SHA256";
 
 /// Signs URLs, and checks them.
 #[derive(Debug, Clone)]
-pub(super) struct UrlSigner {
+pub(in crate::standin) struct UrlSigner {
     clock: Clock,
     secret: SecretString,
 }
 
 impl UrlSigner {
     /// One with a secret of its own.
-    pub(super) fn new(clock: Clock) -> Self {
+    pub(in crate::standin) fn new(clock: Clock) -> Self {
         Self { clock, secret: SecretString::from(Uuid::new_v4().simple().to_string()) }
     }
 
-    pub(super) const fn clock(&self) -> &Clock {
+    pub(in crate::standin) const fn clock(&self) -> &Clock {
         &self.clock
     }
 
     /// A query that allows `method` for `path` until `expires_at`.
-    pub(super) fn query(&self, method: &Method, path: &str, expires_at: DateTime<Utc>) -> String {
+    pub(in crate::standin) fn query(&self, method: &Method, path: &str, expires_at: DateTime<Utc>) -> String {
         let nonce = Uuid::new_v4().simple();
         let claim = format!("{ALGORITHM}&X-Goog-Credential={nonce}&X-Goog-Expires={}", expires_at.timestamp_millis());
         let signature = self.signature(&claim, method, path);
@@ -39,7 +39,7 @@ impl UrlSigner {
     }
 
     /// Whether `query` allows `method` for `path` now.
-    pub(super) fn allows(&self, method: &Method, path: &str, query: &str) -> bool {
+    pub(in crate::standin) fn allows(&self, method: &Method, path: &str, query: &str) -> bool {
         let Some((claim, signature)) = query.rsplit_once("&X-Goog-Signature=") else { return false };
         let expires_at = claim.rsplit_once('=').and_then(|(_, millis)| millis.parse().ok());
         let is_valid = expires_at.is_some_and(|expires_at: i64| self.clock.now().timestamp_millis() < expires_at);

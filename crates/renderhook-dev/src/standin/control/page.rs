@@ -4,8 +4,8 @@ use std::fmt::{self, Display, Write as _};
 
 use url::Url;
 
-use super::call_log::{ApiCall, WebhookAttempt, WebhookOutcome};
-use super::project::Project;
+use crate::standin::call_log::{ApiCall, WebhookAttempt, WebhookOutcome};
+use crate::standin::renders::Project;
 
 /// How many rows each table has at most: the newest.
 const MAX_ROWS: usize = 100;

@@ -50,16 +50,16 @@ impl FileServer {
     }
 
     /// One whose routes are served at `origin` by the caller.
-    pub(super) fn new(origin: String, signer: UrlSigner) -> Self {
+    pub(in crate::standin) fn new(origin: String, signer: UrlSigner) -> Self {
         Self { origin, signer, files: Arc::default() }
     }
 
     /// The same files, reached at another address.
-    pub(super) fn reached_at(&self, origin: String) -> Self {
+    pub(in crate::standin) fn reached_at(&self, origin: String) -> Self {
         Self { origin, ..self.clone() }
     }
 
-    pub(super) fn router(self) -> Router {
+    pub(in crate::standin) fn router(self) -> Router {
         Router::new().route(&format!("/{PATH}/{{*path}}"), get(serve_file)).with_state(self)
     }
 
@@ -77,7 +77,7 @@ impl FileServer {
     }
 
     /// Removes the files below `folder`.
-    pub(super) fn remove(&self, folder: &str) {
+    pub(in crate::standin) fn remove(&self, folder: &str) {
         self.files().retain(|path, _| path.split_once('/').is_none_or(|(first, _)| first != folder));
     }
 
@@ -87,7 +87,7 @@ impl FileServer {
 }
 
 /// The origin of a server that listens on `address`. One that listens on all addresses is reachable on the loopback address.
-pub(super) fn http_origin(address: SocketAddr) -> String {
+pub(in crate::standin) fn http_origin(address: SocketAddr) -> String {
     let is_any = address.ip().is_unspecified();
     let reachable = if is_any { (Ipv4Addr::LOCALHOST, address.port()).into() } else { address };
     format!("http://{reachable}")

@@ -7,7 +7,7 @@ use serde_json::json;
 
 /// An error: `{"message": "…"}` with a status.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ApiError {
+pub(in crate::standin) struct ApiError {
     status: StatusCode,
     message: String,
     /// In seconds.
@@ -16,7 +16,7 @@ pub(super) struct ApiError {
 
 impl ApiError {
     /// With the documented message of the status.
-    pub(super) fn new(status: StatusCode) -> Self {
+    pub(in crate::standin) fn new(status: StatusCode) -> Self {
         let message = match status {
             StatusCode::PAYMENT_REQUIRED => "Payment required",
             status => status.canonical_reason().unwrap_or("Refused"),
@@ -24,26 +24,26 @@ impl ApiError {
         Self { status, message: message.to_owned(), retry_after: None }
     }
 
-    pub(super) fn not_found() -> Self {
+    pub(in crate::standin) fn not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND)
     }
 
     /// The request is not what the API takes.
-    pub(super) fn invalid(message: impl Into<String>) -> Self {
+    pub(in crate::standin) fn invalid(message: impl Into<String>) -> Self {
         Self { message: message.into(), ..Self::new(StatusCode::BAD_REQUEST) }
     }
 
     /// The request is what the API takes, and cannot be done.
-    pub(super) fn unprocessable(message: impl Into<String>) -> Self {
+    pub(in crate::standin) fn unprocessable(message: impl Into<String>) -> Self {
         Self { message: message.into(), ..Self::new(StatusCode::UNPROCESSABLE_ENTITY) }
     }
 
     /// The request comes too late.
-    pub(super) fn conflict(message: impl Into<String>) -> Self {
+    pub(in crate::standin) fn conflict(message: impl Into<String>) -> Self {
         Self { message: message.into(), ..Self::new(StatusCode::CONFLICT) }
     }
 
-    pub(super) const fn with_retry_after(mut self, seconds: Option<u32>) -> Self {
+    pub(in crate::standin) const fn with_retry_after(mut self, seconds: Option<u32>) -> Self {
         self.retry_after = seconds;
         self
     }

@@ -7,6 +7,15 @@
 //!
 //! URLs in answers begin with the host of the request, so that they work wherever the caller is.
 
+mod creation;
+mod description;
+mod error;
+mod face_detection;
+mod faults;
+mod modes;
+mod name_directives;
+mod uploads;
+
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
@@ -20,16 +29,17 @@ use renderhook::runtime::Clock;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
-use super::api_error::ApiError;
+pub(in crate::standin) use self::creation::plan_render;
+pub use self::description::{ApiDescription, ApiOperation, Schema};
+pub(in crate::standin) use self::error::ApiError;
+pub(in crate::standin) use self::face_detection::FaceDetections;
+pub use self::faults::{Fault, Faults};
+pub use self::modes::Mode;
+pub(in crate::standin) use self::name_directives::DEFAULT_ERROR;
+pub(in crate::standin) use self::uploads::Uploads;
 use super::call_log::{ApiCall, CallLog};
-use super::creation;
-use super::description::ApiDescription;
-use super::face_detection::FaceDetections;
-use super::faults::{Fault, Faults};
 use super::http_connection::CloseConnection;
-use super::modes::Mode;
-use super::projects::{Deletion, Projects};
-use super::uploads::Uploads;
+use super::renders::{Deletion, Projects};
 
 /// What a call is about.
 enum Target<'a> {
@@ -109,22 +119,22 @@ impl Answered {
 
 /// What the handlers share.
 #[derive(Debug, Clone)]
-pub(super) struct Api {
-    pub(super) clock: Clock,
-    pub(super) key: SecretString,
-    pub(super) projects: Projects,
-    pub(super) uploads: Uploads,
-    pub(super) faces: FaceDetections,
-    pub(super) faults: Faults,
-    pub(super) call_log: CallLog,
-    pub(super) render_time: TimeDelta,
+pub(in crate::standin) struct Api {
+    pub(in crate::standin) clock: Clock,
+    pub(in crate::standin) key: SecretString,
+    pub(in crate::standin) projects: Projects,
+    pub(in crate::standin) uploads: Uploads,
+    pub(in crate::standin) faces: FaceDetections,
+    pub(in crate::standin) faults: Faults,
+    pub(in crate::standin) call_log: CallLog,
+    pub(in crate::standin) render_time: TimeDelta,
     /// What URLs begin with if a request does not name its host.
-    pub(super) origin: String,
+    pub(in crate::standin) origin: String,
 }
 
 impl Api {
     /// The routes, below `base_path`.
-    pub(super) fn router(self, base_path: &str) -> Router {
+    pub(in crate::standin) fn router(self, base_path: &str) -> Router {
         Router::new().route(&format!("{base_path}/v1/{{*path}}"), any(handle)).with_state(self)
     }
 
@@ -167,7 +177,7 @@ impl Api {
             return Err(ApiError::unprocessable(problem));
         }
         self.check_assets(&body)?;
-        let plan = creation::plan(mode, &body, call.at, self.render_time);
+        let plan = creation::plan_render(mode, &body, call.at, self.render_time);
         let mut answer = json!({"id": plan.id, "credits_charged": plan.estimated_credits});
         // Deprecated, and SDKs still require it.
         match mode.kind {
@@ -228,7 +238,7 @@ async fn handle(
 }
 
 /// The origin by which the caller reached this server.
-pub(super) fn origin(headers: &HeaderMap, otherwise: &str) -> String {
+pub(in crate::standin) fn origin(headers: &HeaderMap, otherwise: &str) -> String {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     host.map_or_else(|| otherwise.to_owned(), |host| format!("http://{host}"))
 }

@@ -10,6 +10,8 @@
 //! | `POST /standin/faults/clear` | removes all faults |
 //! | `GET /standin/log` | renders, calls and webhooks as JSON |
 
+mod page;
+
 use std::collections::HashMap;
 
 use axum::body::Bytes;
@@ -21,14 +23,11 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
-use super::api::origin;
-use super::api_error::ApiError;
+use self::page::Page;
+use super::StandIn;
+use super::api::{ApiError, DEFAULT_ERROR, Fault, origin};
 use super::call_log::{ApiCall, WebhookAttempt, WebhookOutcome};
-use super::faults::Fault;
-use super::lifecycle::Stage;
-use super::name_directives::DEFAULT_ERROR;
-use super::page::Page;
-use super::{Project, StandIn};
+use super::renders::{Project, Stage};
 
 /// As many calls as may fail by one request.
 const MAX_FAULTS: usize = 1000;

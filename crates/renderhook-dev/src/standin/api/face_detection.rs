@@ -7,32 +7,31 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::file_server::FileServer;
-use super::lifecycle::{Lifecycle, Stage};
-use super::media;
+use crate::standin::files::{FileServer, media};
+use crate::standin::renders::{Lifecycle, Stage};
 
 /// The tasks. Cheap to clone: clones share their state.
 #[derive(Debug, Clone)]
-pub(super) struct FaceDetections {
+pub(in crate::standin) struct FaceDetections {
     duration: TimeDelta,
     started_at: Arc<Mutex<HashMap<String, DateTime<Utc>>>>,
 }
 
 impl FaceDetections {
     /// Tasks that take `duration`.
-    pub(super) fn new(duration: TimeDelta) -> Self {
+    pub(in crate::standin) fn new(duration: TimeDelta) -> Self {
         Self { duration, started_at: Arc::default() }
     }
 
     /// Starts a task, and returns the answer of the call that does it.
-    pub(super) fn start(&self, now: DateTime<Utc>) -> Value {
+    pub(in crate::standin) fn start(&self, now: DateTime<Utc>) -> Value {
         let id = Uuid::new_v4().to_string();
         self.started_at().insert(id.clone(), now);
         json!({"id": id, "credits_charged": 0})
     }
 
     /// The answer of the details call at `at`; `None` for an unknown task.
-    pub(super) fn details(&self, id: &str, at: DateTime<Utc>, files: &FileServer) -> Option<Value> {
+    pub(in crate::standin) fn details(&self, id: &str, at: DateTime<Utc>, files: &FileServer) -> Option<Value> {
         let started_at = *self.started_at().get(id)?;
         let lifecycle = Lifecycle::lasting(self.duration, Stage::Complete);
         let stage = lifecycle.at(at - started_at)?;
