@@ -18,7 +18,7 @@ use crate::notify::{self, Notifier};
 use crate::runtime::{self, Clock, Database, LogEvent, Metric, ProcessMetrics, Shutdown, Wakeups};
 use crate::streams::{EventReader, Hub};
 use crate::ui::{self, UiState};
-use crate::upstream::{self, Deleter, MagicHour, Reconciler, Throttle};
+use crate::upstream::{self, Deleter, ProjectFinder, Reconciler, Throttle};
 use crate::views::RenderReader;
 
 /// Connects to the database, waiting for it if necessary, and applies missing migrations.
@@ -116,7 +116,7 @@ impl Service {
         let limits = AddressLimits::fit_descriptors(&config.http_limits, own_api_address, descriptors, own_descriptors);
         let rules = RecordRules {
             posted: config.notify.posted,
-            webhooks_only: config.upstream.magic_hour.is_none(),
+            webhooks_only: config.upstream.accounts.is_none(),
             external_ids: config.external_ids.clone(),
         };
         let recorder = Recorder::start(database.clone(), clock.clone(), rules, config.queue_limits);
@@ -146,7 +146,7 @@ impl Service {
             database: self.database.clone(),
             clock: self.clock.clone(),
             hub: self.hub.clone(),
-            reconcile_after: upstream.magic_hour.as_ref().map(|_| upstream.schedule.initial_delay),
+            reconcile_after: upstream.accounts.as_ref().map(|_| upstream.schedule.initial_delay),
         }
     }
 
@@ -202,29 +202,27 @@ impl Service {
             clock: self.clock.clone(),
             lease: downloads.lease,
             max_attempts: downloads.max_attempts,
-            renews: upstream.magic_hour.is_some(),
+            renews: upstream.accounts.is_some(),
             deletes: upstream.delete_after_store,
         })
     }
 
-    fn reconciler(&self, magic_hour: MagicHour, throttle: Throttle) -> Reconciler {
+    fn reconciler(&self, finder: ProjectFinder) -> Reconciler {
         Reconciler {
             database: self.database.clone(),
             recorder: self.recorder.clone(),
-            magic_hour,
-            throttle,
+            finder,
             clock: self.clock.clone(),
             schedule: self.config.upstream.schedule,
             wakeups: self.wakeups.clone(),
         }
     }
 
-    fn deleter(&self, magic_hour: MagicHour, throttle: Throttle) -> Deleter {
+    fn deleter(&self, finder: ProjectFinder) -> Deleter {
         Deleter {
             database: self.database.clone(),
             recorder: self.recorder.clone(),
-            magic_hour,
-            throttle,
+            finder,
             store: self.config.store.clone(),
             clock: self.clock.clone(),
         }
@@ -284,13 +282,14 @@ impl Parts {
     fn start_upstream(&mut self) {
         let service = self.service.clone();
         let upstream = &service.config.upstream;
-        let Some(magic_hour) = &upstream.magic_hour else { return };
+        let Some(accounts) = upstream.accounts.clone() else { return };
         let throttle = Throttle::new(service.database.clone(), service.clock.clone(), upstream.poll_interval);
-        let reconciler = Arc::new(service.reconciler(magic_hour.clone(), throttle.clone()));
+        let finder = ProjectFinder { accounts, throttle, clock: service.clock.clone() };
+        let reconciler = Arc::new(service.reconciler(finder.clone()));
         self.start(|it| async move { reconciler.run(&it.shutdown).await });
         self.start(|it| async move { upstream::watch_missing_webhooks(&it.database, &it.clock, &it.shutdown).await });
         if upstream.delete_after_store {
-            let deleter = service.deleter(magic_hour.clone(), throttle);
+            let deleter = service.deleter(finder);
             self.start(|it| async move { deleter.run(&it.shutdown).await });
         }
     }

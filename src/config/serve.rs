@@ -126,8 +126,8 @@ pub struct Dependencies {
     pub store: Option<Store>,
     /// The URL of Magic Hour's API.
     pub api_url: Option<Url>,
-    /// Magic Hour's API key.
-    pub api_key: ApiKeySetting,
+    /// The keys of Magic Hour's API.
+    pub api_keys: ApiKeySetting,
     /// `SIGNATURE_TOLERANCE`.
     pub tolerance: Option<Duration>,
     /// Where notifications are posted.
@@ -152,8 +152,8 @@ pub enum ApiKeySetting {
     Invalid,
     /// No key is set.
     Unset,
-    /// A key is set.
-    Set(SecretString),
+    /// One or several keys are set.
+    Set(Vec<SecretString>),
 }
 
 /// The result of `read` if it finds no error.
@@ -223,10 +223,10 @@ impl ServeArgs {
             database: if_valid(|errors| self.database.read(errors)),
             store: if_valid(|errors| self.store(environment, errors)).flatten(),
             api_url: self.upstream.api_url(&mut ConfigErrors::default()),
-            api_key: match if_valid(|errors| self.upstream.api_key(errors)) {
+            api_keys: match if_valid(|errors| self.upstream.api_keys(errors)) {
                 None => ApiKeySetting::Invalid,
-                Some(None) => ApiKeySetting::Unset,
-                Some(Some(key)) => ApiKeySetting::Set(key),
+                Some(keys) if keys.is_empty() => ApiKeySetting::Unset,
+                Some(keys) => ApiKeySetting::Set(keys),
             },
             tolerance: SIGNATURE_TOLERANCE.duration(&self.signature_tolerance, &mut ConfigErrors::default()),
             notify: match if_valid(|errors| self.notify.read(errors)) {

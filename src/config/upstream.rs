@@ -1,5 +1,6 @@
 //! The settings for Magic Hour's API.
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::time::Duration;
 
@@ -9,8 +10,8 @@ use url::Url;
 
 use super::errors::ConfigErrors;
 use super::parse::SettingWithDefault;
-use super::secret::SecretSource;
-use crate::upstream::{MagicHour, Schedule};
+use super::secret::{self, SecretSource};
+use crate::upstream::{AccountId, Accounts, Schedule};
 
 const API_KEY: &str = "MAGIC_HOUR_API_KEY";
 const API_URL: SettingWithDefault = SettingWithDefault::new("MAGIC_HOUR_API_URL", "https://api.magichour.ai");
@@ -25,8 +26,8 @@ const MAX_SILENCE: Duration = Duration::from_hours(24);
 /// The flags for Magic Hour's API.
 #[derive(Debug, Clone, Args)]
 pub(super) struct UpstreamArgs {
-    /// Magic Hour's API key: needed to poll renders, which finds what no webhook reports, and to get fresh URLs
-    #[arg(long, env = API_KEY, value_name = "KEY", hide_env_values = true)]
+    /// The keys of Magic Hour's API, one per account, comma-separated: needed to poll renders, which finds what no webhook reports, and to get fresh URLs
+    #[arg(long, env = API_KEY, value_name = "KEYS", hide_env_values = true)]
     magic_hour_api_key: Option<SecretString>,
     /// A file with `MAGIC_HOUR_API_KEY`
     #[arg(long, env = "MAGIC_HOUR_API_KEY_FILE", value_name = "PATH")]
@@ -51,8 +52,8 @@ pub(super) struct UpstreamArgs {
 /// The settings for Magic Hour's API.
 #[derive(Debug, Clone)]
 pub struct Upstream {
-    /// The client for the API, if there is a key.
-    pub magic_hour: Option<MagicHour>,
+    /// The accounts, if there is a key.
+    pub accounts: Option<Accounts>,
     /// When renders are polled.
     pub schedule: Schedule,
     /// The minimum interval between two polls, for all renders and replicas together.
@@ -63,23 +64,27 @@ pub struct Upstream {
 
 impl UpstreamArgs {
     pub(super) fn read(&self, errors: &mut ConfigErrors) -> Upstream {
-        let magic_hour = self.magic_hour(errors);
+        let accounts = self.accounts(errors);
         let delete_after_store = DELETE_AFTER_STORE.flag(&self.delete_after_store, errors);
-        if delete_after_store && magic_hour.is_none() {
+        if delete_after_store && accounts.is_none() {
             errors.add(DELETE_AFTER_STORE.name, format!("needs {API_KEY}"));
         }
         Upstream {
-            magic_hour,
+            accounts,
             schedule: self.schedule(errors),
             poll_interval: self.poll_interval(errors),
             delete_after_store,
         }
     }
 
-    fn magic_hour(&self, errors: &mut ConfigErrors) -> Option<MagicHour> {
-        let (url, key) = (self.api_url(errors), self.api_key(errors)?);
-        let magic_hour = MagicHour::new(url?, key);
-        magic_hour.map_err(|_| errors.add(API_URL.name, "cannot create an HTTPS client on this machine")).ok()
+    fn accounts(&self, errors: &mut ConfigErrors) -> Option<Accounts> {
+        let (url, keys) = (self.api_url(errors), self.api_keys(errors));
+        if keys.is_empty() {
+            return None;
+        }
+        Accounts::new(&url?, &keys)
+            .map_err(|_| errors.add(API_URL.name, "cannot create an HTTPS client on this machine"))
+            .ok()
     }
 
     pub(super) fn api_url(&self, errors: &mut ConfigErrors) -> Option<Url> {
@@ -93,10 +98,16 @@ impl UpstreamArgs {
         usable.then_some(url)
     }
 
-    /// The key, if one is set.
-    pub(super) fn api_key(&self, errors: &mut ConfigErrors) -> Option<SecretString> {
+    /// The keys, in order.
+    pub(super) fn api_keys(&self, errors: &mut ConfigErrors) -> Vec<SecretString> {
         let file = self.magic_hour_api_key_file.as_deref();
-        SecretSource::new(API_KEY, self.magic_hour_api_key.as_ref(), file).optional(errors)
+        let list = SecretSource::new(API_KEY, self.magic_hour_api_key.as_ref(), file).optional(errors);
+        let keys = list.map(|list| secret::split(API_KEY, &list, errors)).unwrap_or_default();
+        let accounts: HashSet<_> = keys.iter().map(AccountId::of).collect();
+        if accounts.len() < keys.len() {
+            errors.add(API_KEY, "has the same key twice");
+        }
+        keys
     }
 
     fn schedule(&self, errors: &mut ConfigErrors) -> Schedule {

@@ -1,9 +1,10 @@
 //! Calls to Magic Hour's API: polling renders, which also gets fresh URLs, and deleting projects.
 //!
 //! [`Reconciler`] polls, [`Deleter`] deletes, and [`MissingWebhooks`] counts renders that only polls reported. All calls
-//! go through [`MagicHour`] at the rate of the shared [`Throttle`]. A failed call returns an [`UpstreamError`], whose
+//! go through the [`MagicHour`] of an [`Account`] at the rate of the shared [`Throttle`]. A failed call returns an [`UpstreamError`], whose
 //! [`FailureScope`] says what it affects.
 
+mod accounts;
 mod client;
 mod deletion;
 mod error;
@@ -12,6 +13,7 @@ mod missing_webhooks;
 mod reconcile;
 mod throttle;
 
+pub use self::accounts::{Account, AccountId, Accounts, InvalidAccountId, ProjectFinder};
 pub use self::client::{CallLimits, MagicHour, Probe, probe};
 pub use self::deletion::{Deleter, DeletionOutcome};
 pub use self::error::{FailureScope, UpstreamError};

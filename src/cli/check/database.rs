@@ -51,7 +51,7 @@ async fn webhooks(dependencies: &Dependencies, urls: &DatabaseUrls, inspection: 
     if inspection.missing_migrations > 0 || inspection.unknown_migrations > 0 {
         return Finding::skip("not checked, because migrations are missing");
     }
-    if matches!(dependencies.api_key, ApiKeySetting::Unset) {
+    if matches!(dependencies.api_keys, ApiKeySetting::Unset) {
         return Finding::skip("cannot be checked without MAGIC_HOUR_API_KEY: only polls notice missing webhooks");
     }
     let Ok(database) = Database::new(urls) else { return Finding::invalid("DATABASE_URL") };

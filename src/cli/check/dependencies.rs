@@ -13,14 +13,21 @@ pub(super) async fn check(dependencies: &Dependencies, clock: &Clock) -> Vec<Che
         upstream::check(dependencies, clock),
         notify::check(dependencies, clock),
     );
-    let found = [
-        ("database", database.database),
-        ("durability", database.durability),
-        ("store", store),
-        ("api key", upstream.key),
-        ("clock", upstream.clock),
-        ("webhooks", database.webhooks),
-        ("notifications", notify),
+    let mut found = vec![
+        ("database".to_owned(), database.database),
+        ("durability".to_owned(), database.durability),
+        ("store".to_owned(), store),
     ];
+    found.extend(key_names(upstream.keys.len()).zip(upstream.keys));
+    found.extend([
+        ("clock".to_owned(), upstream.clock),
+        ("webhooks".to_owned(), database.webhooks),
+        ("notifications".to_owned(), notify),
+    ]);
     found.iter().map(|(name, finding)| CheckLine::new(name, finding)).collect()
+}
+
+/// Several keys are named by their positions.
+fn key_names(count: usize) -> impl Iterator<Item = String> {
+    (1..=count).map(move |position| if count == 1 { "api key".to_owned() } else { format!("api key {position}") })
 }

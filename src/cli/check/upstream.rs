@@ -1,8 +1,10 @@
-//! Checks Magic Hour's API: whether it accepts the key, and whether this machine's clock agrees with its clock.
+//! Checks Magic Hour's API: whether it accepts each key, and whether this machine's clock agrees with its clock.
 
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use futures::future::join_all;
+use secrecy::SecretString;
 use tokio::time::timeout;
 use url::Url;
 
@@ -16,42 +18,52 @@ use crate::upstream::{Probe, probe};
 const NOTABLE_OFFSET: TimeDelta = TimeDelta::seconds(5);
 
 pub(super) struct UpstreamFindings {
-    pub(super) key: Finding,
+    /// One for each key, or one that says that there is none.
+    pub(super) keys: Vec<Finding>,
     pub(super) clock: Finding,
 }
 
-/// Checks the key and the clock. For the clock, the `Date` of any answer is enough, so it works without a key, too.
+/// Checks each key, and the clock. For the clock, the `Date` of any answer is enough, so it works without a key, too.
 pub(super) async fn check(dependencies: &Dependencies, clock: &Clock) -> UpstreamFindings {
     let Some(url) = &dependencies.api_url else {
         let invalid = || Finding::invalid("MAGIC_HOUR_API_URL");
-        return UpstreamFindings { key: invalid(), clock: invalid() };
+        return UpstreamFindings { keys: vec![invalid()], clock: invalid() };
     };
-    let key = match &dependencies.api_key {
-        ApiKeySetting::Set(key) => Some(key),
-        ApiKeySetting::Unset | ApiKeySetting::Invalid => None,
+    let keys = match &dependencies.api_keys {
+        ApiKeySetting::Set(keys) => keys.as_slice(),
+        ApiKeySetting::Unset | ApiKeySetting::Invalid => &[],
     };
     let sent_at = clock.now();
-    let probe = match timeout(CHECK_TIMEOUT, probe(url, key)).await {
-        Ok(probe) => probe.map_err(|error| Finding::fail(error.to_string())),
-        Err(_elapsed) => Err(Finding::no_answer()),
-    };
+    let first = ask(url, keys.first()).await;
     let answered_at = clock.now();
-    let offset = match &probe {
+    let offset = match &first {
         Ok(Probe { date: Some(date), .. }) => Ok(offset(sent_at, answered_at, *date)),
         Ok(Probe { date: None, .. }) => Err(format!("the answer of {} has no date", origin(url))),
         Err(_) => Err(format!("{} cannot be reached", origin(url))),
     };
-    let key = key_finding(&dependencies.api_key, probe);
-    UpstreamFindings { key, clock: clock_finding(offset, dependencies.tolerance) }
+    let others = join_all(keys.iter().skip(1).map(|key| ask(url, Some(key)))).await;
+    let keys = match &dependencies.api_keys {
+        ApiKeySetting::Invalid => vec![Finding::invalid("MAGIC_HOUR_API_KEY")],
+        ApiKeySetting::Unset => {
+            vec![Finding::ok("not set: renders are never polled, and expired URLs are not renewed")]
+        }
+        ApiKeySetting::Set(_) => std::iter::once(first).chain(others).map(key_finding).collect(),
+    };
+    UpstreamFindings { keys, clock: clock_finding(offset, dependencies.tolerance) }
 }
 
-fn key_finding(key: &ApiKeySetting, probe: Result<Probe, Finding>) -> Finding {
-    match (key, probe) {
-        (ApiKeySetting::Invalid, _) => Finding::invalid("MAGIC_HOUR_API_KEY"),
-        (ApiKeySetting::Unset, _) => Finding::ok("not set: renders are never polled, and expired URLs are not renewed"),
-        (ApiKeySetting::Set(_), Ok(Probe { key: Ok(()), .. })) => Finding::ok("Magic Hour accepts it"),
-        (ApiKeySetting::Set(_), Ok(Probe { key: Err(error), .. })) => Finding::fail(error.to_string()),
-        (ApiKeySetting::Set(_), Err(finding)) => finding,
+async fn ask(url: &Url, key: Option<&SecretString>) -> Result<Probe, Finding> {
+    match timeout(CHECK_TIMEOUT, probe(url, key)).await {
+        Ok(probe) => probe.map_err(|error| Finding::fail(error.to_string())),
+        Err(_elapsed) => Err(Finding::no_answer()),
+    }
+}
+
+fn key_finding(probe: Result<Probe, Finding>) -> Finding {
+    match probe {
+        Ok(Probe { key: Ok(()), .. }) => Finding::ok("Magic Hour accepts it"),
+        Ok(Probe { key: Err(error), .. }) => Finding::fail(error.to_string()),
+        Err(finding) => finding,
     }
 }
 

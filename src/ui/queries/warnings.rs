@@ -43,8 +43,9 @@ pub(in crate::ui) struct ServiceWarnings {
 
 pub(in crate::ui) async fn service_warnings(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<ServiceWarnings> {
     let paused = sqlx::query_scalar!(
-        r#"SELECT greatest(paused_until, retry_after_until) AS "until!" FROM upstream_throttle
-           WHERE greatest(paused_until, retry_after_until) > $1"#,
+        r#"SELECT greatest(paused_until, retry_after_until) AS "until!" FROM upstream_accounts
+           WHERE greatest(paused_until, retry_after_until) > $1
+           ORDER BY 1 DESC LIMIT 1"#,
         now
     );
     let deliveries = sqlx::query_as!(

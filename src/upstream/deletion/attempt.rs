@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use tracing::{debug, error, info, warn};
 
 use super::Deleter;
@@ -11,6 +10,7 @@ use super::queue::{self, DeletionClaim, DeletionOutcome};
 use crate::archive::StoreError;
 use crate::intake::{self, Observation, RecordError};
 use crate::runtime::{BACKGROUND_TIMEOUT, DatabaseError, LogEvent};
+use crate::upstream::accounts::{self, Account, NoProject, UnansweredCall};
 use crate::upstream::error::UpstreamError;
 use crate::upstream::throttle::FailureEffect;
 
@@ -25,6 +25,10 @@ enum Postponed {
     Changed,
     #[error("calls to Magic Hour are paused")]
     Paused,
+    #[error(
+        "no account of MAGIC_HOUR_API_KEY knows the project, so none can say that it is gone: add the key of its account"
+    )]
+    NoOwner,
     #[error("{error}")]
     Upstream { error: UpstreamError, effect: FailureEffect },
     #[error(transparent)]
@@ -41,6 +45,7 @@ impl Postponed {
             | Self::NotAllStored
             | Self::Changed
             | Self::Paused
+            | Self::NoOwner
             | Self::Database(_)
             | Self::Record(_) => None,
         }
@@ -74,7 +79,8 @@ impl Deleter {
             return Ok(DeletionOutcome::Unproven);
         }
         let deleted = match self.confirm_files(claim).await {
-            Ok(()) => self.delete(claim).await,
+            Ok(Some(owner)) => self.delete(claim, &owner).await,
+            Ok(None) => Ok(()),
             Err(postponed) => Err(postponed),
         };
         match deleted {
@@ -105,51 +111,62 @@ impl Deleter {
         }
     }
 
-    /// Gets the project's files from Magic Hour. The answer is recorded like that of a poll, so a file that is not stored yet
-    /// is queued.
-    async fn confirm_files(&self, claim: &DeletionClaim) -> Result<(), Postponed> {
-        self.take_turn().await?;
-        let called_at = self.clock.now();
-        let project = match self.magic_hour.details(claim.kind, &claim.id).await {
-            Ok(project) => project,
-            Err(error) => return Err(self.failed(error, claim, called_at).await),
+    /// Gets the project's files from Magic Hour, and returns the account that owns it, or `None` if that account has deleted
+    /// it. The answer is recorded like that of a poll, so a file that is not stored yet is queued.
+    async fn confirm_files(&self, claim: &DeletionClaim) -> Result<Option<Account>, Postponed> {
+        let found = match self.finder.find(claim.kind, &claim.id, claim.account.as_ref(), false).await {
+            Ok(found) => found,
+            Err(NoProject::Deleted) => return Ok(None),
+            Err(NoProject::Unknown) => return Err(Postponed::NoOwner),
+            // Refused, as any call about it would be.
+            Err(NoProject::InvalidId) => {
+                let (error, effect) = (UpstreamError::InvalidId, FailureEffect::Render);
+                return Err(Postponed::Upstream { error, effect });
+            }
+            Err(NoProject::Unanswered(UnansweredCall::Paused)) => return Err(Postponed::Paused),
+            Err(NoProject::Unanswered(UnansweredCall::Failed { error, effect })) => {
+                return Err(Postponed::Upstream { error, effect });
+            }
+            Err(NoProject::Database(error)) => return Err(error.into()),
         };
-        self.throttle.record_success(called_at).await;
-        if files::include_all(&claim.files, &project) {
-            return Ok(());
+        if claim.account.as_ref() != Some(&found.account) {
+            let saved = accounts::save_owner(self.database.pool(), &claim.id, &found.account);
+            self.database.with_timeout(BACKGROUND_TIMEOUT, saved).await?;
         }
-        let (observation, recorded) = self.recorder.record(Observation::poll(claim.kind, project, called_at)).await?;
+        if files::include_all(&claim.files, &found.payload) {
+            let owner = self.finder.accounts.get(&found.account);
+            return owner.cloned().map(Some).ok_or(Postponed::NoOwner);
+        }
+        let observation = Observation::poll(claim.kind, found.payload, found.called_at);
+        let (observation, recorded) = self.recorder.record(observation).await?;
         intake::log_recorded(&observation, &recorded);
         Err(Postponed::NotAllStored)
     }
 
     /// Deletes the project if the files are still the ones that were verified.
-    async fn delete(&self, claim: &DeletionClaim) -> Result<(), Postponed> {
-        self.take_turn().await?;
+    async fn delete(&self, claim: &DeletionClaim, owner: &Account) -> Result<(), Postponed> {
+        let throttle = &self.finder.throttle;
+        if !throttle.wait_for_turn(owner).await? {
+            return Err(Postponed::Paused);
+        }
         if !self.database.with_timeout(BACKGROUND_TIMEOUT, queue::is_still_valid(self.database.pool(), claim)).await? {
             return Err(Postponed::Changed);
         }
         let called_at = self.clock.now();
-        match self.magic_hour.delete(claim.kind, &claim.id).await {
+        match owner.client.delete(claim.kind, &claim.id).await {
             Ok(()) => {
-                self.throttle.record_success(called_at).await;
+                throttle.record_success(owner, called_at).await;
                 Ok(())
             }
-            Err(error) => Err(self.failed(error, claim, called_at).await),
+            Err(error) => {
+                let effect = throttle.record_failure(owner, &error, &claim.id, called_at).await;
+                Err(Postponed::Upstream { error, effect })
+            }
         }
-    }
-
-    async fn take_turn(&self) -> Result<(), Postponed> {
-        if self.throttle.wait_for_turn().await? { Ok(()) } else { Err(Postponed::Paused) }
-    }
-
-    async fn failed(&self, error: UpstreamError, claim: &DeletionClaim, called_at: DateTime<Utc>) -> Postponed {
-        let effect = self.throttle.record_failure(&error, &claim.id, called_at).await;
-        Postponed::Upstream { error, effect }
     }
 }
 
-/// The outcome of a deletion after `error`; `None` if it should be retried.
+/// The outcome of a deletion after the owner's `error`; `None` if it should be retried.
 fn outcome_of(error: &UpstreamError) -> Option<DeletionOutcome> {
     match error {
         UpstreamError::NotFound => Some(DeletionOutcome::Deleted),
@@ -198,6 +215,7 @@ fn log_postponed(claim: &DeletionClaim, postponed: &Postponed) {
         Postponed::Unreadable(_)
         | Postponed::NotAllStored
         | Postponed::Changed
+        | Postponed::NoOwner
         | Postponed::Upstream { effect: FailureEffect::Render, .. }
         | Postponed::Database(_)
         | Postponed::Record(_) => warn!(

@@ -4,8 +4,8 @@
 //! matches its recorded hash; Magic Hour lists no other file; and right before the call, under the render's lock, the
 //! files are still the ones that were verified.
 //!
-//! Guaranteed: a project is only deleted if all its files are verified; a project that Magic Hour no longer knows counts
-//! as deleted; a template is not deleted; a failed deletion is retried with exponential backoff and does not delay others.
+//! Guaranteed: a project is only deleted if all its files are verified; a project that the account that owns it no longer
+//! knows counts as deleted, one that no account knows does not; a template is not deleted; a failed deletion is retried with exponential backoff and does not delay others.
 
 mod attempt;
 mod files;
@@ -14,8 +14,7 @@ mod queue;
 use std::time::Duration;
 
 pub use self::queue::DeletionOutcome;
-use super::client::MagicHour;
-use super::throttle::Throttle;
+use super::accounts::ProjectFinder;
 use crate::archive::Store;
 use crate::intake::Recorder;
 use crate::runtime::{BACKGROUND_TIMEOUT, Clock, Database, Shutdown};
@@ -30,10 +29,8 @@ pub struct Deleter {
     pub database: Database,
     /// Records the answers of the details API.
     pub recorder: Recorder,
-    /// The client for Magic Hour's API.
-    pub magic_hour: MagicHour,
-    /// Limits the rate of calls.
-    pub throttle: Throttle,
+    /// Asks Magic Hour for projects.
+    pub finder: ProjectFinder,
     /// The store.
     pub store: Store,
     /// The clock.
@@ -56,7 +53,9 @@ impl Deleter {
     /// Processes one project. Returns whether there was one.
     async fn step(&self) -> bool {
         let (pool, now) = (self.database.pool(), self.clock.now());
-        let Ok(Some(claim)) = self.database.with_timeout(BACKGROUND_TIMEOUT, queue::claim(pool, now)).await else {
+        let Ok(Some(claim)) =
+            self.database.with_timeout(BACKGROUND_TIMEOUT, queue::claim(pool, &self.finder, now)).await
+        else {
             return false;
         };
         self.process(claim).await.is_ok()

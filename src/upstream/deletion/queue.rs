@@ -7,7 +7,8 @@ use sqlx::{PgConnection, PgPool};
 
 use super::files::FileRecord;
 use crate::domain::{DownloadState, Kind, ObjectKey, RenderId};
-use crate::upstream::throttle::{CLOCK_SKEW, MAX_PAUSE};
+use crate::upstream::accounts::{AccountId, ProjectFinder};
+use crate::upstream::throttle::CLOCK_SKEW;
 
 /// How long a claim lasts unless it is renewed.
 const CLAIM_DURATION: Duration = Duration::from_mins(10);
@@ -47,6 +48,8 @@ impl DeletionOutcome {
 pub(super) struct DeletionClaim {
     pub(super) id: RenderId,
     pub(super) kind: Kind,
+    /// The account that is known to own the project.
+    pub(super) account: Option<AccountId>,
     /// In the order of `downloads`.
     pub(super) files: Vec<FileRecord>,
     /// The number of attempts, including this one.
@@ -56,9 +59,17 @@ pub(super) struct DeletionClaim {
 }
 
 /// Claims a render that is complete and whose files were all stored while the setting was on. Returns `None` while calls
-/// are paused.
-pub(super) async fn claim(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<Option<DeletionClaim>> {
+/// of all accounts are paused, and leaves out renders of paused ones.
+pub(super) async fn claim(
+    pool: &PgPool,
+    finder: &ProjectFinder,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<DeletionClaim>> {
     let mut transaction = pool.begin().await?;
+    let paused = finder.throttle.paused(&mut transaction, now).await?;
+    if finder.accounts.iter().all(|account| paused.iter().any(|it| it == account.id.as_str())) {
+        return Ok(None);
+    }
     let row = sqlx::query!(
         r#"UPDATE renders
            SET deletion_due_at = $2, deletion_attempts = deletion_attempts + 1
@@ -68,18 +79,18 @@ pub(super) async fn claim(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<Opt
                WHERE r.archive = 'stored' AND r.deletion IS NULL
                    -- A time further ahead than possible comes from a clock that was wrong.
                    AND coalesce(r.deletion_due_at <= $1 OR r.deletion_due_at > $3, true)
-                   AND NOT EXISTS (SELECT FROM upstream_throttle WHERE paused_until > $1 AND paused_until <= $4)
+                   AND coalesce(r.account <> ALL ($4), true)
                    AND r.id IN (SELECT render_id FROM downloads WHERE delete_after_store)
                    AND NOT EXISTS (SELECT FROM downloads WHERE render_id = r.id AND NOT delete_after_store)
                ORDER BY r.deletion_due_at NULLS FIRST, r.id
                LIMIT 1
                FOR UPDATE SKIP LOCKED
            )
-           RETURNING id, kind, deletion_attempts, deletion_due_at AS "until!""#,
+           RETURNING id, kind, account, deletion_attempts, deletion_due_at AS "until!""#,
         now,
         now + CLAIM_DURATION,
         now + RETRY_DELAY.1 + CLOCK_SKEW,
-        now + MAX_PAUSE + CLOCK_SKEW,
+        &paused,
     );
     let Some(row) = row.fetch_optional(&mut *transaction).await? else { return Ok(None) };
     let Some(files) = stored_files(&mut transaction, &row.id).await? else { return Ok(None) };
@@ -87,6 +98,7 @@ pub(super) async fn claim(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<Opt
     Ok(Some(DeletionClaim {
         id: row.id.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?,
         kind: row.kind.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?,
+        account: row.account.and_then(|account| account.parse().ok()),
         files,
         attempts: row.deletion_attempts.unsigned_abs(),
         until: row.until,

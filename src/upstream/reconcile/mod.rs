@@ -7,8 +7,8 @@
 //!
 //! Guaranteed:
 //! - No render is polled by two processes at once, and all processes together respect one rate limit.
-//! - A render whose polls fail does not delay others: it has its own backoff. A failure of the account or the API pauses
-//!   all calls, is logged once, and fails no render and no file.
+//! - A render whose polls fail does not delay others: it has its own backoff. A failure of an account or the API pauses
+//!   the account's calls, is logged once, and fails no render and no file. Renders of other accounts are polled meanwhile.
 //! - An answer changes a render by the same rules as a webhook, so an outdated answer reverts nothing.
 
 mod poll;
@@ -25,8 +25,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub use self::queue::first_due_poll;
 pub use self::schedule::Schedule;
 pub(super) use self::settlement::PollOutcome;
-use super::client::MagicHour;
-use super::throttle::Throttle;
+use super::accounts::ProjectFinder;
 use crate::intake::Recorder;
 use crate::runtime::{BACKGROUND_TIMEOUT, Clock, Database, DatabaseError, Shutdown, Wakeups};
 
@@ -44,10 +43,8 @@ pub struct Reconciler {
     pub database: Database,
     /// Records the answers.
     pub recorder: Recorder,
-    /// The client for Magic Hour's API.
-    pub magic_hour: MagicHour,
-    /// Limits the rate of calls.
-    pub throttle: Throttle,
+    /// Asks Magic Hour for projects.
+    pub finder: ProjectFinder,
     /// The clock.
     pub clock: Clock,
     /// When renders are polled.
@@ -80,7 +77,7 @@ impl Reconciler {
             tokio::select! {
                 () = shutdown.wait_for_stop() => {}
                 Ok(permit) = permits.clone().acquire_owned() => match self.step(permit, &mut catch_up, shutdown).await {
-                    Ok(ClaimResult::PollStarted) => shutdown.sleep(self.throttle.call_interval()).await,
+                    Ok(ClaimResult::PollStarted) => shutdown.sleep(self.finder.throttle.call_interval()).await,
                     // OK to ignore: database errors are already logged.
                     Ok(ClaimResult::NothingDue) | Err(_) => tokio::select! {
                         () = self.wakeups.wait_for_polls() => {}
@@ -100,14 +97,14 @@ impl Reconciler {
     ) -> Result<ClaimResult, DatabaseError> {
         self.catch_up(catch_up).await?;
         let called_at = self.clock.now();
-        let claim = queue::claim(self.database.pool(), &self.throttle, &self.schedule, called_at);
+        let claim = queue::claim(self.database.pool(), &self.finder, &self.schedule, called_at);
         let Some(claim) = self.database.with_timeout(BACKGROUND_TIMEOUT, claim).await? else {
             return Ok(ClaimResult::NothingDue);
         };
         let (reconciler, stop) = (self.clone(), shutdown.forced().clone());
         shutdown.tasks().spawn(async move {
             // A poll that is canceled at shutdown is repeated once its claim expires.
-            stop.run_until_cancelled(Box::pin(reconciler.poll(&claim, called_at))).await;
+            stop.run_until_cancelled(Box::pin(reconciler.poll(&claim))).await;
             drop(permit);
         });
         Ok(ClaimResult::PollStarted)
@@ -117,7 +114,7 @@ impl Reconciler {
     async fn catch_up(&self, last: &mut CatchUp) -> Result<(), DatabaseError> {
         let (pool, now) = (self.database.pool(), self.clock.now());
         if last.outages.is_none() {
-            self.throttle.record_start().await?;
+            self.finder.throttle.record_start(&self.finder.accounts).await?;
         }
         let outages = self.database.outage_count();
         if last.outages != Some(outages) {

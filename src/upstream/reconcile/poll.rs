@@ -1,6 +1,5 @@
 //! One poll: the call, recording the answer, and scheduling the next poll.
 
-use chrono::{DateTime, Utc};
 use tracing::{debug, info, warn};
 
 use super::Reconciler;
@@ -8,33 +7,36 @@ use super::queue::{self, PollClaim};
 use super::settlement::PollOutcome;
 use crate::intake::{self, Observation};
 use crate::runtime::{BACKGROUND_TIMEOUT, LogEvent};
+use crate::upstream::accounts::{self, NoProject, UnansweredCall};
 use crate::upstream::error::{FailureScope, UpstreamError};
 use crate::upstream::metrics::POLLS;
 use crate::upstream::throttle::FailureEffect;
 
 impl Reconciler {
     /// Polls a claimed render. If the outcome cannot be recorded, the poll is repeated once the claim expires.
-    pub(super) async fn poll(&self, claim: &PollClaim, called_at: DateTime<Utc>) {
+    pub(super) async fn poll(&self, claim: &PollClaim) {
         debug!(event = %LogEvent::PollSent, render.id = %claim.id, render.kind = %claim.kind, "polling a render");
-        let outcome = match self.magic_hour.details(claim.kind, &claim.id).await {
-            Ok(payload) => {
-                self.throttle.record_success(called_at).await;
-                let observation = Observation::poll(claim.kind, payload, called_at);
+        let outcome = match self.finder.find(claim.kind, &claim.id, claim.account.as_ref(), true).await {
+            Ok(found) => {
+                let observation = Observation::poll(claim.kind, found.payload, found.called_at);
                 let Some(outcome) = self.record(claim, observation).await else { return };
+                if claim.account.as_ref() != Some(&found.account) {
+                    let saved = accounts::save_owner(self.database.pool(), &claim.id, &found.account);
+                    // OK to ignore: database errors are already logged, and the next poll finds it again.
+                    let _ = self.database.with_timeout(BACKGROUND_TIMEOUT, saved).await;
+                }
                 outcome
             }
-            Err(error @ UpstreamError::NotFound) => {
-                self.throttle.record_success(called_at).await;
-                log_not_found(claim, &error);
+            Err(NoProject::Deleted | NoProject::Unknown) => {
+                log_not_found(claim, &UpstreamError::NotFound);
                 PollOutcome::NotFound
             }
-            // No project can have this id, and no call was made.
-            Err(error @ UpstreamError::InvalidId) => {
-                log_not_found(claim, &error);
+            Err(NoProject::InvalidId) => {
+                log_not_found(claim, &UpstreamError::InvalidId);
                 PollOutcome::NotFound
             }
-            Err(error) => {
-                let effect = self.throttle.record_failure(&error, &claim.id, called_at).await;
+            Err(NoProject::Unanswered(UnansweredCall::Paused)) => PollOutcome::Failed { retry_after: None },
+            Err(NoProject::Unanswered(UnansweredCall::Failed { error, effect })) => {
                 log_failure(claim, &error, effect);
                 match error.scope() {
                     FailureScope::Render => PollOutcome::Rejected,
@@ -43,6 +45,8 @@ impl Reconciler {
                     }
                 }
             }
+            // The claim expires.
+            Err(NoProject::Database(_)) => return,
         };
         POLLS.add((outcome,), 1);
         let (pool, now) = (self.database.pool(), self.clock.now());

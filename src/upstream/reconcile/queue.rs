@@ -9,7 +9,8 @@ use sqlx::{PgPool, PgTransaction};
 use super::schedule::{NextPoll, Schedule};
 use super::settlement::{PollOutcome, PollSettlement, PolledRender};
 use crate::domain::{FileCounts, Kind, RenderId, Status};
-use crate::upstream::throttle::{CLOCK_SKEW, Throttle, Turn};
+use crate::upstream::accounts::{AccountId, ProjectFinder};
+use crate::upstream::throttle::CLOCK_SKEW;
 
 /// How long a poll may take before another process repeats it.
 const CLAIM_DURATION: Duration = Duration::from_mins(2);
@@ -21,6 +22,8 @@ const BATCH: i64 = 1000;
 pub(super) struct PollClaim {
     pub(super) id: RenderId,
     pub(super) kind: Kind,
+    /// The account that is known to own it.
+    pub(super) account: Option<AccountId>,
     /// Whether the poll was requested.
     pub(super) requested: bool,
     /// Whether the previous poll did not find it.
@@ -30,17 +33,20 @@ pub(super) struct PollClaim {
 }
 
 /// Claims the next render to poll: first those with a requested poll, then the one without webhook or poll for the longest
-/// time. Returns `None` if none is due or the throttle does not allow a call.
+/// time. Renders of paused accounts are left out. Returns `None` if none is due or the throttle does not allow a call.
 pub(super) async fn claim(
     pool: &PgPool,
-    throttle: &Throttle,
+    finder: &ProjectFinder,
     schedule: &Schedule,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<PollClaim>> {
     let mut transaction = pool.begin().await?;
-    let claim = match throttle.take_turn(&mut transaction, now).await? {
-        Turn::Granted => claim_due(&mut transaction, schedule, now).await?,
-        Turn::TooEarly | Turn::Paused => None,
+    let claim = if finder.throttle.take_turn(&mut transaction, now).await? {
+        let paused = finder.throttle.paused(&mut transaction, now).await?;
+        let all_paused = finder.accounts.iter().all(|account| paused.iter().any(|it| it == account.id.as_str()));
+        if all_paused { None } else { claim_due(&mut transaction, &paused, schedule, now).await? }
+    } else {
+        None
     };
     // Without a claim, the turn is not used up.
     match claim {
@@ -52,6 +58,7 @@ pub(super) async fn claim(
 
 async fn claim_due(
     transaction: &mut PgTransaction<'_>,
+    paused: &[String],
     schedule: &Schedule,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<PollClaim>> {
@@ -67,20 +74,23 @@ async fn claim_due(
                    -- A time further ahead than possible comes from a clock that was wrong.
                    AND coalesce(polled_at <= $3 OR polled_at > $5, true)
                    AND coalesce(poll_claimed_until <= $1 OR poll_claimed_until > $6, true)
+                   AND coalesce(account <> ALL ($7), true)
                ORDER BY poll_requested DESC, greatest(last_seen_at, polled_at), id
                LIMIT 1
                FOR UPDATE SKIP LOCKED
            )
-           RETURNING id, kind, poll_requested, not_found_at, poll_claimed_until AS "until!""#,
+           RETURNING id, kind, account, poll_requested, not_found_at, poll_claimed_until AS "until!""#,
         now,
         now - schedule.initial_delay,
         now - schedule.min_interval(),
         now + CLAIM_DURATION,
         now + CLOCK_SKEW,
         now + CLAIM_DURATION + CLOCK_SKEW,
+        paused,
     );
     let Some(row) = row.fetch_optional(&mut **transaction).await? else { return Ok(None) };
     Ok(Some(PollClaim {
+        account: row.account.and_then(|account| account.parse().ok()),
         id: row.id.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?,
         kind: row.kind.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?,
         requested: row.poll_requested,

@@ -1,6 +1,6 @@
-//! When calls to Magic Hour are paused: pure rules.
+//! When calls of an account are paused: pure rules.
 //!
-//! A failure that affects the account pauses all calls of all processes. After a failure that may affect only one render,
+//! A failure that affects the account pauses its calls, in all processes, and those of no other account. After a failure that may affect only one render,
 //! that render is the suspect. If a call about a second render then fails before any call succeeds, all calls are paused.
 //! Each pause is twice as long as the previous one, until a call succeeds. A pause that Magic Hour requested with
 //! `Retry-After` always lasts as long as requested.
@@ -20,11 +20,9 @@ pub(crate) const MAX_PAUSE: Duration = Duration::from_hours(1);
 /// clock that was wrong, and counts as past.
 pub(crate) const CLOCK_SKEW: Duration = Duration::from_mins(1);
 
-/// The state that all processes share: the row of `upstream_throttle`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ThrottleState {
-    /// No call before this time, because of `RECONCILE_RATE`.
-    pub(super) next_call_at: DateTime<Utc>,
+/// The state of an account that all processes share: its row of `upstream_accounts`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct AccountState {
     /// No call before this time, because of a pause.
     pub(super) paused_until: DateTime<Utc>,
     /// The end of the pause that Magic Hour requested with `Retry-After`.
@@ -35,14 +33,14 @@ pub(super) struct ThrottleState {
     pub(super) suspect: Option<String>,
 }
 
-/// Whether a call may be made now.
+/// Whether a call of an account may be made now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Turn {
     /// Yes.
     Granted,
     /// No, because of the rate limit.
     TooEarly,
-    /// No, because calls are paused.
+    /// No, because calls of the account are paused.
     Paused,
 }
 
@@ -51,23 +49,17 @@ pub(crate) enum Turn {
 pub(crate) enum FailureEffect {
     /// Only this render, as far as is known.
     Render,
-    /// All calls, which are paused.
+    /// All calls of the account, which are paused.
     AllCalls {
         /// Whether the pause began with this failure, so that it is logged once.
         pause_began: bool,
     },
 }
 
-impl ThrottleState {
-    /// Whether a call may be made at `now`.
-    pub(super) fn turn(&self, gap: Duration, now: DateTime<Utc>) -> Turn {
-        if is_ahead(self.paused_until, MAX_PAUSE, now) {
-            Turn::Paused
-        } else if is_ahead(self.next_call_at, gap, now) {
-            Turn::TooEarly
-        } else {
-            Turn::Granted
-        }
+impl AccountState {
+    /// Whether calls are paused at `now`.
+    pub(super) fn is_paused(&self, now: DateTime<Utc>) -> bool {
+        is_ahead(self.paused_until, MAX_PAUSE, now)
     }
 
     /// What a failed call about `render` at `called_at` affects, and the new state if it changes.
@@ -133,6 +125,11 @@ impl ThrottleState {
     }
 }
 
+/// Whether the time of the next call, after an interval of `gap`, has come at `now`.
+pub(super) fn is_call_due(next_call_at: DateTime<Utc>, gap: Duration, now: DateTime<Utc>) -> bool {
+    !is_ahead(next_call_at, gap, now)
+}
+
 /// Whether `time` is ahead of `now` and plausible.
 fn is_ahead(time: DateTime<Utc>, longest: Duration, now: DateTime<Utc>) -> bool {
     time > now && is_plausible(time, longest, now)
@@ -153,9 +150,9 @@ mod tests {
         DateTime::from_timestamp(1_800_000_000 + seconds, 0).unwrap()
     }
 
-    fn no_failures() -> ThrottleState {
+    fn no_failures() -> AccountState {
         let epoch = DateTime::UNIX_EPOCH;
-        ThrottleState { next_call_at: epoch, paused_until: epoch, retry_after_until: epoch, failures: 0, suspect: None }
+        AccountState { paused_until: epoch, retry_after_until: epoch, failures: 0, suspect: None }
     }
 
     fn id(text: &str) -> RenderId {
@@ -172,22 +169,22 @@ mod tests {
     }
 
     /// The state after a failure at second `now` of a call made one second before.
-    fn failed(state: ThrottleState, error: &UpstreamError, render: &str, now: i64) -> ThrottleState {
+    fn failed(state: AccountState, error: &UpstreamError, render: &str, now: i64) -> AccountState {
         state.clone().after_failure(error, &id(render), at(now - 1), at(now)).1.unwrap_or(state)
     }
 
     #[test]
     fn a_call_is_allowed_after_the_interval_and_the_pause() {
-        let turn = |next: i64, paused: i64| {
-            let state = ThrottleState { next_call_at: at(next), paused_until: at(paused), ..no_failures() };
-            state.turn(Duration::from_secs(1), at(0))
+        let may_call = |next: i64, paused: i64| {
+            let state = AccountState { paused_until: at(paused), ..no_failures() };
+            (is_call_due(at(next), Duration::from_secs(1), at(0)), !state.is_paused(at(0)))
         };
-        assert_eq!(turn(0, 0), Turn::Granted);
-        assert_eq!(turn(1, 0), Turn::TooEarly);
-        assert_eq!(turn(1, 1), Turn::Paused);
-        assert_eq!(turn(0, 3660), Turn::Paused);
-        assert_eq!(turn(61, 3661), Turn::TooEarly);
-        assert_eq!(turn(62, 3661), Turn::Granted, "these times come from a wrong clock");
+        assert_eq!(may_call(0, 0), (true, true));
+        assert_eq!(may_call(1, 0), (false, true));
+        assert_eq!(may_call(1, 1), (false, false));
+        assert_eq!(may_call(0, 3660), (true, false));
+        assert_eq!(may_call(61, 3661), (false, true));
+        assert_eq!(may_call(62, 3661), (true, true), "these times come from a wrong clock");
     }
 
     #[test]
@@ -196,7 +193,7 @@ mod tests {
         for now in 0..100 {
             state = failed(state, &failing(500, None), "poison", now);
         }
-        assert_eq!(state, ThrottleState { suspect: Some("poison".into()), ..no_failures() });
+        assert_eq!(state, AccountState { suspect: Some("poison".into()), ..no_failures() });
     }
 
     #[test]
@@ -209,7 +206,7 @@ mod tests {
         let cleared = one.after_success(at(1), at(1)).unwrap();
         assert_eq!(cleared, no_failures());
         let two = failed(cleared, &UpstreamError::Timeout, "two", 2);
-        assert_eq!(two, ThrottleState { suspect: Some("two".into()), ..no_failures() });
+        assert_eq!(two, AccountState { suspect: Some("two".into()), ..no_failures() });
     }
 
     #[test]
@@ -264,12 +261,10 @@ mod tests {
     fn a_time_from_a_clock_that_was_ahead_counts_as_past() {
         let ahead = at(0) + TimeDelta::hours(24);
         let suspect = Some("one".to_owned());
-        let state =
-            ThrottleState { next_call_at: ahead, paused_until: ahead, retry_after_until: ahead, failures: 3, suspect };
-        assert_eq!(state.turn(Duration::from_secs(1), at(0)), Turn::Granted);
-        let cleared = || ThrottleState { next_call_at: ahead, ..no_failures() };
-        assert_eq!(state.clone().after_start(at(0)), cleared());
-        assert_eq!(state.clone().after_success(at(0), at(0)), Some(cleared()));
+        let state = AccountState { paused_until: ahead, retry_after_until: ahead, failures: 3, suspect };
+        assert!(!state.is_paused(at(0)));
+        assert_eq!(state.clone().after_start(at(0)), no_failures());
+        assert_eq!(state.clone().after_success(at(0), at(0)), Some(no_failures()));
         assert_eq!(failed(state, &UpstreamError::Unauthorized, "two", 0).paused_until, at(80));
     }
 }

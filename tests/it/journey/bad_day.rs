@@ -330,7 +330,7 @@ async fn three_hundred_renders_survive_a_bad_day_with_a_correct_state(pool: PgPo
     day.magic_hour.faults.inject_always(Fault::CloseConnection);
     day.wait_for_failed_call().await;
     // Not in the middle of a poll: its claim would outlast the test by far.
-    day.rows(1, "upstream_throttle WHERE paused_until > now()").await;
+    day.rows(1, "upstream_accounts WHERE paused_until > now()").await;
     day.rows(1, NO_POLL_IN_PROGRESS).await;
     process.signal(Signal::KILL);
     process.ended().await;

@@ -276,7 +276,7 @@ async fn a_pause_requested_by_magic_hour_survives_an_outage_of_the_database(pool
     })
     .await;
     let left: f64 =
-        sqlx::query_scalar("SELECT extract(epoch FROM paused_until - now())::float8 FROM upstream_throttle")
+        sqlx::query_scalar("SELECT extract(epoch FROM paused_until - now())::float8 FROM upstream_accounts")
             .fetch_one(&pool)
             .await
             .unwrap();

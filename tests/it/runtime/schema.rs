@@ -10,7 +10,7 @@ use sqlx::migrate::Migrator;
 use crate::support::observations::{at, completed, connections, counts, record};
 
 /// Statements that each break one constraint, by its name.
-const REFUSED: [(&str, &str); 53] = [
+const REFUSED: [(&str, &str); 54] = [
     (
         "renders_id_length",
         "INSERT INTO renders (id, kind, first_seen_at, last_seen_at, updated_at) VALUES ('', 'video', now(), now(), now())",
@@ -102,7 +102,11 @@ const REFUSED: [(&str, &str); 53] = [
     ("notify_health_reported_while_failing", "UPDATE notify_health SET reported_at = now()"),
     ("feed_single_row", "INSERT INTO feed (singleton) VALUES (false)"),
     ("upstream_throttle_single_row", "INSERT INTO upstream_throttle (singleton) VALUES (false)"),
-    ("upstream_throttle_failures_not_negative", "UPDATE upstream_throttle SET failures = -1"),
+    (
+        "upstream_accounts_failures_not_negative",
+        "INSERT INTO upstream_accounts (account, failures) VALUES (repeat('a', 16), -1)",
+    ),
+    ("upstream_accounts_account_is_hex", "INSERT INTO upstream_accounts (account) VALUES ('mhk_key')"),
 ];
 
 #[sqlx::test]

@@ -29,6 +29,8 @@ pub(crate) struct AccountCall {
 struct Accounts {
     /// The projects of each key.
     projects: HashMap<String, HashMap<String, Value>>,
+    /// What every call with a key is answered.
+    failing: HashMap<String, u16>,
     calls: Vec<AccountCall>,
 }
 
@@ -75,6 +77,21 @@ impl MagicHourAccounts {
         self.lock().projects.get_mut(key).unwrap().insert(id.to_owned(), project);
     }
 
+    /// Whether an account has a project.
+    pub(crate) fn has(&self, key: &str, id: &str) -> bool {
+        self.lock().projects[key].contains_key(id)
+    }
+
+    /// Answers every call with this key with this status.
+    pub(crate) fn fail(&self, key: &str, status: u16) {
+        self.lock().failing.insert(key.to_owned(), status);
+    }
+
+    /// Answers calls with this key normally again.
+    pub(crate) fn recover(&self, key: &str) {
+        self.lock().failing.remove(key);
+    }
+
     /// The calls about a project, in order.
     pub(crate) fn calls(&self, id: &str) -> Vec<AccountCall> {
         self.lock().calls.iter().filter(|call| call.id == id).cloned().collect()
@@ -83,6 +100,9 @@ impl MagicHourAccounts {
 
 impl Accounts {
     fn answer(&mut self, method: &Method, key: &str, id: &str) -> (StatusCode, Option<Value>) {
+        if let Some(status) = self.failing.get(key) {
+            return (StatusCode::from_u16(*status).unwrap(), None);
+        }
         let Some(projects) = self.projects.get_mut(key) else { return (StatusCode::UNAUTHORIZED, None) };
         if *method == Method::DELETE {
             let status = projects.remove(id).map_or(StatusCode::NOT_FOUND, |_| StatusCode::NO_CONTENT);

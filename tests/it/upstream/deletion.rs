@@ -52,20 +52,13 @@ async fn a_project_is_deleted_once_after_its_last_file_is_stored(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn a_missing_project_counts_as_deleted_and_a_template_is_not_deleted(pool: PgPool) {
+async fn a_template_is_not_deleted(pool: PgPool) {
     let (details, origin) = (standin().await, Origin::start(noise(1000, 2)).await);
     let app = start(&pool, &details).await;
     details.faults.inject_for(Method::DELETE, "template", Fault::status(422));
-    for (id, is_known, expected, calls) in [("gone", false, "deleted", 0), ("template", true, "refused", 1)] {
-        let mut project = video(id, "complete");
-        project.downloads = vec![origin.url("a.mp4")];
-        if is_known {
-            details.put_project(project.clone());
-        }
-        app.send("video.completed", &project).await;
-        assert_eq!(deletion(&pool, id).await, expected);
-        assert_eq!((details.call_count(&Method::GET, id), details.call_count(&Method::DELETE, id)), (1, calls));
-    }
+    stored(&app, &details, &origin, "template").await;
+    assert_eq!(deletion(&pool, "template").await, "refused");
+    assert_eq!(details.call_count(&Method::DELETE, "template"), 1);
 }
 
 /// A project with one stored file that is about to be deleted.
@@ -209,7 +202,7 @@ async fn an_account_failure_pauses_all_deletions_and_loses_none(pool: PgPool) {
     stored(&app, &details, &origin, "two").await;
     assert_eq!(details.total_calls(), 1, "no call is made during the pause");
     // Ends the pause.
-    sqlx::query("UPDATE upstream_throttle SET paused_until = 'epoch'").execute(&pool).await.unwrap();
+    sqlx::query("UPDATE upstream_accounts SET paused_until = 'epoch'").execute(&pool).await.unwrap();
     assert_eq!(deletion(&pool, "two").await, "deleted");
     make_due(&pool, "one").await;
     assert_eq!(deletion(&pool, "one").await, "deleted");
@@ -246,7 +239,7 @@ async fn make_due(pool: &PgPool, id: &str) {
 }
 
 async fn is_paused(pool: &PgPool) -> bool {
-    sqlx::query_scalar("SELECT paused_until > now() FROM upstream_throttle").fetch_one(pool).await.unwrap()
+    sqlx::query_scalar("SELECT paused_until > now() FROM upstream_accounts").fetch_one(pool).await.unwrap()
 }
 
 #[sqlx::test]

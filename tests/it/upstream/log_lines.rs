@@ -47,7 +47,7 @@ async fn an_account_failure_pauses_all_calls_with_one_line_and_a_start_resumes_t
     assert_eq!(refused["level"], "ERROR", "a person must replace the key");
     assert!(refused["message"].as_str().unwrap().contains("MAGIC_HOUR_API_KEY"), "{refused}");
     let until_then: chrono::DateTime<chrono::Utc> =
-        sqlx::query_scalar("SELECT paused_until FROM upstream_throttle").fetch_one(&pool).await.unwrap();
+        sqlx::query_scalar("SELECT paused_until FROM upstream_accounts").fetch_one(&pool).await.unwrap();
     assert!(until_then > Clock::system().now(), "{until_then}");
     let asked = magic_hour.total_calls();
 
@@ -95,7 +95,7 @@ async fn retry_after_is_honored_and_calls_resume_afterwards(pool: PgPool) {
     let refused = line(&service, "upstream.paused", "error", "http_429").await;
     assert_eq!(refused["level"], "WARN");
     let left: f64 =
-        sqlx::query_scalar("SELECT extract(epoch FROM paused_until - now())::float8 FROM upstream_throttle")
+        sqlx::query_scalar("SELECT extract(epoch FROM paused_until - now())::float8 FROM upstream_accounts")
             .fetch_one(&pool)
             .await
             .unwrap();

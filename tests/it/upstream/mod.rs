@@ -1,5 +1,6 @@
 //! Calls to Magic Hour: polls and deletion.
 
+mod accounts;
 mod client;
 mod deletion;
 mod log_lines;

@@ -300,7 +300,7 @@ async fn a_throttle_state_from_a_wrong_clock_delays_nothing(pool: PgPool) {
     let magic_hour = standin().await;
     start_render_in(&magic_hour, "one", Stage::Rendering);
     seen(&pool, "one", "rendering", TimeDelta::minutes(10)).await;
-    let ahead = "UPDATE upstream_throttle SET next_call_at = $1, paused_until = $1";
+    let ahead = "UPDATE upstream_throttle SET next_call_at = $1";
     sqlx::query(ahead).bind(Clock::system().now() + TimeDelta::hours(2)).execute(&pool).await.unwrap();
     let app = start(&pool, &magic_hour, &[]).await;
     settled(&pool, "one", 1).await;
@@ -325,7 +325,7 @@ async fn outdated_slow_or_odd_answers_revert_nothing_and_pause_nothing(pool: PgP
         let row = settled(&pool, id, 1).await;
         assert_eq!((row.status.as_deref(), row.not_found_at), (Some("rendering"), None), "{id}");
     }
-    let refusals: i32 = sqlx::query_scalar("SELECT failures FROM upstream_throttle").fetch_one(&pool).await.unwrap();
+    let refusals: i32 = sqlx::query_scalar("SELECT failures FROM upstream_accounts").fetch_one(&pool).await.unwrap();
     assert_eq!(refusals, 0);
     app.stop().await.unwrap();
 }
@@ -401,7 +401,7 @@ async fn a_render_whose_polls_always_fail_delays_no_other_and_pauses_nothing(poo
         becomes(&app, &format!("healthy-{number}"), "canceled").await;
     }
     let throttle: (i32, bool) =
-        sqlx::query_as("SELECT failures, paused_until > now() FROM upstream_throttle").fetch_one(&pool).await.unwrap();
+        sqlx::query_as("SELECT failures, paused_until > now() FROM upstream_accounts").fetch_one(&pool).await.unwrap();
     assert_eq!(throttle, (0, false));
     // It is polled again after its own backoff, not after the interval for unchanged renders.
     let gap = failed.poll_due_at.unwrap() - failed.polled_at.unwrap();
