@@ -21,7 +21,9 @@ pub use self::metrics::METRICS;
 pub use self::queue::{
     Capacity, ClaimedDownload, Lease, LeaseError, Reason, StoredObject, claim_downloads, next_due_download, renew_lease,
 };
-pub use self::retry::{RetriedDownload, RetryFilter, RetryState, preview_retry, retry_downloads};
+pub use self::retry::{
+    RetriedDownload, RetryFilter, RetryState, preview_each_retry, preview_retry, retry_downloads, retry_each_download,
+};
 pub use self::settlement::{AttemptOutcome, AttemptReport, Settlement, Settler};
 pub use self::store::{BucketError, InvalidStorageUrl, LINK_LIFETIME, NewObject, Store, StoreError, Upload};
 pub use self::worker::run_worker;

@@ -9,7 +9,7 @@ use crate::domain::RenderId;
 use crate::runtime::{BACKGROUND_TIMEOUT, Database, DatabaseError, Tallies, Wakeups};
 
 /// How many downloads one transaction puts back.
-const CHUNK: usize = 500;
+const CHUNK: i64 = 500;
 
 /// In which state the downloads are that are retried.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -70,27 +70,9 @@ pub async fn preview_retry(
     filter: &RetryFilter,
     now: DateTime<Utc>,
 ) -> Result<Vec<RetriedDownload>, DatabaseError> {
-    let rows = sqlx::query!(
-        "SELECT render_id, index, error_code, error_message
-         FROM downloads
-         WHERE state = $1 AND url IS NOT NULL AND (due_at IS NULL OR due_at > $2)
-             AND ($3::text IS NULL OR render_id = $3) AND ($4::timestamptz IS NULL OR updated_at >= $4)
-             AND ($5::int4 IS NULL OR index = $5) AND ($6::text IS NULL OR error_code = $6)
-         ORDER BY render_id, index",
-        filter.state.as_str(),
-        now,
-        filter.render.as_ref().map(RenderId::as_str),
-        filter.since,
-        filter.index,
-        filter.error_code,
-    );
-    let rows = database.with_timeout(BACKGROUND_TIMEOUT, rows.fetch_all(database.pool())).await?;
-    let downloads = rows.into_iter().map(|row| RetriedDownload {
-        render_id: row.render_id,
-        index: row.index,
-        error: row.error_code.zip(row.error_message).map(|(code, message)| Reason { code, message }),
-    });
-    Ok(downloads.collect())
+    let mut found = Vec::new();
+    preview_each_retry(database, filter, now, |it| found.push(it.clone())).await?;
+    Ok(found)
 }
 
 /// Makes downloads due at once. Returns those that were in that state until now.
@@ -100,14 +82,79 @@ pub async fn retry_downloads(
     now: DateTime<Utc>,
 ) -> Result<Vec<RetriedDownload>, DatabaseError> {
     let mut retried = Vec::new();
-    let mut found = preview_retry(database, filter, now).await?;
-    while !found.is_empty() {
-        let rest = found.split_off(found.len().min(CHUNK));
-        let chunk = || retry_chunk(database.pool(), filter.state, &found, now);
-        retried.extend(database.with_timeout_and_retry(BACKGROUND_TIMEOUT, chunk).await?);
-        found = rest;
-    }
+    retry_each_download(database, filter, now, |it| retried.push(it.clone())).await?;
     Ok(retried)
+}
+
+/// Passes each download that [`retry_each_download`] would retry to `each`.
+pub async fn preview_each_retry(
+    database: &Database,
+    filter: &RetryFilter,
+    now: DateTime<Utc>,
+    mut each: impl FnMut(&RetriedDownload),
+) -> Result<(), DatabaseError> {
+    let mut after = None;
+    loop {
+        let found = find(database, filter, now, after.as_ref()).await?;
+        found.iter().for_each(&mut each);
+        let Some(last) = found.into_iter().last() else { return Ok(()) };
+        after = Some(last);
+    }
+}
+
+/// Makes downloads due at once, and passes each that was in that state until now to `each`. However many there are, it holds
+/// only some of them in memory.
+pub async fn retry_each_download(
+    database: &Database,
+    filter: &RetryFilter,
+    now: DateTime<Utc>,
+    mut each: impl FnMut(&RetriedDownload),
+) -> Result<(), DatabaseError> {
+    let mut after = None;
+    loop {
+        let found = find(database, filter, now, after.as_ref()).await?;
+        let chunk = || retry_chunk(database.pool(), filter.state, &found, now);
+        if !found.is_empty() {
+            database.with_timeout_and_retry(BACKGROUND_TIMEOUT, chunk).await?.iter().for_each(&mut each);
+        }
+        let Some(last) = found.into_iter().last() else { return Ok(()) };
+        after = Some(last);
+    }
+}
+
+/// The first downloads after `after`, in the order of render and index.
+async fn find(
+    database: &Database,
+    filter: &RetryFilter,
+    now: DateTime<Utc>,
+    after: Option<&RetriedDownload>,
+) -> Result<Vec<RetriedDownload>, DatabaseError> {
+    let rows = sqlx::query!(
+        "SELECT render_id, index, error_code, error_message
+         FROM downloads
+         WHERE state = $1 AND url IS NOT NULL AND (due_at IS NULL OR due_at > $2)
+             AND ($3::text IS NULL OR render_id = $3) AND ($4::timestamptz IS NULL OR updated_at >= $4)
+             AND ($5::int4 IS NULL OR index = $5) AND ($6::text IS NULL OR error_code = $6)
+             AND (render_id, index) > ($7, $8)
+         ORDER BY render_id, index
+         LIMIT $9",
+        filter.state.as_str(),
+        now,
+        filter.render.as_ref().map(RenderId::as_str),
+        filter.since,
+        filter.index,
+        filter.error_code,
+        after.map_or("", |it| it.render_id.as_str()),
+        after.map_or(-1, |it| it.index),
+        CHUNK,
+    );
+    let rows = database.with_timeout(BACKGROUND_TIMEOUT, rows.fetch_all(database.pool())).await?;
+    let downloads = rows.into_iter().map(|row| RetriedDownload {
+        render_id: row.render_id,
+        index: row.index,
+        error: row.error_code.zip(row.error_message).map(|(code, message)| Reason { code, message }),
+    });
+    Ok(downloads.collect())
 }
 
 async fn retry_chunk(

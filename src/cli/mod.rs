@@ -1,6 +1,7 @@
 //! The command line.
 
 mod check;
+mod completions;
 mod database;
 mod health;
 mod migrate;
@@ -11,6 +12,8 @@ mod replay;
 mod retry;
 mod send;
 mod serve;
+mod status;
+mod table;
 
 use std::process::ExitCode;
 
@@ -34,6 +37,8 @@ enum Command {
     Migrate(migrate::MigrateFlags),
     /// Checks every setting of `serve` and every dependency, and exits with 0 if nothing fails
     Check(Box<check::CheckFlags>),
+    /// Shows on one screen how many renders, downloads and notifications there are, and what is wrong
+    Status(status::StatusFlags),
     /// Puts failed downloads back in the queue
     Retry(retry::RetryFlags),
     /// Sends notifications to the application again
@@ -44,6 +49,8 @@ enum Command {
     Send(Box<send::SendFlags>),
     /// Asks /readyz on this machine and exits with 0 or 1, for images without a shell
     Health(health::HealthFlags),
+    /// Prints a script that completes commands and flags in a shell
+    Completions(completions::CompletionsFlags),
     /// Prints the `OpenAPI` document of the API
     #[command(name = "openapi")]
     OpenApi,
@@ -85,11 +92,13 @@ impl Cli {
             Command::Serve(args) => serve::run(*args).await,
             Command::Migrate(args) => migrate::run(&args).await,
             Command::Check(args) => check::run(*args).await,
+            Command::Status(args) => status::run(&args).await,
             Command::Retry(args) => retry::run(args).await,
             Command::Notify(args) => notify::run(args).await,
             Command::Replay(args) => replay::run(args).await,
             Command::Send(args) => send::run(*args).await,
             Command::Health(args) => health::run(&args).await,
+            Command::Completions(args) => completions::run(&args),
             Command::OpenApi => openapi::run(),
         };
         let Err(error) = result else { return ExitCode::SUCCESS };

@@ -12,6 +12,7 @@ use crate::views;
 
 /// Flags of `notify`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  renderhook notify --failed --dry-run\n  renderhook notify --render clx123")]
 #[command(group(clap::ArgGroup::new("which").required(true).multiple(true).args(["render", "failed", "since"])))]
 pub(super) struct NotifyFlags {
     #[command(flatten)]
@@ -52,7 +53,7 @@ pub(super) async fn run(args: NotifyFlags) -> anyhow::Result<()> {
         only_failed: args.failed,
         posted: settings.posted,
     };
-    let (mut output, mut count, mut printed) = (Output::default(), 0, Ok(()));
+    let (mut output, mut count, mut printed) = (Output::counting("notifications"), 0, Ok(()));
     let each = |it: &Resent| {
         count += 1;
         if printed.is_ok() {
@@ -65,7 +66,7 @@ pub(super) async fn run(args: NotifyFlags) -> anyhow::Result<()> {
         notify::resend(&database, &filter, now, each).await?;
     }
     printed?;
-    output.line(summary(args.dry_run, count))?;
+    output.finish(summary(args.dry_run, count))?;
     Ok(())
 }
 

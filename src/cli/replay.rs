@@ -8,6 +8,7 @@ use crate::runtime::Clock;
 
 /// Flags of `replay`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  renderhook replay --since 24h --dry-run\n  renderhook replay")]
 pub(super) struct ReplayFlags {
     #[command(flatten)]
     database: DatabaseArgs,
@@ -56,7 +57,7 @@ pub(super) async fn run(args: ReplayFlags) -> anyhow::Result<()> {
     let database = database::connect(&args.database).await?;
     let clock = Clock::system();
     let since = database::time_ago(args.since, clock.now());
-    let (mut output, mut counts, mut printed) = (Output::default(), ReplayCounts::default(), Ok(()));
+    let (mut output, mut counts, mut printed) = (Output::counting("deliveries"), ReplayCounts::default(), Ok(()));
     let each = |delivery: &StoredDelivery, replayed: &Replayed| {
         counts.add(replayed);
         let (event_type, id) = replayed.event_type_and_render_id().unwrap_or(("-", "-"));
@@ -68,7 +69,7 @@ pub(super) async fn run(args: ReplayFlags) -> anyhow::Result<()> {
     };
     replay_deliveries(&database, &clock, since, args.dry_run, rules, each).await?;
     printed?;
-    output.line(counts.summary(args.dry_run))?;
+    output.finish(counts.summary(args.dry_run))?;
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use anyhow::bail;
 
 use super::database;
 use super::output::Output;
-use crate::archive::{RetryFilter, RetryState, preview_retry, retry_downloads};
+use crate::archive::{RetriedDownload, RetryFilter, RetryState, preview_each_retry, retry_each_download};
 use crate::config::DatabaseArgs;
 use crate::domain::RenderId;
 use crate::runtime::{BACKGROUND_TIMEOUT, Clock};
@@ -12,6 +12,9 @@ use crate::views;
 
 /// Flags of `retry`.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  renderhook retry --failed --since 24h --dry-run\n  renderhook retry --render clx123\n  renderhook retry --pending"
+)]
 #[command(group(clap::ArgGroup::new("which").required(true).multiple(true).args(["render", "failed", "since", "pending"])))]
 pub(super) struct RetryFlags {
     #[command(flatten)]
@@ -44,17 +47,22 @@ pub(super) async fn run(args: RetryFlags) -> anyhow::Result<()> {
     let state = if args.pending { RetryState::Pending } else { RetryState::Failed };
     let since = database::time_ago(args.since, now);
     let filter = RetryFilter { render: args.render, since, state, ..RetryFilter::default() };
-    let downloads = if args.dry_run {
-        preview_retry(&database, &filter, now).await?
-    } else {
-        retry_downloads(&database, &filter, now).await?
-    };
-    let mut output = Output::default();
-    for download in &downloads {
+    let (mut output, mut count, mut printed) = (Output::counting("downloads"), 0, Ok(()));
+    let each = |download: &RetriedDownload| {
+        count += 1;
         let error = download.error.as_ref().map(|error| format!(" {}: {}", error.code, error.message));
-        output.line(format_args!("{} {}{}", download.render_id, download.index, error.unwrap_or_default()))?;
+        if printed.is_ok() {
+            printed =
+                output.line(format_args!("{} {}{}", download.render_id, download.index, error.unwrap_or_default()));
+        }
+    };
+    if args.dry_run {
+        preview_each_retry(&database, &filter, now, each).await?;
+    } else {
+        retry_each_download(&database, &filter, now, each).await?;
     }
-    output.line(summary(state, args.dry_run, downloads.len()))?;
+    printed?;
+    output.finish(summary(state, args.dry_run, count))?;
     Ok(())
 }
 

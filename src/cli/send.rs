@@ -22,6 +22,8 @@ const URL_LIFETIME: TimeDelta = TimeDelta::hours(24);
 
 /// Flags of `send`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  renderhook send video.started --id my-first\n  \
+    renderhook send image.completed --to https://hooks.example.com/webhook --dry-run")]
 pub(super) struct SendFlags {
     /// The event's type, such as video.completed
     #[arg(value_name = "EVENT")]

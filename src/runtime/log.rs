@@ -76,6 +76,8 @@ log_events! {
     RenderUnreadable = "render.unreadable",
     /// A worker started an attempt at a download.
     DownloadStarted = "download.started",
+    /// A transfer has taken another 30 s.
+    DownloadProgress = "download.progress",
     /// A file is completely stored.
     DownloadStored = "download.stored",
     /// An attempt failed and will be retried.

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::view::{DownloadError, DownloadView, LinksView, NotificationView, ObjectView, RenderView};
+use super::view::{DownloadError, DownloadView, LinksView, NotificationView, ObjectView, RenderView, TransferProgress};
 use crate::archive::Store;
 use crate::domain::{
     ArchiveState, DownloadState, FileCounts, Kind, Measure, NotificationId, NotificationState, NotificationType,
@@ -33,7 +33,7 @@ macro_rules! select_renders {
                     FROM credits WHERE render_id = r.id) AS "credits: super::row::Raw",
                    (SELECT json_agg(d ORDER BY d.index)
                     FROM (SELECT index, state, key, content_type, size_bytes, sha256, stored_at, attempts, due_at,
-                                 error_code, error_message
+                                 error_code, error_message, bytes_done, bytes_total
                           FROM downloads WHERE render_id = r.id) AS d) AS "downloads: super::row::Raw",
                    (SELECT json_agg(json_build_object('from', from_status, 'to', to_status, 'source', source,
                                                       'event', event_type, 'at', at, 'lag_ms', lag_ms) ORDER BY id)
@@ -100,6 +100,8 @@ struct DownloadRow {
     due_at: Option<DateTime<Utc>>,
     error_code: Option<String>,
     error_message: Option<String>,
+    bytes_done: Option<i64>,
+    bytes_total: Option<i64>,
 }
 
 impl RenderRow {
@@ -191,6 +193,10 @@ impl DownloadRow {
             sha256: self.sha256,
             stored_at: self.stored_at,
             attempts: self.attempts,
+            progress: self
+                .bytes_done
+                .filter(|_| is(DownloadState::Downloading))
+                .map(|bytes_done| TransferProgress { bytes_done, bytes_total: self.bytes_total }),
             next_attempt_at: self.due_at.filter(|_| is(DownloadState::Pending)),
             error: self.error_code.zip(self.error_message).map(|(code, message)| DownloadError { code, message }),
         }

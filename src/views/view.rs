@@ -133,12 +133,26 @@ pub(crate) struct DownloadView {
     pub(crate) stored_at: Option<DateTime<Utc>>,
     /// The number of attempts, not counting those that were returned to the queue.
     pub(crate) attempts: i32,
+    /// How far the transfer is, while the download is `downloading`; saved every few seconds.
+    #[schema(required = true)]
+    pub(crate) progress: Option<TransferProgress>,
     /// When the next attempt is due, while the download is `pending`.
     #[schema(required = true)]
     pub(crate) next_attempt_at: Option<DateTime<Utc>>,
     /// The error of the last failed attempt, until the file is stored.
     #[schema(required = true)]
     pub(crate) error: Option<DownloadError>,
+}
+
+/// How far a transfer is.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub(crate) struct TransferProgress {
+    /// How many bytes of the file have passed.
+    #[schema(example = 8_388_608)]
+    pub(crate) bytes_done: i64,
+    /// The length of the file; `null` if its server does not say.
+    #[schema(required = true, example = 20_971_520)]
+    pub(crate) bytes_total: Option<i64>,
 }
 
 /// A file's object in the store.

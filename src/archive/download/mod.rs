@@ -9,6 +9,7 @@
 mod begin;
 mod checkpoints;
 mod lease;
+mod progress;
 mod settle;
 mod transfer;
 
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use self::lease::LeaseRenewer;
+use self::progress::TransferredBytes;
 use self::settle::{AttemptEnd, Settling};
 use self::transfer::{AttemptContext, Interruption};
 use crate::archive::fetch::{Failure, Fetcher};
@@ -111,14 +113,16 @@ impl Downloader {
     async fn transfer(&self, claimed: &ClaimedDownload, shutdown: &Shutdown) -> Result<StoredObject, Interruption> {
         let lease = &LeaseRenewer::new(self, &claimed.lease);
         let stop = shutdown.requested().child_token();
-        let done = CancellationToken::new();
-        let attempt = AttemptContext { downloader: self, claimed, lease, stop: &stop, deadline: shutdown.forced() };
+        let (done, progress) = (CancellationToken::new(), &TransferredBytes::default());
+        let deadline = shutdown.forced();
+        let attempt = AttemptContext { downloader: self, claimed, lease, progress, stop: &stop, deadline };
         let transfer = async {
             let ended = Box::pin(attempt.run()).await;
             done.cancel();
             ended
         };
-        let (ended, held) = tokio::join!(transfer, lease.renew_until(&stop, &done));
+        let (ended, held, ()) =
+            tokio::join!(transfer, lease.renew_until(&stop, &done), self.report_progress(claimed, progress, &done));
         if held { ended } else { Err(Interruption::LeaseLost) }
     }
 }

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Downloader;
 use super::lease::LeaseRenewer;
+use super::progress::TransferredBytes;
 use crate::archive::fetch::{Failure, Fetcher, Hashes, Incoming, Origin, ResumePoint, Resumption};
 use crate::archive::metrics::BYTES;
 use crate::archive::queue::{ClaimedDownload, StoredObject};
@@ -62,6 +63,7 @@ pub(super) struct AttemptContext<'a> {
     pub(super) downloader: &'a Downloader,
     pub(super) claimed: &'a ClaimedDownload,
     pub(super) lease: &'a LeaseRenewer<'a>,
+    pub(super) progress: &'a TransferredBytes,
     /// Interrupts the transfer.
     pub(super) stop: &'a CancellationToken,
     /// Ends it, whatever it is doing.
@@ -174,6 +176,7 @@ impl Transfer<'_> {
             self.hashes.update(&piece);
             BYTES.add((), piece.len() as u64);
             self.passed += piece.len() as u64;
+            self.attempt.progress.set(self.passed, self.origin.framing.total());
             self.upload.write(piece).await?;
             if fills {
                 self.mark = (self.passed, self.hashes.clone());

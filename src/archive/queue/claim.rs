@@ -95,7 +95,7 @@ async fn write(
     let written = sqlx::query!(
         "UPDATE downloads AS d
          SET state = 'downloading', ready = false, lease = n.lease, due_at = $6, attempts = n.attempts,
-             first_attempt_at = n.first_attempt_at, updated_at = $7
+             first_attempt_at = n.first_attempt_at, updated_at = $7, bytes_done = NULL, bytes_total = NULL
          FROM unnest($1::text[], $2::int4[], $3::uuid[], $4::int4[], $5::timestamptz[])
              AS n (render_id, index, lease, attempts, first_attempt_at)
          WHERE d.render_id = n.render_id AND d.index = n.index",

@@ -113,6 +113,24 @@ pub async fn renew_lease(database: &Database, lease: &Lease, until: DateTime<Utc
     LeaseError::unless(renewed.rows_affected() == 1)
 }
 
+/// Saves how far a transfer is. Without the lease, nothing changes.
+pub(super) async fn save_progress(
+    database: &Database,
+    lease: &Lease,
+    bytes_done: u64,
+    bytes_total: Option<u64>,
+) -> Result<(), DatabaseError> {
+    let saved = sqlx::query!(
+        "UPDATE downloads SET bytes_done = $4, bytes_total = $5 WHERE render_id = $1 AND index = $2 AND lease = $3",
+        lease.render_id.as_str(),
+        lease.index,
+        lease.token,
+        bytes_done.cast_signed(),
+        bytes_total.map(u64::cast_signed),
+    );
+    database.with_timeout(BACKGROUND_TIMEOUT, saved.execute(database.pool())).await.map(drop)
+}
+
 /// The metadata of a stored object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredObject {

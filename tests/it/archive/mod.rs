@@ -6,6 +6,7 @@ mod descriptors;
 mod faults;
 mod leases;
 mod many_files;
+mod progress;
 mod queue;
 mod renewal;
 mod resume;

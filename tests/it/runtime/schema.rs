@@ -10,7 +10,7 @@ use sqlx::migrate::Migrator;
 use crate::support::observations::{at, completed, connections, counts, record};
 
 /// Statements that each break one constraint, by its name.
-const REFUSED: [(&str, &str); 54] = [
+const REFUSED: [(&str, &str); 55] = [
     (
         "renders_id_length",
         "INSERT INTO renders (id, kind, first_seen_at, last_seen_at, updated_at) VALUES ('', 'video', now(), now(), now())",
@@ -52,6 +52,7 @@ const REFUSED: [(&str, &str); 54] = [
     ("downloads_failed_has_error", "UPDATE downloads SET state = 'failed', due_at = NULL"),
     ("downloads_url_unless_failed", "UPDATE downloads SET url = NULL"),
     ("downloads_error_has_code_and_message", "UPDATE downloads SET error_code = 'x'"),
+    ("downloads_bytes_done_not_negative", "UPDATE downloads SET bytes_done = -1"),
     (
         "checkpoints_bytes_not_negative",
         "INSERT INTO checkpoints (render_id, index, upload, bytes, hash_state, url_path, content_type, updated_at)
