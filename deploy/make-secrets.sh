@@ -5,7 +5,8 @@
 #   API_TOKENS, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY
 #                              if one is not set, a random one is generated once and used. An earlier value becomes invalid.
 #   MAGIC_HOUR_API_KEY         if it is not set, there is none: an earlier key is removed.
-#   NOTIFY_SECRET              if it is not set, there is none: an earlier one is removed.
+#   NOTIFY_SECRET, READ_TOKENS, METRICS_TOKENS
+#                              if one is not set, there is none: an earlier one is removed.
 #   MAGIC_HOUR_WEBHOOK_SECRET  if it is not set, an earlier value is kept, because without it events would be lost. If there
 #                              never was one, a random one is generated.
 #
@@ -79,6 +80,8 @@ fi
 # An empty file counts as not set.
 write renderhook/magic_hour_api_key "${MAGIC_HOUR_API_KEY:-}" "$renderhook"
 write renderhook/notify_secret "${NOTIFY_SECRET:-}" "$renderhook"
+write renderhook/read_tokens "${READ_TOKENS:-}" "$renderhook"
+write renderhook/metrics_tokens "${METRICS_TOKENS:-}" "$renderhook"
 
 once made/webhook_secret "made-$(random 24)" "$root"
 made=$(cat "$folder/made/webhook_secret")

@@ -50,11 +50,19 @@ ensure_promtool() { _ensure_package promtool _find_promtool prometheus golang-gi
 # Finds a browser in the same way.
 ensure_browser() { _ensure_package 'a browser' _find_browser chromium chromium chromium chromium; }
 
+# Finds the program that drives the browser, for the tests of the operator pages, in the same way. Elsewhere it comes with the
+# browser.
+ensure_driver() {
+  _ensure_package "a browser's driver" _find_driver chromium-driver chromium-chromedriver chromedriver chromedriver
+}
+
 _find_promtool() { command -v promtool >/dev/null; }
 
 _find_nginx() {
   command -v nginx >/dev/null || [[ -x /usr/sbin/nginx || -x /usr/local/bin/nginx || -x /opt/homebrew/bin/nginx ]]
 }
+
+_find_driver() { command -v chromedriver >/dev/null; }
 
 _find_browser() {
   command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null

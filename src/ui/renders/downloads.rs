@@ -85,7 +85,7 @@ fn file(
                     }
                 }
             }
-            p.buttons {
+            div.buttons {
                 @if let Some(link) = link {
                     a.button href=(link) target="_blank" rel="noopener noreferrer" {
                         (icon(Icon::File)) "Open" span.visually-hidden { " file " (download.index) " in a new tab" }

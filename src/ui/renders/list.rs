@@ -208,7 +208,8 @@ fn row(render: &RenderView, now: DateTime<Utc>) -> Markup {
     let title = render.name.as_deref().filter(|name| !name.trim().is_empty());
     html! {
         tr {
-            th.render scope="row" {
+            th scope="row" {
+                div.render {
                 (icon(kind_icon(render.kind)))
                 div {
                     a href=(render_path(&render.id)) { (title.unwrap_or(&render.id)) }
@@ -218,11 +219,12 @@ fn row(render: &RenderView, now: DateTime<Utc>) -> Markup {
                         @if let Some(kind) = &render.r#type { " " span.type { (kind) } }
                     }
                 }
+                }
             }
             td data-label="Status" { (status_badge(render.status)) @if render.deleted { " " span.muted { "deleted" } } }
             td data-label="Files" { (archive_badge(render.archive)) }
             td.num data-label="Credits" { @match render.credits_charged { Some(credits) => (count(credits, None)), None => span.muted { "–" } } }
-            td.id data-label="External id" { @match &render.external_id { Some(id) => (id), None => span.muted { "–" } } }
+            td.id.optional[render.external_id.is_none()] data-label="External id" { @match &render.external_id { Some(id) => (id), None => span.muted { "–" } } }
             td data-label="Created" { (when(render.created_at, now)) }
             td data-label="Changed" { (when(render.updated_at, now)) }
         }

@@ -106,7 +106,7 @@ fn about(render: &RenderView, now: DateTime<Utc>) -> Markup {
                 dt { "Id" } dd.id { (render.id) }
                 dt { "Kind" } dd { (render.kind) }
                 @if let Some(kind) = &render.r#type { dt { "Type" } dd.id { (kind) } }
-                dt { "External id" } dd.id { @match &render.external_id { Some(id) => (id), None => span.muted { "none" } } }
+                dt { "External id" } dd { @match &render.external_id { Some(id) => span.id { (id) }, None => span.muted { "none" } } }
                 dt { "Files" } dd { (archive_badge(render.archive)) }
                 dt { "Credits" } dd { @match render.credits_charged { Some(credits) => (count(credits, None)), None => span.muted { "unknown" } } }
                 @if let Some((width, height)) = render.width.zip(render.height) { dt { "Size" } dd { (width) " × " (height) } }

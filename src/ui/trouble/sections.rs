@@ -34,7 +34,9 @@ fn alerts(report: &TroubleReport, now: DateTime<Utc>) -> Markup {
                 p {
                     strong { (plural(backlog.endangered, "file is", "files are")) " about to be lost." }
                     " Attempts fail or do not begin, and the first URL "
-                    @if let Some(at) = backlog.most_urgent_expires_at { (until(at, now, "expired")) }
+                    @if let Some(at) = backlog.most_urgent_expires_at {
+                        @if at > now { "expires " } (until(at, now, "expired"))
+                    }
                     @if let Some(id) = &backlog.most_urgent { ": " a href=(render_path(id)) { (id) } } "."
                 }
             }
@@ -169,11 +171,11 @@ fn notifications(groups: &[NotificationTrouble], operator: &Operator, now: DateT
 
 fn deliveries(groups: &[UnusedDeliveries], now: DateTime<Utc>) -> Markup {
     let meaning = |outcome: &str| match outcome {
-        "unknown" => {
-            "A type or status that this version does not know. `renderhook replay` reads them again after an update."
-        }
-        "unreadable" => "Signed by Magic Hour, and not an event.",
-        _ => "Signed too long ago, or the clocks differ: the render was polled instead.",
+        "unknown" => html! {
+            "A type or status that this version does not know. After an update, " code { "renderhook replay" } " reads them again."
+        },
+        "unreadable" => html! { "Signed by Magic Hour, and not an event." },
+        _ => html! { "Signed too long ago, or the clocks differ: the render was polled instead." },
     };
     html! {
         section.panel {

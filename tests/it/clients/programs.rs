@@ -1,14 +1,13 @@
 //! Programs of applications, with the packages in `target/clients`, where `scripts/test` installs them.
 
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use tempfile::TempDir;
-use tokio::net::TcpStream;
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 
-use crate::support::{skip, until};
+pub(super) use crate::support::listening::{free_port, start};
+use crate::support::skip;
 
 /// A language that applications are written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,20 +59,4 @@ pub(super) fn copy(file: &str, folder: &TempDir) -> PathBuf {
     let copy = folder.path().join(file.file_name().unwrap());
     std::fs::copy(file, &copy).unwrap();
     copy
-}
-
-/// A port that nobody listens on.
-pub(super) fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
-}
-
-/// Starts a program and waits until it listens on `port`.
-pub(super) async fn start(mut command: Command, port: u16) -> Child {
-    let mut child = command.spawn().unwrap();
-    until("the program to listen", || {
-        assert!(child.try_wait().unwrap().is_none(), "it ended: {command:?}");
-        async move { TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.ok() }
-    })
-    .await;
-    child
 }

@@ -187,7 +187,14 @@ fn only_the_step_that_writes_secrets_has_them_in_its_environment() {
                 let secret =
                     ["SECRET", "TOKEN", "KEY", "PASSWORD", "DATABASE_URL"].iter().any(|word| variable.contains(word));
                 assert!(!secret || variable.ends_with("_FILE"), "{path}: {name}: {variable} belongs in a file");
-                let is_plain = ["PUBLIC_URL", "NOTIFY_URL", "MAGIC_HOUR_API_URL", "DOWNLOAD_ALLOW_PRIVATE"];
+                let is_plain = [
+                    "PUBLIC_URL",
+                    "NOTIFY_URL",
+                    "MAGIC_HOUR_API_URL",
+                    "DOWNLOAD_ALLOW_PRIVATE",
+                    "UI_ENABLED",
+                    "API_LISTEN_ADDR",
+                ];
                 let is_plain = is_plain.contains(&variable);
                 assert!(
                     !value.contains('$') || is_plain || path == OWN_BUCKET,

@@ -5,13 +5,15 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::Command;
 
-const VARIABLES: [&str; 6] = [
+const VARIABLES: [&str; 8] = [
     "API_TOKENS",
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
     "MAGIC_HOUR_API_KEY",
     "MAGIC_HOUR_WEBHOOK_SECRET",
+    "METRICS_TOKENS",
     "NOTIFY_SECRET",
+    "READ_TOKENS",
 ];
 
 /// Runs the script with these variables set, and returns what it prints. Every file is given to the user that runs the tests.

@@ -4,6 +4,7 @@
 pub(crate) mod accounts;
 pub(crate) mod app;
 pub(crate) mod harness;
+pub(crate) mod listening;
 pub(crate) mod observations;
 pub(crate) mod origin;
 pub(crate) mod polls;

@@ -1,8 +1,11 @@
 //! The operator pages.
 
+mod browser;
 mod client;
+mod driver;
 mod forms;
 mod pages;
 mod roles;
+mod screenshots;
 mod sessions;
 mod throttle;

@@ -57,6 +57,7 @@ impl DemoServices {
             format!("--api-tokens={}", api_token.expose_secret()),
             // The stand-in is on this machine and serves plain HTTP.
             "--download-allow-private=true".to_owned(),
+            "--ui-enabled=true".to_owned(),
             // So that nobody has to wait for the first poll.
             "--reconcile-after=1s".to_owned(),
         ];

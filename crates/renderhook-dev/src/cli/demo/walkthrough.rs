@@ -208,7 +208,15 @@ pub(super) fn print_next_steps(environment: &DemoServices) -> anyhow::Result<()>
     let picture = magic_hour.files.put("my-image/picture.png", media::image(7), "image/png")?;
     print_line(format_args!(
         "
-The demo keeps running until Ctrl-C. In another terminal:
+The demo keeps running until Ctrl-C. To see it all in a browser, open
+
+  {base}/ui
+
+and log in with the token
+
+  {token}
+
+In another terminal:
 
   # send an event of your own
   export MAGIC_HOUR_WEBHOOK_SECRET={secret}
