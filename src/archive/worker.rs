@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
+use tracing::Instrument;
 
 use crate::archive::download::Downloader;
 use crate::archive::queue::{Capacity, claim_downloads, next_due_download};
@@ -88,9 +89,10 @@ impl Worker {
         let count = claimed.len();
         for (claimed, permit) in claimed.into_iter().zip(free) {
             let (downloader, settling) = (self.downloader.clone(), self.settling.clone());
-            let shutdown = shutdown.clone();
+            let (tasks, shutdown) = (shutdown.tasks(), shutdown.clone());
             let place = self.hosts.enter(claimed.url.as_ref().map(SignedUrl::host).unwrap_or_default());
-            shutdown.tasks().clone().spawn(async move {
+            let span = claimed.span();
+            let attempt = async move {
                 let ended = Box::pin(downloader.attempt(claimed, &shutdown)).await;
                 // OK without a permit: the semaphore is never closed.
                 let _settling = settling.acquire_owned().await;
@@ -98,7 +100,8 @@ impl Worker {
                 if let Some(ended) = ended {
                     downloader.settle(ended, &shutdown).await;
                 }
-            });
+            };
+            tasks.spawn(attempt.instrument(span));
         }
         count
     }

@@ -6,7 +6,7 @@ use anyhow::Context;
 
 use crate::app::{self, Listeners};
 use crate::config::{self, Config, ServeArgs};
-use crate::runtime::{Clock, Database, LogQueue, Shutdown, start_log_on_stdout, stop_signal};
+use crate::runtime::{Clock, Database, LogQueue, Shutdown, Traces, start_log_on_stdout, stop_signal};
 
 /// Flags of `serve`: the settings.
 #[derive(Debug, clap::Args)]
@@ -17,8 +17,13 @@ pub(super) struct ServeFlags {
 
 pub(super) async fn run(args: ServeFlags) -> anyhow::Result<()> {
     let config = args.settings.read(config::environment(), std::io::stdout().is_terminal())?;
-    let log = start_log_on_stdout(config.log_format);
+    let traces = config.otlp_endpoint.as_ref().map(Traces::start).transpose();
+    let traces = traces.context("cannot export spans")?;
+    let log = start_log_on_stdout(config.log_format, traces.as_ref());
     let result = serve(config, &log).await;
+    if let Some(traces) = traces {
+        traces.finish().await;
+    }
     log.flush();
     result
 }

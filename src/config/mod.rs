@@ -17,6 +17,7 @@ mod parse;
 mod secret;
 mod serve;
 mod shown;
+mod traces;
 mod upstream;
 mod webhook_secrets;
 

@@ -17,6 +17,7 @@ use super::files::{FileArgs, Files};
 use super::listen::{ApiListenArgs, ListenArgs};
 use super::notify::{Notify, NotifyArgs};
 use super::parse::{SettingWithDefault, non_empty, parse};
+use super::traces::TraceArgs;
 use super::upstream::{Upstream, UpstreamArgs};
 use super::webhook_secrets::WebhookSecretArgs;
 use crate::api::Access;
@@ -73,6 +74,8 @@ pub struct ServeArgs {
     /// The format of the log (default: pretty on a terminal, otherwise json)
     #[arg(long, env = LOG_FORMAT, value_name = "FORMAT")]
     log_format: Option<String>,
+    #[command(flatten)]
+    traces: TraceArgs,
 }
 
 /// All settings of `serve`, parsed.
@@ -112,6 +115,8 @@ pub struct Config {
     pub event_retention: Duration,
     /// The format of the log.
     pub log_format: LogFormat,
+    /// Where spans are exported.
+    pub otlp_endpoint: Option<Url>,
     /// Settings that are valid but look like mistakes.
     pub warnings: Vec<ConfigWarning>,
 }
@@ -194,6 +199,7 @@ impl ServeArgs {
         let notify = self.notify.read(&mut errors);
         let event_retention = self.event_retention(&mut errors);
         let log_format = self.log_format(terminal, &mut errors);
+        let otlp_endpoint = self.traces.read(&mut errors);
         let Some(store) = store else { return Err(errors) };
         errors.into_result(Config {
             database,
@@ -213,6 +219,7 @@ impl ServeArgs {
             notify,
             event_retention,
             log_format,
+            otlp_endpoint,
             warnings: secrets.warnings(),
         })
     }
@@ -342,6 +349,7 @@ mod tests {
             "--reconcile-max-interval=1ms",
             "--reconcile-rate=0",
             "--log-format=hush",
+            "--otel-exporter-otlp-endpoint=ftp://hush",
         ];
         let text = read(&flags).unwrap_err().to_string();
         for name in [
@@ -364,6 +372,7 @@ mod tests {
             "RECONCILE_MAX_INTERVAL",
             "RECONCILE_RATE",
             "LOG_FORMAT",
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
         ] {
             assert!(text.contains(name), "{name} is missing in {text}");
         }

@@ -13,13 +13,14 @@ use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 use tokio::time::Instant;
+use tracing::field::Empty;
 use tracing::{Instrument, Level, Span, debug, error_span, info};
 
 use super::errors::ErrorCause;
 use super::metrics::{REQUEST_DURATION, RequestLabels};
 use super::request_id::{REQUEST_ID_HEADER, RequestId};
 use super::spanned_body::SpannedBody;
-use crate::runtime::LogEvent;
+use crate::runtime::{LogEvent, are_traced, continue_trace, set_attribute};
 
 /// How requests are logged.
 #[derive(Debug, Clone, Copy)]
@@ -44,9 +45,10 @@ pub(super) fn log_refusal(id: &RequestId, status: StatusCode) {
     request_span(id).in_scope(|| line.write(Level::INFO));
 }
 
-/// A span at the highest level, so that no filter removes the request's id from a line that it passes.
+/// A span at the highest level, so that no filter removes the request's id from a line that it passes. Traces know it by
+/// the method and the route.
 fn request_span(id: &RequestId) -> Span {
-    error_span!("request", request.id = %id)
+    error_span!("request", otel.name = Empty, otel.kind = Empty, request.id = %id)
 }
 
 /// Writes the log line of a request. If it is dropped before the answer, it logs that the client disconnected.
@@ -63,19 +65,21 @@ struct RequestLog {
 impl RequestLog {
     fn begin(journal: Journal, request: &Request) -> Self {
         let id = RequestId::from_headers(request.headers());
-        Self {
-            journal,
-            span: request_span(&id),
-            id,
-            method: method_name(request.method()),
-            route: request.extensions().get::<MatchedPath>().map_or(NO_ROUTE, MatchedPath::as_str).to_owned(),
-            begun: Instant::now(),
-            ended: false,
+        let method = method_name(request.method());
+        let route = request.extensions().get::<MatchedPath>().map_or(NO_ROUTE, MatchedPath::as_str).to_owned();
+        let span = request_span(&id);
+        if are_traced() {
+            continue_trace(&span, request.headers());
+            span.record("otel.name", format!("{method} {route}")).record("otel.kind", "server");
+            set_attribute(&span, "http.request.method", method);
+            set_attribute(&span, "http.route", route.clone());
         }
+        Self { journal, span, id, method, route, begun: Instant::now(), ended: false }
     }
 
     fn end(&mut self, status: StatusCode, cause: Option<ErrorCause>) {
         self.ended = true;
+        set_attribute(&self.span, "http.response.status_code", i64::from(status.as_u16()));
         let quiet = status.is_success() && self.journal.quiet_routes.contains(&self.route.as_str());
         // Also after a panic: the line that needs a person's attention is `service.panicked`.
         let level = if quiet { Level::DEBUG } else { Level::INFO };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tracing::{error, info, warn};
+use tracing::{Instrument, error, error_span, info, warn};
 
 use super::client::{Client, Reply};
 use super::health;
@@ -91,7 +91,11 @@ impl Notifier {
         let Ok(renders) = self.database.with_timeout(BACKGROUND_TIMEOUT, renders).await else { return false };
         for claimed in claims.claimed {
             let message = renders.get(&claimed.render_id).and_then(|render| message(&claimed, render));
-            posts.spawn(self.clone().attempt(claimed, message));
+            let span = error_span!(
+                "notification", render.id = claimed.render_id, notification.id = %NotificationId::new(claimed.id),
+                notification.type = claimed.r#type, notification.attempt = claimed.attempt
+            );
+            posts.spawn(self.clone().attempt(claimed, message).instrument(span));
         }
         claims.may_be_more
     }

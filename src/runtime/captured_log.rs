@@ -18,7 +18,7 @@ impl CapturedLog {
     pub(crate) fn start(format: LogFormat, colors: bool, level: &str) -> (Self, DefaultGuard) {
         let log = Self::default();
         let writer = log.clone();
-        let subscriber = subscriber(format, colors, move || writer.clone(), EnvFilter::new(level));
+        let subscriber = subscriber(format, colors, move || writer.clone(), EnvFilter::new(level), None);
         (log, tracing::subscriber::set_default(subscriber))
     }
 

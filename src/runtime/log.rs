@@ -48,6 +48,8 @@ log_events! {
     ConfigWarning = "config.warning",
     /// Log lines were dropped because the reader stalled.
     LogDropped = "log.dropped",
+    /// Spans cannot be exported.
+    TracesFailed = "traces.failed",
     /// A request was answered.
     HttpResponded = "http.responded",
     /// A delivery was recorded.

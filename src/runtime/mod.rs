@@ -1,4 +1,4 @@
-//! What every room builds on: clock, database, wakeups, shutdown, log, and metrics.
+//! What every room builds on: clock, database, wakeups, shutdown, log, metrics, and traces.
 
 mod batches;
 #[cfg(test)]
@@ -12,8 +12,10 @@ mod log_queue;
 mod metrics;
 mod shutdown;
 mod signals;
+mod span_fields;
 mod tallies;
 mod telemetry;
+mod traces;
 mod wakeups;
 
 pub use self::batches::{BatchLimits, BatchPlace, form_batches};
@@ -38,4 +40,6 @@ pub use self::tallies::{Tallies, Tally, Totals};
 #[cfg(test)]
 pub(crate) use self::telemetry::log_panics;
 pub use self::telemetry::{LogFormat, start_log, start_log_on_stdout};
+pub use self::traces::Traces;
+pub(crate) use self::traces::{are_traced, continue_trace, set_attribute};
 pub use self::wakeups::Wakeups;

@@ -12,6 +12,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 use super::json_line::JsonLine;
 use super::log::LogEvent;
 use super::log_queue::LogQueue;
+use super::span_fields::SpanFields;
+use super::traces::Traces;
 
 /// How a line of the log is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -23,12 +25,12 @@ pub enum LogFormat {
 }
 
 /// Starts the log on stdout. Lines are queued and written by a thread of their own, so that a reader that stalls stops
-/// nothing else; call [`LogQueue::flush`] before the process ends.
+/// nothing else; call [`LogQueue::flush`] before the process ends. Spans go to `traces`, too.
 #[must_use]
-pub fn start_log_on_stdout(format: LogFormat) -> LogQueue {
+pub fn start_log_on_stdout(format: LogFormat, traces: Option<&Traces>) -> LogQueue {
     let queue = LogQueue::start(std::io::stdout());
     let colors = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    subscriber(format, colors, queue.clone(), level_filter()).init();
+    subscriber(format, colors, queue.clone(), level_filter(), traces).init();
     log_panics();
     queue
 }
@@ -38,7 +40,7 @@ pub fn start_log<W>(format: LogFormat, writer: W)
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    subscriber(format, false, writer, level_filter()).init();
+    subscriber(format, false, writer, level_filter(), None).init();
     log_panics();
 }
 
@@ -57,16 +59,21 @@ pub(super) fn subscriber<W>(
     colors: bool,
     writer: W,
     level: EnvFilter,
+    traces: Option<&Traces>,
 ) -> impl Subscriber + Send + Sync
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let lines = tracing_subscriber::fmt::layer().with_ansi(colors).with_writer(writer);
     let lines = match format {
-        LogFormat::Json => lines.json().map_event_format(JsonLine::new).boxed(),
+        LogFormat::Json => lines.json().fmt_fields(SpanFields).map_event_format(JsonLine::new).boxed(),
         LogFormat::Pretty => lines.compact().boxed(),
     };
-    tracing_subscriber::registry().with(level).with(FilterFn::new(is_allowed)).with(lines)
+    tracing_subscriber::registry()
+        .with(traces.map(Traces::layer))
+        .with(level)
+        .with(FilterFn::new(is_allowed))
+        .with(lines)
 }
 
 /// Libraries are held to warnings whatever `RUST_LOG` says: below that, some of them print requests with everything

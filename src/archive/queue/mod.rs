@@ -8,6 +8,7 @@
 mod claim;
 
 use chrono::{DateTime, Utc};
+use tracing::{Span, error_span};
 use uuid::Uuid;
 
 pub use self::claim::claim_downloads;
@@ -78,6 +79,14 @@ pub struct ClaimedDownload {
     pub taken_over: bool,
     /// Whether no worker claimed it before, so that there is no checkpoint.
     pub is_untouched: bool,
+}
+
+impl ClaimedDownload {
+    /// The span of the attempt: what is logged in it carries these ids.
+    pub(super) fn span(&self) -> Span {
+        let Self { lease, attempt, .. } = self;
+        error_span!("download", render.id = %lease.render_id, download.index = lease.index, attempt)
+    }
 }
 
 /// How many downloads a worker may claim, given those that it has.

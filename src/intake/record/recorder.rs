@@ -12,13 +12,13 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{Instrument, Span, error_span, warn};
 
 use super::observation::Observation;
 use super::{RecordRules, Recorded, transaction};
 use crate::intake::metrics::count_batch;
 use crate::runtime::{
-    BatchLimits, BatchPlace, Clock, Database, DatabaseError, LogEvent, REQUEST_TIMEOUT, form_batches,
+    BatchLimits, BatchPlace, Clock, Database, DatabaseError, LogEvent, REQUEST_TIMEOUT, are_traced, form_batches,
 };
 
 /// Observations and bytes of their bodies in a batch. Two are in flight at once: while one waits for the disk, the next one
@@ -57,6 +57,8 @@ pub enum RecordError {
 struct Job {
     observation: Observation,
     answer: oneshot::Sender<Result<(Observation, Recorded), DatabaseError>>,
+    /// Of the request or the poll, where spans are exported.
+    span: Option<Span>,
     /// Its share of [`QueueLimits::bytes`].
     _bytes: OwnedSemaphorePermit,
 }
@@ -86,7 +88,7 @@ impl Recorder {
         let bytes = u32::try_from(observation.body_bytes().min(self.limits.bytes)).unwrap_or(u32::MAX);
         let bytes = self.bytes.clone().try_acquire_many_owned(bytes).map_err(|_full| RecordError::QueueFull)?;
         let (answer, answered) = oneshot::channel();
-        let job = Job { observation, answer, _bytes: bytes };
+        let job = Job { observation, answer, span: are_traced().then(Span::current), _bytes: bytes };
         // The queue is never closed: the task that takes from it ends after the last sender.
         self.queue.try_send(job).map_err(|_full| RecordError::QueueFull)?;
         match tokio::time::timeout(ANSWER, answered).await {
@@ -108,10 +110,15 @@ struct Writer {
 impl Writer {
     async fn write(self: Arc<Self>, batch: Vec<Job>, place: BatchPlace) {
         // A sender that gave up waiting gets no answer; Magic Hour sends the event again.
+        let waited_for: Vec<_> = batch.into_iter().filter(|job| !job.answer.is_closed()).collect();
+        let span = error_span!("record", batch.events = waited_for.len());
+        for origin in waited_for.iter().filter_map(|job| job.span.as_ref()) {
+            span.follows_from(origin);
+        }
         let (observations, answers): (Vec<_>, Vec<_>) =
-            batch.into_iter().filter(|job| !job.answer.is_closed()).map(|job| (job.observation, job.answer)).unzip();
+            waited_for.into_iter().map(|job| (job.observation, job.answer)).unzip();
         let begun = Instant::now();
-        let results = self.record(&observations).await;
+        let results = self.record(&observations).instrument(span).await;
         drop(place);
         self.log_rejection(&observations, &results);
         count_batch(&observations, &results, begun.elapsed());

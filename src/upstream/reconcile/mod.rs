@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tracing::{Instrument, error_span};
 
 pub use self::queue::first_due_poll;
 pub use self::schedule::Schedule;
@@ -104,7 +105,8 @@ impl Reconciler {
         let (reconciler, stop) = (self.clone(), shutdown.forced().clone());
         shutdown.tasks().spawn(async move {
             // A poll that is canceled at shutdown is repeated once its claim expires.
-            stop.run_until_cancelled(Box::pin(reconciler.poll(&claim))).await;
+            let span = error_span!("poll", render.id = %claim.id, render.kind = %claim.kind);
+            stop.run_until_cancelled(Box::pin(reconciler.poll(&claim)).instrument(span)).await;
             drop(permit);
         });
         Ok(ClaimResult::PollStarted)

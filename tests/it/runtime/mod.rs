@@ -8,3 +8,4 @@ mod pooler;
 mod process;
 mod schema;
 mod start;
+mod traces;
