@@ -11,6 +11,10 @@ impl ReturnPath {
         let is_below = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']));
         // Browsers drop control characters and take a backslash for a slash.
         let is_plain = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
+        // Nothing that a browser or a proxy would resolve to another path.
+        let path = text.split(['?', '#']).next().unwrap_or_default();
+        let is_plain =
+            is_plain && !path.contains("//") && !path.split('/').any(|segment| matches!(segment, "." | ".."));
         let is_form = text.starts_with("/ui/login") || text.starts_with("/ui/logout");
         let usable = is_below && is_plain && !is_form && text.len() <= 2_000;
         Self(if usable { text } else { "/ui" }.to_owned())
@@ -36,7 +40,7 @@ mod tests {
 
     #[test]
     fn only_a_page_of_these_pages_is_returned_to() {
-        for path in ["/ui", "/ui/renders", "/ui?notice=1", "/ui/renders/a%2Fb?x=y&z", "/ui/renders/../../renders"] {
+        for path in ["/ui", "/ui/renders", "/ui?notice=1", "/ui/renders/a%2Fb?x=y&z", "/ui/renders/a..b?x=//y"] {
             assert_eq!(ReturnPath::parse(path).as_str(), path);
         }
         for text in [
@@ -50,6 +54,10 @@ mod tests {
             "/ui/\n/evil",
             "/ui/renders x",
             " /ui",
+            "/ui/renders/../../renders",
+            "/ui/..//evil.example",
+            "/ui//evil.example",
+            "/ui/.",
             "/ui/login",
             "/ui/login?next=/ui/login",
             "/ui/logout",

@@ -22,4 +22,4 @@ pub use self::overview::{LatestError, Overview, UrgentDownload};
 pub use self::reader::RenderReader;
 pub use self::row::{file_path, segment};
 pub use self::view::RenderView;
-pub(crate) use self::view::{CreditsView, DownloadView, NotificationView, TransitionView};
+pub(crate) use self::view::{CreditsView, DownloadView, NotificationView, TransferProgress, TransitionView};

@@ -9,7 +9,7 @@ use crate::ui::html::{Icon, bytes, download_badge, icon, plural, render_path, un
 use crate::ui::queries::UrlExpiry;
 use crate::ui::retry;
 use crate::ui::session::Operator;
-use crate::views::{DownloadView, RenderView};
+use crate::views::{DownloadView, RenderView, TransferProgress};
 
 pub(super) fn downloads(
     render: &RenderView,
@@ -29,7 +29,8 @@ pub(super) fn downloads(
             div.files data-live-list="files" {
                 @for download in &render.downloads {
                     // Replaced only if something about it has changed: a new link to the same file must not stop a player.
-                    article.file data-live-part={ "file-" (download.index) } data-version=(version(download)) {
+                    article.file data-live-part={ "file-" (download.index) } data-version=(version(download))
+                        data-in-progress[download.state == DownloadState::Downloading] {
                         (file(render, download, media.get(download.index), expiries, operator, now))
                     }
                 }
@@ -40,9 +41,10 @@ pub(super) fn downloads(
 
 /// Changes when the file has to be shown anew.
 fn version(download: &DownloadView) -> String {
+    let done = download.progress.as_ref().map(|progress| progress.bytes_done).unwrap_or_default();
     let error = download.error.as_ref().map(|error| error.code.as_str()).unwrap_or_default();
     format!(
-        "{}-{}-{error}-{}",
+        "{}-{}-{error}-{done}-{}",
         download.state.as_str(),
         download.attempts,
         download.sha256.as_deref().unwrap_or_default()
@@ -70,6 +72,7 @@ fn file(
             @if let Some(error) = &download.error {
                 p.error-line { code { (error.code) } " " (error.message) }
             }
+            @if let Some(progress) = &download.progress { (transfer(download.index, progress)) }
             dl.facts.inline {
                 @if download.attempts > 0 { div { dt { "Attempts" } dd { (download.attempts) } } }
                 @if let Some(at) = download.next_attempt_at { div { dt { "Next attempt" } dd { (when(at, now)) } } }
@@ -92,6 +95,21 @@ fn file(
                     }
                 }
                 (retry_button(render, download, operator))
+            }
+        }
+    }
+}
+
+/// How far a transfer is.
+fn transfer(index: i32, progress: &TransferProgress) -> Markup {
+    html! {
+        div {
+            @match progress.bytes_total {
+                Some(total) => {
+                    progress max=(total) value=(progress.bytes_done) aria-label={ "Transfer of file " (index) } {}
+                    p.muted { (bytes(progress.bytes_done)) " of " (bytes(total)) }
+                }
+                None => p.muted { (bytes(progress.bytes_done)) " so far" },
             }
         }
     }

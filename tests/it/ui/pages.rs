@@ -3,9 +3,12 @@
 use serde_json::json;
 use sqlx::PgPool;
 
-use super::client::{Browser, start};
+use super::client::{Browser, start, start_with};
 use crate::support::app::video;
+use crate::support::harness::noise;
+use crate::support::s3::S3;
 use crate::support::scripted::{Origin, Step};
+use crate::support::{Options, until};
 
 #[sqlx::test]
 async fn every_answer_has_the_headers_that_protect_it(pool: PgPool) {
@@ -227,5 +230,53 @@ async fn one_render_and_one_delivery_show_everything_but_credentials(pool: PgPoo
     let delivery = browser.get(&format!("/ui/deliveries/{newest}")).await;
     assert!(delivery.text.contains("film.mp4?redacted") && !delivery.text.contains("X-Goog"), "{}", delivery.text);
     assert!(delivery.text.contains("\n  &quot;payload&quot;: {"), "{}", delivery.text);
+    app.stop().await.unwrap();
+}
+
+#[sqlx::test]
+async fn a_transfer_that_takes_long_shows_how_far_it_is(pool: PgPool) {
+    let origin = Origin::start(noise(3_000_000, 5)).await;
+    origin.next([Step::hold(1_000_000)]);
+    let app = start(&pool, &[]).await;
+    let mut project = video("clx", "complete");
+    project.downloads = vec![origin.url("film.mp4")];
+    app.send("video.completed", &project).await;
+    let browser = Browser::operator(&app).await;
+    let page = until("the page to show the transfer", || {
+        let mut browser = browser.clone();
+        async move {
+            let page = browser.get("/ui/renders/clx").await.text;
+            page.contains("<progress").then_some(page)
+        }
+    })
+    .await;
+    assert!(page.contains(r#"max="3000000" value="1000000""#) && page.contains("976.6 KiB of 2.9 MiB"), "{page}");
+    assert!(page.contains("data-in-progress"), "{page}");
+    origin.release();
+    app.archived("clx", "stored").await;
+    app.stop().await.unwrap();
+}
+
+#[sqlx::test]
+async fn pictures_and_videos_come_from_the_bucket_and_nothing_else_does(pool: PgPool) {
+    let s3 = S3::start().await;
+    let options = Options { environment: s3.environment(), ..Options::default() };
+    let app = start_with(&pool, options, &["--storage-url", &S3::url()]).await;
+    let mut project = video("clx", "complete");
+    project.downloads = vec![app.files.put("clx/film.mp4", b"film".to_vec(), "video/mp4").unwrap()];
+    app.send("video.completed", &project).await;
+    app.archived("clx", "stored").await;
+    let mut browser = Browser::operator(&app).await;
+    let page = browser.get("/ui/renders/clx").await;
+    let bucket = format!("http://{}", s3.address);
+    let policy = page.headers["content-security-policy"].to_str().unwrap();
+    let expected = format!("img-src 'self' {bucket}; media-src 'self' {bucket}; connect-src 'self';");
+    assert!(policy.contains(&expected) && policy.matches("http").count() == 2, "{policy}");
+    let link = page.text.split_once("<video src=\"").unwrap().1.split('"').next().unwrap().replace("&amp;", "&");
+    assert!(link.starts_with(&bucket), "{link}");
+    let film = app.client.get(link).header("range", "bytes=1-2").send().await.unwrap();
+    assert_eq!((film.status().as_u16(), film.text().await.unwrap()), (206, "il".to_owned()));
+    let list = browser.get("/ui/renders").await;
+    assert!(!list.headers["content-security-policy"].to_str().unwrap().contains("http"));
     app.stop().await.unwrap();
 }
