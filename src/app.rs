@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use crate::api::{self, Access, ApiState, FileServing, Health, LinkKeyCell, Metrics, RouteStates};
-use crate::archive::{self, Downloader, Fetcher, Settler};
+use crate::archive::{self, Downloader, Fetcher, Settler, StoreHealth};
 use crate::config::Config;
 use crate::http::{self, AddressLimits, BodyReader, HeldRequests, Limits};
 use crate::intake::{self, AdviceLimiter, Receiver, RecordRules, Recorder};
@@ -198,6 +198,7 @@ impl Service {
             database: self.database.clone(),
             settler: Settler::new(notify.posted),
             store: store.clone(),
+            store_health: StoreHealth::default(),
             fetcher: fetcher.context("cannot build the HTTP client")?,
             clock: self.clock.clone(),
             lease: downloads.lease,

@@ -25,5 +25,7 @@ pub use self::retry::{
     RetriedDownload, RetryFilter, RetryState, preview_each_retry, preview_retry, retry_downloads, retry_each_download,
 };
 pub use self::settlement::{AttemptOutcome, AttemptReport, Settlement, Settler};
-pub use self::store::{BucketError, InvalidStorageUrl, LINK_LIFETIME, NewObject, Store, StoreError, Upload};
+pub use self::store::{
+    BucketError, InvalidStorageUrl, LINK_LIFETIME, NewObject, Store, StoreError, StoreHealth, Upload,
+};
 pub use self::worker::run_worker;

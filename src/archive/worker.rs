@@ -152,19 +152,19 @@ impl Hosts {
         self.counts().into_iter().filter(|(_, count)| *count >= per_host).map(|(host, _)| host).collect()
     }
 
-    fn enter(&self, host: &str) -> Place {
+    fn enter(&self, host: &str) -> HostPlace {
         *self.lock().entry(host.to_owned()).or_default() += 1;
-        Place { hosts: self.clone(), host: host.to_owned() }
+        HostPlace { hosts: self.clone(), host: host.to_owned() }
     }
 }
 
 /// A download's place among those of its host, for as long as it lives.
-struct Place {
+struct HostPlace {
     hosts: Hosts,
     host: String,
 }
 
-impl Drop for Place {
+impl Drop for HostPlace {
     fn drop(&mut self) {
         let mut hosts = self.hosts.lock();
         if let Some(count) = hosts.get_mut(&self.host) {

@@ -1,10 +1,10 @@
 //! Limits the number of open connections, and decides which one is closed for a new one.
 //!
-//! Guaranteed: at most `connections` plus `reserved_connections` are open; if all slots are taken, the connection that has
+//! Guaranteed: at most `connections` plus `reserved_connections` are open; if all places are taken, the connection that has
 //! waited longest without a request in progress is closed for the new one; a connection with a request in progress is
 //! never closed for another. If every regular connection has a request in progress, new connections take the reserved
-//! slots, which only serve health checks. Limit: an evicted connection may hold its descriptor a moment longer than its
-//! slot.
+//! places, which only serve health checks. Limit: an evicted connection may hold its descriptor a moment longer than its
+//! place.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,13 +19,13 @@ use super::limits::Limits;
 #[derive(Debug)]
 pub(super) struct Connections {
     pools: Mutex<SlotPools>,
-    /// Notified when a slot may have become free.
+    /// Notified when a place may have become free.
     changed: Notify,
 }
 
-/// What a slot may be used for.
+/// What a place may be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum SlotKind {
+pub(super) enum ConnectionKind {
     /// All requests.
     Regular,
     /// Health checks only, while every regular connection has a request in progress.
@@ -35,24 +35,24 @@ pub(super) enum SlotKind {
 #[derive(Debug)]
 struct SlotPools {
     next_id: u64,
-    regular: SlotPool,
-    reserved: SlotPool,
+    regular: PlacePool,
+    reserved: PlacePool,
 }
 
 #[derive(Debug)]
-struct SlotPool {
+struct PlacePool {
     capacity: usize,
     open: usize,
     /// The connections without a request in progress, by the time since when they wait.
     waiting: BTreeMap<(Instant, u64), CancellationToken>,
 }
 
-impl SlotPool {
+impl PlacePool {
     fn new(capacity: usize) -> Self {
         Self { capacity, open: 0, waiting: BTreeMap::new() }
     }
 
-    /// Takes a free slot, or that of the connection that has waited longest.
+    /// Takes a free place, or that of the connection that has waited longest.
     fn take(&mut self) -> bool {
         if self.open >= self.capacity {
             let Some((_, longest_waiting)) = self.waiting.pop_first() else { return false };
@@ -65,10 +65,10 @@ impl SlotPool {
 }
 
 impl SlotPools {
-    fn pool(&mut self, kind: SlotKind) -> &mut SlotPool {
+    fn pool(&mut self, kind: ConnectionKind) -> &mut PlacePool {
         match kind {
-            SlotKind::Regular => &mut self.regular,
-            SlotKind::Reserved => &mut self.reserved,
+            ConnectionKind::Regular => &mut self.regular,
+            ConnectionKind::Reserved => &mut self.reserved,
         }
     }
 }
@@ -77,31 +77,32 @@ impl Connections {
     pub(super) fn new(limits: &Limits) -> Arc<Self> {
         let pools = SlotPools {
             next_id: 0,
-            regular: SlotPool::new(limits.connections),
-            reserved: SlotPool::new(limits.reserved_connections),
+            regular: PlacePool::new(limits.connections),
+            reserved: PlacePool::new(limits.reserved_connections),
         };
         Arc::new(Self { pools: Mutex::new(pools), changed: Notify::new() })
     }
 
-    /// Acquires a slot for a new connection. Waits only while every connection has a request in progress.
-    pub(super) async fn acquire(self: &Arc<Self>) -> Slot {
+    /// Acquires a place for a new connection. Waits only while every connection has a request in progress.
+    pub(super) async fn acquire(self: &Arc<Self>) -> ConnectionPlace {
         loop {
-            if let Some(slot) = self.try_acquire() {
-                return slot;
+            if let Some(place) = self.try_acquire() {
+                return place;
             }
             self.changed.notified().await;
         }
     }
 
-    fn try_acquire(self: &Arc<Self>) -> Option<Slot> {
+    fn try_acquire(self: &Arc<Self>) -> Option<ConnectionPlace> {
         let mut pools = self.lock();
-        let kind = [SlotKind::Regular, SlotKind::Reserved].into_iter().find(|&kind| pools.pool(kind).take())?;
+        let kind =
+            [ConnectionKind::Regular, ConnectionKind::Reserved].into_iter().find(|&kind| pools.pool(kind).take())?;
         pools.next_id += 1;
         let (id, waiting_since, evicted) = (pools.next_id, Instant::now(), CancellationToken::new());
         pools.pool(kind).waiting.insert((waiting_since, id), evicted.clone());
         drop(pools);
         let state = Mutex::new(State { phase: Phase::Head, since: waiting_since });
-        Some(Slot { connections: self.clone(), kind, id, evicted, state })
+        Some(ConnectionPlace { connections: self.clone(), kind, id, evicted, state })
     }
 
     fn lock(&self) -> MutexGuard<'_, SlotPools> {
@@ -126,23 +127,23 @@ struct State {
     since: Instant,
 }
 
-/// The slot of one connection. Dropping it frees the slot.
+/// The place of one connection. Dropping it frees the place.
 #[derive(Debug)]
-pub(super) struct Slot {
+pub(super) struct ConnectionPlace {
     connections: Arc<Connections>,
-    kind: SlotKind,
+    kind: ConnectionKind,
     id: u64,
     evicted: CancellationToken,
     state: Mutex<State>,
 }
 
-impl Slot {
-    /// What the slot may be used for.
-    pub(super) fn kind(&self) -> SlotKind {
+impl ConnectionPlace {
+    /// What the place may be used for.
+    pub(super) fn kind(&self) -> ConnectionKind {
         self.kind
     }
 
-    /// Waits until another connection takes over the slot.
+    /// Waits until another connection takes over the place.
     pub(super) async fn wait_for_eviction(&self) {
         self.evicted.cancelled().await;
     }
@@ -201,7 +202,7 @@ impl Slot {
     }
 }
 
-impl Drop for Slot {
+impl Drop for ConnectionPlace {
     fn drop(&mut self) {
         let since = self.state().since;
         let mut pools = self.connections.lock();
@@ -217,7 +218,7 @@ impl Drop for Slot {
 
 /// A request in progress on a connection.
 #[derive(Debug)]
-pub(super) struct RequestGuard(Arc<Slot>);
+pub(super) struct RequestGuard(Arc<ConnectionPlace>);
 
 impl Drop for RequestGuard {
     fn drop(&mut self) {
@@ -240,7 +241,7 @@ mod tests {
     }
 
     /// Opens a connection one second after the previous one.
-    async fn open(connections: &Arc<Connections>) -> Option<Arc<Slot>> {
+    async fn open(connections: &Arc<Connections>) -> Option<Arc<ConnectionPlace>> {
         advance(Duration::from_secs(1)).await;
         connections.acquire().now_or_never().map(Arc::new)
     }
@@ -254,7 +255,7 @@ mod tests {
         advance(Duration::from_secs(1)).await;
         drop(second.begin_request()); // idle from now on, so the third has waited longest
         let fourth = open(&list).await.unwrap();
-        let evicted = [&first, &second, &third, &fourth].map(|slot| slot.evicted.is_cancelled());
+        let evicted = [&first, &second, &third, &fourth].map(|place| place.evicted.is_cancelled());
         assert_eq!(evicted, [false, false, true, false]);
 
         let (_serving, _more) = (second.begin_request(), fourth.begin_request());
@@ -264,39 +265,39 @@ mod tests {
         assert!(first.evicted.is_cancelled());
         drop((first, third));
         let _serving_too = fifth.begin_request();
-        assert!(open(&list).await.is_none(), "evicted connections free their slots only once");
+        assert!(open(&list).await.is_none(), "evicted connections free their places only once");
         drop(fourth);
-        assert!(open(&list).await.is_none(), "the guard of its request still holds the slot");
+        assert!(open(&list).await.is_none(), "the guard of its request still holds the place");
     }
 
     #[tokio::test(start_paused = true)]
     async fn bytes_begin_a_head_once_and_do_not_keep_a_connection_alive() {
         let list = connections(2, 0);
-        let slot = open(&list).await.unwrap();
-        assert_eq!(slot.phase().0, Phase::Head);
-        drop(slot.begin_request());
-        assert_eq!(slot.phase().0, Phase::Idle);
-        slot.bytes_arrived();
-        let begun = slot.phase();
+        let place = open(&list).await.unwrap();
+        assert_eq!(place.phase().0, Phase::Head);
+        drop(place.begin_request());
+        assert_eq!(place.phase().0, Phase::Idle);
+        place.bytes_arrived();
+        let begun = place.phase();
         assert_eq!(begun.0, Phase::Head);
         let second = open(&list).await.unwrap();
         advance(Duration::from_secs(1)).await;
-        slot.bytes_arrived();
-        assert_eq!(slot.phase(), begun);
+        place.bytes_arrived();
+        assert_eq!(place.phase(), begun);
         let _third = open(&list).await.unwrap();
-        assert_eq!((slot.evicted.is_cancelled(), second.evicted.is_cancelled()), (true, false));
+        assert_eq!((place.evicted.is_cancelled(), second.evicted.is_cancelled()), (true, false));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn reserved_slots_are_used_when_all_other_connections_have_a_request_in_progress() {
+    async fn reserved_places_are_used_when_all_other_connections_have_a_request_in_progress() {
         let list = connections(1, 1);
         let regular = open(&list).await.unwrap();
         let serving = regular.begin_request();
         let reserved = open(&list).await.unwrap();
-        assert_eq!((regular.kind(), reserved.kind()), (SlotKind::Regular, SlotKind::Reserved));
+        assert_eq!((regular.kind(), reserved.kind()), (ConnectionKind::Regular, ConnectionKind::Reserved));
         let next = open(&list).await.unwrap();
-        assert_eq!((next.kind(), reserved.evicted.is_cancelled()), (SlotKind::Reserved, true));
+        assert_eq!((next.kind(), reserved.evicted.is_cancelled()), (ConnectionKind::Reserved, true));
         drop((serving, regular));
-        assert_eq!(open(&list).await.unwrap().kind(), SlotKind::Regular);
+        assert_eq!(open(&list).await.unwrap().kind(), ConnectionKind::Regular);
     }
 }

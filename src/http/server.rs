@@ -21,7 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceExt;
 
-use super::connections::{Connections, RequestGuard, Slot, SlotKind};
+use super::connections::{ConnectionKind, ConnectionPlace, Connections, RequestGuard};
 use super::limits::Limits;
 use super::peer::PeerAddress;
 use super::timed_stream::TimedStream;
@@ -46,13 +46,13 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, shutdo
             () = shutdown.wait_for_stop() => return,
             accepted = accept() => accepted,
         };
-        let Ok((stream, peer, slot)) = accepted else {
+        let Ok((stream, peer, place)) = accepted else {
             tokio::time::sleep(OUT_OF_DESCRIPTORS).await;
             continue;
         };
         set_options(&stream, limits.write_timeout);
         let (router, limits, stop) = (router.clone(), limits.clone(), shutdown.clone());
-        shutdown.tasks().spawn(async move { connection(stream, peer, Arc::new(slot), router, &limits, &stop).await });
+        shutdown.tasks().spawn(async move { connection(stream, peer, Arc::new(place), router, &limits, &stop).await });
     }
 }
 
@@ -71,22 +71,22 @@ fn set_options(stream: &TcpStream, write_timeout: Duration) {
 async fn connection<S>(
     stream: S,
     peer: PeerAddress,
-    slot: Arc<Slot>,
+    place: Arc<ConnectionPlace>,
     router: Router,
     limits: &Limits,
     shutdown: &Shutdown,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let stream = TimedStream::new(stream, slot.clone(), limits);
-    let answering = slot.clone();
+    let stream = TimedStream::new(stream, place.clone(), limits);
+    let answering = place.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
         answer(router.clone(), request, answering.clone())
     });
     let mut connection = pin!(
         http1::Builder::new()
-            .keep_alive(slot.kind() == SlotKind::Regular)
+            .keep_alive(place.kind() == ConnectionKind::Regular)
             .max_buf_size(limits.head_bytes)
             .max_header_size(limits.head_bytes)
             .serve_connection(TokioIo::new(stream), service)
@@ -94,7 +94,7 @@ async fn connection<S>(
     // OK to ignore errors: they are caused by the client (disconnected, not HTTP, too slow), and nobody is left to answer.
     tokio::select! {
         _ = connection.as_mut() => return,
-        () = slot.wait_for_eviction() => return,
+        () = place.wait_for_eviction() => return,
         () = shutdown.wait_for_stop() => connection.as_mut().graceful_shutdown(),
     }
     tokio::select! {
@@ -106,12 +106,12 @@ async fn connection<S>(
 async fn answer(
     router: Router,
     mut request: Request<Incoming>,
-    slot: Arc<Slot>,
+    place: Arc<ConnectionPlace>,
 ) -> Result<Response<ServedBody>, Infallible> {
-    let serving = slot.begin_request();
-    match slot.kind() {
-        SlotKind::Regular => {}
-        SlotKind::Reserved => {
+    let serving = place.begin_request();
+    match place.kind() {
+        ConnectionKind::Regular => {}
+        ConnectionKind::Reserved => {
             request.extensions_mut().insert(ReservedConnection);
         }
     }
@@ -166,8 +166,8 @@ mod tests {
             .route("/slow", get(answers_late));
         let (client, server) = tokio::io::duplex(64 << 10);
         let task = tokio::spawn(async move {
-            let (begun, slot) = (Instant::now(), Connections::new(&limits).acquire().await);
-            connection(server, PEER, Arc::new(slot), routes, &limits, &Shutdown::default()).await;
+            let (begun, place) = (Instant::now(), Connections::new(&limits).acquire().await);
+            connection(server, PEER, Arc::new(place), routes, &limits, &Shutdown::default()).await;
             begun.elapsed().as_secs()
         });
         (client, task)
@@ -255,9 +255,9 @@ mod tests {
         let limits = Limits { connections: 1, reserved_connections: 0, ..Limits::default() };
         let connections = Connections::new(&limits);
         let (_client, server) = tokio::io::duplex(64);
-        let slot = Arc::new(connections.acquire().await);
+        let place = Arc::new(connections.acquire().await);
         let shutdown = Shutdown::default();
-        let first = connection(server, PEER, slot, Router::new(), &limits, &shutdown);
+        let first = connection(server, PEER, place, Router::new(), &limits, &shutdown);
         let begun = Instant::now();
         tokio::join!(first, connections.acquire());
         assert_eq!(begun.elapsed(), Duration::ZERO);

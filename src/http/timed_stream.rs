@@ -21,14 +21,14 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::connections::{Phase, Slot};
+use super::connections::{ConnectionPlace, Phase};
 use super::limits::Limits;
 use super::refusal;
 
 /// A stream with time limits.
 pub(super) struct TimedStream<S> {
     stream: S,
-    slot: Arc<Slot>,
+    place: Arc<ConnectionPlace>,
     head_timeout: Duration,
     idle_timeout: Duration,
     write_timeout: Duration,
@@ -40,11 +40,11 @@ pub(super) struct TimedStream<S> {
 }
 
 impl<S> TimedStream<S> {
-    pub(super) fn new(stream: S, slot: Arc<Slot>, limits: &Limits) -> Self {
-        let read_timer = Box::pin(sleep_until(slot.phase().1 + limits.head_timeout));
+    pub(super) fn new(stream: S, place: Arc<ConnectionPlace>, limits: &Limits) -> Self {
+        let read_timer = Box::pin(sleep_until(place.phase().1 + limits.head_timeout));
         Self {
             stream,
-            slot,
+            place,
             head_timeout: limits.head_timeout,
             idle_timeout: limits.idle_timeout,
             write_timeout: limits.write_timeout,
@@ -60,7 +60,7 @@ impl<S> TimedStream<S> {
         if self.write_timer.is_some() {
             return Poll::Pending;
         }
-        let deadline = match self.slot.phase() {
+        let deadline = match self.place.phase() {
             (Phase::Serving, _) => return Poll::Pending,
             (Phase::Head, since) => since + self.head_timeout,
             (Phase::Idle, since) => since + self.idle_timeout,
@@ -75,7 +75,7 @@ impl<S> TimedStream<S> {
     fn watch_progress(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if written.is_ready() {
             if self.write_timer.take().is_some() {
-                self.slot.bytes_accepted();
+                self.place.bytes_accepted();
             }
             return written;
         }
@@ -105,7 +105,7 @@ impl<S: AsyncWrite + Unpin> TimedStream<S> {
 
     /// Whether `bytes` have to be replaced: an error response of hyper, written while no request is in progress.
     fn begins_refusal(&mut self, bytes: &[u8]) -> bool {
-        if self.refusal.is_none() && self.slot.phase().0 != Phase::Serving {
+        if self.refusal.is_none() && self.place.phase().0 != Phase::Serving {
             self.refusal = refusal::replacement(bytes);
         }
         self.refusal.is_some()
@@ -118,7 +118,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for TimedStream<S> {
         match Pin::new(&mut self.stream).poll_read(cx, buf) {
             Poll::Ready(result) => {
                 if buf.filled().len() > before {
-                    self.slot.bytes_arrived();
+                    self.place.bytes_arrived();
                 }
                 Poll::Ready(result)
             }

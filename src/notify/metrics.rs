@@ -2,13 +2,13 @@
 
 use chrono::{DateTime, Utc};
 
-use super::schedule::Verdict;
+use super::schedule::PostOutcome;
 use crate::runtime::{CounterFamily, HistogramFamily, LabelValue, Metric};
 
 /// The metrics of this room.
 pub static METRICS: &[&dyn Metric] = &[&ATTEMPTS, &DELAY];
 
-impl LabelValue for Verdict {
+impl LabelValue for PostOutcome {
     const NAME: &'static str = "outcome";
 
     fn all() -> Vec<Self> {
@@ -24,7 +24,7 @@ impl LabelValue for Verdict {
     }
 }
 
-static ATTEMPTS: CounterFamily<(Verdict,)> =
+static ATTEMPTS: CounterFamily<(PostOutcome,)> =
     CounterFamily::new("renderhook_notification_attempts_total", "Attempts to post a notification by how they ended");
 
 static DELAY: HistogramFamily<()> = HistogramFamily::new(
@@ -34,9 +34,9 @@ static DELAY: HistogramFamily<()> = HistogramFamily::new(
 );
 
 /// Counts an attempt to post a notification that is to be posted `since`.
-pub(super) fn count_attempt(verdict: Verdict, since: DateTime<Utc>, now: DateTime<Utc>) {
-    ATTEMPTS.add((verdict,), 1);
-    if verdict == Verdict::Delivered {
+pub(super) fn count_attempt(outcome: PostOutcome, since: DateTime<Utc>, now: DateTime<Utc>) {
+    ATTEMPTS.add((outcome,), 1);
+    if outcome == PostOutcome::Delivered {
         DELAY.observe((), (now - since).as_seconds_f64().max(0.0));
     }
 }

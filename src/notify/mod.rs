@@ -20,5 +20,5 @@ pub use self::metrics::METRICS;
 pub use self::notifier::{CONCURRENCY, Notifier};
 pub use self::queue::oldest_pending;
 pub use self::resend::{ResendFilter, Resent, preview, resend};
-pub use self::schedule::{Verdict, verdict};
+pub use self::schedule::{PostOutcome, decide};
 pub use self::signing::{InvalidSigningKey, SigningKeys};

@@ -10,8 +10,8 @@ use super::client::{Client, Reply};
 use super::health;
 use super::message::NotificationMessage;
 use super::metrics::count_attempt;
-use super::queue::{self, Attempt, Claimed};
-use super::schedule::{Verdict, verdict};
+use super::queue::{self, ClaimedNotification, EndedPost};
+use super::schedule::{PostOutcome, decide};
 use crate::archive::Store;
 use crate::domain::NotificationId;
 use crate::runtime::{BACKGROUND_TIMEOUT, Clock, Database, DatabaseError, LogEvent, Shutdown, Wakeups};
@@ -79,7 +79,7 @@ impl Notifier {
     }
 
     /// Claims as many notifications as there is room for and starts to post them. Returns whether more may be due.
-    async fn start(&self, posts: &mut JoinSet<Attempt>) -> bool {
+    async fn start(&self, posts: &mut JoinSet<EndedPost>) -> bool {
         let (pool, now) = (self.database.pool(), self.clock.now());
         let room = i64::try_from(CONCURRENCY - posts.len()).unwrap_or(i64::MAX);
         let claims = queue::claim(pool, now, self.client.timeout(), room);
@@ -101,7 +101,7 @@ impl Notifier {
     }
 
     /// One attempt.
-    async fn attempt(self, claimed: Claimed, message: Option<NotificationMessage>) -> Attempt {
+    async fn attempt(self, claimed: ClaimedNotification, message: Option<NotificationMessage>) -> EndedPost {
         let was_posted = message.is_some();
         let reply = match message {
             Some(message) => self.client.post(&message, self.clock.now()).await,
@@ -109,22 +109,22 @@ impl Notifier {
             None => Reply::Failed { error: "this version cannot read the render".to_owned(), retry_after: None },
         };
         let (now, jitter) = (self.clock.now(), rand::random_range(JITTER));
-        let verdict = verdict(&reply, claimed.attempt, claimed.since, now, self.max_age, jitter);
-        count_attempt(verdict, claimed.since, now);
+        let outcome = decide(&reply, claimed.attempt, claimed.since, now, self.max_age, jitter);
+        count_attempt(outcome, claimed.since, now);
         let error = match reply {
             Reply::Delivered => None,
             Reply::Gone { error } | Reply::Failed { error, .. } => Some(error),
         };
-        let attempt = Attempt { claimed, was_posted, verdict, error };
+        let attempt = EndedPost { claimed, was_posted, outcome, error };
         // That a render cannot be read has been logged.
-        if attempt.was_posted || attempt.verdict == Verdict::Failed {
+        if attempt.was_posted || attempt.outcome == PostOutcome::Failed {
             log(&attempt);
         }
         attempt
     }
 
     /// Records how attempts ended. If the database is down, they are posted again when their leases have ended.
-    async fn settle(&self, attempts: Vec<Attempt>) {
+    async fn settle(&self, attempts: Vec<EndedPost>) {
         if attempts.is_empty() {
             return;
         }
@@ -135,7 +135,7 @@ impl Notifier {
         if !attempts.iter().any(|it| it.was_posted) {
             return;
         }
-        let is_accepting = attempts.iter().any(|it| it.verdict == Verdict::Delivered);
+        let is_accepting = attempts.iter().any(|it| it.outcome == PostOutcome::Delivered);
         let health = health::record(self.database.pool(), now, is_accepting);
         let _ = self.database.with_timeout(BACKGROUND_TIMEOUT, health).await;
     }
@@ -162,29 +162,29 @@ impl Notifier {
 }
 
 /// The attempts that have ended by now.
-fn finished(posts: &mut JoinSet<Attempt>) -> Vec<Attempt> {
+fn finished(posts: &mut JoinSet<EndedPost>) -> Vec<EndedPost> {
     std::iter::from_fn(|| posts.try_join_next()).filter_map(Result::ok).collect()
 }
 
 /// What is posted about a render as it is now.
-fn message(claimed: &Claimed, render: &RenderView) -> Option<NotificationMessage> {
+fn message(claimed: &ClaimedNotification, render: &RenderView) -> Option<NotificationMessage> {
     NotificationMessage::new(NotificationId::new(claimed.id), &claimed.r#type, claimed.at, render).ok()
 }
 
-fn log(attempt: &Attempt) {
-    let Attempt { claimed, verdict, error, .. } = attempt;
+fn log(attempt: &EndedPost) {
+    let EndedPost { claimed, outcome, error, .. } = attempt;
     let id = NotificationId::new(claimed.id);
-    match verdict {
-        Verdict::Delivered => info!(
+    match outcome {
+        PostOutcome::Delivered => info!(
             event = %LogEvent::NotificationDelivered, render.id = claimed.render_id, notification.id = %id,
             notification.type = claimed.r#type, notification.attempt = claimed.attempt, "the application was notified"
         ),
-        Verdict::Retry { at } => warn!(
+        PostOutcome::Retry { at } => warn!(
             event = %LogEvent::NotificationRetried, render.id = claimed.render_id, notification.id = %id,
             notification.type = claimed.r#type, notification.attempt = claimed.attempt, next_attempt_at = %at,
             error = error.as_deref().unwrap_or_default(), "the application did not accept a notification"
         ),
-        Verdict::Failed => error!(
+        PostOutcome::Failed => error!(
             event = %LogEvent::NotificationFailed, render.id = claimed.render_id, notification.id = %id,
             notification.type = claimed.r#type, notification.attempt = claimed.attempt,
             error = error.as_deref().unwrap_or_default(),

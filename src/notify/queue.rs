@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::schedule::{MAX_GAP, Verdict};
+use super::schedule::{MAX_GAP, PostOutcome};
 use crate::domain::NotificationState;
 use crate::runtime::Tallies;
 
@@ -20,7 +20,7 @@ const LEASE_MARGIN: TimeDelta = TimeDelta::seconds(30);
 
 /// A notification to post.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Claimed {
+pub(super) struct ClaimedNotification {
     pub(super) position: i64,
     pub(super) id: Uuid,
     pub(super) render_id: String,
@@ -37,8 +37,8 @@ pub(super) struct Claimed {
 
 /// What a look at the queue found.
 #[derive(Debug, Default)]
-pub(super) struct Claims {
-    pub(super) claimed: Vec<Claimed>,
+pub(super) struct ClaimedBatch {
+    pub(super) claimed: Vec<ClaimedNotification>,
     /// Whether as many rows were due as were asked for, so that more may be.
     pub(super) may_be_more: bool,
 }
@@ -62,11 +62,16 @@ fn behind(first_due_at: DateTime<Utc>, now: DateTime<Utc>) -> DateTime<Utc> {
 }
 
 /// Claims up to `limit` notifications that are due, for requests that take at most `timeout`.
-pub(super) async fn claim(pool: &PgPool, now: DateTime<Utc>, timeout: Duration, limit: i64) -> sqlx::Result<Claims> {
+pub(super) async fn claim(
+    pool: &PgPool,
+    now: DateTime<Utc>,
+    timeout: Duration,
+    limit: i64,
+) -> sqlx::Result<ClaimedBatch> {
     let mut transaction = pool.begin().await?;
     let due = due(&mut transaction, now, limit).await?;
     if due.is_empty() {
-        return Ok(Claims::default());
+        return Ok(ClaimedBatch::default());
     }
     let lease_ends = now + TimeDelta::from_std(timeout).unwrap_or(MAX_GAP) + LEASE_MARGIN;
     let lease = Uuid::new_v4();
@@ -85,7 +90,7 @@ pub(super) async fn claim(pool: &PgPool, now: DateTime<Utc>, timeout: Duration, 
     transaction.commit().await?;
     let may_be_more = i64::try_from(due.len()).is_ok_and(|count| count == limit);
     let claimed = due.into_iter().filter(|row| row.first_due_at.is_none()).map(|row| row.claimed(lease)).collect();
-    Ok(Claims { claimed, may_be_more })
+    Ok(ClaimedBatch { claimed, may_be_more })
 }
 
 /// Locks what is due. A time further ahead than any gap was written by a clock that was wrong, so it is due as well.
@@ -117,8 +122,8 @@ async fn due(transaction: &mut PgConnection, now: DateTime<Utc>, limit: i64) -> 
 }
 
 impl Due {
-    fn claimed(self, lease: Uuid) -> Claimed {
-        Claimed {
+    fn claimed(self, lease: Uuid) -> ClaimedNotification {
+        ClaimedNotification {
             position: self.position,
             id: self.id,
             render_id: self.render_id,
@@ -143,26 +148,26 @@ pub async fn oldest_pending(pool: &PgPool) -> sqlx::Result<Option<DateTime<Utc>>
 
 /// How an attempt ended.
 #[derive(Debug)]
-pub(super) struct Attempt {
-    pub(super) claimed: Claimed,
+pub(super) struct EndedPost {
+    pub(super) claimed: ClaimedNotification,
     /// Whether there was a message to post. If not, it says nothing about the receiver.
     pub(super) was_posted: bool,
-    pub(super) verdict: Verdict,
+    pub(super) outcome: PostOutcome,
     /// Why it failed, if it did.
     pub(super) error: Option<String>,
 }
 
 /// Settles attempts, in one transaction. Those whose lease was lost change nothing.
-pub(super) async fn settle(pool: &PgPool, now: DateTime<Utc>, attempts: &[Attempt]) -> sqlx::Result<()> {
+pub(super) async fn settle(pool: &PgPool, now: DateTime<Utc>, attempts: &[EndedPost]) -> sqlx::Result<()> {
     let mut transaction = pool.begin().await?;
-    let state = |attempt: &Attempt| match attempt.verdict {
-        Verdict::Delivered => NotificationState::Delivered.as_str(),
-        Verdict::Retry { .. } => NotificationState::Pending.as_str(),
-        Verdict::Failed => NotificationState::Failed.as_str(),
+    let state = |attempt: &EndedPost| match attempt.outcome {
+        PostOutcome::Delivered => NotificationState::Delivered.as_str(),
+        PostOutcome::Retry { .. } => NotificationState::Pending.as_str(),
+        PostOutcome::Failed => NotificationState::Failed.as_str(),
     };
-    let due_at = |attempt: &Attempt| match attempt.verdict {
-        Verdict::Retry { at } => Some(at),
-        Verdict::Delivered | Verdict::Failed => None,
+    let due_at = |attempt: &EndedPost| match attempt.outcome {
+        PostOutcome::Retry { at } => Some(at),
+        PostOutcome::Delivered | PostOutcome::Failed => None,
     };
     let written = sqlx::query_scalar!(
         "UPDATE notifications AS n
@@ -175,7 +180,7 @@ pub(super) async fn settle(pool: &PgPool, now: DateTime<Utc>, attempts: &[Attemp
         &attempts.iter().map(|it| it.claimed.lease).collect::<Vec<_>>(),
         &attempts.iter().map(state).collect::<Vec<_>>() as _,
         &attempts.iter().map(due_at).collect::<Vec<_>>() as _,
-        &attempts.iter().map(|it| (it.verdict == Verdict::Delivered).then_some(now)).collect::<Vec<_>>() as _,
+        &attempts.iter().map(|it| (it.outcome == PostOutcome::Delivered).then_some(now)).collect::<Vec<_>>() as _,
         &attempts.iter().map(|it| it.error.as_deref()).collect::<Vec<_>>() as _,
     );
     let mut tallies = Tallies::default();

@@ -22,7 +22,7 @@ pub(super) const MAX_GAP: TimeDelta = TimeDelta::hours(24);
 
 /// What follows an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum PostOutcome {
     /// It was delivered.
     Delivered,
     /// It is posted again.
@@ -39,28 +39,28 @@ pub enum Verdict {
 ///
 /// The last attempt is made when `max_age` is reached.
 #[must_use]
-pub fn verdict(
+pub fn decide(
     reply: &Reply,
     attempt: i32,
     since: DateTime<Utc>,
     now: DateTime<Utc>,
     max_age: Duration,
     jitter: f64,
-) -> Verdict {
+) -> PostOutcome {
     let retry_after = match reply {
-        Reply::Delivered => return Verdict::Delivered,
-        Reply::Gone { .. } => return Verdict::Failed,
+        Reply::Delivered => return PostOutcome::Delivered,
+        Reply::Gone { .. } => return PostOutcome::Failed,
         Reply::Failed { retry_after, .. } => *retry_after,
     };
     let last_attempt = TimeDelta::from_std(max_age).ok().and_then(|max_age| since.checked_add_signed(max_age));
     if last_attempt.is_some_and(|last| now >= last) {
-        return Verdict::Failed;
+        return PostOutcome::Failed;
     }
     let index = usize::try_from(attempt - 1).unwrap_or(0).min(GAPS.len() - 1);
     let gap = GAPS[index].mul_f64(jitter).max(retry_after.unwrap_or_default());
     let gap = TimeDelta::from_std(gap).map_or(MAX_GAP, |gap| gap.min(MAX_GAP));
     let at = now + gap;
-    Verdict::Retry { at: last_attempt.map_or(at, |last| at.min(last)) }
+    PostOutcome::Retry { at: last_attempt.map_or(at, |last| at.min(last)) }
 }
 
 #[cfg(test)]
@@ -75,9 +75,9 @@ mod tests {
 
     fn gap(reply: &Reply, attempt: i32) -> Option<i64> {
         let now = DateTime::UNIX_EPOCH;
-        match verdict(reply, attempt, now, now, DAYS, 1.0) {
-            Verdict::Retry { at } => Some((at - now).num_seconds()),
-            Verdict::Delivered | Verdict::Failed => None,
+        match decide(reply, attempt, now, now, DAYS, 1.0) {
+            PostOutcome::Retry { at } => Some((at - now).num_seconds()),
+            PostOutcome::Delivered | PostOutcome::Failed => None,
         }
     }
 
@@ -97,16 +97,16 @@ mod tests {
     #[test]
     fn a_delivery_and_410_end_it() {
         let now = DateTime::UNIX_EPOCH;
-        assert_eq!(verdict(&Reply::Delivered, 1, now, now, DAYS, 1.0), Verdict::Delivered);
+        assert_eq!(decide(&Reply::Delivered, 1, now, now, DAYS, 1.0), PostOutcome::Delivered);
         let gone = Reply::Gone { error: "HTTP 410".to_owned() };
-        assert_eq!(verdict(&gone, 1, now, now, DAYS, 1.0), Verdict::Failed);
+        assert_eq!(decide(&gone, 1, now, now, DAYS, 1.0), PostOutcome::Failed);
     }
 
     #[test]
     fn the_last_attempt_is_at_the_maximum_age() {
         let since = DateTime::UNIX_EPOCH;
         let (end, now) = (since + TimeDelta::hours(72), since + TimeDelta::hours(70));
-        assert_eq!(verdict(&failed(None), 9, since, now, DAYS, 1.0), Verdict::Retry { at: end });
-        assert_eq!(verdict(&failed(None), 10, since, end, DAYS, 1.0), Verdict::Failed);
+        assert_eq!(decide(&failed(None), 9, since, now, DAYS, 1.0), PostOutcome::Retry { at: end });
+        assert_eq!(decide(&failed(None), 10, since, end, DAYS, 1.0), PostOutcome::Failed);
     }
 }

@@ -134,6 +134,8 @@ log_events! {
     StoreReady = "store.ready",
     /// A request to the store failed.
     StoreFailed = "store.failed",
+    /// The store works again.
+    StoreRestored = "store.restored",
     /// At startup: waiting for the database or for the migrations' lock.
     DatabaseWaiting = "database.waiting",
     /// A migration was applied.

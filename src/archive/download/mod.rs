@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::info;
 
 use self::lease::LeaseRenewer;
 use self::progress::TransferredBytes;
@@ -26,7 +26,7 @@ use self::transfer::{AttemptContext, Interruption};
 use crate::archive::fetch::{Failure, Fetcher};
 use crate::archive::queue::{ClaimedDownload, StoredObject};
 use crate::archive::settlement::{AttemptOutcome, Settler};
-use crate::archive::store::{Store, StoreError};
+use crate::archive::store::{Store, StoreHealth};
 use crate::domain::SignedUrl;
 use crate::runtime::Clock;
 use crate::runtime::Database;
@@ -45,6 +45,8 @@ pub struct Downloader {
     pub settler: Settler,
     /// Where the files go.
     pub store: Store,
+    /// Whether that works, for the log.
+    pub store_health: StoreHealth,
     /// Fetches them.
     pub fetcher: Fetcher,
     /// The time.
@@ -90,9 +92,15 @@ impl Downloader {
         }
         log_start(&claimed);
         let outcome = match self.transfer(&claimed, shutdown).await {
-            Ok(object) => AttemptOutcome::Stored(object),
+            Ok(object) => {
+                self.store_health.works();
+                AttemptOutcome::Stored(object)
+            }
             Err(Interruption::Failed(failure) | Interruption::Spoiled(failure)) => AttemptOutcome::Failed(failure),
-            Err(Interruption::Store(error)) => AttemptOutcome::Failed(store_failure(&error)),
+            Err(Interruption::Store(error)) => {
+                self.store_health.failed(&error);
+                AttemptOutcome::Failed(Failure::transient("store_failed", error.to_string()))
+            }
             Err(Interruption::Stopped) => AttemptOutcome::Interrupted,
             Err(Interruption::LeaseLost) => {
                 settling.report_lost_lease();
@@ -129,13 +137,6 @@ impl Downloader {
 
 fn expires_soon(claimed: &ClaimedDownload, now: DateTime<Utc>) -> bool {
     claimed.url.is_ok() && claimed.expires_at.is_some_and(|expires_at| expires_at <= now + MIN_URL_LIFETIME)
-}
-
-/// Logs the failure of the store, which a person must see, whatever becomes of the download.
-fn store_failure(error: &StoreError) -> Failure {
-    let message = error.to_string();
-    error!(event = %LogEvent::StoreFailed, error = message, "the store failed: check STORAGE_URL and its credentials");
-    Failure::transient("store_failed", message)
 }
 
 fn log_start(claimed: &ClaimedDownload) {

@@ -19,7 +19,7 @@ const LOCAL_WAIT: Duration = Duration::from_secs(30);
 
 /// The state of the locked rows.
 #[derive(Debug, Clone)]
-pub(crate) struct Current {
+pub(crate) struct CurrentDownload {
     /// The download's newest URL.
     pub(crate) url: Option<SignedUrl>,
     /// When it was observed.
@@ -75,7 +75,7 @@ pub enum Settlement {
 }
 
 /// Decides the next state of a download after `attempt`. `current` must be read under lock.
-pub(crate) fn decide(attempt: &AttemptReport, current: &Current) -> Settlement {
+pub(crate) fn decide(attempt: &AttemptReport, current: &CurrentDownload) -> Settlement {
     let replaced = current.url.is_some() && current.url != attempt.url;
     match &attempt.outcome {
         AttemptOutcome::Stored(object) => Settlement::Stored(object.clone()),
@@ -104,7 +104,7 @@ pub(crate) fn decide(attempt: &AttemptReport, current: &Current) -> Settlement {
 }
 
 /// What follows from a failure, if no other URL has arrived meanwhile.
-fn after_failure(attempt: &AttemptReport, failure: &Failure, current: &Current) -> Settlement {
+fn after_failure(attempt: &AttemptReport, failure: &Failure, current: &CurrentDownload) -> Settlement {
     match failure {
         Failure::Permanent { reason } => Settlement::GiveUp { attempts: attempt.number, reason: reason.clone() },
         Failure::Transient { reason, retry_after } => try_again(attempt, reason.clone(), *retry_after),
@@ -137,7 +137,7 @@ pub(crate) fn may_give_up(attempt: &AttemptReport) -> bool {
 
 /// Whether the render was polled recently and had no fresher URL. A poll in the future comes from a clock that was ahead, and does
 /// not count.
-fn polled_recently(attempt: &AttemptReport, current: &Current) -> bool {
+fn polled_recently(attempt: &AttemptReport, current: &CurrentDownload) -> bool {
     let now = attempt.ended_at;
     let lately =
         |at: DateTime<Utc>| at > now - POLL_INTERVAL && at < now + POLL_INTERVAL && at >= current.url_observed_at;
@@ -191,8 +191,8 @@ mod tests {
         AttemptReport { number: 20, ..attempt(outcome) }
     }
 
-    fn same_url() -> Current {
-        Current {
+    fn same_url() -> CurrentDownload {
+        CurrentDownload {
             url: SignedUrl::parse("https://h/old").ok(),
             url_observed_at: now() - Duration::from_hours(1),
             poll_requested: false,
@@ -200,12 +200,12 @@ mod tests {
         }
     }
 
-    fn new_url() -> Current {
-        Current { url: SignedUrl::parse("https://h/new").ok(), ..same_url() }
+    fn new_url() -> CurrentDownload {
+        CurrentDownload { url: SignedUrl::parse("https://h/new").ok(), ..same_url() }
     }
 
-    fn polled(ago_s: i64) -> Current {
-        Current { polled_at: Some(now() - chrono::TimeDelta::seconds(ago_s)), ..same_url() }
+    fn polled(ago_s: i64) -> CurrentDownload {
+        CurrentDownload { polled_at: Some(now() - chrono::TimeDelta::seconds(ago_s)), ..same_url() }
     }
 
     fn reason() -> Reason {
@@ -259,8 +259,8 @@ mod tests {
             ("await URL", attempt(expired()), polled(601)),
             ("retry", attempt(expired()), polled(599)),
             ("give up", last(expired()), polled(599)),
-            ("await URL", attempt(expired()), Current { poll_requested: true, ..polled(599) }),
-            ("await URL", attempt(expired()), Current { url_observed_at: now(), ..polled(1) }),
+            ("await URL", attempt(expired()), CurrentDownload { poll_requested: true, ..polled(599) }),
+            ("await URL", attempt(expired()), CurrentDownload { url_observed_at: now(), ..polled(1) }),
             ("retry", AttemptReport { renews: false, ..attempt(expired()) }, same_url()),
             ("give up", AttemptReport { renews: false, ..last(expired()) }, same_url()),
             ("await URL", attempt(AttemptOutcome::UrlExpiring), same_url()),
@@ -280,7 +280,7 @@ mod tests {
         {
             for attempt in [attempt(outcome.clone()), last(outcome)] {
                 assert_eq!(name(&decide(&attempt, &new_url())), "try new URL", "{attempt:?}");
-                let polled = Current { polled_at: Some(now()), ..new_url() };
+                let polled = CurrentDownload { polled_at: Some(now()), ..new_url() };
                 assert_eq!(name(&decide(&attempt, &polled)), "try new URL", "{attempt:?}");
             }
         }

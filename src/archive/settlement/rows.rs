@@ -9,7 +9,7 @@ use sqlx::{PgConnection, PgPool};
 
 use super::attempt::LeasedAttempt;
 use super::changes::Changes;
-use super::decide::{Current, Settlement, decide};
+use super::decide::{CurrentDownload, Settlement, decide};
 use crate::archive::locked_renders::LockedRenders;
 use crate::archive::queue::Reason;
 use crate::domain::SignedUrl;
@@ -31,7 +31,7 @@ pub(super) async fn settle(
         // Removed, so that a duplicate entry is only settled once.
         let row = downloads.remove(&(entry.render_id.clone(), entry.index))?;
         let render = renders.get_mut(&entry.render_id)?;
-        let current = Current {
+        let current = CurrentDownload {
             url: row.url,
             url_observed_at: row.url_observed_at,
             poll_requested: render.poll_requested,

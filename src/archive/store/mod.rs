@@ -12,6 +12,7 @@ mod error;
 mod folder;
 mod folder_part;
 mod folder_upload;
+mod health;
 mod multipart;
 mod object_path;
 mod shared_sync;
@@ -29,6 +30,7 @@ use uuid::Uuid;
 pub(super) use self::bucket::Bucket;
 pub use self::error::{BucketError, InvalidStorageUrl, StoreError};
 pub(super) use self::folder::Folder;
+pub use self::health::StoreHealth;
 use crate::domain::ObjectKey;
 
 /// How long a link to an object works: enough to follow a redirect, and to seek in a long video.

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use renderhook::archive::{Capacity, ClaimedDownload, Downloader, Fetcher, Guard, Settler, Store, claim_downloads};
+use renderhook::archive::{
+    Capacity, ClaimedDownload, Downloader, Fetcher, Guard, Settler, Store, StoreHealth, claim_downloads,
+};
 use renderhook::domain::{Kind, Payload};
 use renderhook::intake::{self, Observation, RecordRules};
 use renderhook::runtime::{Clock, Database, Shutdown};
@@ -208,6 +210,7 @@ fn downloader(pool: &PgPool, store: Store) -> Downloader {
         database: Database::from_pool(pool.clone()),
         settler: Settler::default(),
         store,
+        store_health: StoreHealth::default(),
         fetcher: fetcher(1 << 30),
         clock: Clock::system(),
         lease: Duration::from_mins(1),
