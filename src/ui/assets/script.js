@@ -92,7 +92,7 @@
   // Asks for this page again. While an answer is on its way, or nobody looks, it is only remembered.
   async function update() {
     isStale = true;
-    if (isLoading || document.hidden || button.dataset.state === "paused") return;
+    if (isLoading || document.hidden || isPaused()) return;
     isLoading = true;
     while (isStale) {
       isStale = false;
@@ -138,15 +138,27 @@
 
   let retry = 0;
 
-  function stop() {
+  function close() {
     clearTimeout(retry);
     source?.close();
     source = null;
+  }
+
+  function stop() {
+    close();
     setState("paused", "Paused", "Resume live updates");
   }
 
+  const isPaused = () => button.dataset.state === "paused";
+
+  // A browser has six connections to one address, so a page that nobody looks at must not hold one.
+  function followVisibility() {
+    if (document.hidden) close();
+    else if (!isPaused() && !source) start();
+  }
+
   function toggle() {
-    if (source) {
+    if (!isPaused()) {
       sessionStorage.setItem(PAUSED, "yes");
       stop();
     } else {
@@ -164,7 +176,7 @@
   if (button && path) {
     button.hidden = false;
     button.addEventListener("click", toggle);
-    document.addEventListener("visibilitychange", () => { if (isStale) update(); });
+    document.addEventListener("visibilitychange", followVisibility);
     if (sessionStorage.getItem(PAUSED)) stop();
     else start();
     // What is on its way changes without an event.

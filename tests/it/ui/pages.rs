@@ -6,6 +6,7 @@ use sqlx::PgPool;
 use super::client::{Browser, start, start_with};
 use crate::support::app::video;
 use crate::support::harness::noise;
+use crate::support::listening::free_port;
 use crate::support::s3::S3;
 use crate::support::scripted::{Origin, Step};
 use crate::support::{Options, until};
@@ -278,5 +279,32 @@ async fn pictures_and_videos_come_from_the_bucket_and_nothing_else_does(pool: Pg
     assert_eq!((film.status().as_u16(), film.text().await.unwrap()), (206, "il".to_owned()));
     let list = browser.get("/ui/renders").await;
     assert!(!list.headers["content-security-policy"].to_str().unwrap().contains("http"));
+    app.stop().await.unwrap();
+}
+
+#[sqlx::test]
+async fn notifications_are_sent_again_after_a_question(pool: PgPool) {
+    let app = start(&pool, &[]).await;
+    app.send("video.errored", &video("clx", "error")).await;
+    let mut browser = Browser::operator(&app).await;
+    assert_eq!(browser.get("/ui/notify?render=clx").await.status, 409, "nothing is posted without NOTIFY_URL");
+    app.stop().await.unwrap();
+
+    let notify = format!("--notify-url=http://127.0.0.1:{}/", free_port());
+    let secret = "--notify-secret=whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+    let app = start(&pool, &[&notify, secret, "--notify-max-age=1m"]).await;
+    app.send("video.errored", &video("cly", "error")).await;
+    let mut browser = browser.at(&app);
+    let question = browser.get("/ui/notify?render=cly").await;
+    assert!(question.text.contains("Send 1 notification again?"), "{}", question.text);
+    let fields = [("form_token", &*question.form_token()), ("render", "cly"), ("back", "/ui/renders/cly")];
+    let answer = browser.post("/ui/notify", &fields).await;
+    assert_eq!((answer.status, answer.location()), (303, "/ui/renders/cly?sent=1"));
+    let page = browser.get(answer.location()).await;
+    assert!(
+        page.text.contains("1 notification is sent again.") && page.text.contains("render.failed"),
+        "{}",
+        page.text
+    );
     app.stop().await.unwrap();
 }
