@@ -12,13 +12,14 @@ use tracing::{error, info, warn};
 use crate::api::{self, Access, ApiState, FileServing, Health, LinkKeyCell, Metrics, RouteStates};
 use crate::archive::{self, Downloader, Fetcher, Settler, StoreHealth};
 use crate::config::Config;
+use crate::erasure::{self, Eraser};
 use crate::http::{self, AddressLimits, BodyReader, HeldRequests, Limits};
 use crate::intake::{self, AdviceLimiter, Receiver, RecordRules, Recorder};
 use crate::notify::{self, Notifier};
 use crate::runtime::{self, Clock, Database, LogEvent, Metric, ProcessMetrics, Shutdown, Wakeups};
 use crate::streams::{EventReader, Hub};
 use crate::ui::{self, UiState};
-use crate::upstream::{self, Deleter, ProjectFinder, Reconciler, Throttle};
+use crate::upstream::{self, Deleter, ProjectDeleter, ProjectFinder, Reconciler, Throttle};
 use crate::views::RenderReader;
 
 /// Connects to the database, waiting for it if necessary, and applies missing migrations.
@@ -88,6 +89,7 @@ pub async fn run(
     parts.start(|it| async move { it.hub.run(&it.shutdown).await });
     parts.start(|it| async move { it.metrics.run_upkeep(&it.shutdown).await });
     parts.start(|it| async move { ui::run_session_expiry(&it.database, &it.clock, &it.shutdown).await });
+    parts.start_eraser();
     parts.start_notifier();
     parts.start_upstream();
     parts.start_probe();
@@ -185,6 +187,7 @@ impl Service {
             clock: self.clock.clone(),
             events: EventReader { database: self.database.clone(), store: self.config.store.clone() },
             hub: self.hub.clone(),
+            has_api_key: self.config.upstream.accounts.is_some(),
             posted: self.config.notify.posted,
             shutdown: self.shutdown.clone(),
             bodies: self.bodies.clone(),
@@ -206,6 +209,13 @@ impl Service {
             renews: upstream.accounts.is_some(),
             deletes: upstream.delete_after_store,
         })
+    }
+
+    /// Asks Magic Hour for projects, if there is an API key.
+    fn finder(&self) -> Option<ProjectFinder> {
+        let upstream = &self.config.upstream;
+        let throttle = Throttle::new(self.database.clone(), self.clock.clone(), upstream.poll_interval);
+        Some(ProjectFinder { accounts: upstream.accounts.clone()?, throttle, clock: self.clock.clone() })
     }
 
     fn reconciler(&self, finder: ProjectFinder) -> Reconciler {
@@ -270,6 +280,20 @@ impl Parts {
         }
     }
 
+    /// Starts what erases renders.
+    fn start_eraser(&mut self) {
+        let service = self.service.clone();
+        let projects = service.finder().map(|finder| ProjectDeleter { finder });
+        let (database, store, clock) = (service.database.clone(), service.config.store.clone(), service.clock.clone());
+        let eraser = Eraser { database, store, projects, clock };
+        self.start(|it| async move { eraser.run(&it.shutdown).await });
+        if let Some(retention) = service.config.file_retention {
+            self.start(move |it| async move {
+                erasure::watch_file_retention(&it.database, &it.clock, retention, &it.shutdown).await;
+            });
+        }
+    }
+
     /// Starts to post notifications, if there is a `NOTIFY_URL`.
     fn start_notifier(&mut self) {
         let Service { config, database, clock, .. } = &*self.service;
@@ -282,14 +306,11 @@ impl Parts {
     /// Starts what calls Magic Hour's API, if there is a key.
     fn start_upstream(&mut self) {
         let service = self.service.clone();
-        let upstream = &service.config.upstream;
-        let Some(accounts) = upstream.accounts.clone() else { return };
-        let throttle = Throttle::new(service.database.clone(), service.clock.clone(), upstream.poll_interval);
-        let finder = ProjectFinder { accounts, throttle, clock: service.clock.clone() };
+        let Some(finder) = service.finder() else { return };
         let reconciler = Arc::new(service.reconciler(finder.clone()));
         self.start(|it| async move { reconciler.run(&it.shutdown).await });
         self.start(|it| async move { upstream::watch_missing_webhooks(&it.database, &it.clock, &it.shutdown).await });
-        if upstream.delete_after_store {
+        if service.config.upstream.delete_after_store {
             let deleter = service.deleter(finder);
             self.start(|it| async move { deleter.run(&it.shutdown).await });
         }

@@ -14,7 +14,7 @@
 //! Each folder is a room, private inside, and the arrows between rooms run one way:
 //!
 //! ```text
-//!  cli ▶ config, app ▶ ui ▶ api, upstream ▶ notify, streams ▶ views ▶ archive, intake ▶ feed ▶ http ▶ runtime ▶ domain
+//!  cli ▶ config, app ▶ ui ▶ api ▶ erasure ▶ upstream ▶ notify, streams ▶ views ▶ archive, intake ▶ feed ▶ http ▶ runtime ▶ domain
 //! ```
 //!
 //! `docs/architecture.md` walks one webhook, one file and one question through them.
@@ -25,6 +25,7 @@ pub mod archive;
 pub mod cli;
 pub mod config;
 pub mod domain;
+pub mod erasure;
 pub mod feed;
 pub mod http;
 pub mod intake;

@@ -83,6 +83,7 @@ fn result(replayed: &Replayed) -> String {
         Replayed::Recorded(_, recorded) => match (recorded.outcome, recorded.transition) {
             (_, Some(change)) => format!("recorded; the render is now {}", change.to),
             (RecordOutcome::Unknown, None) => "its type or status is still unknown".to_owned(),
+            (RecordOutcome::Erased, None) => "the render was erased: its body is removed".to_owned(),
             (RecordOutcome::Late, None) => "recorded; the render was already further along".to_owned(),
             (RecordOutcome::Recorded | RecordOutcome::Duplicate, None) => "recorded".to_owned(),
         },

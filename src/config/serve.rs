@@ -32,6 +32,7 @@ const STORAGE_URL: &str = "STORAGE_URL";
 const SIGNATURE_TOLERANCE: SettingWithDefault = SettingWithDefault::new("SIGNATURE_TOLERANCE", "5m");
 const MAX_BODY_BYTES: SettingWithDefault = SettingWithDefault::new("MAX_BODY_BYTES", "1MiB");
 const EVENT_RETENTION: SettingWithDefault = SettingWithDefault::new("EVENT_RETENTION", "30d");
+const FILE_RETENTION: &str = "FILE_RETENTION";
 const LOG_FORMAT: &str = "LOG_FORMAT";
 
 const MAX_RETENTION: Duration = Duration::from_hours(100 * 366 * 24);
@@ -71,6 +72,9 @@ pub struct ServeArgs {
     /// How long deliveries are stored
     #[arg(long, env = EVENT_RETENTION.name, value_name = "TIME", default_value = EVENT_RETENTION.default)]
     event_retention: String,
+    /// How long stored files are kept; older ones are erased, with their renders (default: forever)
+    #[arg(long, env = FILE_RETENTION, value_name = "TIME")]
+    file_retention: Option<String>,
     /// The format of the log (default: pretty on a terminal, otherwise json)
     #[arg(long, env = LOG_FORMAT, value_name = "FORMAT")]
     log_format: Option<String>,
@@ -113,6 +117,8 @@ pub struct Config {
     pub notify: Notify,
     /// How long deliveries are kept.
     pub event_retention: Duration,
+    /// How long stored files are kept, if not forever.
+    pub file_retention: Option<Duration>,
     /// The format of the log.
     pub log_format: LogFormat,
     /// Where spans are exported.
@@ -198,6 +204,7 @@ impl ServeArgs {
         let upstream = self.upstream.read(&mut errors);
         let notify = self.notify.read(&mut errors);
         let event_retention = self.event_retention(&mut errors);
+        let file_retention = self.file_retention(&mut errors);
         let log_format = self.log_format(terminal, &mut errors);
         let otlp_endpoint = self.traces.read(&mut errors);
         let Some(store) = store else { return Err(errors) };
@@ -218,6 +225,7 @@ impl ServeArgs {
             upstream,
             notify,
             event_retention,
+            file_retention,
             log_format,
             otlp_endpoint,
             warnings: secrets.warnings(),
@@ -284,6 +292,17 @@ impl ServeArgs {
         retention.unwrap_or_default()
     }
 
+    fn file_retention(&self, errors: &mut ConfigErrors) -> Option<Duration> {
+        let text = non_empty(self.file_retention.as_deref())?;
+        let retention = humantime::parse_duration(text.trim()).ok();
+        let allowed = Duration::from_mins(1)..=MAX_RETENTION;
+        let valid = retention.filter(|retention| allowed.contains(retention));
+        if valid.is_none() {
+            errors.add(FILE_RETENTION, "must be a duration such as 30d or 1h, from 1m to 100 years");
+        }
+        valid
+    }
+
     fn log_format(&self, terminal: bool, errors: &mut ConfigErrors) -> LogFormat {
         let default = if terminal { LogFormat::Pretty } else { LogFormat::Json };
         match non_empty(self.log_format.as_deref()) {
@@ -340,6 +359,7 @@ mod tests {
             "--signature-tolerance=hush",
             "--max-body-bytes=hush",
             "--external-id-pattern=hush",
+            "--file-retention=hush",
             "--listen-addr=hush",
             "--download-concurrency=-1",
             "--download-max-attempts=0",
@@ -363,6 +383,7 @@ mod tests {
             "SIGNATURE_TOLERANCE",
             "MAX_BODY_BYTES",
             "EXTERNAL_ID_PATTERN",
+            "FILE_RETENTION",
             "LISTEN_ADDR",
             "DOWNLOAD_CONCURRENCY",
             "DOWNLOAD_MAX_ATTEMPTS",

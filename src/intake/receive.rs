@@ -127,6 +127,7 @@ const fn message(outcome: RecordOutcome) -> &'static str {
         RecordOutcome::Recorded => "recorded",
         RecordOutcome::Duplicate => "a duplicate: this event was recorded before",
         RecordOutcome::Late => "recorded: the render was already further along",
+        RecordOutcome::Erased => "the render was erased: nothing of this event is kept",
         RecordOutcome::Unknown => "recorded: its type or status is not known yet",
     }
 }
@@ -249,6 +250,7 @@ fn log_delivery(verified: &Verified, observation: &Observation, recorded: &Recor
         RecordOutcome::Recorded => LogEvent::WebhookRecorded,
         RecordOutcome::Duplicate => LogEvent::WebhookDuplicate,
         RecordOutcome::Late => LogEvent::WebhookLate,
+        RecordOutcome::Erased => LogEvent::WebhookErased,
         RecordOutcome::Unknown => LogEvent::WebhookUnknown,
     };
     info!(

@@ -54,6 +54,8 @@ log_events! {
     HttpResponded = "http.responded",
     /// A delivery was recorded.
     WebhookRecorded = "webhook.recorded",
+    /// A delivery about an erased render arrived. Nothing of it is kept.
+    WebhookErased = "webhook.erased",
     /// An event was delivered again and changed nothing.
     WebhookDuplicate = "webhook.duplicate",
     /// A delivery reported a status that the render had already passed.
@@ -130,6 +132,12 @@ log_events! {
     DeletionRefused = "deletion.refused",
     /// A stored object does not match its record, so its project is not deleted.
     DeletionWithheld = "deletion.withheld",
+    /// The erasure of a render was requested.
+    ErasureRequested = "erasure.requested",
+    /// A step of an erasure failed. It is retried.
+    ErasurePostponed = "erasure.postponed",
+    /// A render is erased.
+    ErasureCompleted = "erasure.completed",
     /// At startup: the store can be written.
     StoreReady = "store.ready",
     /// A request to the store failed.

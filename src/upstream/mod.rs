@@ -10,6 +10,7 @@ mod deletion;
 mod error;
 mod metrics;
 mod missing_webhooks;
+mod project_deletion;
 mod reconcile;
 mod throttle;
 
@@ -21,5 +22,6 @@ pub use self::metrics::METRICS;
 pub use self::missing_webhooks::{
     MISSING_WEBHOOKS_LIMIT, MissingWebhooks, count_missing_webhooks, watch_missing_webhooks,
 };
+pub use self::project_deletion::{ProjectDeleter, ProjectDeletion};
 pub use self::reconcile::{Reconciler, Schedule, first_due_poll};
 pub use self::throttle::Throttle;

@@ -27,7 +27,8 @@ macro_rules! select_renders {
                    r.first_seen_at AS "first_seen_at!",
                    r.not_found_at, r.stalled_at, r.archive AS "archive!",
                    r.width, r.height, r.fps, r.start_seconds, r.end_seconds, r.image_count,
-                   r.shortage_confirmed AS "shortage_confirmed!",
+                   r.shortage_confirmed AS "shortage_confirmed!", r.erased_at,
+                   r.erasure_requested_at IS NOT NULL AS "is_erased!",
                    (SELECT json_agg(json_build_object('value', value, 'status', status, 'source', source, 'at', at)
                                     ORDER BY id)
                     FROM credits WHERE render_id = r.id) AS "credits: super::row::Raw",
@@ -76,6 +77,8 @@ pub(super) struct RenderRow {
     pub(super) end_seconds: Option<f64>,
     pub(super) image_count: Option<i32>,
     pub(super) shortage_confirmed: bool,
+    pub(super) erased_at: Option<DateTime<Utc>>,
+    pub(super) is_erased: bool,
     pub(super) downloads: Option<Raw>,
     pub(super) transitions: Option<Raw>,
     pub(super) notifications: Option<Raw>,
@@ -108,7 +111,8 @@ impl RenderRow {
     /// The view of the render, with its objects in `store`.
     pub(super) fn view(self, store: &Store) -> Result<RenderView, UnreadableRow> {
         let status = self.status.as_deref().map(str::parse).transpose().map_err(|_| UnreadableRow("status"))?;
-        let downloads: Vec<DownloadRow> = list(self.downloads, "downloads")?;
+        // Until the objects are deleted, the rows remember where they are.
+        let downloads: Vec<DownloadRow> = if self.is_erased { Vec::new() } else { list(self.downloads, "downloads")? };
         let failed = self.error_code.is_some() || self.error_message.is_some();
         let kind: Kind = self.kind.parse().map_err(|_| UnreadableRow("kind"))?;
         let total = i32::try_from(downloads.len()).unwrap_or(i32::MAX);
@@ -135,6 +139,7 @@ impl RenderRow {
             end_seconds: self.end_seconds.and_then(Measure::new),
             image_count: self.image_count,
             links: LinksView { magic_hour: library_url(kind, &self.id) },
+            erased_at: self.erased_at,
             awaits_files: files.missing > 0 && !self.shortage_confirmed,
             archive: self.archive.parse::<ArchiveState>().map_err(|_| UnreadableRow("archive"))?,
             downloads: downloads.into_iter().map(|download| download.view(&self.id, store)).collect(),

@@ -70,6 +70,9 @@ pub struct RenderView {
     #[schema(required = true)]
     pub(crate) image_count: Option<i32>,
     pub(crate) links: LinksView,
+    /// Since when the render is erased: nothing is left of it but this.
+    #[schema(required = true)]
+    pub(crate) erased_at: Option<DateTime<Utc>>,
     pub(crate) archive: ArchiveState,
     pub(crate) downloads: Vec<DownloadView>,
     pub(crate) transitions: Vec<TransitionView>,

@@ -6,6 +6,7 @@ mod cli;
 mod clients;
 mod deploy;
 mod docs;
+mod erasure;
 mod feed;
 mod http;
 mod intake;

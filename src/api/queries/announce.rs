@@ -42,6 +42,8 @@ pub enum AnnounceOutcome {
     Updated,
     /// Magic Hour has reported another kind. Nothing was written.
     KindMismatch,
+    /// The render was erased. Nothing was written.
+    Erased,
 }
 
 /// The fields of a render that an announcement can change.
@@ -133,12 +135,15 @@ async fn update(
     now: DateTime<Utc>,
 ) -> sqlx::Result<AnnounceOutcome> {
     let row = sqlx::query!(
-        r#"SELECT kind, status, external_id, external_id_origin, metadata::text AS "metadata!",
+        r#"SELECT kind, status, erasure_requested_at, external_id, external_id_origin, metadata::text AS "metadata!",
                seen_event_types <> '{}' OR status IS NOT NULL OR field_versions <> '{}' AS "is_reported!"
            FROM renders WHERE id = $1 FOR UPDATE"#,
         id.as_str(),
     );
     let row = row.fetch_one(&mut *connection).await?;
+    if row.erasure_requested_at.is_some() {
+        return Ok(AnnounceOutcome::Erased);
+    }
     let decode = |unknown| sqlx::Error::Decode(Box::new(unknown));
     let kind: Kind = row.kind.parse().map_err(decode)?;
     let status: Option<Status> = row.status.as_deref().map(str::parse).transpose().map_err(decode)?;

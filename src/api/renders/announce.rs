@@ -45,7 +45,7 @@ const MAX_BODY_BYTES: usize = 64 << 10;
         (status = 201, description = "The render is new.", body = RenderView),
         (status = 400, description = "The body is invalid.", body = Message),
         (status = 408, description = "The body did not arrive in time.", body = Message),
-        (status = 409, description = "Magic Hour has reported another kind for this render.", body = Message),
+        (status = 409, description = "Magic Hour has reported another kind for this render, or the render was erased.", body = Message),
         (status = 413, description = "The body is larger than 64 KiB.", body = Message),
         CommonErrors,
     ),
@@ -64,6 +64,7 @@ pub(crate) async fn put(
         AnnounceOutcome::Created => StatusCode::CREATED,
         AnnounceOutcome::Updated => StatusCode::OK,
         AnnounceOutcome::KindMismatch => return Err(kind_mismatch(announcement.kind)),
+        AnnounceOutcome::Erased => return Err(erased()),
     };
     let render = state.reader.read(&id).await?;
     Ok((status, Json(render.ok_or_else(unknown_render)?)))
@@ -72,6 +73,11 @@ pub(crate) async fn put(
 fn kind_mismatch(kind: Kind) -> HttpError {
     let message =
         format!("Magic Hour has reported another kind for this render than {kind}: `GET` this address to see it");
+    HttpError::new(StatusCode::CONFLICT, message)
+}
+
+fn erased() -> HttpError {
+    let message = "this render was erased, so nothing is kept about it: a new render has another id";
     HttpError::new(StatusCode::CONFLICT, message)
 }
 

@@ -1,6 +1,7 @@
 //! The handlers for `/renders`.
 
 mod announce;
+mod erase;
 mod get;
 mod list;
 mod notify;
@@ -43,6 +44,8 @@ pub struct ApiState {
     pub events: EventReader,
     /// Passes events on to streams and waiting callers.
     pub hub: Arc<Hub>,
+    /// Whether there is an API key, so that projects can be deleted.
+    pub has_api_key: bool,
     /// The types of notifications that are posted.
     pub posted: PostedTypes,
     /// Answers waiting callers when the service stops.
@@ -66,6 +69,7 @@ pub(super) fn routes(guard: &RouteGuard) -> OpenApiRouter<Arc<ApiState>> {
         .routes(guard.requires(Need::Read, routes!(list::get)))
         .routes(guard.requires(Need::Read, routes!(get::get)))
         .routes(guard.requires(Need::Act, routes!(announce::put)))
+        .routes(guard.requires(Need::Act, routes!(erase::erase)))
         .routes(guard.requires(Need::Act, routes!(retry::retry)))
         .routes(guard.requires(Need::Act, routes!(notify::notify)))
 }

@@ -114,6 +114,13 @@ impl Bucket {
         Ok(self.objects.head(&self.path(key)).await?.size)
     }
 
+    pub(super) async fn delete(&self, key: &ObjectKey) -> Result<(), BucketError> {
+        match self.objects.delete(&self.path(key)).await {
+            Ok(()) | Err(Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     pub(super) async fn discard(&self, key: &ObjectKey, upload: &str) -> Result<(), BucketError> {
         // Other uploads belong to another store.
         let (Ok(saved), Some(multipart)) = (SavedUpload::parse(upload), &self.multipart) else { return Ok(()) };

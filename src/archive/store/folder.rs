@@ -111,6 +111,11 @@ impl Folder {
         Ok(FolderUpload::new(part, bytes, u64::MAX))
     }
 
+    pub(super) async fn delete(&self, key: &ObjectKey) -> io::Result<()> {
+        let paths = ObjectPath::new(&self.root, key);
+        spawn_blocking(move || paths.delete()).await?
+    }
+
     pub(super) async fn discard(&self, key: &ObjectKey, upload: &str) -> io::Result<()> {
         // OK to leave alone what is not a part of this object: it is another store's.
         let Ok(part) = ObjectPath::new(&self.root, key).earlier_part(upload) else { return Ok(()) };

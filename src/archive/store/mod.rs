@@ -102,6 +102,15 @@ impl Store {
         }
     }
 
+    /// Deletes the object and what other writers left of it, if they are there. Returns once a power cut cannot undo that. After
+    /// an error they may still be there.
+    pub async fn delete(&self, key: &ObjectKey) -> Result<(), StoreError> {
+        match self {
+            Self::Folder(folder) => Ok(folder.delete(key).await?),
+            Self::Bucket(bucket) => Ok(bucket.delete(key).await?),
+        }
+    }
+
     /// The object's length in bytes.
     pub async fn size(&self, key: &ObjectKey) -> Result<u64, StoreError> {
         match self {

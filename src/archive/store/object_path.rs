@@ -79,6 +79,19 @@ impl ObjectPath {
         Ok(())
     }
 
+    /// Deletes the object and all part files, and their folder if nothing else is in it.
+    pub(super) fn delete(&self) -> io::Result<()> {
+        self.remove_parts(None)?;
+        fs::remove_file(&self.object).or_else(ignore_gone)?;
+        match File::open(&self.folder) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            folder => folder?.sync_all()?,
+        }
+        // OK to ignore: another object may be in it, or another process may have removed it.
+        let _ = fs::remove_dir(&self.folder);
+        Ok(())
+    }
+
     fn is_part(&self, name: &str) -> bool {
         name.starts_with(&self.prefix) && name.ends_with(PART_SUFFIX)
     }

@@ -38,13 +38,18 @@ pub(in crate::intake) async fn store_unreadable(
 }
 
 /// Stores an authentic delivery with a timestamp outside the tolerance. Its payload is not trusted, except that the render
-/// exists. The render is polled at once, unless all its files are stored.
+/// exists. The render is polled at once, unless all its files are stored. Of an erased render, nothing is stored.
 pub(in crate::intake) async fn store_stale(pool: &PgPool, stale: &Stale, event: Option<&Event>) -> sqlx::Result<()> {
     let delivery = stale.delivery();
     if stored_repetitions(pool, &[delivery.sent_at], &[&delivery.body]).await? == [MAX_STORED_REPETITIONS] {
         return Ok(());
     }
     let mut transaction = pool.begin().await?;
+    if let Some(event) = event
+        && is_erased(&mut transaction, &event.payload.id).await?
+    {
+        return Ok(());
+    }
     let inserted = sqlx::query!(
         "INSERT INTO deliveries (received_at, sent_at, lag_ms, body, event_type, render_id, outcome, problem)
          VALUES ($1, $2, $3, $4, $5, $6, 'stale', 'signed outside the tolerance')",
@@ -60,6 +65,15 @@ pub(in crate::intake) async fn store_stale(pool: &PgPool, stale: &Stale, event: 
         request_poll(&mut transaction, &event.payload.id, kind, delivery.received_at).await?;
     }
     transaction.commit().await
+}
+
+/// Whether nothing about a render is to be kept. Locks its row, so that it is not erased meanwhile.
+async fn is_erased(transaction: &mut PgConnection, id: &RenderId) -> sqlx::Result<bool> {
+    let erased = sqlx::query_scalar!(
+        r#"SELECT erasure_requested_at IS NOT NULL AS "erased!" FROM renders WHERE id = $1 FOR SHARE"#,
+        id.as_str(),
+    );
+    Ok(erased.fetch_optional(transaction).await?.unwrap_or(false))
 }
 
 /// Requests a poll of the render, and creates the render if it is unknown.

@@ -89,6 +89,7 @@ pub(super) async fn lock(transaction: &mut PgConnection, ids: &[&str]) -> sqlx::
             fields,
             files: files.with_announced(kind, row.image_count),
             shortage_confirmed: row.shortage_confirmed,
+            erased: row.erased,
             external_id: row.external_id,
             external_id_origin: row.external_id_origin.map(|origin| origin.parse()).transpose().map_err(decode)?,
             polling: Polling {

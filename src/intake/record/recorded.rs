@@ -15,6 +15,8 @@ pub enum RecordOutcome {
     Late,
     /// This version does not know its type or status.
     Unknown,
+    /// The render was erased, so nothing of it is kept.
+    Erased,
 }
 
 impl RecordOutcome {
@@ -30,7 +32,8 @@ impl From<RecordOutcome> for DeliveryOutcome {
         match outcome {
             RecordOutcome::Recorded => Self::Recorded,
             RecordOutcome::Duplicate => Self::Duplicate,
-            RecordOutcome::Late => Self::Late,
+            // Of a delivery that was stored before its render was erased.
+            RecordOutcome::Late | RecordOutcome::Erased => Self::Late,
             RecordOutcome::Unknown => Self::Unknown,
         }
     }
@@ -72,6 +75,11 @@ pub struct Recorded {
 }
 
 impl Recorded {
+    /// The result for an observation about an erased render.
+    pub(super) const fn of_erased() -> Self {
+        Self { outcome: RecordOutcome::Erased, store_delivery: false, ..Self::of_unknown_kind() }
+    }
+
     /// The result for an observation about an unknown kind of render.
     pub(super) const fn of_unknown_kind() -> Self {
         Self {

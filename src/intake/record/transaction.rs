@@ -4,7 +4,7 @@
 //! transaction creates one of the renders in the meantime, the transaction is repeated. Each transaction sets its isolation
 //! level and time limits and uses no session state, so any pooler works.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{PgConnection, PgPool};
@@ -58,12 +58,17 @@ async fn try_to_record(
         by_render.entry(&observation.render_id).or_default().push(position);
     }
     let mut transaction = pool.begin_with(BEGIN).await?;
-    let stored = read::lock(&mut transaction, &by_render.keys().map(|id| id.as_str()).collect::<Vec<_>>()).await?;
+    let ids: BTreeSet<_> = observations.iter().map(|it| it.render_id.as_str()).collect();
+    let stored = read::lock(&mut transaction, &ids.into_iter().collect::<Vec<_>>()).await?;
     let mut downloads = read_downloads(&mut transaction, &stored, observations).await?;
     let repetitions = read_repetitions(&mut transaction, &stored, observations, now).await?;
     let mut recorded = vec![Recorded::of_unknown_kind(); observations.len()];
     let mut decisions = Vec::with_capacity(by_render.len());
-    for (id, positions) in by_render {
+    let is_erased = |id: &RenderId| stored.get(id.as_str()).is_some_and(|render| render.erased);
+    for (did, _) in recorded.iter_mut().zip(observations).filter(|(_, it)| is_erased(&it.render_id)) {
+        *did = Recorded::of_erased();
+    }
+    for (id, positions) in by_render.into_iter().filter(|(id, _)| !is_erased(id)) {
         let its: Vec<_> = positions.iter().map(|&position| &observations[position]).collect();
         let decision =
             rule::decide(stored.get(id.as_str()), downloads.remove(id.as_str()).unwrap_or_default(), &its, rules, now);

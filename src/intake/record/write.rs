@@ -3,9 +3,9 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::Recorded;
 use super::observation::{Observation, Source};
 use super::rule::{Decision, StoredRender};
+use super::{RecordOutcome, Recorded};
 use crate::domain::{EventType, Notification, Status};
 use crate::feed::Outbox;
 use crate::runtime::{Tallies, Tally, Wakeups};
@@ -105,13 +105,15 @@ pub(super) async fn replayed(
     }
     let written = sqlx::query!(
         "UPDATE deliveries AS d
-         SET outcome = row.outcome, problem = NULL, event_type = row.event_type, render_id = row.render_id
-         FROM unnest($1::int8[], $2::text[], $3::text[], $4::text[]) AS row (id, event_type, render_id, outcome)
+         SET outcome = row.outcome, body = CASE WHEN row.erased THEN NULL ELSE d.body END, problem = NULL, event_type = row.event_type, render_id = row.render_id
+         FROM unnest($1::int8[], $2::text[], $3::text[], $4::text[], $5::bool[])
+             AS row (id, event_type, render_id, outcome, erased)
          WHERE d.id = row.id",
         &replayed().map(|(id, ..)| id).collect::<Vec<_>>(),
         &replayed().map(|(_, it, _)| it.event_type.as_ref().map(EventType::as_str)).collect::<Vec<_>>() as _,
         &replayed().map(|(_, it, _)| it.render_id.as_str()).collect::<Vec<_>>() as _,
         &replayed().map(|(.., did)| did.outcome.as_str()).collect::<Vec<_>>() as _,
+        &replayed().map(|(.., did)| did.outcome == RecordOutcome::Erased).collect::<Vec<_>>(),
     );
     written.execute(transaction).await.map(drop)
 }

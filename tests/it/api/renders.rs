@@ -72,7 +72,7 @@ async fn a_render_has_the_documented_fields_in_the_documented_order(pool: PgPool
         "credits": [{"value": 450, "status": "rendering", "source": "webhook", "at": "2027-01-15T08:00:00Z"}],
         "created_at": "2027-01-15T08:00:00Z", "updated_at": "2027-01-15T08:00:00Z", "not_found_at": null, "stalled_at": null,
         "width": 512, "height": 960, "fps": 30, "start_seconds": 0, "end_seconds": 15, "image_count": null,
-        "links": {"magic_hour": "https://magichour.ai/my-library?videoId=clx1"}, "archive": "stored",
+        "links": {"magic_hour": "https://magichour.ai/my-library?videoId=clx1"}, "erased_at": null, "archive": "stored",
         "downloads": [{
             "index": 0, "state": "stored", "url": "/renders/clx1/downloads/0", "object": {"url": url, "key": key},
             "content_type": "video/mp4", "size_bytes": 10, "sha256": hex::encode(Sha256::digest(b"0123456789")),

@@ -103,7 +103,8 @@ async fn a_read_token_may_send_head_and_no_other_method(pool: PgPool) {
     assert_eq!(status(Method::HEAD, "/renders").await, 200);
     assert_eq!(status(Method::PUT, "/renders/1").await, 403);
     assert_eq!(app.get("/renders/1").await.status(), 404, "nothing was announced");
-    assert_eq!(status(Method::DELETE, "/renders/1").await, 405);
+    assert_eq!(status(Method::DELETE, "/renders/1").await, 403);
+    assert_eq!(status(Method::PATCH, "/renders/1").await, 405);
     app.stop().await.unwrap();
 }
 

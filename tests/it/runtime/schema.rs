@@ -10,7 +10,7 @@ use sqlx::migrate::Migrator;
 use crate::support::observations::{at, completed, connections, counts, record};
 
 /// Statements that each break one constraint, by its name.
-const REFUSED: [(&str, &str); 55] = [
+const REFUSED: [(&str, &str); 57] = [
     (
         "renders_id_length",
         "INSERT INTO renders (id, kind, first_seen_at, last_seen_at, updated_at) VALUES ('', 'video', now(), now(), now())",
@@ -103,6 +103,11 @@ const REFUSED: [(&str, &str); 55] = [
     ("notify_health_reported_while_failing", "UPDATE notify_health SET reported_at = now()"),
     ("feed_single_row", "INSERT INTO feed (singleton) VALUES (false)"),
     ("upstream_throttle_single_row", "INSERT INTO upstream_throttle (singleton) VALUES (false)"),
+    ("renders_erased_after_request", "UPDATE renders SET erased_at = now()"),
+    (
+        "erasures_attempts_not_negative",
+        "INSERT INTO erasures (render_id, upstream, attempts, due_at) VALUES ('r', false, -1, now())",
+    ),
     (
         "upstream_accounts_failures_not_negative",
         "INSERT INTO upstream_accounts (account, failures) VALUES (repeat('a', 16), -1)",

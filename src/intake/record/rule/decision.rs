@@ -23,6 +23,8 @@ pub(in crate::intake::record) struct StoredRender {
     pub(in crate::intake::record) files: FileCounts,
     /// Whether Magic Hour was asked for the files that are missing, and has no more.
     pub(in crate::intake::record) shortage_confirmed: bool,
+    /// Whether it is being erased, or is. Then nothing about it is recorded.
+    pub(in crate::intake::record) erased: bool,
     pub(in crate::intake::record) external_id: Option<String>,
     pub(in crate::intake::record) external_id_origin: Option<ExternalIdOrigin>,
     pub(in crate::intake::record) polling: Polling,

@@ -84,6 +84,7 @@ pub(super) fn decide(
 pub(super) fn stores_delivery(outcome: RecordOutcome, repetitions: i32) -> bool {
     match outcome {
         RecordOutcome::Recorded => true,
+        RecordOutcome::Erased => false,
         RecordOutcome::Duplicate | RecordOutcome::Late | RecordOutcome::Unknown => repetitions < MAX_STORED_REPETITIONS,
     }
 }
@@ -99,6 +100,7 @@ fn new_render(first: &Observation, now: DateTime<Utc>) -> StoredRender {
         fields: Fields::default(),
         files: FileCounts::default(),
         shortage_confirmed: false,
+        erased: false,
         external_id: None,
         external_id_origin: None,
         polling: Polling { requested: false, due: PollDue::AfterSilence, attempts: 0, last_seen_at: now },

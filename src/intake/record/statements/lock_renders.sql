@@ -5,6 +5,7 @@ SELECT
     field_versions AS "field_versions: Json<FieldVersions>",
     width, height, fps, start_seconds, end_seconds, image_count,
     files_total, files_stored, files_failed, shortage_confirmed, external_id, external_id_origin,
+    erasure_requested_at IS NOT NULL AS "erased!",
     poll_requested, poll_due_at = 'infinity' AS "never_poll", nullif(poll_due_at, 'infinity') AS poll_due_at,
     poll_attempts, first_seen_at, last_seen_at, updated_at, not_found_at, stalled_at
 FROM renders
