@@ -12,6 +12,7 @@ mod queue;
 mod retry;
 mod settlement;
 mod store;
+mod verify;
 mod worker;
 
 pub use self::backlog::{Backlog, watch_backlog};
@@ -27,5 +28,9 @@ pub use self::retry::{
 pub use self::settlement::{AttemptOutcome, AttemptReport, Settlement, Settler};
 pub use self::store::{
     BucketError, InvalidStorageUrl, LINK_LIFETIME, NewObject, Store, StoreError, StoreHealth, Upload,
+};
+pub use self::verify::{
+    FilePosition, ObjectFault, RepairOutcome, StoredFileFilter, StoredFileRecord, hash_object, is_current, repair,
+    stored_files, verify_file,
 };
 pub use self::worker::run_worker;

@@ -14,6 +14,7 @@ mod send;
 mod serve;
 mod status;
 mod table;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -45,6 +46,8 @@ enum Command {
     Notify(notify::NotifyFlags),
     /// Reads stored deliveries again that were unreadable or unknown when they arrived
     Replay(replay::ReplayFlags),
+    /// Reads stored objects back, and compares their length and SHA-256
+    Verify(verify::VerifyFlags),
     /// Signs and posts an event the way Magic Hour does
     Send(Box<send::SendFlags>),
     /// Asks /readyz on this machine and exits with 0 or 1, for images without a shell
@@ -96,6 +99,7 @@ impl Cli {
             Command::Retry(args) => retry::run(args).await,
             Command::Notify(args) => notify::run(args).await,
             Command::Replay(args) => replay::run(args).await,
+            Command::Verify(args) => verify::run(args).await,
             Command::Send(args) => send::run(*args).await,
             Command::Health(args) => health::run(&args).await,
             Command::Completions(args) => completions::run(&args),

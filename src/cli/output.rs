@@ -39,6 +39,11 @@ impl Output {
         progress.suspend(|| self.write_to(&mut io::stdout(), line))
     }
 
+    /// Counts something that needs no line.
+    pub(super) fn count(&self) {
+        self.progress.inc(1);
+    }
+
     /// Prints the last line.
     pub(super) fn finish(&mut self, line: impl Display) -> io::Result<()> {
         self.progress.finish_and_clear();

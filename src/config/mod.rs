@@ -17,6 +17,7 @@ mod parse;
 mod secret;
 mod serve;
 mod shown;
+mod storage;
 mod traces;
 mod upstream;
 mod webhook_secrets;
@@ -29,6 +30,7 @@ pub use self::listen::ListenArgs;
 pub use self::notify::{Notify, NotifyArgs};
 pub use self::serve::{ApiKeySetting, Config, Dependencies, NotifySetting, ServeArgs};
 pub use self::shown::{ShownSetting, shown};
+pub use self::storage::StorageArgs;
 pub use self::webhook_secrets::{WebhookSecretArgs, WebhookSecrets};
 
 /// The environment variables that are valid Unicode. No other variable is a setting, and `std::env::vars` would panic on

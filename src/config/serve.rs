@@ -8,7 +8,6 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::access::AccessArgs;
-use super::cloud;
 use super::database::DatabaseArgs;
 use super::downloads::{DownloadArgs, Downloads};
 use super::errors::{ConfigErrors, ConfigWarning};
@@ -16,7 +15,8 @@ use super::external_ids::ExternalIdArgs;
 use super::files::{FileArgs, Files};
 use super::listen::{ApiListenArgs, ListenArgs};
 use super::notify::{Notify, NotifyArgs};
-use super::parse::{SettingWithDefault, non_empty, parse};
+use super::parse::{SettingWithDefault, non_empty};
+use super::storage::StorageArgs;
 use super::traces::TraceArgs;
 use super::upstream::{Upstream, UpstreamArgs};
 use super::webhook_secrets::WebhookSecretArgs;
@@ -28,7 +28,6 @@ use crate::intake::{QueueLimits, Verifier};
 use crate::notify::Client;
 use crate::runtime::{DatabaseUrls, LogFormat};
 
-const STORAGE_URL: &str = "STORAGE_URL";
 const SIGNATURE_TOLERANCE: SettingWithDefault = SettingWithDefault::new("SIGNATURE_TOLERANCE", "5m");
 const MAX_BODY_BYTES: SettingWithDefault = SettingWithDefault::new("MAX_BODY_BYTES", "1MiB");
 const EVENT_RETENTION: SettingWithDefault = SettingWithDefault::new("EVENT_RETENTION", "30d");
@@ -48,9 +47,8 @@ pub struct ServeArgs {
     listen: ListenArgs,
     #[command(flatten)]
     api_listen: ApiListenArgs,
-    /// Where files are stored: `s3://bucket/prefix`, `gs://…`, `az://…` or `file:///dir`, with the provider's usual variables (required)
-    #[arg(long, env = STORAGE_URL, value_name = "URL", hide_env_values = true)]
-    storage_url: Option<String>,
+    #[command(flatten)]
+    storage: StorageArgs,
     #[command(flatten)]
     files: FileArgs,
     #[command(flatten)]
@@ -195,7 +193,7 @@ impl ServeArgs {
         let tolerance = SIGNATURE_TOLERANCE.duration(&self.signature_tolerance, &mut errors);
         let listen = self.listen.read(&mut errors);
         let api_listen = self.api_listen.read(listen, &mut errors);
-        let store = self.store(environment, &mut errors);
+        let store = self.storage.read(environment, &mut errors);
         let files = self.files.read(&mut errors);
         let access = self.access.read(&mut errors);
         let max_body_bytes = MAX_BODY_BYTES.bytes(&self.max_body_bytes, &mut errors);
@@ -236,7 +234,7 @@ impl ServeArgs {
     pub fn dependencies(&self, environment: impl IntoIterator<Item = (String, String)>) -> Dependencies {
         Dependencies {
             database: if_valid(|errors| self.database.read(errors)),
-            store: if_valid(|errors| self.store(environment, errors)).flatten(),
+            store: if_valid(|errors| self.storage.read(environment, errors)).flatten(),
             api_url: self.upstream.api_url(&mut ConfigErrors::default()),
             api_keys: match if_valid(|errors| self.upstream.api_keys(errors)) {
                 None => ApiKeySetting::Invalid,
@@ -261,27 +259,6 @@ impl ServeArgs {
     #[cfg(test)]
     pub(super) fn downloads(&self) -> &DownloadArgs {
         &self.downloads
-    }
-
-    fn store(
-        &self,
-        environment: impl IntoIterator<Item = (String, String)>,
-        errors: &mut ConfigErrors,
-    ) -> Option<Store> {
-        let Some(url) = non_empty(self.storage_url.as_deref()) else {
-            errors.add(STORAGE_URL, "is required: s3://bucket/prefix, gs://…, az://… or file:///dir");
-            return None;
-        };
-        let variables = cloud::variables(environment, errors);
-        let url: Url = parse(STORAGE_URL, url, "a URL such as s3://bucket/prefix or file:///dir", errors)?;
-        if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
-            errors.add(
-                STORAGE_URL,
-                "must not have a user, password, or query: set credentials with variables such as AWS_ACCESS_KEY_ID",
-            );
-            return None;
-        }
-        Store::at(&url, &variables).map_err(|error| errors.add(STORAGE_URL, error.to_string())).ok()
     }
 
     fn event_retention(&self, errors: &mut ConfigErrors) -> Duration {

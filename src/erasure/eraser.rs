@@ -41,13 +41,21 @@ impl Eraser {
     /// Erases until the service stops.
     pub async fn run(&self, shutdown: &Shutdown) {
         while !shutdown.is_stopping() {
-            let step = join_all((0..CONCURRENCY).map(|_| Box::pin(self.step())));
-            match shutdown.forced().run_until_cancelled(step).await {
-                Some(worked) if worked.contains(&true) => {}
-                Some(_) => shutdown.sleep(IDLE_INTERVAL).await,
+            match shutdown.forced().run_until_cancelled(Box::pin(self.steps())).await {
+                Some(true) => {}
+                Some(false) => shutdown.sleep(IDLE_INTERVAL).await,
                 None => return,
             }
         }
+    }
+
+    /// Makes an attempt at each of some erasures. Returns whether there was one. While idle, it asks only once.
+    async fn steps(&self) -> bool {
+        if !self.step().await {
+            return false;
+        }
+        join_all((1..CONCURRENCY).map(|_| self.step())).await;
+        true
     }
 
     /// Makes one attempt at the erasure that is due the longest. Returns whether there was one.

@@ -1,10 +1,8 @@
 //! Checks that a render's files include all files of the project, and that their objects match their records.
 
-use futures::TryStreamExt;
-use sha2::{Digest, Sha256};
 use url::Url;
 
-use crate::archive::{Store, StoreError};
+use crate::archive::{Store, StoreError, hash_object};
 use crate::domain::{DownloadEntry, ObjectKey, Payload, SignedUrl, Status};
 
 /// The record of a stored file.
@@ -26,12 +24,8 @@ impl FileRecord {
 /// Whether every object has the recorded hash.
 pub(super) async fn match_store(store: &Store, files: &[FileRecord]) -> Result<bool, StoreError> {
     for file in files {
-        let mut bytes = store.read(&file.key, None).await?;
-        let mut hash = Sha256::new();
-        while let Some(chunk) = bytes.try_next().await? {
-            hash.update(&chunk);
-        }
-        if hex::encode(hash.finalize()) != file.sha256 {
+        let (_, sha256) = hash_object(store, &file.key).await?;
+        if sha256 != file.sha256 {
             return Ok(false);
         }
     }

@@ -3,3 +3,4 @@
 mod check;
 mod command_line;
 mod status;
+mod verify;
