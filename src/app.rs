@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
-use crate::api::{self, Access, ApiState, FileServing, Health, LinkKeyCell, Metrics, RouteStates};
+use crate::api::{self, Access, ApiState, FileServing, Health, LinkKeyCell, Metrics, PolledAccounts, RouteStates};
 use crate::archive::{self, Downloader, Fetcher, Settler, StoreHealth};
 use crate::config::Config;
 use crate::erasure::{self, Eraser};
@@ -148,7 +148,10 @@ impl Service {
             database: self.database.clone(),
             clock: self.clock.clone(),
             hub: self.hub.clone(),
-            reconcile_after: upstream.accounts.as_ref().map(|_| upstream.schedule.initial_delay),
+            polling: upstream
+                .accounts
+                .clone()
+                .map(|accounts| PolledAccounts { accounts, reconcile_after: upstream.schedule.initial_delay }),
         }
     }
 

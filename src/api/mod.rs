@@ -21,7 +21,7 @@ pub use self::file_serving::{FileServing, ServeFiles};
 pub use self::files::FileLink;
 pub use self::health::Health;
 pub use self::link_key::LinkKeyCell;
-pub use self::metrics::{METRICS, Metrics};
+pub use self::metrics::{METRICS, Metrics, PolledAccounts};
 pub use self::openapi::openapi_json;
 pub use self::queries::{AnnounceOutcome, Announcement, ExternalIdUpdate, announce};
 pub use self::renders::ApiState;

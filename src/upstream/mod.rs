@@ -24,4 +24,4 @@ pub use self::missing_webhooks::{
 };
 pub use self::project_deletion::{ProjectDeleter, ProjectDeletion};
 pub use self::reconcile::{Reconciler, Schedule, first_due_poll};
-pub use self::throttle::Throttle;
+pub use self::throttle::{Throttle, paused_accounts};

@@ -1,11 +1,12 @@
 //! Values at this moment, from the database and from this process.
 
 use chrono::{DateTime, Utc};
+use metrics::Label;
 
 use crate::archive::Backlog;
 use crate::domain::{DownloadState, Kind, NotificationState, Status};
 use crate::runtime::{
-    CounterFamily, GaugeFamily, LabelValue, ListedLabels, Metric, PoolUse, Tally, Totals, label_value,
+    CounterFamily, GaugeFamily, LabelSet, LabelValue, ListedLabels, Metric, PoolUse, Tally, Totals, label_value,
 };
 
 /// The metrics that are set for each answer.
@@ -22,6 +23,7 @@ pub static METRICS: &[&dyn Metric] = &[
     &NOTIFICATIONS,
     &OLDEST_PENDING,
     &MISSING_WEBHOOKS,
+    &UPSTREAM_PAUSED,
 ];
 
 static BUILD_INFO: GaugeFamily<(BuildVersion,)> =
@@ -56,6 +58,23 @@ static MISSING_WEBHOOKS: GaugeFamily<()> = GaugeFamily::new(
     "renderhook_webhooks_missing",
     "Renders that ended in the last 24 hours according to polls, without a webhook; among the latest 1000",
 );
+
+static UPSTREAM_PAUSED: GaugeFamily<AccountPosition> = GaugeFamily::new(
+    "renderhook_upstream_paused",
+    "Whether calls with the key at this position of MAGIC_HOUR_API_KEY are paused",
+);
+
+/// The position of an account's key, from 1. There are as many as there are keys.
+#[derive(Debug, Clone, Copy)]
+struct AccountPosition(usize);
+
+impl LabelSet for AccountPosition {
+    const NAMES: &'static [&'static str] = &["account"];
+
+    fn labels(self) -> Vec<Label> {
+        vec![Label::new("account", self.0.to_string())]
+    }
+}
 
 /// The version of this process.
 #[derive(Debug, Clone, Copy)]
@@ -142,6 +161,8 @@ pub(super) struct DatabaseValues {
     pub(super) missing_webhooks: i64,
     pub(super) notifications_wait_since: Option<DateTime<Utc>>,
     pub(super) polls_due_since: Option<DateTime<Utc>>,
+    /// The positions of the accounts, and whether their calls are paused.
+    pub(super) accounts: Vec<(usize, bool)>,
 }
 
 impl DatabaseValues {
@@ -166,6 +187,9 @@ impl DatabaseValues {
             OLDEST_PENDING.set((queue,), waited.max(0.0));
         }
         MISSING_WEBHOOKS.set((), number(self.missing_webhooks));
+        for (position, is_paused) in &self.accounts {
+            UPSTREAM_PAUSED.set(AccountPosition(*position), f64::from(u8::from(*is_paused)));
+        }
     }
 
     fn set_downloads(&self) {
@@ -229,7 +253,9 @@ mod tests {
         let missing_webhooks = 4;
         // A poll that is not due yet.
         let polls_due_since = Some(now + TimeDelta::seconds(10));
-        DatabaseValues { now, totals, backlog, missing_webhooks, notifications_wait_since: None, polls_due_since }
+        let accounts = vec![(1, false), (2, true)];
+        let notifications_wait_since = None;
+        DatabaseValues { now, totals, backlog, missing_webhooks, notifications_wait_since, polls_due_since, accounts }
     }
 
     fn text(values: &DatabaseValues) -> String {
@@ -255,6 +281,8 @@ mod tests {
             "renderhook_oldest_pending_seconds{queue=\"downloads\"} 30",
             "renderhook_oldest_pending_seconds{queue=\"notifications\"} 0",
             "renderhook_oldest_pending_seconds{queue=\"polls\"} 0",
+            "renderhook_upstream_paused{account=\"1\"} 0",
+            "renderhook_upstream_paused{account=\"2\"} 1",
         ] {
             assert!(text.lines().any(|there| there == line), "{line} is missing in\n{text}");
         }

@@ -20,7 +20,7 @@ use crate::http::CommonErrors;
 use crate::notify;
 use crate::runtime::{Clock, Database, DatabaseError, ProcessMetrics, REQUEST_TIMEOUT, Totals, rendered_now};
 use crate::streams::Hub;
-use crate::upstream::{self, MISSING_WEBHOOKS_LIMIT, count_missing_webhooks};
+use crate::upstream::{self, Accounts, MISSING_WEBHOOKS_LIMIT, count_missing_webhooks};
 
 /// The state of `GET /metrics`.
 #[derive(Debug)]
@@ -33,8 +33,17 @@ pub struct Metrics {
     pub clock: Clock,
     /// The streams and waiting requests of this process.
     pub hub: Arc<Hub>,
-    /// How long after an event a render is polled first; `None` if nothing is polled.
-    pub reconcile_after: Option<Duration>,
+    /// What is polled, if anything is.
+    pub polling: Option<PolledAccounts>,
+}
+
+/// The accounts whose renders are polled.
+#[derive(Debug)]
+pub struct PolledAccounts {
+    /// The accounts.
+    pub accounts: Accounts,
+    /// How long after an event a render is polled first.
+    pub reconcile_after: Duration,
 }
 
 /// Metrics for Prometheus
@@ -69,6 +78,12 @@ pub(super) fn routes(guard: &RouteGuard) -> OpenApiRouter<Arc<Metrics>> {
 }
 
 impl Metrics {
+    /// The positions of the accounts, and whether they are among `paused`.
+    fn accounts(&self, paused: &[String]) -> Vec<(usize, bool)> {
+        let accounts = self.polling.iter().flat_map(|polling| polling.accounts.iter());
+        accounts.map(|it| (it.position, paused.iter().any(|paused| paused == it.id.as_str()))).collect()
+    }
+
     async fn read(&self) -> Result<DatabaseValues, DatabaseError> {
         let (pool, now) = (self.database.pool(), self.clock.now());
         let values = async {
@@ -77,10 +92,11 @@ impl Metrics {
                 backlog: Backlog::read(pool, now).await?,
                 missing_webhooks: count_missing_webhooks(pool, now, MISSING_WEBHOOKS_LIMIT).await?,
                 notifications_wait_since: notify::oldest_pending(pool).await?,
-                polls_due_since: match self.reconcile_after {
-                    Some(after) => upstream::first_due_poll(pool, after).await?,
+                polls_due_since: match &self.polling {
+                    Some(polling) => upstream::first_due_poll(pool, polling.reconcile_after).await?,
                     None => None,
                 },
+                accounts: self.accounts(&upstream::paused_accounts(pool, now).await?),
                 totals: Totals::read(pool).await?,
             })
         };

@@ -8,7 +8,7 @@ use sqlx::{PgConnection, PgPool};
 use super::files::FileRecord;
 use crate::domain::{DownloadState, Kind, ObjectKey, RenderId};
 use crate::upstream::accounts::{AccountId, ProjectFinder};
-use crate::upstream::throttle::CLOCK_SKEW;
+use crate::upstream::throttle::{CLOCK_SKEW, paused_accounts};
 
 /// How long a claim lasts unless it is renewed.
 const CLAIM_DURATION: Duration = Duration::from_mins(10);
@@ -66,7 +66,7 @@ pub(super) async fn claim(
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<DeletionClaim>> {
     let mut transaction = pool.begin().await?;
-    let paused = finder.throttle.paused(&mut transaction, now).await?;
+    let paused = paused_accounts(&mut *transaction, now).await?;
     if finder.accounts.iter().all(|account| paused.iter().any(|it| it == account.id.as_str())) {
         return Ok(None);
     }

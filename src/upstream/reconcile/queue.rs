@@ -10,7 +10,7 @@ use super::schedule::{NextPoll, Schedule};
 use super::settlement::{PollOutcome, PollSettlement, PolledRender};
 use crate::domain::{FileCounts, Kind, RenderId, Status};
 use crate::upstream::accounts::{AccountId, ProjectFinder};
-use crate::upstream::throttle::CLOCK_SKEW;
+use crate::upstream::throttle::{CLOCK_SKEW, paused_accounts};
 
 /// How long a poll may take before another process repeats it.
 const CLAIM_DURATION: Duration = Duration::from_mins(2);
@@ -42,7 +42,7 @@ pub(super) async fn claim(
 ) -> sqlx::Result<Option<PollClaim>> {
     let mut transaction = pool.begin().await?;
     let claim = if finder.throttle.take_turn(&mut transaction, now).await? {
-        let paused = finder.throttle.paused(&mut transaction, now).await?;
+        let paused = paused_accounts(&mut *transaction, now).await?;
         let all_paused = finder.accounts.iter().all(|account| paused.iter().any(|it| it == account.id.as_str()));
         if all_paused { None } else { claim_due(&mut transaction, &paused, schedule, now).await? }
     } else {

@@ -9,7 +9,7 @@ mod state;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, PgExecutor, PgPool, PgTransaction};
+use sqlx::{PgExecutor, PgPool, PgTransaction};
 use tracing::{error, info, warn};
 
 use self::state::{AccountState, is_call_due};
@@ -54,23 +54,6 @@ impl Throttle {
             next.execute(&mut **transaction).await?;
         }
         Ok(is_due)
-    }
-
-    /// The fingerprints of the accounts whose calls are paused at `now`.
-    pub(super) async fn paused(&self, connection: &mut PgConnection, now: DateTime<Utc>) -> sqlx::Result<Vec<String>> {
-        let rows = sqlx::query!(
-            "SELECT account, paused_until, retry_after_until, failures, suspect_render_id FROM upstream_accounts"
-        );
-        let rows = rows.fetch_all(connection).await?.into_iter().map(|row| {
-            let state = AccountRow {
-                paused_until: row.paused_until,
-                retry_after_until: row.retry_after_until,
-                failures: row.failures,
-                suspect_render_id: row.suspect_render_id,
-            };
-            (row.account, AccountState::from(state))
-        });
-        Ok(rows.filter(|(_, state)| state.is_paused(now)).map(|(account, _)| account).collect())
     }
 
     /// Whether calls of an account are paused.
@@ -193,6 +176,23 @@ async fn change<T>(
     }
     transaction.commit().await?;
     Ok(result)
+}
+
+/// The fingerprints of the accounts whose calls are paused at `now`.
+pub async fn paused_accounts(executor: impl PgExecutor<'_>, now: DateTime<Utc>) -> sqlx::Result<Vec<String>> {
+    let rows = sqlx::query!(
+        "SELECT account, paused_until, retry_after_until, failures, suspect_render_id FROM upstream_accounts"
+    );
+    let rows = rows.fetch_all(executor).await?.into_iter().map(|row| {
+        let state = AccountRow {
+            paused_until: row.paused_until,
+            retry_after_until: row.retry_after_until,
+            failures: row.failures,
+            suspect_render_id: row.suspect_render_id,
+        };
+        (row.account, AccountState::from(state))
+    });
+    Ok(rows.filter(|(_, state)| state.is_paused(now)).map(|(account, _)| account).collect())
 }
 
 /// The state of an account. One without a row has never failed.
