@@ -42,34 +42,37 @@ pub(super) struct ErasedFile {
 /// Claims the erasure that is due the longest.
 pub(super) async fn claim(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<Option<ErasureClaim>> {
     let lease = Uuid::new_v4();
-    let row = sqlx::query!(
-        r#"UPDATE erasures AS e
-           SET lease = $2, due_at = $3, attempts = e.attempts + 1
-           FROM renders AS r
-           WHERE r.id = e.render_id AND e.render_id = (
-               SELECT render_id FROM erasures
-               -- A time further ahead than possible comes from a clock that was wrong.
-               WHERE due_at <= $1 OR due_at > $4
-               ORDER BY due_at
-               LIMIT 1
-               FOR UPDATE SKIP LOCKED
-           )
-           RETURNING e.render_id, e.upstream, e.sweep_at, e.attempts, r.kind, r.account,
-               r.erased_at IS NOT NULL AS "is_local_done!""#,
+    // Only of this table, so that looking for work waits for nobody.
+    let claimed = sqlx::query!(
+        "UPDATE erasures SET lease = $2, due_at = $3, attempts = attempts + 1
+         WHERE render_id = (
+             SELECT render_id FROM erasures
+             -- A time further ahead than possible comes from a clock that was wrong.
+             WHERE due_at <= $1 OR due_at > $4
+             ORDER BY due_at
+             LIMIT 1
+             FOR UPDATE SKIP LOCKED
+         )
+         RETURNING render_id, upstream, sweep_at, attempts",
         now,
         lease,
         now + LEASE,
         now + RETRY_DELAY.1 + super::SWEEP_DELAY + Duration::from_hours(2),
     );
-    let Some(row) = row.fetch_optional(pool).await? else { return Ok(None) };
+    let Some(claimed) = claimed.fetch_optional(pool).await? else { return Ok(None) };
+    let row = sqlx::query!(
+        r#"SELECT kind, account, erased_at IS NOT NULL AS "is_local_done!" FROM renders WHERE id = $1"#,
+        claimed.render_id,
+    );
+    let row = row.fetch_one(pool).await?;
     Ok(Some(ErasureClaim {
-        id: row.render_id.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?,
+        id: claimed.render_id.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?,
         kind: row.kind.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?,
         account: row.account.and_then(|account| account.parse().ok()),
         is_local_done: row.is_local_done,
-        upstream: row.upstream,
-        sweep_at: row.sweep_at,
-        attempts: row.attempts.unsigned_abs(),
+        upstream: claimed.upstream,
+        sweep_at: claimed.sweep_at,
+        attempts: claimed.attempts.unsigned_abs(),
         lease,
     }))
 }

@@ -76,7 +76,7 @@ async fn a_render_has_the_documented_fields_in_the_documented_order(pool: PgPool
         "downloads": [{
             "index": 0, "state": "stored", "url": "/renders/clx1/downloads/0", "object": {"url": url, "key": key},
             "content_type": "video/mp4", "size_bytes": 10, "sha256": hex::encode(Sha256::digest(b"0123456789")),
-            "stored_at": "2027-01-15T08:00:00Z", "attempts": 1, "next_attempt_at": null, "error": null
+            "stored_at": "2027-01-15T08:00:00Z", "attempts": 1, "progress": null, "next_attempt_at": null, "error": null
         }],
         "transitions": [
             {"from": null, "to": "rendering", "source": "webhook", "event": "video.started", "at": "2027-01-15T08:00:00Z", "lag_ms": 0},
