@@ -173,8 +173,8 @@ impl Receiver {
     }
 
     async fn quarantine_unreadable(&self, verified: &Verified, why: UnreadableEvent) -> Refused {
-        let stored = store_unreadable(self.database.pool(), verified, why);
-        if let Err(error) = self.database.with_timeout(REQUEST_TIMEOUT, stored).await {
+        let stored = || store_unreadable(self.database.pool(), verified, why);
+        if let Err(error) = self.database.with_timeout_and_retry(REQUEST_TIMEOUT, stored).await {
             return error.into();
         }
         error!(event = %LogEvent::WebhookUnreadable, error = %why, "stored an authentic delivery that is not a valid event");
@@ -185,8 +185,8 @@ impl Receiver {
     async fn quarantine_stale(&self, stale: Stale) -> Refused {
         let delivery = stale.delivery();
         let event = Event::parse(&delivery.body).ok();
-        let stored = store_stale(self.database.pool(), &stale, event.as_ref());
-        if let Err(error) = self.database.with_timeout(REQUEST_TIMEOUT, stored).await {
+        let stored = || store_stale(self.database.pool(), &stale, event.as_ref());
+        if let Err(error) = self.database.with_timeout_and_retry(REQUEST_TIMEOUT, stored).await {
             return error.into();
         }
         self.log_stale(delivery, event.as_ref());

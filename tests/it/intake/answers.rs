@@ -292,3 +292,22 @@ async fn a_body_above_the_limit_gets_413_and_one_at_the_limit_is_accepted(pool: 
     assert_eq!(app.deliver(&on_its_way(&of_length(1000))).await.status, 200);
     app.stop().await.unwrap();
 }
+
+#[sqlx::test]
+async fn what_is_quarantined_is_stored_after_a_conflict_with_another_transaction(pool: PgPool) {
+    // Like an insert that meets the ATTACH of its day's partition: every other one fails, and succeeds when it is repeated.
+    const CONFLICTS: &str = "CREATE SEQUENCE attempts;
+        CREATE FUNCTION conflict() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            IF nextval('attempts') % 2 = 1 THEN RAISE EXCEPTION 'a conflict' USING ERRCODE = '40001'; END IF;
+            RETURN NEW;
+        END $$;
+        CREATE TRIGGER conflict BEFORE INSERT ON deliveries FOR EACH ROW EXECUTE FUNCTION conflict();";
+    sqlx::raw_sql(CONFLICTS).execute(&pool).await.unwrap();
+    let app = start(&pool, &[]).await;
+    let stale = signed_at(0, &video("stale", "rendering").event("video.started"));
+    assert_eq!(app.deliver(&stale).await.status, 401);
+    assert_eq!(app.deliver(&on_its_way(b"no event")).await.status, 400);
+    assert_eq!(count(&pool, "deliveries").await, 2);
+    app.stop().await.unwrap();
+}
