@@ -98,26 +98,7 @@ pub(super) async fn run(args: VerifyFlags) -> anyhow::Result<()> {
     {
         bail!("there is no render with the id {id}");
     }
-    let clock = Clock::system();
-    let filter = StoredFileFilter { render: args.render, since: database::time_ago(args.since, clock.now()) };
-    let mut verification = Verification {
-        files: FileReader {
-            database: database.clone(),
-            filter,
-            sample: args.sample,
-            after: args.after.map(|id| FilePosition { render_id: id.to_string(), index: i32::MAX }),
-            page: VecDeque::new(),
-            is_done: false,
-        },
-        database,
-        store,
-        clock,
-        repair: args.repair,
-        counts: VerifyCounts::default(),
-        output: Output::counting("objects"),
-        verified: None,
-        unreadable_in_a_row: 0,
-    };
+    let mut verification = Verification::new(args, database, store);
     tokio::select! {
         ended = verification.run() => ended?,
         _ = tokio::signal::ctrl_c() => {
@@ -181,6 +162,30 @@ struct Verification {
 }
 
 impl Verification {
+    fn new(args: VerifyFlags, database: Database, store: Store) -> Self {
+        let clock = Clock::system();
+        let filter = StoredFileFilter { render: args.render, since: database::time_ago(args.since, clock.now()) };
+        let files = FileReader {
+            database: database.clone(),
+            filter,
+            sample: args.sample,
+            after: args.after.map(|id| FilePosition { render_id: id.to_string(), index: i32::MAX }),
+            page: VecDeque::new(),
+            is_done: false,
+        };
+        Self {
+            files,
+            database,
+            store,
+            clock,
+            repair: args.repair,
+            counts: VerifyCounts::default(),
+            output: Output::counting("objects"),
+            verified: None,
+            unreadable_in_a_row: 0,
+        }
+    }
+
     async fn run(&mut self) -> anyhow::Result<()> {
         let (store, mut current): (_, Option<String>) = (self.store.clone(), None);
         loop {

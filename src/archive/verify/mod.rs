@@ -1,7 +1,7 @@
 //! Proof: reads stored objects back and compares their length and SHA-256 with what was recorded.
 //!
 //! [`stored_files`] reads the records in the order of their renders' ids, a page at a time; [`verify_file`] reads one object, of
-//! which only a chunk is in memory; and [`repair`] puts a file back in the queue whose object is missing or different.
+//! which only a chunk is in memory; and [`repair()`] puts a file back in the queue whose object is missing or different.
 
 mod records;
 mod repair;

@@ -53,30 +53,12 @@ async fn try_to_record(
     observations: &[Observation],
     rules: &RecordRules,
 ) -> sqlx::Result<Option<Vec<Recorded>>> {
-    let mut by_render: BTreeMap<&RenderId, Vec<usize>> = BTreeMap::new();
-    for (position, observation) in observations.iter().enumerate().filter(|(_, it)| it.kind.is_some()) {
-        by_render.entry(&observation.render_id).or_default().push(position);
-    }
     let mut transaction = pool.begin_with(BEGIN).await?;
     let ids: BTreeSet<_> = observations.iter().map(|it| it.render_id.as_str()).collect();
     let stored = read::lock(&mut transaction, &ids.into_iter().collect::<Vec<_>>()).await?;
-    let mut downloads = read_downloads(&mut transaction, &stored, observations).await?;
+    let downloads = read_downloads(&mut transaction, &stored, observations).await?;
     let repetitions = read_repetitions(&mut transaction, &stored, observations, now).await?;
-    let mut recorded = vec![Recorded::of_unknown_kind(); observations.len()];
-    let mut decisions = Vec::with_capacity(by_render.len());
-    let is_erased = |id: &RenderId| stored.get(id.as_str()).is_some_and(|render| render.erased);
-    for (did, _) in recorded.iter_mut().zip(observations).filter(|(_, it)| is_erased(&it.render_id)) {
-        *did = Recorded::of_erased();
-    }
-    for (id, positions) in by_render.into_iter().filter(|(id, _)| !is_erased(id)) {
-        let its: Vec<_> = positions.iter().map(|&position| &observations[position]).collect();
-        let decision =
-            rule::decide(stored.get(id.as_str()), downloads.remove(id.as_str()).unwrap_or_default(), &its, rules, now);
-        for (&position, did) in positions.iter().zip(&decision.recorded) {
-            recorded[position] = *did;
-        }
-        decisions.push((stored.get(id.as_str()), decision));
-    }
+    let (mut recorded, decisions) = decide(observations, &stored, downloads, rules, now);
     for (did, count) in recorded.iter_mut().zip(repetitions) {
         did.store_delivery = rule::stores_delivery(did.outcome, count);
     }
@@ -92,6 +74,36 @@ async fn try_to_record(
     outbox.write(&mut transaction, rules.posted, now).await?;
     transaction.commit().await?;
     Ok(Some(recorded))
+}
+
+/// What each observation did, and what to write for each render.
+fn decide<'a>(
+    observations: &[Observation],
+    stored: &'a HashMap<String, StoredRender>,
+    mut downloads: HashMap<String, BTreeMap<i32, Download>>,
+    rules: &RecordRules,
+    now: DateTime<Utc>,
+) -> (Vec<Recorded>, Vec<write::Decided<'a>>) {
+    let mut by_render: BTreeMap<&RenderId, Vec<usize>> = BTreeMap::new();
+    for (position, observation) in observations.iter().enumerate().filter(|(_, it)| it.kind.is_some()) {
+        by_render.entry(&observation.render_id).or_default().push(position);
+    }
+    let mut recorded = vec![Recorded::of_unknown_kind(); observations.len()];
+    let mut decisions = Vec::with_capacity(by_render.len());
+    let is_erased = |id: &RenderId| stored.get(id.as_str()).is_some_and(|render| render.erased);
+    for (did, _) in recorded.iter_mut().zip(observations).filter(|(_, it)| is_erased(&it.render_id)) {
+        *did = Recorded::of_erased();
+    }
+    for (id, positions) in by_render.into_iter().filter(|(id, _)| !is_erased(id)) {
+        let its: Vec<_> = positions.iter().map(|&position| &observations[position]).collect();
+        let downloads = downloads.remove(id.as_str()).unwrap_or_default();
+        let decision = rule::decide(stored.get(id.as_str()), downloads, &its, rules, now);
+        for (&position, did) in positions.iter().zip(&decision.recorded) {
+            recorded[position] = *did;
+        }
+        decisions.push((stored.get(id.as_str()), decision));
+    }
+    (recorded, decisions)
 }
 
 /// How many times the request of each observation is already stored, if it may be a repetition.

@@ -59,7 +59,6 @@ fn file(
     operator: &Operator,
     now: DateTime<Utc>,
 ) -> Markup {
-    let is_open = matches!(download.state, DownloadState::Pending | DownloadState::Downloading | DownloadState::Failed);
     html! {
         @if let Some(link) = link { (player(download, link)) }
         div.file-facts {
@@ -73,12 +72,7 @@ fn file(
                 p.error-line { code { (error.code) } " " (error.message) }
             }
             @if let Some(progress) = &download.progress { (transfer(download.index, progress)) }
-            dl.facts.inline {
-                @if download.attempts > 0 { div { dt { "Attempts" } dd { (download.attempts) } } }
-                @if let Some(at) = download.next_attempt_at { div { dt { "Next attempt" } dd { (when(at, now)) } } }
-                @if is_open { @if let Some(at) = expiries.get(&download.index) { div { dt { "URL expires" } dd { (until(*at, now, "expired")) } } } }
-                @if let Some(at) = download.stored_at { div { dt { "Stored" } dd { (when(at, now)) } } }
-            }
+            (times(download, expiries, now))
             @if let Some(object) = &download.object {
                 details.more {
                     summary { "Object" }
@@ -96,6 +90,20 @@ fn file(
                 }
                 (retry_button(render, download, operator))
             }
+        }
+    }
+}
+
+/// The attempts, and when what happens.
+fn times(download: &DownloadView, expiries: &UrlExpiry, now: DateTime<Utc>) -> Markup {
+    let is_open = matches!(download.state, DownloadState::Pending | DownloadState::Downloading | DownloadState::Failed);
+    let expires_at = expiries.get(&download.index).filter(|_| is_open);
+    html! {
+        dl.facts.inline {
+            @if download.attempts > 0 { div { dt { "Attempts" } dd { (download.attempts) } } }
+            @if let Some(at) = download.next_attempt_at { div { dt { "Next attempt" } dd { (when(at, now)) } } }
+            @if let Some(at) = expires_at { div { dt { "URL expires" } dd { (until(*at, now, "expired")) } } }
+            @if let Some(at) = download.stored_at { div { dt { "Stored" } dd { (when(at, now)) } } }
         }
     }
 }
