@@ -169,7 +169,7 @@ async fn wrong_methods_and_paths_get_an_error_in_json(pool: PgPool) {
         ("/livez", "GET,HEAD"),
         ("/readyz", "GET,HEAD"),
         ("/renders", "GET,HEAD"),
-        ("/renders/x", "GET,HEAD,PUT"),
+        ("/renders/x", "GET,HEAD,PUT,DELETE"),
     ];
     for (path, allowed) in paths {
         let methods = ["PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"];
