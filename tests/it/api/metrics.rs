@@ -66,10 +66,13 @@ async fn after_everything(pool: &PgPool) -> String {
     assert_eq!(announced.header("content-type", "application/json").send().await.unwrap().status(), 201);
     let text = until("the notification and the poll", || async {
         let text = scrape(&service).await;
-        let is_done = |series| value(&text, series) == Some(1.0);
-        (is_done("renderhook_notifications{state=\"delivered\"}")
-            && is_done("renderhook_polls_total{outcome=\"not_found\"}"))
-        .then_some(text)
+        // An answer reads the values from the database one after the other.
+        let done = [
+            ("renderhook_notifications{state=\"delivered\"}", 1.0),
+            ("renderhook_oldest_pending_seconds{queue=\"notifications\"}", 0.0),
+            ("renderhook_polls_total{outcome=\"not_found\"}", 1.0),
+        ];
+        done.iter().all(|(series, expected)| value(&text, series) == Some(*expected)).then_some(text)
     })
     .await;
     service.stop().await;
