@@ -14,7 +14,7 @@ use crate::upstream::DeletionOutcome;
 /// request and its retries last.
 pub const SWEEP_DELAY: Duration = Duration::from_mins(10);
 
-/// Who asks for an erasure.
+/// What requested an erasure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErasureSource {
     /// An application, by `DELETE /renders/{id}`. The log line has the id of the request.

@@ -41,7 +41,7 @@ impl Refused {
         Self { outcome: WebhookLabel::Delivered(outcome), error }
     }
 
-    /// It may have come in vain: Magic Hour sends it again.
+    /// It may not have been recorded: Magic Hour sends it again.
     pub(super) fn unavailable(error: impl Into<HttpError>) -> Self {
         Self { outcome: WebhookLabel::Unavailable, error: error.into() }
     }

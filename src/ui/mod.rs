@@ -4,8 +4,8 @@
 //! everything works but the live updates.
 //!
 //! Guaranteed:
-//! - Only who has logged in with a token sees anything, and only with a token that may act changes anything. Logging out, expiry,
-//!   and removing the token from the settings end a session in every replica.
+//! - Nothing is shown without a session, and nothing is changed in a session whose token may only read. Logging out, expiry, and
+//!   removing the token from the settings end a session in every replica.
 //! - A change needs a form of these pages: another site cannot send one in the name of an operator.
 //! - No page runs or loads anything from elsewhere but pictures and videos from the bucket.
 

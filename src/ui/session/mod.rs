@@ -1,4 +1,4 @@
-//! Sessions: who has logged in.
+//! Sessions of operators who have logged in.
 //!
 //! A session is a random secret in a cookie of the browser, and a row with its hash. A visitor without a session has a secret in
 //! another cookie, so that the form for logging in is protected as all others are.
