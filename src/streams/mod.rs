@@ -5,6 +5,7 @@
 //! also if it is slower than the feed, because it then reads on in the database; whatever a client does, a stream holds
 //! a bounded amount of memory.
 
+mod backlog;
 mod frame;
 mod hub;
 mod reader;

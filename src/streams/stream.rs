@@ -9,23 +9,19 @@ use futures::future::BoxFuture;
 use futures::stream::{self, Stream};
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::backlog::BacklogPage;
 use super::frame::{self, LiveEvent, ShownEvent, StreamEnd};
 use super::hub::Hub;
-use super::reader::{EventPage, PageLimit, ReadError};
+use super::reader::ReadError;
 use super::subscription::{Arrival, Subscription};
-use crate::domain::RenderId;
 use crate::feed::{FeedCursor, FeedFilter};
 use crate::http::HeldPlace;
 use crate::runtime::Shutdown;
-use crate::views::RenderView;
 
 /// After how much silence a heartbeat is sent.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
 /// How long to wait after the database could not be read.
 const RETRY_DELAY: Duration = Duration::from_secs(2);
-/// How much is read from the database at once, which is what a stream holds at most beside what all share.
-const BACKLOG_PAGE: PageLimit = PageLimit { events: 32, weight: 400 };
-
 /// A stream of server-sent events.
 #[derive(Debug)]
 pub struct EventStream {
@@ -60,13 +56,6 @@ impl std::fmt::Debug for StreamPhase {
             Self::Ended => "Ended",
         })
     }
-}
-
-/// What a stream reads from the database.
-struct BacklogPage {
-    page: EventPage,
-    /// Whether the stream's only render was finished before the page was read, so that the feed's end is its end.
-    is_render_finished: bool,
 }
 
 /// What a stream waits for.
@@ -220,24 +209,6 @@ impl EventStream {
         self.subscription = subscription;
         self.frames.push_back(frame::reset(self.cursor));
         self.phase = if render.is_some() { self.read_backlog(Duration::ZERO) } else { StreamPhase::Live };
-    }
-}
-
-impl Hub {
-    async fn read_backlog(&self, filter: &FeedFilter, after: Option<FeedCursor>) -> Result<BacklogPage, ReadError> {
-        // Never fails: the semaphore is not closed.
-        let _permit = self.readers.acquire().await;
-        let is_render_finished = match &filter.render {
-            None => false,
-            Some(render) => self.is_finished(render).await?,
-        };
-        let page = self.reader.page(filter, after, BACKLOG_PAGE).await?;
-        Ok(BacklogPage { page, is_render_finished })
-    }
-
-    async fn is_finished(&self, render: &RenderId) -> Result<bool, ReadError> {
-        let renders = self.reader.renders([render.as_str()].into()).await?;
-        Ok(renders.get(render.as_str()).is_some_and(RenderView::is_finished))
     }
 }
 

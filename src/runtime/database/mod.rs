@@ -13,47 +13,35 @@ mod inspect;
 mod migrations;
 mod pool;
 mod pooling;
+mod reachability;
+mod statements;
 
-use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use sqlx::PgPool;
 use sqlx::postgres::PgListener;
-use tokio::sync::Mutex;
-use tokio::time::{Instant, timeout_at};
-use tracing::{error, info, warn};
+use tokio::time::Instant;
+use tracing::warn;
 
 use self::connect::DatabaseConnector;
 pub use self::connect::{DatabaseUrls, DirectUrl};
 pub use self::connect_error::ConnectError;
 pub use self::error::DatabaseError;
-use self::error::{ErrorClass, is_undefined_table};
+use self::error::is_undefined_table;
 pub use self::inspect::{InspectError, Inspection, inspect_database};
 pub use self::migrations::{MIGRATIONS, MigrationError};
 pub use self::pool::PoolUse;
 use self::pool::Pools;
 pub use self::pooling::Pooling;
+use self::reachability::Reachability;
+pub use self::statements::{BACKGROUND_TIMEOUT, REQUEST_TIMEOUT};
 use crate::runtime::log::LogEvent;
-
-/// The time limit of a statement for a request, including connecting.
-pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// The time limit of a statement for background work.
-pub const BACKGROUND_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long to wait at startup for a database that cannot be reached.
 const STARTUP_TIMEOUT: Duration = Duration::from_mins(1);
-/// The minimum time between two pool replacements: statements may still be running on the replaced pool.
-const REPLACE_INTERVAL: Duration = Duration::from_secs(15);
-/// The minimum time between two log lines about slow statements.
-const SLOW_LOG_INTERVAL: Duration = Duration::from_secs(10);
-/// The average delay before a statement is retried after a conflict.
-const CONFLICT_DELAY: Duration = Duration::from_millis(20);
-
 /// A handle to Postgres. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Database(Arc<Inner>);
@@ -62,18 +50,7 @@ pub struct Database(Arc<Inner>);
 struct Inner {
     connector: DatabaseConnector,
     pools: Pools,
-    is_unreachable: AtomicBool,
-    outages: AtomicU64,
-    slow_statements: AtomicU64,
-    /// Locked while a task examines the database.
-    examination: Mutex<Examination>,
-}
-
-/// When the last examinations acted.
-#[derive(Debug, Default)]
-struct Examination {
-    pool_replaced_at: Option<Instant>,
-    slow_logged_at: Option<Instant>,
+    reachability: Reachability,
 }
 
 impl Database {
@@ -91,14 +68,7 @@ impl Database {
     }
 
     fn with(connector: DatabaseConnector, pools: Pools) -> Self {
-        Self(Arc::new(Inner {
-            connector,
-            pools,
-            is_unreachable: AtomicBool::default(),
-            outages: AtomicU64::default(),
-            slow_statements: AtomicU64::default(),
-            examination: Mutex::default(),
-        }))
+        Self(Arc::new(Inner { connector, pools, reachability: Reachability::default() }))
     }
 
     /// The connection pool.
@@ -122,7 +92,7 @@ impl Database {
     /// something.
     #[must_use]
     pub fn outage_count(&self) -> u64 {
-        self.0.outages.load(Ordering::Relaxed)
+        self.0.reachability.outage_count()
     }
 
     /// Opens a connection, to report what is wrong with the URL or the database and what to do about it.
@@ -185,124 +155,4 @@ impl Database {
         };
         Ok(self.with_timeout(REQUEST_TIMEOUT, applied).await? >= newest)
     }
-
-    /// Whether a transaction failed because of a concurrent one, had no effect, and can be repeated.
-    #[must_use]
-    pub fn is_conflict(error: &sqlx::Error) -> bool {
-        error.as_database_error().is_some_and(error::is_conflict)
-    }
-
-    /// Runs a statement with a time limit.
-    pub async fn with_timeout<T>(
-        &self,
-        limit: Duration,
-        statement: impl Future<Output = sqlx::Result<T>>,
-    ) -> Result<T, DatabaseError> {
-        self.with_deadline(Instant::now() + limit, statement).await
-    }
-
-    /// Runs a statement with a time limit, and retries it after a conflict with a concurrent statement. For statements
-    /// that change several rows.
-    pub async fn with_timeout_and_retry<T, S>(
-        &self,
-        limit: Duration,
-        mut statement: impl FnMut() -> S,
-    ) -> Result<T, DatabaseError>
-    where
-        S: Future<Output = sqlx::Result<T>>,
-    {
-        let deadline = Instant::now() + limit;
-        loop {
-            match self.with_deadline(deadline, statement()).await {
-                Err(DatabaseError::Conflict) if Instant::now() < deadline => {
-                    let delay = CONFLICT_DELAY.mul_f64(rand::random_range(0.5..1.5));
-                    tokio::time::sleep(delay).await;
-                }
-                result => return result,
-            }
-        }
-    }
-
-    async fn with_deadline<T>(
-        &self,
-        deadline: Instant,
-        statement: impl Future<Output = sqlx::Result<T>>,
-    ) -> Result<T, DatabaseError> {
-        let error = match timeout_at(deadline, statement).await {
-            Ok(Ok(value)) => {
-                self.0.mark_reachable();
-                return Ok(value);
-            }
-            Ok(Err(error)) => error,
-            Err(_elapsed) => {
-                self.examine();
-                return Err(DatabaseError::TimedOut);
-            }
-        };
-        Err(match ErrorClass::of(&error) {
-            ErrorClass::Unreachable => {
-                self.0.mark_unreachable(&error.to_string());
-                DatabaseError::Unreachable
-            }
-            ErrorClass::NoConnection | ErrorClass::TimedOut => {
-                self.examine();
-                DatabaseError::TimedOut
-            }
-            ErrorClass::Conflict => DatabaseError::Conflict,
-            ErrorClass::Refused => {
-                // Logged here, once, because it is a bug or a missing privilege.
-                error!(event = %LogEvent::DatabaseRefused, error = %error, "the database refused a statement");
-                DatabaseError::Refused(error.to_string())
-            }
-        })
-    }
-
-    /// Finds out why a statement timed out, unless another task is already doing so.
-    fn examine(&self) {
-        self.0.slow_statements.fetch_add(1, Ordering::Relaxed);
-        let inner = self.0.clone();
-        tokio::spawn(async move {
-            if let Ok(mut last) = inner.examination.try_lock() {
-                inner.examine(&mut last).await;
-            }
-        });
-    }
-}
-
-impl Inner {
-    async fn examine(&self, last: &mut Examination) {
-        if let Err(error) = self.connector.connect().await {
-            self.mark_unreachable(&error.to_string());
-            return;
-        }
-        self.mark_reachable();
-        if !self.pools.is_usable().await && has_elapsed(REPLACE_INTERVAL, last.pool_replaced_at) {
-            self.pools.replace(self.connector.options());
-            last.pool_replaced_at = Some(Instant::now());
-            warn!(event = %LogEvent::DatabaseReconnected, "replaced connections that did not respond; new ones work");
-        }
-        if has_elapsed(SLOW_LOG_INTERVAL, last.slow_logged_at) {
-            let statements = self.slow_statements.swap(0, Ordering::Relaxed);
-            last.slow_logged_at = Some(Instant::now());
-            warn!(event = %LogEvent::DatabaseSlow, statements, "statements did not finish in time");
-        }
-    }
-
-    fn mark_unreachable(&self, cause: &str) {
-        if !self.is_unreachable.swap(true, Ordering::Relaxed) {
-            self.outages.fetch_add(1, Ordering::Relaxed);
-            error!(event = %LogEvent::DatabaseLost, error = cause, "the database cannot be reached: events are answered with 503, and Magic Hour sends them again");
-        }
-    }
-
-    fn mark_reachable(&self) {
-        if self.is_unreachable.load(Ordering::Relaxed) && self.is_unreachable.swap(false, Ordering::Relaxed) {
-            info!(event = %LogEvent::DatabaseRestored, "the database can be reached again");
-        }
-    }
-}
-
-/// Whether `interval` has elapsed since `last`, which is `None` for never.
-fn has_elapsed(interval: Duration, last: Option<Instant>) -> bool {
-    last.is_none_or(|last| last.elapsed() >= interval)
 }

@@ -6,6 +6,8 @@
 //! places, which only serve health checks. Limit: an evicted connection may hold its descriptor a moment longer than its
 //! place.
 
+mod place;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,6 +15,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+pub(super) use self::place::{ConnectionPlace, Phase, RequestGuard};
 use super::limits::Limits;
 
 /// The open connections.
@@ -101,128 +104,11 @@ impl Connections {
         let (id, waiting_since, evicted) = (pools.next_id, Instant::now(), CancellationToken::new());
         pools.pool(kind).waiting.insert((waiting_since, id), evicted.clone());
         drop(pools);
-        let state = Mutex::new(State { phase: Phase::Head, since: waiting_since });
-        Some(ConnectionPlace { connections: self.clone(), kind, id, evicted, state })
+        Some(ConnectionPlace::new(self.clone(), kind, id, evicted, waiting_since))
     }
 
     fn lock(&self) -> MutexGuard<'_, SlotPools> {
         self.pools.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What a connection is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// Reading the head of a request: the first one, or one of which bytes have arrived.
-    Head,
-    /// A request is in progress, until hyper has taken the last byte of its answer.
-    Serving,
-    /// Between two requests.
-    Idle,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct State {
-    phase: Phase,
-    since: Instant,
-}
-
-/// The place of one connection. Dropping it frees the place.
-#[derive(Debug)]
-pub(super) struct ConnectionPlace {
-    connections: Arc<Connections>,
-    kind: ConnectionKind,
-    id: u64,
-    evicted: CancellationToken,
-    state: Mutex<State>,
-}
-
-impl ConnectionPlace {
-    /// What the place may be used for.
-    pub(super) fn kind(&self) -> ConnectionKind {
-        self.kind
-    }
-
-    /// Waits until another connection takes over the place.
-    pub(super) async fn wait_for_eviction(&self) {
-        self.evicted.cancelled().await;
-    }
-
-    /// What the connection is doing, and since when.
-    pub(super) fn phase(&self) -> (Phase, Instant) {
-        let state = self.state();
-        (state.phase, state.since)
-    }
-
-    /// Call when bytes arrive. Between two requests, they begin a head.
-    pub(super) fn bytes_arrived(&self) {
-        let mut state = self.state();
-        if state.phase == Phase::Idle {
-            self.enter(&mut state, Phase::Head);
-        }
-    }
-
-    /// Call when the client accepts bytes of an answer that hyper has completely written.
-    pub(super) fn bytes_accepted(&self) {
-        let mut state = self.state();
-        if state.phase == Phase::Idle {
-            self.enter(&mut state, Phase::Idle);
-        }
-    }
-
-    /// Begins a request. It ends when the guard is dropped.
-    pub(super) fn begin_request(self: &Arc<Self>) -> RequestGuard {
-        self.enter(&mut self.state(), Phase::Serving);
-        RequestGuard(self.clone())
-    }
-
-    fn enter(&self, state: &mut State, phase: Phase) {
-        let before = (state.since, self.id);
-        *state = State { phase, since: Instant::now() };
-        let mut pools = self.connections.lock();
-        if self.evicted.is_cancelled() {
-            return;
-        }
-        let waiting = &mut pools.pool(self.kind).waiting;
-        waiting.remove(&before);
-        match phase {
-            Phase::Serving => {}
-            Phase::Head | Phase::Idle => {
-                waiting.insert((state.since, self.id), self.evicted.clone());
-            }
-        }
-        drop(pools);
-        if phase == Phase::Idle {
-            self.connections.changed.notify_one();
-        }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for ConnectionPlace {
-    fn drop(&mut self) {
-        let since = self.state().since;
-        let mut pools = self.connections.lock();
-        if !self.evicted.is_cancelled() {
-            let pool = pools.pool(self.kind);
-            pool.waiting.remove(&(since, self.id));
-            pool.open -= 1;
-        }
-        drop(pools);
-        self.connections.changed.notify_one();
-    }
-}
-
-/// A request in progress on a connection.
-#[derive(Debug)]
-pub(super) struct RequestGuard(Arc<ConnectionPlace>);
-
-impl Drop for RequestGuard {
-    fn drop(&mut self) {
-        self.0.enter(&mut self.0.state(), Phase::Idle);
     }
 }
 
