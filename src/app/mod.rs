@@ -69,7 +69,7 @@ pub async fn run(
     let downloader = Arc::new(service.downloader()?);
     info!(
         event = %LogEvent::ServiceStarted, address = %address, api.address = api_address.map(tracing::field::display),
-        version = env!("CARGO_PKG_VERSION"), webhook.secrets = service.config.webhook_secrets, "listening"
+        version = env!("CARGO_PKG_VERSION"), webhook.secrets = service.config.webhooks.secrets, "listening"
     );
     let mut tasks = ServiceTasks::of(service);
     tasks.start_servers(listeners);
@@ -78,7 +78,7 @@ pub async fn run(
     });
     tasks.start(|it| async move { it.wakeups.listen(&it.database, &it.shutdown).await });
     tasks.start(|it| async move {
-        intake::run_retention(&it.database, &it.clock, it.config.event_retention, &it.shutdown).await;
+        intake::run_retention(&it.database, &it.clock, it.config.webhooks.event_retention, &it.shutdown).await;
     });
     tasks.start(|it| async move { archive::watch_backlog(&it.database, &it.clock, &it.shutdown).await });
     tasks.start(|it| async move { it.hub.run(&it.shutdown).await });

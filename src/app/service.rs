@@ -46,9 +46,9 @@ impl Service {
         let rules = RecordRules {
             posted: config.notify.posted,
             webhooks_only: config.upstream.accounts.is_none(),
-            external_ids: config.external_ids.clone(),
+            external_ids: config.webhooks.external_ids.clone(),
         };
-        let recorder = Recorder::start(database.clone(), clock.clone(), rules, config.queue_limits);
+        let recorder = Recorder::start(database.clone(), clock.clone(), rules, config.webhooks.queue_limits);
         let (bodies, wakeups) = (BodyReader::new(&limits.public), Arc::new(Wakeups::default()));
         let events = EventReader { database: database.clone(), store: config.store.clone() };
         let held = HeldRequests::at_most(limits.of_api().held_requests());
@@ -93,12 +93,12 @@ impl Service {
 
     fn receiver(&self) -> Receiver {
         Receiver {
-            verifier: self.config.verifier.clone(),
+            verifier: self.config.webhooks.verifier.clone(),
             database: self.database.clone(),
             recorder: self.recorder.clone(),
             clock: self.clock.clone(),
             bodies: self.bodies.clone(),
-            max_body_bytes: self.config.max_body_bytes,
+            max_body_bytes: self.config.webhooks.max_body_bytes,
             advice: AdviceLimiter::default(),
         }
     }

@@ -54,7 +54,7 @@ impl ServiceTasks {
         let (database, store, clock) = (service.database.clone(), service.config.store.clone(), service.clock.clone());
         let eraser = Eraser { database, store, projects, clock };
         self.start(|it| async move { eraser.run(&it.shutdown).await });
-        if let Some(retention) = service.config.file_retention {
+        if let Some(retention) = service.config.files.retention {
             self.start(move |it| async move {
                 erasure::watch_file_retention(&it.database, &it.clock, retention, &it.shutdown).await;
             });

@@ -1,17 +1,20 @@
-//! The settings for serving stored files and pages.
+//! The settings for stored files and pages: how they are served, and how long files are kept.
+
+use std::time::Duration;
 
 use clap::Args;
 use url::Url;
 
 use super::errors::ConfigErrors;
-use super::parse::{SettingWithDefault, non_empty, parse};
+use super::parse::{MAX_RETENTION, SettingWithDefault, non_empty, parse};
 use crate::api::ServeFiles;
 
 const SERVE_FILES: SettingWithDefault = SettingWithDefault::new("SERVE_FILES", "redirect");
 const PUBLIC_URL: &str = "PUBLIC_URL";
+const FILE_RETENTION: &str = "FILE_RETENTION";
 const UI_ENABLED: SettingWithDefault = SettingWithDefault::new("UI_ENABLED", "false");
 
-/// The flags for serving files.
+/// The flags for stored files.
 #[derive(Debug, Clone, Args)]
 pub(super) struct FileArgs {
     /// How stored files are served: redirect (to a presigned URL if the store supports it) or proxy (through renderhook)
@@ -23,9 +26,12 @@ pub(super) struct FileArgs {
     /// Whether the operator pages are served under `/ui`
     #[arg(long, env = UI_ENABLED.name, value_name = "BOOL", default_value = UI_ENABLED.default)]
     ui_enabled: String,
+    /// How long stored files are kept; older ones are erased, with their renders (default: forever)
+    #[arg(long, env = FILE_RETENTION, value_name = "TIME")]
+    file_retention: Option<String>,
 }
 
-/// The settings for serving files.
+/// The settings for stored files.
 #[derive(Debug, Clone)]
 pub struct Files {
     /// How files are served.
@@ -34,6 +40,8 @@ pub struct Files {
     pub public_url: Option<Url>,
     /// Whether the operator pages are served.
     pub ui_enabled: bool,
+    /// How long files are kept, if not forever.
+    pub retention: Option<Duration>,
 }
 
 impl FileArgs {
@@ -43,7 +51,19 @@ impl FileArgs {
             serve: serve.unwrap_or(ServeFiles::Redirect),
             public_url: self.public_url(errors),
             ui_enabled: UI_ENABLED.flag(&self.ui_enabled, errors),
+            retention: self.retention(errors),
         }
+    }
+
+    fn retention(&self, errors: &mut ConfigErrors) -> Option<Duration> {
+        let text = non_empty(self.file_retention.as_deref())?;
+        let retention = humantime::parse_duration(text.trim()).ok();
+        let allowed = Duration::from_mins(1)..=MAX_RETENTION;
+        let valid = retention.filter(|retention| allowed.contains(retention));
+        if valid.is_none() {
+            errors.add(FILE_RETENTION, "must be a duration such as 30d or 1h, from 1m to 100 years");
+        }
+        valid
     }
 
     fn public_url(&self, errors: &mut ConfigErrors) -> Option<Url> {

@@ -7,6 +7,7 @@
 mod access;
 mod cloud;
 mod database;
+mod dependencies;
 mod downloads;
 mod errors;
 mod external_ids;
@@ -21,17 +22,20 @@ mod storage;
 mod traces;
 mod upstream;
 mod webhook_secrets;
+mod webhooks;
 
 pub use self::database::DatabaseArgs;
+pub use self::dependencies::{ApiKeySetting, Dependencies, NotifySetting};
 pub use self::errors::{ConfigError, ConfigErrors, ConfigWarning};
 pub use self::external_ids::ExternalIdArgs;
 pub use self::files::Files;
 pub use self::listen::ListenArgs;
 pub use self::notify::{Notify, NotifyArgs};
-pub use self::serve::{ApiKeySetting, Config, Dependencies, NotifySetting, ServeArgs};
+pub use self::serve::{Config, ServeArgs};
 pub use self::shown::{ShownSetting, shown};
 pub use self::storage::StorageArgs;
 pub use self::webhook_secrets::{WebhookSecretArgs, WebhookSecrets};
+pub use self::webhooks::Webhooks;
 
 /// The environment variables that are valid Unicode. No other variable is a setting, and `std::env::vars` would panic on
 /// it.

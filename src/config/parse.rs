@@ -58,6 +58,9 @@ impl SettingWithDefault {
     }
 }
 
+/// The longest time that anything is kept.
+pub(super) const MAX_RETENTION: Duration = Duration::from_hours(100 * 366 * 24);
+
 /// The largest count that is accepted.
 const MAX_COUNT: usize = 10_000;
 

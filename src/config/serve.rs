@@ -1,40 +1,29 @@
 //! All settings of `serve`.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use clap::{Args, FromArgMatches, ValueEnum};
-use secrecy::SecretString;
 use url::Url;
 
 use super::access::AccessArgs;
 use super::database::DatabaseArgs;
+use super::dependencies::{ApiKeySetting, Dependencies, NotifySetting};
 use super::downloads::{DownloadArgs, Downloads};
 use super::errors::{ConfigErrors, ConfigWarning};
-use super::external_ids::ExternalIdArgs;
 use super::files::{FileArgs, Files};
 use super::listen::{ApiListenArgs, ListenArgs};
 use super::notify::{Notify, NotifyArgs};
-use super::parse::{SettingWithDefault, non_empty};
+use super::parse::non_empty;
 use super::storage::StorageArgs;
 use super::traces::TraceArgs;
 use super::upstream::{Upstream, UpstreamArgs};
-use super::webhook_secrets::WebhookSecretArgs;
+use super::webhooks::{WebhookArgs, Webhooks};
 use crate::api::Access;
 use crate::archive::Store;
-use crate::domain::ExternalIdPattern;
 use crate::http::Limits;
-use crate::intake::{QueueLimits, Verifier};
-use crate::notify::Client;
 use crate::runtime::{DatabaseUrls, LogFormat};
 
-const SIGNATURE_TOLERANCE: SettingWithDefault = SettingWithDefault::new("SIGNATURE_TOLERANCE", "5m");
-const MAX_BODY_BYTES: SettingWithDefault = SettingWithDefault::new("MAX_BODY_BYTES", "1MiB");
-const EVENT_RETENTION: SettingWithDefault = SettingWithDefault::new("EVENT_RETENTION", "30d");
-const FILE_RETENTION: &str = "FILE_RETENTION";
 const LOG_FORMAT: &str = "LOG_FORMAT";
-
-const MAX_RETENTION: Duration = Duration::from_hours(100 * 366 * 24);
 
 /// All settings of `serve`, as clap reads them.
 #[derive(Debug, Clone, Args)]
@@ -42,7 +31,7 @@ pub struct ServeArgs {
     #[command(flatten)]
     database: DatabaseArgs,
     #[command(flatten)]
-    webhook_secret: WebhookSecretArgs,
+    webhooks: WebhookArgs,
     #[command(flatten)]
     listen: ListenArgs,
     #[command(flatten)]
@@ -53,26 +42,12 @@ pub struct ServeArgs {
     files: FileArgs,
     #[command(flatten)]
     access: AccessArgs,
-    /// The maximum difference between the time of a delivery and the time of this machine
-    #[arg(long, env = SIGNATURE_TOLERANCE.name, value_name = "TIME", default_value = SIGNATURE_TOLERANCE.default)]
-    signature_tolerance: String,
-    /// The maximum size of a delivery's body
-    #[arg(long, env = MAX_BODY_BYTES.name, value_name = "SIZE", default_value = MAX_BODY_BYTES.default)]
-    max_body_bytes: String,
-    #[command(flatten)]
-    external_ids: ExternalIdArgs,
     #[command(flatten)]
     downloads: DownloadArgs,
     #[command(flatten)]
     upstream: UpstreamArgs,
     #[command(flatten)]
     notify: NotifyArgs,
-    /// How long deliveries are stored
-    #[arg(long, env = EVENT_RETENTION.name, value_name = "TIME", default_value = EVENT_RETENTION.default)]
-    event_retention: String,
-    /// How long stored files are kept; older ones are erased, with their renders (default: forever)
-    #[arg(long, env = FILE_RETENTION, value_name = "TIME")]
-    file_retention: Option<String>,
     /// The format of the log (default: pretty on a terminal, otherwise json)
     #[arg(long, env = LOG_FORMAT, value_name = "FORMAT")]
     log_format: Option<String>,
@@ -85,84 +60,32 @@ pub struct ServeArgs {
 pub struct Config {
     /// Postgres.
     pub database: DatabaseUrls,
-    /// Verifies the signatures of deliveries.
-    pub verifier: Verifier,
-    /// The number of webhook secrets.
-    pub webhook_secrets: usize,
+    /// The settings for webhooks.
+    pub webhooks: Webhooks,
     /// The address to listen on.
     pub listen: SocketAddr,
     /// The address for everything but the webhook, if it has one of its own.
     pub api_listen: Option<SocketAddr>,
     /// Where files are stored.
     pub store: Store,
-    /// How stored files are served.
+    /// How stored files are served, and how long they are kept.
     pub files: Files,
     /// Who may use the API.
     pub access: Access,
-    /// The maximum size of a delivery's body.
-    pub max_body_bytes: usize,
     /// The limits of the HTTP server.
     pub http_limits: Limits,
-    /// Finds external ids in names.
-    pub external_ids: Option<ExternalIdPattern>,
-    /// How much may wait to be recorded.
-    pub queue_limits: QueueLimits,
     /// The settings for downloads.
     pub downloads: Downloads,
     /// The settings for Magic Hour's API.
     pub upstream: Upstream,
     /// The settings for notifications.
     pub notify: Notify,
-    /// How long deliveries are kept.
-    pub event_retention: Duration,
-    /// How long stored files are kept, if not forever.
-    pub file_retention: Option<Duration>,
     /// The format of the log.
     pub log_format: LogFormat,
     /// Where spans are exported.
     pub otlp_endpoint: Option<Url>,
     /// Settings that are valid but look like mistakes.
     pub warnings: Vec<ConfigWarning>,
-}
-
-/// The dependencies of the service, for `check`, which tests each one even if settings of others are invalid. `None` means
-/// that a setting of that dependency is invalid.
-#[derive(Debug, Clone)]
-pub struct Dependencies {
-    /// Postgres.
-    pub database: Option<DatabaseUrls>,
-    /// Where files are stored.
-    pub store: Option<Store>,
-    /// The URL of Magic Hour's API.
-    pub api_url: Option<Url>,
-    /// The keys of Magic Hour's API.
-    pub api_keys: ApiKeySetting,
-    /// `SIGNATURE_TOLERANCE`.
-    pub tolerance: Option<Duration>,
-    /// Where notifications are posted.
-    pub notify: NotifySetting,
-}
-
-/// `NOTIFY_URL` and what belongs to it, for `check`.
-#[derive(Debug, Clone)]
-pub enum NotifySetting {
-    /// A setting is invalid.
-    Invalid,
-    /// No URL is set.
-    Unset,
-    /// A URL is set.
-    Set(Client),
-}
-
-/// `MAGIC_HOUR_API_KEY`, for `check`.
-#[derive(Debug, Clone)]
-pub enum ApiKeySetting {
-    /// The setting is invalid.
-    Invalid,
-    /// No key is set.
-    Unset,
-    /// One or several keys are set.
-    Set(Vec<SecretString>),
 }
 
 /// The result of `read` if it finds no error.
@@ -189,44 +112,33 @@ impl ServeArgs {
     ) -> Result<Config, ConfigErrors> {
         let mut errors = ConfigErrors::default();
         let database = self.database.read(&mut errors);
-        let secrets = self.webhook_secret.read(&mut errors);
-        let tolerance = SIGNATURE_TOLERANCE.duration(&self.signature_tolerance, &mut errors);
+        let webhooks = self.webhooks.read(&mut errors);
         let listen = self.listen.read(&mut errors);
         let api_listen = self.api_listen.read(listen, &mut errors);
         let store = self.storage.read(environment, &mut errors);
         let files = self.files.read(&mut errors);
         let access = self.access.read(&mut errors);
-        let max_body_bytes = MAX_BODY_BYTES.bytes(&self.max_body_bytes, &mut errors);
-        let external_ids = self.external_ids.read(&mut errors);
         let downloads = self.downloads.read(&mut errors);
         let upstream = self.upstream.read(&mut errors);
         let notify = self.notify.read(&mut errors);
-        let event_retention = self.event_retention(&mut errors);
-        let file_retention = self.file_retention(&mut errors);
         let log_format = self.log_format(terminal, &mut errors);
         let otlp_endpoint = self.traces.read(&mut errors);
         let Some(store) = store else { return Err(errors) };
         errors.into_result(Config {
             database,
-            verifier: Verifier::new(secrets.as_slice(), tolerance.unwrap_or_default()),
-            webhook_secrets: secrets.as_slice().len(),
+            webhooks,
             listen,
             api_listen,
             store,
             files,
             access,
-            max_body_bytes: usize::try_from(max_body_bytes).unwrap_or(usize::MAX),
             http_limits: Limits::default(),
-            external_ids,
-            queue_limits: QueueLimits::default(),
             downloads,
             upstream,
             notify,
-            event_retention,
-            file_retention,
             log_format,
             otlp_endpoint,
-            warnings: secrets.warnings(),
+            warnings: self.warnings(),
         })
     }
 
@@ -241,7 +153,7 @@ impl ServeArgs {
                 Some(keys) if keys.is_empty() => ApiKeySetting::Unset,
                 Some(keys) => ApiKeySetting::Set(keys),
             },
-            tolerance: SIGNATURE_TOLERANCE.duration(&self.signature_tolerance, &mut ConfigErrors::default()),
+            tolerance: self.webhooks.tolerance(&mut ConfigErrors::default()),
             notify: match if_valid(|errors| self.notify.read(errors)) {
                 None => NotifySetting::Invalid,
                 Some(Notify { client: None, .. }) => NotifySetting::Unset,
@@ -253,31 +165,12 @@ impl ServeArgs {
     /// The warnings, for `check`, which shows them even if other settings are invalid.
     #[must_use]
     pub fn warnings(&self) -> Vec<ConfigWarning> {
-        if_valid(|errors| self.webhook_secret.read(errors)).map(|secrets| secrets.warnings()).unwrap_or_default()
+        self.webhooks.warnings()
     }
 
     #[cfg(test)]
     pub(super) fn downloads(&self) -> &DownloadArgs {
         &self.downloads
-    }
-
-    fn event_retention(&self, errors: &mut ConfigErrors) -> Duration {
-        let retention = EVENT_RETENTION.duration(&self.event_retention, errors);
-        if retention.is_some_and(|retention| retention > MAX_RETENTION) {
-            errors.add(EVENT_RETENTION.name, "must be at most 100 years");
-        }
-        retention.unwrap_or_default()
-    }
-
-    fn file_retention(&self, errors: &mut ConfigErrors) -> Option<Duration> {
-        let text = non_empty(self.file_retention.as_deref())?;
-        let retention = humantime::parse_duration(text.trim()).ok();
-        let allowed = Duration::from_mins(1)..=MAX_RETENTION;
-        let valid = retention.filter(|retention| allowed.contains(retention));
-        if valid.is_none() {
-            errors.add(FILE_RETENTION, "must be a duration such as 30d or 1h, from 1m to 100 years");
-        }
-        valid
     }
 
     fn log_format(&self, terminal: bool, errors: &mut ConfigErrors) -> LogFormat {
@@ -294,6 +187,8 @@ impl ServeArgs {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::api::ServeFiles;
 
@@ -314,7 +209,7 @@ mod tests {
         assert_eq!(config.listen.to_string(), "0.0.0.0:8080");
         assert_eq!(config.files.serve, ServeFiles::Redirect);
         assert!(!config.files.ui_enabled);
-        assert_eq!(config.max_body_bytes, 1 << 20);
+        assert_eq!(config.webhooks.max_body_bytes, 1 << 20);
         assert_eq!(config.downloads.concurrency, 8);
         assert_eq!(config.downloads.max_bytes, 20 << 30);
         assert_eq!(config.downloads.max_attempts, 20);
@@ -325,53 +220,57 @@ mod tests {
         assert_eq!(config.log_format, LogFormat::Json);
     }
 
+    /// Invalid values, which must not be shown.
+    const INVALID_FLAGS: [&str; 19] = [
+        "--storage-url=ftp://hush",
+        "--serve-files=hush",
+        "--public-url=ftp://hush",
+        "--ui-enabled=hush",
+        "--api-tokens=a,,hush",
+        "--signature-tolerance=hush",
+        "--max-body-bytes=hush",
+        "--external-id-pattern=hush",
+        "--file-retention=hush",
+        "--listen-addr=hush",
+        "--download-concurrency=-1",
+        "--download-max-attempts=0",
+        "--download-lease=1ms",
+        "--download-allow-private=hush",
+        "--reconcile-after=hush",
+        "--reconcile-max-interval=1ms",
+        "--reconcile-rate=0",
+        "--log-format=hush",
+        "--otel-exporter-otlp-endpoint=ftp://hush",
+    ];
+    /// The names of these settings, and of the required ones that are missing.
+    const INVALID_NAMES: [&str; 21] = [
+        "DATABASE_URL",
+        "MAGIC_HOUR_WEBHOOK_SECRET",
+        "STORAGE_URL",
+        "SERVE_FILES",
+        "PUBLIC_URL",
+        "UI_ENABLED",
+        "API_TOKENS",
+        "SIGNATURE_TOLERANCE",
+        "MAX_BODY_BYTES",
+        "EXTERNAL_ID_PATTERN",
+        "FILE_RETENTION",
+        "LISTEN_ADDR",
+        "DOWNLOAD_CONCURRENCY",
+        "DOWNLOAD_MAX_ATTEMPTS",
+        "DOWNLOAD_LEASE",
+        "DOWNLOAD_ALLOW_PRIVATE",
+        "RECONCILE_AFTER",
+        "RECONCILE_MAX_INTERVAL",
+        "RECONCILE_RATE",
+        "LOG_FORMAT",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+    ];
+
     #[test]
     fn each_invalid_setting_is_reported_by_name_and_without_its_value() {
-        let flags = [
-            "--storage-url=ftp://hush",
-            "--serve-files=hush",
-            "--public-url=ftp://hush",
-            "--ui-enabled=hush",
-            "--api-tokens=a,,hush",
-            "--signature-tolerance=hush",
-            "--max-body-bytes=hush",
-            "--external-id-pattern=hush",
-            "--file-retention=hush",
-            "--listen-addr=hush",
-            "--download-concurrency=-1",
-            "--download-max-attempts=0",
-            "--download-lease=1ms",
-            "--download-allow-private=hush",
-            "--reconcile-after=hush",
-            "--reconcile-max-interval=1ms",
-            "--reconcile-rate=0",
-            "--log-format=hush",
-            "--otel-exporter-otlp-endpoint=ftp://hush",
-        ];
-        let text = read(&flags).unwrap_err().to_string();
-        for name in [
-            "DATABASE_URL",
-            "MAGIC_HOUR_WEBHOOK_SECRET",
-            "STORAGE_URL",
-            "SERVE_FILES",
-            "PUBLIC_URL",
-            "UI_ENABLED",
-            "API_TOKENS",
-            "SIGNATURE_TOLERANCE",
-            "MAX_BODY_BYTES",
-            "EXTERNAL_ID_PATTERN",
-            "FILE_RETENTION",
-            "LISTEN_ADDR",
-            "DOWNLOAD_CONCURRENCY",
-            "DOWNLOAD_MAX_ATTEMPTS",
-            "DOWNLOAD_LEASE",
-            "DOWNLOAD_ALLOW_PRIVATE",
-            "RECONCILE_AFTER",
-            "RECONCILE_MAX_INTERVAL",
-            "RECONCILE_RATE",
-            "LOG_FORMAT",
-            "OTEL_EXPORTER_OTLP_ENDPOINT",
-        ] {
+        let text = read(&INVALID_FLAGS).unwrap_err().to_string();
+        for name in INVALID_NAMES {
             assert!(text.contains(name), "{name} is missing in {text}");
         }
         assert!(!text.contains("hush"), "{text}");

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
 use renderhook::app::{self, Listeners};
-use renderhook::config::{Config, ServeArgs};
+use renderhook::config::{Config, ServeArgs, Webhooks};
 use renderhook::domain::Kind;
 use renderhook::http::Limits;
 use renderhook::intake::QueueLimits;
@@ -90,7 +90,8 @@ impl App {
         ];
         let settings = ServeArgs::from_flags(usual.into_iter().chain(options.flags)).unwrap();
         let config = settings.read(options.environment, false).unwrap();
-        let config = Config { http_limits: options.http_limits, queue_limits: options.queue_limits, ..config };
+        let webhooks = Webhooks { queue_limits: options.queue_limits, ..config.webhooks };
+        let config = Config { http_limits: options.http_limits, webhooks, ..config };
         // Connections of the service's own: it may need more than a test's pool has.
         let own = || {
             let connect = PgPoolOptions::new().max_connections(10);
