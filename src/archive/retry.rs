@@ -1,7 +1,7 @@
 //! Retrying downloads when a person says so: failed ones go back in the queue, waiting ones are due at once.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 
 use crate::archive::locked_renders::LockedRenders;
 use crate::archive::queue::Reason;
@@ -167,24 +167,9 @@ async fn retry_chunk(
     let ids: Vec<_> = found.iter().map(|download| download.render_id.as_str()).collect();
     let indexes: Vec<_> = found.iter().map(|download| download.index).collect();
     let mut renders = LockedRenders::lock(&mut transaction, &ids).await?;
-    // OK to update in any order: the renders are locked, and claims skip what is locked.
-    let updated = sqlx::query!(
-        "UPDATE downloads AS d
-         SET state = 'pending', due_at = $3, ready = true, updated_at = $3,
-             attempts = CASE WHEN $5 THEN 0 ELSE attempts END,
-             first_attempt_at = CASE WHEN $5 THEN NULL ELSE first_attempt_at END
-         FROM unnest($1::text[], $2::int4[]) AS found (render_id, index)
-         WHERE d.render_id = found.render_id AND d.index = found.index AND d.state = $4
-         RETURNING d.render_id, d.index",
-        &ids as _,
-        &indexes,
-        now,
-        state.as_str(),
-        state == RetryState::Failed,
-    );
-    let updated = updated.fetch_all(&mut *transaction).await?;
-    for row in &updated {
-        if let (RetryState::Failed, Some(render)) = (state, renders.get_mut(&row.render_id)) {
+    let updated = make_due(&mut transaction, state, (&ids, &indexes), now).await?;
+    for (render_id, _) in &updated {
+        if let (RetryState::Failed, Some(render)) = (state, renders.get_mut(render_id)) {
             render.files.failed -= 1;
         }
     }
@@ -195,6 +180,32 @@ async fn retry_chunk(
     transaction.commit().await?;
     // Some may have been claimed or settled since they were found.
     let was_updated =
-        |one: &&RetriedDownload| updated.iter().any(|row| row.render_id == one.render_id && row.index == one.index);
+        |one: &&RetriedDownload| updated.iter().any(|(id, index)| *id == one.render_id && *index == one.index);
     Ok(found.iter().filter(was_updated).cloned().collect())
+}
+
+/// Makes the downloads with these render ids and indexes due, and returns those that were still in `state`.
+async fn make_due(
+    connection: &mut PgConnection,
+    state: RetryState,
+    (ids, indexes): (&[&str], &[i32]),
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<(String, i32)>> {
+    // OK to update in any order: the renders are locked, and claims skip what is locked.
+    let updated = sqlx::query!(
+        "UPDATE downloads AS d
+         SET state = 'pending', due_at = $3, ready = true, updated_at = $3,
+             attempts = CASE WHEN $5 THEN 0 ELSE attempts END,
+             first_attempt_at = CASE WHEN $5 THEN NULL ELSE first_attempt_at END
+         FROM unnest($1::text[], $2::int4[]) AS found (render_id, index)
+         WHERE d.render_id = found.render_id AND d.index = found.index AND d.state = $4
+         RETURNING d.render_id, d.index",
+        ids as _,
+        indexes,
+        now,
+        state.as_str(),
+        state == RetryState::Failed,
+    );
+    let updated = updated.fetch_all(connection).await?;
+    Ok(updated.into_iter().map(|row| (row.render_id, row.index)).collect())
 }

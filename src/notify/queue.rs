@@ -157,18 +157,27 @@ pub(super) struct EndedPost {
     pub(super) error: Option<String>,
 }
 
+impl EndedPost {
+    fn state(&self) -> NotificationState {
+        match self.outcome {
+            PostOutcome::Delivered => NotificationState::Delivered,
+            PostOutcome::Retry { .. } => NotificationState::Pending,
+            PostOutcome::Failed => NotificationState::Failed,
+        }
+    }
+
+    /// When the next attempt is due, if there is one.
+    fn due_at(&self) -> Option<DateTime<Utc>> {
+        match self.outcome {
+            PostOutcome::Retry { at } => Some(at),
+            PostOutcome::Delivered | PostOutcome::Failed => None,
+        }
+    }
+}
+
 /// Settles attempts, in one transaction. Those whose lease was lost change nothing.
 pub(super) async fn settle(pool: &PgPool, now: DateTime<Utc>, attempts: &[EndedPost]) -> sqlx::Result<()> {
     let mut transaction = pool.begin().await?;
-    let state = |attempt: &EndedPost| match attempt.outcome {
-        PostOutcome::Delivered => NotificationState::Delivered.as_str(),
-        PostOutcome::Retry { .. } => NotificationState::Pending.as_str(),
-        PostOutcome::Failed => NotificationState::Failed.as_str(),
-    };
-    let due_at = |attempt: &EndedPost| match attempt.outcome {
-        PostOutcome::Retry { at } => Some(at),
-        PostOutcome::Delivered | PostOutcome::Failed => None,
-    };
     let written = sqlx::query_scalar!(
         "UPDATE notifications AS n
          SET state = ended.state, due_at = ended.due_at, delivered_at = ended.delivered_at, error = ended.error, lease = NULL
@@ -178,8 +187,8 @@ pub(super) async fn settle(pool: &PgPool, now: DateTime<Utc>, attempts: &[EndedP
          RETURNING n.state AS \"state!\"",
         &attempts.iter().map(|it| it.claimed.position).collect::<Vec<_>>(),
         &attempts.iter().map(|it| it.claimed.lease).collect::<Vec<_>>(),
-        &attempts.iter().map(state).collect::<Vec<_>>() as _,
-        &attempts.iter().map(due_at).collect::<Vec<_>>() as _,
+        &attempts.iter().map(|it| it.state().as_str()).collect::<Vec<_>>() as _,
+        &attempts.iter().map(EndedPost::due_at).collect::<Vec<_>>() as _,
         &attempts.iter().map(|it| (it.outcome == PostOutcome::Delivered).then_some(now)).collect::<Vec<_>>() as _,
         &attempts.iter().map(|it| it.error.as_deref()).collect::<Vec<_>>() as _,
     );
@@ -188,7 +197,7 @@ pub(super) async fn settle(pool: &PgPool, now: DateTime<Utc>, attempts: &[EndedP
         tallies.add_notification(Some(NotificationState::Pending), state.parse().ok());
     }
     // What waited behind them is due now.
-    let renders = attempts.iter().filter(|it| due_at(it).is_none()).map(|it| it.claimed.render_id.as_str());
+    let renders = attempts.iter().filter(|it| it.due_at().is_none()).map(|it| it.claimed.render_id.as_str());
     let woken = sqlx::query!(
         "UPDATE notifications SET due_at = $1
          WHERE render_id = ANY ($2) AND state = 'pending' AND lease IS NULL AND due_at > $1",

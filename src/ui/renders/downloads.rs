@@ -73,15 +73,7 @@ fn file(
             }
             @if let Some(progress) = &download.progress { (transfer(download.index, progress)) }
             (times(download, expiries, now))
-            @if let Some(object) = &download.object {
-                details.more {
-                    summary { "Object" }
-                    dl.facts {
-                        dt { "URL" } dd.id { (object.url) }
-                        @if let Some(sha256) = &download.sha256 { dt { "SHA-256" } dd.id { (sha256) } }
-                    }
-                }
-            }
+            (stored_object(download))
             div.buttons {
                 @if let Some(link) = link {
                     a.button href=(link) target="_blank" rel="noopener noreferrer" {
@@ -89,6 +81,21 @@ fn file(
                     }
                 }
                 (retry_button(render, download, operator))
+            }
+        }
+    }
+}
+
+/// Where the copy is.
+fn stored_object(download: &DownloadView) -> Markup {
+    html! {
+        @if let Some(object) = &download.object {
+            details.more {
+                summary { "Object" }
+                dl.facts {
+                    dt { "URL" } dd.id { (object.url) }
+                    @if let Some(sha256) = &download.sha256 { dt { "SHA-256" } dd.id { (sha256) } }
+                }
             }
         }
     }

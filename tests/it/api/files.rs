@@ -98,24 +98,7 @@ async fn a_link_works_without_a_token_for_one_file_and_one_hour_on_every_replica
     store(&app).await;
     let (url, expires_at) = link(&app).await;
     assert_eq!(expires_at.timestamp(), seconds.load(Ordering::SeqCst) + 3600);
-
-    let answer = open(&app, &url).await;
-    assert_eq!((answer.status().as_u16(), &answer.headers()["cache-control"]), (200, &"private".parse().unwrap()));
-    assert_eq!(answer.bytes().await.unwrap(), BYTES);
-    let part = app.client.get(app.at(&url)).header("range", "bytes=-3").send().await.unwrap();
-    assert_eq!((part.status().as_u16(), part.text().await.unwrap().as_str()), (206, "789"));
-    assert_eq!(app.client.head(app.at(&url)).send().await.unwrap().status(), 200);
-
-    let query = url.split_once('?').unwrap().1;
-    for other in ["/renders/clx/downloads/1", "/renders/cly/downloads/0", "/renders/clx/downloads/x"] {
-        assert_eq!(open(&app, &format!("{other}?{query}")).await.status(), 403, "{other}");
-    }
-    for other in ["/renders/clx", "/renders", "/renders/clx/downloads/0/link", "/metrics"] {
-        assert_eq!(open(&app, &format!("{other}?{query}")).await.status(), 401, "{other}");
-    }
-    let longer = url.replace(&format!("expires={}", expires_at.timestamp()), "expires=99999999999");
-    assert_eq!(open(&app, &longer).await.status(), 403);
-    assert_eq!(open(&app, FILE).await.status(), 401, "neither a link nor a token");
+    assert_opens_one_file(&app, &url, expires_at).await;
 
     // Another replica, with another public address.
     let folder = format!("--storage-url={}", url::Url::from_file_path(app.folder.path()).unwrap());
@@ -132,6 +115,27 @@ async fn a_link_works_without_a_token_for_one_file_and_one_hour_on_every_replica
     assert_eq!(app.get(&url).await.status(), 200, "a token works, too");
     app.stop().await.unwrap();
     replica.stop().await.unwrap();
+}
+
+/// Checks that a link returns its file, and nothing else.
+async fn assert_opens_one_file(app: &App, url: &str, expires_at: DateTime<Utc>) {
+    let answer = open(app, url).await;
+    assert_eq!((answer.status().as_u16(), &answer.headers()["cache-control"]), (200, &"private".parse().unwrap()));
+    assert_eq!(answer.bytes().await.unwrap(), BYTES);
+    let part = app.client.get(app.at(url)).header("range", "bytes=-3").send().await.unwrap();
+    assert_eq!((part.status().as_u16(), part.text().await.unwrap().as_str()), (206, "789"));
+    assert_eq!(app.client.head(app.at(url)).send().await.unwrap().status(), 200);
+
+    let query = url.split_once('?').unwrap().1;
+    for other in ["/renders/clx/downloads/1", "/renders/cly/downloads/0", "/renders/clx/downloads/x"] {
+        assert_eq!(open(app, &format!("{other}?{query}")).await.status(), 403, "{other}");
+    }
+    for other in ["/renders/clx", "/renders", "/renders/clx/downloads/0/link", "/metrics"] {
+        assert_eq!(open(app, &format!("{other}?{query}")).await.status(), 401, "{other}");
+    }
+    let longer = url.replace(&format!("expires={}", expires_at.timestamp()), "expires=99999999999");
+    assert_eq!(open(app, &longer).await.status(), 403);
+    assert_eq!(open(app, FILE).await.status(), 401, "neither a link nor a token");
 }
 
 #[sqlx::test]

@@ -231,9 +231,8 @@ async fn reads(one: &PgPool) -> (i64, i64) {
     .unwrap()
 }
 
-#[sqlx::test]
-async fn the_first_page_of_any_filter_reads_few_of_many_renders(pool: PgPool) {
-    // Most are alike; what the filters look for is old and rare.
+/// Inserts renders of which most are alike; what the filters look for is old and rare.
+async fn insert_many_renders(pool: &PgPool) {
     sqlx::query(
         "INSERT INTO renders (id, kind, status, archive, project_type, error_code, first_seen_at, last_seen_at, updated_at)
          SELECT n::text, 'video', CASE n % 10 WHEN 0 THEN 'error' ELSE 'complete' END,
@@ -241,10 +240,15 @@ async fn the_first_page_of_any_filter_reads_few_of_many_renders(pool: PgPool) {
          FROM generate_series(1, 40000) AS n, LATERAL (SELECT $1 + n * interval '1 second' AS at) AS seen",
     )
     .bind(at(0))
-    .execute(&pool)
+    .execute(pool)
     .await
     .unwrap();
-    sqlx::query("UPDATE renders SET project_type = 'RARE' WHERE id IN ('5', '10')").execute(&pool).await.unwrap();
+    sqlx::query("UPDATE renders SET project_type = 'RARE' WHERE id IN ('5', '10')").execute(pool).await.unwrap();
+}
+
+#[sqlx::test]
+async fn the_first_page_of_any_filter_reads_few_of_many_renders(pool: PgPool) {
+    insert_many_renders(&pool).await;
     let one = connections(&pool, 1);
     let store = Store::at(&url::Url::parse("file:///tmp").unwrap(), &HashMap::new()).unwrap();
     let all = || ListFilter::default();
@@ -320,42 +324,45 @@ async fn the_archive_state_summarizes_the_downloads_and_is_a_filter(pool: PgPool
     app.stop().await.unwrap();
 }
 
+/// Queries of the list with an invalid parameter, and its name.
+const INVALID_QUERIES: [(&str, &str); 29] = [
+    ("status=", "status"),
+    ("status=Complete", "status"),
+    ("status=null", "status"),
+    ("status=error,complete", "status"),
+    ("kind=model", "kind"),
+    ("archive=all", "archive"),
+    ("external_id=", "external_id"),
+    ("external_id=%00", "external_id"),
+    ("type=", "type"),
+    ("error=%00", "error"),
+    ("since=yesterday", "since"),
+    ("since=2026-11-29", "since"),
+    ("until=0000-01-01T00:00:00Z", "until"),
+    ("until=2026-11-29T12:00:00+01:00", "until"),
+    ("limit=0", "limit"),
+    ("limit=201", "limit"),
+    ("limit=-1", "limit"),
+    ("limit=99999999999999999999", "limit"),
+    ("limit=ten", "limit"),
+    ("limit=", "limit"),
+    ("cursor=", "cursor"),
+    ("cursor=clx", "cursor"),
+    ("cursor=MS9jAGx4", "cursor"),
+    ("cursor=%ff", "cursor"),
+    ("status=complete&status=error", "status"),
+    ("limit=1&limit=1", "limit"),
+    ("offset=1", "offset"),
+    ("Status=complete", "Status"),
+    ("wait=1s", "wait"),
+];
+
 #[sqlx::test]
 async fn an_invalid_parameter_gets_400_with_its_name(pool: PgPool) {
     let app = start(&pool).await;
     record(&pool, &[status_report("clx", Some(Status::Rendering), at(1))]).await;
-    for (query, named) in [
-        ("status=", "status"),
-        ("status=Complete", "status"),
-        ("status=null", "status"),
-        ("status=error,complete", "status"),
-        ("kind=model", "kind"),
-        ("archive=all", "archive"),
-        ("external_id=", "external_id"),
-        ("external_id=%00", "external_id"),
-        (&format!("external_id={}", "x".repeat(256)), "external_id"),
-        ("type=", "type"),
-        ("error=%00", "error"),
-        ("since=yesterday", "since"),
-        ("since=2026-11-29", "since"),
-        ("until=0000-01-01T00:00:00Z", "until"),
-        ("until=2026-11-29T12:00:00+01:00", "until"),
-        ("limit=0", "limit"),
-        ("limit=201", "limit"),
-        ("limit=-1", "limit"),
-        ("limit=99999999999999999999", "limit"),
-        ("limit=ten", "limit"),
-        ("limit=", "limit"),
-        ("cursor=", "cursor"),
-        ("cursor=clx", "cursor"),
-        ("cursor=MS9jAGx4", "cursor"),
-        ("cursor=%ff", "cursor"),
-        ("status=complete&status=error", "status"),
-        ("limit=1&limit=1", "limit"),
-        ("offset=1", "offset"),
-        ("Status=complete", "Status"),
-        ("wait=1s", "wait"),
-    ] {
+    let long = format!("external_id={}", "x".repeat(256));
+    for (query, named) in INVALID_QUERIES.into_iter().chain([(long.as_str(), "external_id")]) {
         let answer = app.get(&format!("/renders?{query}")).await;
         assert_eq!(answer.status(), 400, "{query}");
         let returned: Value = answer.json().await.unwrap();

@@ -218,22 +218,26 @@ fn failed(id: &str) -> Project {
     Project { error_code: Some("no_source_face".to_owned()), ..video(id, "error") }
 }
 
-#[sqlx::test]
-async fn every_answer_matches_the_document(pool: PgPool) {
-    let app = App::start_with(&pool, Options::flags(&["--download-max-attempts=1"])).await;
-    let document = document();
-    let hold = async |operation: &str, answer: Response| checked_body(&document, operation, answer).await;
-    let ask = |method: Method, path: &str| app.client.request(method, app.at(path)).bearer_auth(TOKEN);
-
+/// A service with a render that has a stored and a failed file, and one that failed.
+async fn start_with_renders(pool: &PgPool) -> App {
+    let app = App::start_with(pool, Options::flags(&["--download-max-attempts=1"])).await;
     let mut project = video("whole", "complete");
     project.downloads = vec![app.files.put("a.mp4", b"1".to_vec(), "video/mp4").unwrap(), app.at("nothing")];
     app.send("video.started", &video("whole", "rendering")).await;
     app.send("video.completed", &project).await;
     app.send("video.errored", &failed("failed")).await;
     app.archived("whole", "partial").await;
-    app.get("/renders/whole?wait=30s").await;
+    app
+}
 
-    for id in ["whole", "failed"] {
+#[sqlx::test]
+async fn every_answer_matches_the_document(pool: PgPool) {
+    let app = start_with_renders(&pool).await;
+    let document = document();
+    let hold = async |operation: &str, answer: Response| checked_body(&document, operation, answer).await;
+    let ask = |method: Method, path: &str| app.client.request(method, app.at(path)).bearer_auth(TOKEN);
+
+    for id in ["whole?wait=30s", "failed"] {
         hold("GET /renders/{id}", app.get(&format!("/renders/{id}")).await).await;
     }
     let announced = r#"{"kind": "image", "external_id": "order-17", "metadata": {"a": [1]}}"#;
@@ -251,24 +255,31 @@ async fn every_answer_matches_the_document(pool: PgPool) {
     assert!(page["next_cursor"].is_string());
     let newest = format!("/deliveries/{}", page["deliveries"][0]["id"]);
     hold("GET /deliveries/{id}", app.get(&newest).await).await;
+    hold("GET /renders/{id}/downloads/{index}/link", app.get("/renders/whole/downloads/0/link").await).await;
     hold("GET /livez", app.get("/livez").await).await;
     hold("GET /readyz", app.get("/readyz").await).await;
+    app.stop().await.unwrap();
+}
 
+#[sqlx::test]
+async fn every_refusal_matches_the_document(pool: PgPool) {
+    let app = start_with_renders(&pool).await;
+    let document = document();
     for (method, operation, path, status) in [
         (Method::GET, "GET /renders", "renders?limit=0", 400),
         (Method::GET, "GET /renders/{id}", "renders/whole?wait=1", 400),
         (Method::GET, "GET /renders/{id}", "renders/nobody", 404),
         (Method::PUT, "PUT /renders/{id}", "renders/nobody", 400),
+        (Method::DELETE, "DELETE /renders/{id}", "renders/nobody", 404),
         (Method::POST, "POST /renders/{id}/retry", "renders/nobody/retry", 404),
         (Method::GET, "GET /renders/{id}/downloads/{index}", "renders/nobody/downloads/0", 404),
-        (Method::GET, "GET /renders/{id}/downloads/{index}/link", "renders/whole/downloads/0/link", 200),
         (Method::GET, "GET /renders/{id}/downloads/{index}/link", "renders/whole/downloads/1/link", 409),
         (Method::GET, "GET /renders/{id}/downloads/{index}", "renders/whole/downloads/1", 409),
         (Method::POST, "POST /webhook", "webhook", 401),
     ] {
-        let answer = ask(method, path).send().await.unwrap();
+        let answer = app.client.request(method, app.at(path)).bearer_auth(TOKEN).send().await.unwrap();
         assert_eq!(answer.status(), status, "{path}");
-        hold(operation, answer).await;
+        checked_body(&document, operation, answer).await;
     }
     app.stop().await.unwrap();
 }

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use renderhook::runtime::Clock;
 use renderhook::runtime::Database;
 use renderhook_dev::standin::Project;
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
@@ -62,10 +62,8 @@ async fn a_render_has_the_documented_fields_in_the_documented_order(pool: PgPool
     started.name = Some("A name".to_owned());
     send_event(&app, "video.started", &started).await;
     let render = stored(&app, "clx1", b"0123456789").await;
-    let (url, key) = (
-        url::Url::from_file_path(app.folder.path().join("video/clx1/0-output.mp4")).unwrap(),
-        "video/clx1/0-output.mp4",
-    );
+    let key = "video/clx1/0-output.mp4";
+    let url = url::Url::from_file_path(app.folder.path().join(key)).unwrap();
     let expected = json!({
         "id": "clx1", "kind": "video", "status": "complete", "type": "FACE_SWAP", "name": null, "deleted": false,
         "external_id": null, "metadata": {}, "error": null, "credits_charged": 450,
@@ -86,7 +84,12 @@ async fn a_render_has_the_documented_fields_in_the_documented_order(pool: PgPool
     });
     // Compared as text, because the order of fields matters to people.
     assert_eq!(render.to_string(), expected.to_string());
+    app.stop().await.unwrap();
+}
 
+#[sqlx::test]
+async fn a_failed_render_has_its_error_and_a_deleted_one_says_so(pool: PgPool) {
+    let app = start(&pool, &[]).await;
     let mut failed = project("clx2", "error");
     failed.error_code = Some("no_source_face".to_owned());
     failed.enabled = false;
@@ -125,7 +128,7 @@ async fn requests_without_a_valid_token_are_rejected(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn an_unknown_render_gets_404_and_a_bad_parameter_400(pool: PgPool) {
+async fn what_is_unknown_gets_404(pool: PgPool) {
     let app = start(&pool, &["--download-concurrency=0"]).await;
     send_event(&app, "video.started", &project("x", "rendering")).await;
     let bearer = format!("Bearer {TOKEN}");
@@ -153,6 +156,14 @@ async fn an_unknown_render_gets_404_and_a_bad_parameter_400(pool: PgPool) {
         let (status, sentence) = refused(&app, path, Some(&bearer)).await;
         assert_eq!(status, 404, "{path}: {sentence}");
     }
+    app.stop().await.unwrap();
+}
+
+#[sqlx::test]
+async fn a_bad_parameter_gets_400(pool: PgPool) {
+    let app = start(&pool, &["--download-concurrency=0"]).await;
+    send_event(&app, "video.started", &project("x", "rendering")).await;
+    let bearer = format!("Bearer {TOKEN}");
     for query in [
         "wait=61s",
         "wait=30",
@@ -203,48 +214,51 @@ async fn wait_returns_when_the_render_is_finished_or_the_time_is_up(pool: PgPool
 }
 
 /// The headers of a request, and the status, text, and `Content-Range` of the answer.
-type Row<'a> = (&'a [(&'a str, &'a str)], u16, &'a str, Option<&'a str>);
+type Row<'a> = (Vec<(&'a str, &'a str)>, u16, &'a str, Option<&'a str>);
+
+fn requests_for_a_file(etag: &str) -> Vec<Row<'_>> {
+    let other = "\"other\"";
+    vec![
+        (vec![], 200, "0123456789", None),
+        (vec![("range", "bytes=2-4")], 206, "234", Some("bytes 2-4/10")),
+        (vec![("range", "bytes=-3")], 206, "789", Some("bytes 7-9/10")),
+        (vec![("range", "bytes=8-99")], 206, "89", Some("bytes 8-9/10")),
+        (vec![("range", "bytes=0-1,3-4")], 200, "0123456789", None),
+        (vec![("range", "bytes=2-4"), ("if-range", etag)], 206, "234", Some("bytes 2-4/10")),
+        (vec![("range", "bytes=2-4"), ("if-range", other)], 200, "0123456789", None),
+        (vec![("if-none-match", etag)], 304, "", None),
+        (vec![("if-none-match", other)], 200, "0123456789", None),
+        (vec![("range", "bytes=10-")], 416, "the range is outside the file", Some("bytes */10")),
+    ]
+}
 
 #[sqlx::test]
 async fn a_file_in_a_folder_is_sent_whole_or_in_part(pool: PgPool) {
     let app = start(&pool, &[]).await;
     stored(&app, "clx", b"0123456789").await;
     let etag = format!("\"{}\"", hex::encode(Sha256::digest(b"0123456789")));
-    let (etag, other) = (etag.as_str(), "\"other\"");
-    let table: [Row; 10] = [
-        (&[], 200, "0123456789", None),
-        (&[("range", "bytes=2-4")], 206, "234", Some("bytes 2-4/10")),
-        (&[("range", "bytes=-3")], 206, "789", Some("bytes 7-9/10")),
-        (&[("range", "bytes=8-99")], 206, "89", Some("bytes 8-9/10")),
-        (&[("range", "bytes=0-1,3-4")], 200, "0123456789", None),
-        (&[("range", "bytes=2-4"), ("if-range", etag)], 206, "234", Some("bytes 2-4/10")),
-        (&[("range", "bytes=2-4"), ("if-range", other)], 200, "0123456789", None),
-        (&[("if-none-match", etag)], 304, "", None),
-        (&[("if-none-match", other)], 200, "0123456789", None),
-        (&[("range", "bytes=10-")], 416, "the range is outside the file", Some("bytes */10")),
-    ];
     for method in [Method::GET, Method::HEAD] {
-        for (headers, status, text, range) in table {
-            let mut request = app.client.request(method.clone(), app.at("renders/clx/downloads/0")).bearer_auth(TOKEN);
-            for (name, value) in headers {
-                request = request.header(*name, *value);
-            }
-            let answer = request.send().await.unwrap();
+        for (headers, status, text, range) in requests_for_a_file(&etag) {
+            let request = app.client.request(method.clone(), app.at("renders/clx/downloads/0")).bearer_auth(TOKEN);
+            let with = |request: RequestBuilder, (name, value): &(&str, &str)| request.header(*name, *value);
+            let answer = headers.iter().fold(request, with).send().await.unwrap();
             let header = |name: &str| answer.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
             assert_eq!(answer.status(), status, "{method} {headers:?}");
             assert_eq!(header("content-range").as_deref(), range, "{method} {headers:?}");
             if status < 300 {
-                assert_eq!(header("etag").as_deref(), Some(etag));
+                assert_eq!(header("etag"), Some(etag.clone()));
                 assert_eq!(header("content-type").as_deref(), Some("video/mp4"));
                 assert_eq!(header("accept-ranges").as_deref(), Some("bytes"));
                 assert_eq!(header("content-length"), Some(text.len().to_string()), "{method} {headers:?}");
             }
             let body = answer.text().await.unwrap();
-            match (&method, status) {
-                (&Method::HEAD, _) => assert_eq!(body, ""),
-                (_, 416) => assert_eq!(serde_json::from_str::<Value>(&body).unwrap(), json!({"message": text})),
-                _ => assert_eq!(body, text, "{headers:?}"),
-            }
+            let message = json!({"message": text}).to_string();
+            let expected = match (&method, status) {
+                (&Method::HEAD, _) => "",
+                (_, 416) => &message,
+                _ => text,
+            };
+            assert_eq!(body, expected, "{method} {headers:?}");
         }
     }
     app.stop().await.unwrap();

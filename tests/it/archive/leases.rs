@@ -61,6 +61,19 @@ async fn checkpoint(pool: &PgPool) -> Option<usize> {
     bytes.map(|bytes| bytes.try_into().unwrap())
 }
 
+/// Lets the first three parts of a file pass, each with a checkpoint.
+async fn transfer_three_parts(pool: &PgPool, origin: &Origin) {
+    origin.wait_for_requests(1).await;
+    until("the first checkpoint", || async { checkpoint(pool).await }).await;
+    // The next part arrives after a checkpoint is due.
+    let begun = Instant::now();
+    until("a third of the lease to pass", || async { (begun.elapsed() > Duration::from_millis(1200)).then_some(()) })
+        .await;
+    origin.release_until(3 * PART + 10);
+    until("the checkpoint of three parts", || async { checkpoint(pool).await.filter(|bytes| *bytes >= 3 * PART) })
+        .await;
+}
+
 async fn one_is_killed_and_the_other_finishes(pool: &PgPool, storage: Option<(&str, &S3)>) {
     let file = noise(4 * PART + 100_000, 1);
     let origin = Origin::start(file.clone()).await;
@@ -79,30 +92,21 @@ async fn one_is_killed_and_the_other_finishes(pool: &PgPool, storage: Option<(&s
     let mut project = video("killed", "complete");
     project.downloads = vec![origin.url("a.mp4")];
     receiver.send("video.completed", &project).await;
-    origin.wait_for_requests(1).await;
-    until("the first checkpoint", || async { checkpoint(pool).await }).await;
-    // The next part arrives after a checkpoint is due.
-    let begun = Instant::now();
-    until("a third of the lease to pass", || async { (begun.elapsed() > Duration::from_millis(1200)).then_some(()) })
-        .await;
-    origin.release_until(3 * PART + 10);
-    until("the checkpoint of three parts", || async { checkpoint(pool).await.filter(|bytes| *bytes >= 3 * PART) })
-        .await;
+    transfer_three_parts(pool, &origin).await;
     first.kill();
     let _second = Process::start(pool, storage, s3);
     let render = receiver.archived("killed", "stored").await;
     assert_eq!(render["downloads"][0]["sha256"], hex::encode(Sha256::digest(&file)));
     assert_eq!(render["downloads"][0]["attempts"], 2, "an attempt that died counts");
     assert_eq!(origin.offsets(), [0, 3 * PART as u64], "only what was missing was asked for");
-    let object = match s3 {
-        Some(s3) => s3.path("video/killed/0-a.mp4"),
-        None => receiver.folder.path().join("video/killed/0-a.mp4"),
+    // The object, and the folder where parts would be left.
+    let (object, left) = if let Some(s3) = s3 {
+        (s3.path("video/killed/0-a.mp4"), s3.path("").ancestors().nth(2).unwrap().to_owned())
+    } else {
+        let folder = receiver.folder.path().join("video/killed");
+        (folder.join("0-a.mp4"), folder)
     };
     assert!(std::fs::read(&object).unwrap() == file);
-    let left = match s3 {
-        Some(s3) => s3.path("").ancestors().nth(2).unwrap().to_owned(),
-        None => object.parent().unwrap().to_owned(),
-    };
     until("every part to be gone", || async { unfinished(&left).is_empty().then_some(()) }).await;
 }
 

@@ -222,12 +222,10 @@ async fn attempts_that_end_together_settle_together_and_each_gets_its_own_answer
     let (settler, database) = (Settler::default(), database(&pool));
     let settled = claimed.iter().map(|claimed| {
         let place = (claimed.lease.render_id().to_string(), claimed.lease.index());
-        let outcome = match place.1 {
-            _ if place == ("r5".to_owned(), 5) => {
-                AttemptOutcome::Stored(StoredObject { sha256: "not hex".to_owned(), ..object() })
-            }
-            0 => refused(),
-            1 => busy(None),
+        let outcome = match (place.0.as_str(), place.1) {
+            ("r5", 5) => AttemptOutcome::Stored(StoredObject { sha256: "not hex".to_owned(), ..object() }),
+            (_, 0) => refused(),
+            (_, 1) => busy(None),
             _ => stored(),
         };
         let settled = settler.settle(&database, &claimed.lease, attempt(claimed, outcome, later));
@@ -247,9 +245,13 @@ async fn attempts_that_end_together_settle_together_and_each_gets_its_own_answer
     let states: Vec<(String, i64)> = sqlx::query_as(states).fetch_all(&pool).await.unwrap();
     let expected = [("downloading", 2), ("failed", 10), ("pending", 10), ("stored", 78)];
     assert_eq!(states, expected.map(|(state, count)| (state.to_owned(), count)));
-    // What is stored with the renders follows.
+    assert_counts_with_two_unsettled(&pool).await;
+}
+
+/// Checks the counts that are stored with the renders: file 3 of `r3` and file 5 of `r5` are not settled.
+async fn assert_counts_with_two_unsettled(pool: &PgPool) {
     let counts = "SELECT id, files_total, files_stored, files_failed, archive FROM renders ORDER BY id";
-    let counts: Vec<(String, i32, i32, i32, String)> = sqlx::query_as(counts).fetch_all(&pool).await.unwrap();
+    let counts: Vec<(String, i32, i32, i32, String)> = sqlx::query_as(counts).fetch_all(pool).await.unwrap();
     for (id, total, stored, failed, archive) in counts {
         let missing = i32::from(id == "r3" || id == "r5");
         assert_eq!((total, stored, failed, archive.as_str()), (10, 8 - missing, 1, "partial"), "{id}");

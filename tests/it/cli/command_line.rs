@@ -20,37 +20,42 @@ async fn run(command: &mut Command) -> (Option<i32>, String, String) {
     text(&command.output().await.unwrap())
 }
 
+/// Invalid values, which must not be shown.
+const INVALID: [(&str, &str); 20] = [
+    ("DATABASE_URL", "postgres://hush:hush@h:port/d"),
+    ("STORAGE_URL", "ftp://hush"),
+    ("API_TOKENS", "hush,,hush"),
+    ("READ_TOKENS", "hush"),
+    ("METRICS_TOKENS", "hush"),
+    ("LISTEN_ADDR", "hush"),
+    ("API_LISTEN_ADDR", "hush"),
+    ("SIGNATURE_TOLERANCE", "hush"),
+    ("MAX_BODY_BYTES", "hush"),
+    ("DOWNLOAD_CONCURRENCY", "hush"),
+    ("DOWNLOAD_ALLOWED_HOSTS", "https://h/"),
+    ("DOWNLOAD_ALLOW_PRIVATE", "hush"),
+    ("DOWNLOAD_MAX_BYTES", "hush"),
+    ("DOWNLOAD_MAX_ATTEMPTS", "hush"),
+    ("DOWNLOAD_LEASE", "hush"),
+    ("MAGIC_HOUR_API_KEY_FILE", "/nowhere/hush"),
+    ("MAGIC_HOUR_API_URL", "ftp://hush"),
+    ("DELETE_AFTER_STORE", "hush"),
+    ("EVENT_RETENTION", "hush"),
+    ("LOG_FORMAT", "hush"),
+];
+
 #[tokio::test]
 async fn all_invalid_settings_are_reported_together_with_exit_code_2_and_without_their_values() {
-    let wrong = [
-        ("DATABASE_URL", "postgres://hush:hush@h:port/d"),
-        ("STORAGE_URL", "ftp://hush"),
-        ("API_TOKENS", "hush,,hush"),
-        ("READ_TOKENS", "hush"),
-        ("METRICS_TOKENS", "hush"),
-        ("LISTEN_ADDR", "hush"),
-        ("API_LISTEN_ADDR", "hush"),
-        ("SIGNATURE_TOLERANCE", "hush"),
-        ("MAX_BODY_BYTES", "hush"),
-        ("DOWNLOAD_CONCURRENCY", "hush"),
-        ("DOWNLOAD_ALLOWED_HOSTS", "https://h/"),
-        ("DOWNLOAD_ALLOW_PRIVATE", "hush"),
-        ("DOWNLOAD_MAX_BYTES", "hush"),
-        ("DOWNLOAD_MAX_ATTEMPTS", "hush"),
-        ("DOWNLOAD_LEASE", "hush"),
-        ("MAGIC_HOUR_API_KEY_FILE", "/nowhere/hush"),
-        ("MAGIC_HOUR_API_URL", "ftp://hush"),
-        ("DELETE_AFTER_STORE", "hush"),
-        ("EVENT_RETENTION", "hush"),
-        ("LOG_FORMAT", "hush"),
-    ];
-    let (code, out, err) = run(renderhook(&["serve"]).envs(wrong)).await;
+    let (code, out, err) = run(renderhook(&["serve"]).envs(INVALID)).await;
     assert_eq!((code, out.as_str()), (Some(2), ""), "{err}");
-    for name in wrong.map(|(name, _)| name).into_iter().chain(["MAGIC_HOUR_WEBHOOK_SECRET"]) {
+    for name in INVALID.map(|(name, _)| name).into_iter().chain(["MAGIC_HOUR_WEBHOOK_SECRET"]) {
         assert_eq!(err.matches(&format!("\n  {name}: ")).count(), 1, "{name} in {err}");
     }
     assert!(!err.contains("hush"), "{err}");
+}
 
+#[tokio::test]
+async fn a_wrong_setting_or_flag_of_any_command_ends_it_with_exit_code_2() {
     for command in ["migrate", "serve"] {
         let (code, _, err) = run(renderhook(&[command]).env("DATABASE_URL", "mysql://hush@h/d")).await;
         assert_eq!(code, Some(2), "{command}: {err}");
@@ -63,54 +68,52 @@ async fn all_invalid_settings_are_reported_together_with_exit_code_2_and_without
     assert_eq!(code, Some(2), "{err}");
 }
 
+/// Settings of `serve`, and their defaults as the help shows them.
+const DEFAULTS: [(&str, &str); 28] = [
+    ("DATABASE_URL", "(required)"),
+    ("DATABASE_URL_FILE", ""),
+    ("MAGIC_HOUR_WEBHOOK_SECRET", "(required)"),
+    ("MAGIC_HOUR_WEBHOOK_SECRET_FILE", ""),
+    ("STORAGE_URL", "(required)"),
+    ("API_TOKENS", "(required)"),
+    ("API_TOKENS_FILE", ""),
+    ("READ_TOKENS", ""),
+    ("READ_TOKENS_FILE", ""),
+    ("METRICS_TOKENS", ""),
+    ("METRICS_TOKENS_FILE", ""),
+    ("API_LISTEN_ADDR", ""),
+    ("LISTEN_ADDR", "(default: 0.0.0.0:8080)"),
+    ("PORT", ""),
+    ("SIGNATURE_TOLERANCE", "[default: 5m]"),
+    ("MAX_BODY_BYTES", "[default: 1MiB]"),
+    ("DOWNLOAD_CONCURRENCY", "[default: 8]"),
+    ("DOWNLOAD_ALLOWED_HOSTS", "(default: any public host)"),
+    ("DOWNLOAD_ALLOW_PRIVATE", "[default: false]"),
+    ("DOWNLOAD_MAX_BYTES", "[default: 20GiB]"),
+    ("DOWNLOAD_MAX_ATTEMPTS", "[default: 20]"),
+    ("DOWNLOAD_LEASE", "[default: 60s]"),
+    ("MAGIC_HOUR_API_KEY", ""),
+    ("MAGIC_HOUR_API_KEY_FILE", ""),
+    ("MAGIC_HOUR_API_URL", "[default: https://api.magichour.ai]"),
+    ("DELETE_AFTER_STORE", "[default: false]"),
+    ("EVENT_RETENTION", "[default: 30d]"),
+    ("LOG_FORMAT", "(default: pretty on a terminal, otherwise json)"),
+];
+
+/// Settings whose values are secret.
+const SECRETS: [&str; 6] =
+    ["DATABASE_URL", "MAGIC_HOUR_WEBHOOK_SECRET", "API_TOKENS", "READ_TOKENS", "METRICS_TOKENS", "MAGIC_HOUR_API_KEY"];
+
 #[tokio::test]
 async fn help_shows_every_setting_with_its_default_and_no_secret() {
-    let secrets = [
-        "DATABASE_URL",
-        "MAGIC_HOUR_WEBHOOK_SECRET",
-        "API_TOKENS",
-        "READ_TOKENS",
-        "METRICS_TOKENS",
-        "MAGIC_HOUR_API_KEY",
-    ];
-    let (code, all, _) = run(renderhook(&["--help"]).envs(secrets.map(|name| (name, "hush")))).await;
+    let (code, all, _) = run(renderhook(&["--help"]).envs(SECRETS.map(|name| (name, "hush")))).await;
     assert_eq!(code, Some(0));
     assert!(!all.contains("hush"), "{all}");
-    let (code, out, _) = run(renderhook(&["serve", "--help"]).envs(secrets.map(|name| (name, "hush")))).await;
+    let (code, out, _) = run(renderhook(&["serve", "--help"]).envs(SECRETS.map(|name| (name, "hush")))).await;
     assert_eq!(code, Some(0));
     assert!(!out.contains("hush"), "{out}");
     let words: String = out.split_whitespace().collect::<Vec<_>>().join(" ");
-    let settings = [
-        ("DATABASE_URL", "(required)"),
-        ("DATABASE_URL_FILE", ""),
-        ("MAGIC_HOUR_WEBHOOK_SECRET", "(required)"),
-        ("MAGIC_HOUR_WEBHOOK_SECRET_FILE", ""),
-        ("STORAGE_URL", "(required)"),
-        ("API_TOKENS", "(required)"),
-        ("API_TOKENS_FILE", ""),
-        ("READ_TOKENS", ""),
-        ("READ_TOKENS_FILE", ""),
-        ("METRICS_TOKENS", ""),
-        ("METRICS_TOKENS_FILE", ""),
-        ("API_LISTEN_ADDR", ""),
-        ("LISTEN_ADDR", "(default: 0.0.0.0:8080)"),
-        ("PORT", ""),
-        ("SIGNATURE_TOLERANCE", "[default: 5m]"),
-        ("MAX_BODY_BYTES", "[default: 1MiB]"),
-        ("DOWNLOAD_CONCURRENCY", "[default: 8]"),
-        ("DOWNLOAD_ALLOWED_HOSTS", "(default: any public host)"),
-        ("DOWNLOAD_ALLOW_PRIVATE", "[default: false]"),
-        ("DOWNLOAD_MAX_BYTES", "[default: 20GiB]"),
-        ("DOWNLOAD_MAX_ATTEMPTS", "[default: 20]"),
-        ("DOWNLOAD_LEASE", "[default: 60s]"),
-        ("MAGIC_HOUR_API_KEY", ""),
-        ("MAGIC_HOUR_API_KEY_FILE", ""),
-        ("MAGIC_HOUR_API_URL", "[default: https://api.magichour.ai]"),
-        ("DELETE_AFTER_STORE", "[default: false]"),
-        ("EVENT_RETENTION", "[default: 30d]"),
-        ("LOG_FORMAT", "(default: pretty on a terminal, otherwise json)"),
-    ];
-    for (name, default) in settings {
+    for (name, default) in DEFAULTS {
         let flag = format!("--{} ", name.to_lowercase().replace('_', "-"));
         let from = words.find(&flag).unwrap_or_else(|| panic!("{flag} is missing in {words}"));
         let entry = &words[from..][..words[from + 2..].find(" --").map_or(words.len() - from, |end| end + 2)];

@@ -40,18 +40,23 @@ async fn store(app: &App, count: usize) -> Vec<PathBuf> {
     objects
 }
 
+/// Removes the first file of `r0`, changes the first of `r1`, and cuts the second of `r2`.
+fn damage(objects: &[PathBuf]) {
+    let size = std::fs::read(&objects[2]).unwrap().len();
+    std::fs::remove_file(&objects[0]).unwrap();
+    std::fs::write(&objects[2], vec![b'x'; size]).unwrap();
+    std::fs::write(&objects[5], "short").unwrap();
+}
+
 #[sqlx::test]
-async fn missing_and_different_objects_are_reported_and_repaired(pool: PgPool) {
+async fn missing_and_different_objects_are_reported(pool: PgPool) {
     let app = App::start(&pool).await;
     let objects = store(&app, 4).await;
     let folder = app.folder.path();
     let (code, output, _) = run(&pool, folder, &[]).await;
     assert_eq!((code, output.trim()), (Some(0), "8 objects read: 8 intact, 0 missing or different, 0 unreadable"));
 
-    let original = std::fs::read(&objects[2]).unwrap();
-    std::fs::remove_file(&objects[0]).unwrap();
-    std::fs::write(&objects[2], vec![b'x'; original.len()]).unwrap();
-    std::fs::write(&objects[5], "short").unwrap();
+    damage(&objects);
     let (code, output, error) = run(&pool, folder, &[]).await;
     assert_eq!(code, Some(1), "{output}");
     let lines: Vec<_> = output.lines().collect();
@@ -62,13 +67,29 @@ async fn missing_and_different_objects_are_reported_and_repaired(pool: PgPool) {
     assert_eq!(lines[3], "8 objects read: 5 intact, 3 missing or different, 0 unreadable");
     assert!(error.contains("not every object is intact"), "{error}");
     assert_eq!(app.render("r1").await["archive"], "stored", "nothing was changed");
+    app.stop().await.unwrap();
+}
 
+#[sqlx::test]
+async fn only_what_the_flags_select_is_read(pool: PgPool) {
+    let app = App::start(&pool).await;
+    damage(&store(&app, 4).await);
+    let folder = app.folder.path();
     assert_eq!(run(&pool, folder, &["--render", "r3"]).await.0, Some(0));
     assert_eq!(run(&pool, folder, &["--after", "r2"]).await.1.lines().count(), 1, "only the last render");
     assert_eq!(run(&pool, folder, &["--since", "1h", "--sample", "100%"]).await.0, Some(1));
     assert_eq!(run(&pool, folder, &["--sample", "200%"]).await.0, Some(2));
     assert_eq!(run(&pool, folder, &["--render", "nobody"]).await.0, Some(1));
+    app.stop().await.unwrap();
+}
 
+#[sqlx::test]
+async fn damaged_objects_are_downloaded_again_unless_magic_hour_has_deleted_the_render(pool: PgPool) {
+    let app = App::start(&pool).await;
+    let objects = store(&app, 4).await;
+    let original = std::fs::read(&objects[2]).unwrap();
+    damage(&objects);
+    let folder = app.folder.path();
     sqlx::query("UPDATE renders SET deleted = true WHERE id = 'r2'").execute(&pool).await.unwrap();
     let (code, output, _) = run(&pool, folder, &["--repair"]).await;
     assert_eq!(code, Some(1));

@@ -5,6 +5,7 @@ use std::task::Poll;
 
 use futures::future::poll_fn;
 use renderhook::archive::Store;
+use renderhook::erasure::Eraser;
 use sqlx::PgPool;
 
 use super::{erase_all, eraser, make_due, request};
@@ -55,6 +56,21 @@ async fn assert_erased(harness: &Harness, id: &str) {
     assert_eq!(harness.object(id), None, "{id}");
 }
 
+/// Requests the erasure of renders and begins it, and drops each of these futures after `polls` polls. Returns whether one
+/// had not ended by then.
+async fn erase_and_die(pool: &PgPool, eraser: &Eraser, ids: &[String], polls: usize) -> bool {
+    let mut is_killed = false;
+    for id in ids {
+        is_killed |= killed_after(polls, request(pool, id)).await.is_none();
+        // The client asks again.
+        request(pool, id).await.unwrap();
+    }
+    for _ in 0..2 {
+        is_killed |= killed_after(polls, eraser.step()).await.is_none();
+    }
+    is_killed
+}
+
 #[sqlx::test]
 async fn an_erasure_that_is_killed_between_any_two_steps_ends_with_nothing_left(pool: PgPool) {
     let file = noise(1000, 1);
@@ -68,19 +84,11 @@ async fn an_erasure_that_is_killed_between_any_two_steps_ends_with_nothing_left(
         let mut is_killed = true;
         while is_killed {
             polls += 1;
-            let (stored, unfinished) = (format!("s{polls}"), format!("u{polls}"));
-            prepare(&harness, &origins, &stored, &unfinished).await;
-            is_killed = false;
-            for id in [&stored, &unfinished] {
-                is_killed |= killed_after(polls, request(&pool, id)).await.is_none();
-                // The client asks again.
-                request(&pool, id).await.unwrap();
-            }
-            for _ in 0..2 {
-                is_killed |= killed_after(polls, eraser.step()).await.is_none();
-            }
+            let ids = [format!("s{polls}"), format!("u{polls}")];
+            prepare(&harness, &origins, &ids[0], &ids[1]).await;
+            is_killed = erase_and_die(&pool, &eraser, &ids, polls).await;
             // What has an object still has a row that remembers it.
-            for id in [&stored, &unfinished] {
+            for id in &ids {
                 let is_remembered = count(&pool, &format!("downloads WHERE render_id = '{id}'")).await > 0;
                 assert!(is_remembered || harness.object(id).is_none(), "{id} after {polls} polls");
             }
@@ -91,8 +99,9 @@ async fn an_erasure_that_is_killed_between_any_two_steps_ends_with_nothing_left(
                 (count(&pool, "erasures").await == 0).then_some(())
             })
             .await;
-            assert_erased(&harness, &stored).await;
-            assert_erased(&harness, &unfinished).await;
+            for id in &ids {
+                assert_erased(&harness, id).await;
+            }
         }
         assert!(polls > 5, "it was killed at {polls} points only");
         assert_eq!(harness.object("neighbor"), Some(file.clone()));

@@ -63,6 +63,17 @@ async fn accepted_again(service: &Service, number: usize) -> Option<()> {
     (post(service, number).await == 200).then_some(())
 }
 
+/// Asks the address of the API, and the public one beside it, and returns the statuses of the answers, which come in time.
+async fn look(service: &Service, api: &Url) -> Vec<(u16, u16)> {
+    let asked = ["livez", "readyz", "renders", "metrics"].map(async |path| {
+        let answer = service.client.get(api.join(path).unwrap()).bearer_auth(TOKEN).send();
+        let public = service.client.get(service.at("livez")).send();
+        let (answer, public) = timeout(ANSWER, futures::future::join(answer, public)).await.expect("in time");
+        (answer.unwrap().status().as_u16(), public.unwrap().status().as_u16())
+    });
+    join_all(asked).await
+}
+
 #[sqlx::test]
 async fn a_flood_delays_events_and_loses_none_and_the_other_address_does_not_notice(pool: PgPool) {
     let idle = IDLE.min(usize::try_from(raise_descriptor_limit()).unwrap_or(usize::MAX) / 3);
@@ -83,16 +94,7 @@ async fn a_flood_delays_events_and_loses_none_and_the_other_address_does_not_not
     let forging = stream::iter(0..EVENTS).map(forge).buffer_unordered(100).collect::<Vec<_>>();
     let send = async |number| (number, post(&service, number).await);
     let sending = stream::iter(0..EVENTS).map(send).buffer_unordered(SENDERS).collect::<Vec<_>>();
-    let looking = async {
-        let asked = ["livez", "readyz", "renders", "metrics"].map(async |path| {
-            let answer = service.client.get(api.join(path).unwrap()).bearer_auth(TOKEN).send();
-            let public = service.client.get(service.at("livez")).send();
-            let (answer, public) = timeout(ANSWER, futures::future::join(answer, public)).await.expect("in time");
-            (answer.unwrap().status().as_u16(), public.unwrap().status().as_u16())
-        });
-        join_all(asked).await
-    };
-    let (forged, answers, looked) = tokio::join!(forging, sending, looking);
+    let (forged, answers, looked) = tokio::join!(forging, sending, look(&service, &api));
 
     assert!(forged.iter().flatten().all(|status| [401, 503].contains(status)), "{forged:?}");
     assert_eq!(looked, [(200, 200); 4]);

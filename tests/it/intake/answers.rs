@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use renderhook::domain::{Kind, Status};
 use renderhook::runtime::Clock;
 use renderhook_dev::standin::{Answer, Project, SignedRequest};
+use reqwest::Response;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -157,6 +158,18 @@ async fn the_first_of_error_and_canceled_stays_and_complete_replaces_both(pool: 
     app.stop().await.unwrap();
 }
 
+/// Posts a body with these values of the two headers.
+async fn post_with(app: &App, body: Vec<u8>, signatures: &[&str], timestamps: &[&str]) -> Response {
+    let mut request = app.client.post(app.at("/webhook")).body(body);
+    for signature in signatures {
+        request = request.header("magic-hour-event-signature", *signature);
+    }
+    for timestamp in timestamps {
+        request = request.header("magic-hour-event-timestamp", *timestamp);
+    }
+    request.send().await.unwrap()
+}
+
 #[sqlx::test]
 async fn requests_without_a_valid_signature_are_rejected_and_not_stored(pool: PgPool) {
     let app = start(&pool, &[]).await;
@@ -184,14 +197,7 @@ async fn requests_without_a_valid_signature_are_rejected_and_not_stored(pool: Pg
         ("matches none of the secrets", &[&unprefixed], &[timestamp]),
     ];
     for (sentence, signatures, timestamps) in table {
-        let mut request = app.client.post(app.at("/webhook")).body(body.clone());
-        for signature in signatures {
-            request = request.header("magic-hour-event-signature", *signature);
-        }
-        for timestamp in timestamps {
-            request = request.header("magic-hour-event-timestamp", *timestamp);
-        }
-        let answer = request.send().await.unwrap();
+        let answer = post_with(&app, body.clone(), signatures, timestamps).await;
         assert_eq!(answer.status(), 401, "{sentence}");
         let body: Value = answer.json().await.unwrap();
         assert!(body["message"].as_str().unwrap().contains(sentence), "{sentence}: {body}");

@@ -213,19 +213,13 @@ async fn check(pool: &PgPool, pools: &[PgPool], number: usize, case: &Case) {
     let observations = observations(&case.again, &at_once);
     let calls = batches(&observations, &case.cuts).into_iter().zip(pools.iter().cycle());
     let rules = RecordRules::default();
-    let recorded: Vec<Recorded> = join_all(calls.map(|(batch, pool)| intake::record(pool, now(), batch, &rules)))
-        .await
-        .into_iter()
-        .flat_map(Result::unwrap)
-        .collect();
+    let recorded = join_all(calls.map(|(batch, pool)| intake::record(pool, now(), batch, &rules))).await;
+    let recorded: Vec<_> = recorded.into_iter().flat_map(Result::unwrap).collect();
     check_history(pool, &at_once, &recorded).await;
     assert_eq!(state(pool, &at_once).await, expected, "at once");
 
-    let stored: i64 = sqlx::query_scalar("SELECT count(*) FROM deliveries WHERE split_part(render_id, '-', 1) = $1")
-        .bind(&at_once)
-        .fetch_one(pool)
-        .await
-        .unwrap();
+    let stored = "SELECT count(*) FROM deliveries WHERE split_part(render_id, '-', 1) = $1";
+    let stored: i64 = sqlx::query_scalar(stored).bind(&at_once).fetch_one(pool).await.unwrap();
     assert_eq!(usize::try_from(stored).unwrap(), case.again.len());
 }
 

@@ -39,18 +39,23 @@ async fn transitions(pool: &PgPool, id: &str) -> Vec<(String, Option<String>, Op
     sqlx::query_as(rows).bind(id).fetch_all(pool).await.unwrap()
 }
 
-#[sqlx::test]
-async fn replayed_deliveries_are_recorded_once_in_order_and_unknown_ones_stay(pool: PgPool) {
+/// Stores seven deliveries: three that can be recorded now, three that cannot, and a stale one.
+async fn store_deliveries(pool: &PgPool) {
     let event = |kind: &str, action: &str, id: &str, status: &str| {
         format!(r#"{{"type":"{kind}.{action}","payload":{{"id":"{id}","status":"{status}","credits_charged":5}}}}"#)
     };
-    store_delivery(&pool, "unreadable", "not JSON", 5).await;
-    store_delivery(&pool, "unknown", &event("video", "started", "a", "rendering"), 4).await;
-    store_delivery(&pool, "unreadable", &event("video", "errored", "a", "error"), 3).await;
-    store_delivery(&pool, "unknown", &event("model", "completed", "m", "complete"), 3).await;
-    store_delivery(&pool, "unknown", &event("audio", "archived", "b", "archived"), 2).await;
-    store_delivery(&pool, "stale", &event("image", "completed", "c", "complete"), 2).await;
-    store_delivery(&pool, "unknown", &event("image", "started", "new", "rendering"), 0).await;
+    store_delivery(pool, "unreadable", "not JSON", 5).await;
+    store_delivery(pool, "unknown", &event("video", "started", "a", "rendering"), 4).await;
+    store_delivery(pool, "unreadable", &event("video", "errored", "a", "error"), 3).await;
+    store_delivery(pool, "unknown", &event("model", "completed", "m", "complete"), 3).await;
+    store_delivery(pool, "unknown", &event("audio", "archived", "b", "archived"), 2).await;
+    store_delivery(pool, "stale", &event("image", "completed", "c", "complete"), 2).await;
+    store_delivery(pool, "unknown", &event("image", "started", "new", "rendering"), 0).await;
+}
+
+#[sqlx::test]
+async fn a_dry_run_says_what_would_be_recorded_and_changes_nothing(pool: PgPool) {
+    store_deliveries(&pool).await;
     let before = outcomes(&pool).await;
 
     let output = replay(&pool, &["--dry-run"]).await;
@@ -60,7 +65,11 @@ async fn replayed_deliveries_are_recorded_once_in_order_and_unknown_ones_stay(po
     );
     assert!(output.contains("still unreadable: the body is not a JSON object"), "{output}");
     assert_eq!((outcomes(&pool).await, counts(&pool).await), (before, (0, 0, 7, 0)));
+}
 
+#[sqlx::test]
+async fn replayed_deliveries_are_recorded_once_in_order_and_unknown_ones_stay(pool: PgPool) {
+    store_deliveries(&pool).await;
     let output = replay(&pool, &["--since", "1h"]).await;
     assert!(output.ends_with("1 delivery replayed: 1 recorded, 0 still unknown, 0 still unreadable\n"), "{output}");
     assert_eq!(counts(&pool).await, (1, 1, 7, 0));

@@ -26,7 +26,7 @@ use url::Url;
 
 use crate::support::app::{SECRET, TOKEN};
 use crate::support::harness::noise;
-use crate::support::polls;
+use crate::support::polls::{self, PollRules};
 use crate::support::process::{Service, database_url, serve};
 use crate::support::rows::count;
 use crate::support::wait::{until, until_no_differences};
@@ -354,7 +354,7 @@ async fn three_hundred_renders_survive_a_bad_day_with_a_correct_state(pool: PgPo
         wrong.extend(Comparison::of(plan, &app.render(&plan.id).await, day.folder.path()));
     }
     wrong.extend(lost(&day).await);
-    wrong.extend(polls::violations(&pool, &SCHEDULE, &day.starts, &day.magic_hour.call_log.calls()).await);
+    wrong.extend(early_polls(&day).await);
     wrong.extend(unexplained_calls(&day).await);
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     app.stop().await.unwrap();
@@ -377,6 +377,12 @@ async fn lost(day: &Day) -> Vec<String> {
     let lost =
         accepted.into_iter().filter(|(event, accepted)| stored.get(event).is_none_or(|stored| stored < accepted));
     lost.map(|(event, accepted)| format!("{event:?} was accepted {accepted} times and is stored less often")).collect()
+}
+
+/// Polls that came too early.
+async fn early_polls(day: &Day) -> Vec<String> {
+    let calls = day.magic_hour.call_log.calls();
+    polls::violations(&day.pool, &PollRules { schedule: &SCHEDULE, starts: &day.starts, calls: &calls }).await
 }
 
 /// The calls without a poll, and more calls to the failing API than the pauses allow.

@@ -58,6 +58,28 @@ async fn a_receiver_that_hangs_holds_up_no_webhook_and_no_stop(pool: PgPool) {
     app.stop().await.unwrap();
 }
 
+/// Ends the leases of a process that was killed.
+async fn expire_leases(pool: &PgPool) {
+    // What the server was still doing for the process ends before its leases do.
+    let ended = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+                 WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    sqlx::query(ended).execute(pool).await.unwrap();
+    let expired = "UPDATE notifications SET due_at = $1 WHERE lease IS NOT NULL";
+    sqlx::query(expired).bind(Clock::system().now()).execute(pool).await.unwrap();
+}
+
+/// The types of the notifications of each render, in the order of the posts. Repetitions that directly follow count once.
+fn types_by_render(receiver: &Receiver) -> BTreeMap<String, Vec<String>> {
+    let mut posted: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
+    for received in receiver.received() {
+        let of_render = posted.entry(received.render_id().to_owned()).or_default();
+        if of_render.last().is_none_or(|(id, _)| *id != received.id) {
+            of_render.push((received.id.clone(), received.kind().to_owned()));
+        }
+    }
+    posted.into_iter().map(|(render, posted)| (render, posted.into_iter().map(|(_, kind)| kind).collect())).collect()
+}
+
 /// Lets a service die in the middle of its requests, again and again.
 #[sqlx::test]
 async fn a_kill_loses_no_notification_and_keeps_the_order_of_each_render(pool: PgPool) {
@@ -78,33 +100,21 @@ async fn a_kill_loses_no_notification_and_keeps_the_order_of_each_render(pool: P
             let delivery = signed(&video(&id, status).event(event_type));
             assert_eq!(delivery.post(&service.client, &service.at("/webhook")).await.unwrap().status, 200);
         }
-        expected.insert(id, vec!["render.moved", "render.moved", "render.failed"]);
+        expected.insert(id, ["render.moved", "render.moved", "render.failed"].map(str::to_owned).to_vec());
         until("a request of this process", || async { (receiver.received().len() > posted).then_some(()) }).await;
         service.signal(Signal::KILL);
         service.ended().await;
-        // What the server was still doing for the process ends before its leases do.
-        let ended = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
-                     WHERE datname = current_database() AND pid <> pg_backend_pid()";
-        sqlx::query(ended).execute(&pool).await.unwrap();
-        let expired = "UPDATE notifications SET due_at = $1 WHERE lease IS NOT NULL";
-        sqlx::query(expired).bind(Clock::system().now()).execute(&pool).await.unwrap();
+        expire_leases(&pool).await;
     }
     receiver.react_always(Reaction::Status(204));
     let service = start().await;
     until("nothing to be pending", || async { (pending(&pool).await == 0).then_some(()) }).await;
     service.stop().await;
-    let mut posted: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
-    for received in receiver.received() {
-        let of_render = posted.entry(received.render_id().to_owned()).or_default();
-        if of_render.last().is_none_or(|(id, _)| *id != received.id) {
-            of_render.push((received.id.clone(), received.kind().to_owned()));
-        }
-    }
-    let kinds: BTreeMap<_, Vec<_>> = posted
-        .iter()
-        .map(|(id, posted)| (id.clone(), posted.iter().map(|(_, kind)| kind.as_str()).collect()))
-        .collect();
-    assert_eq!(kinds, expected, "each at least once, its repetitions next to each other, and in order");
+    assert_eq!(
+        types_by_render(&receiver),
+        expected,
+        "each at least once, its repetitions next to each other, and in order"
+    );
 }
 
 #[sqlx::test]

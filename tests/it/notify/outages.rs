@@ -28,6 +28,8 @@ const REACTIONS: [Reaction; 6] = [
     Reaction::Break,
     Reaction::Status(204),
 ];
+/// How many renders fail while the receiver behaves in one way.
+const RENDERS_PER_ROUND: usize = 4;
 /// What is told about each render.
 const TYPES: [&str; 3] = ["render.moved", "render.moved", "render.failed"];
 
@@ -119,35 +121,55 @@ fn of_renders<'a>(told: impl Iterator<Item = (&'a str, &'a str, &'a str)>) -> BT
     renders
 }
 
+/// Sends events while the receiver fails in one way, Postgres crashes, and the service is killed or stopped.
+async fn fail_a_round(stage: &Stage, round: usize, reaction: Reaction) {
+    stage.receiver.react_always(reaction);
+    let mut service = Service::start(stage.command()).await;
+    let seen = stage.receiver.received().len();
+    for render in 0..RENDERS_PER_ROUND {
+        let id = format!("render-{round}-{render}");
+        for (event_type, status) in [("video.started", "rendering"), ("video.errored", "error")] {
+            deliver(&service, &signed(&video(&id, status).event(event_type))).await;
+        }
+        if render == 2 {
+            stage.crash_postgres().await;
+        }
+    }
+    stage.make_due(false).await;
+    let name = format!("a notification while {reaction:?}");
+    until(&name, || async { (stage.receiver.received().len() > seen).then_some(()) }).await;
+    if round.is_multiple_of(2) {
+        service.signal(Signal::KILL);
+        service.ended().await;
+        // What the server was still doing for the process ends before its leases do.
+        stage.crash_postgres().await;
+    } else {
+        stage.crash_postgres().await;
+        service.stop().await;
+    }
+    stage.make_due(true).await;
+}
+
+/// Checks that the feed has each event once, and that the receiver got them in the feed's order per render.
+fn assert_everything_was_posted(stage: &Stage, feed: &[Value]) {
+    fn text<'a>(event: &'a Value, field: &str) -> &'a str {
+        event[field].as_str().unwrap()
+    }
+    let ids: BTreeSet<_> = feed.iter().map(|event| text(event, "id")).collect();
+    let expected = REACTIONS.len() * RENDERS_PER_ROUND * TYPES.len();
+    assert_eq!((feed.len(), ids.len()), (expected, expected), "each once in the feed");
+    let written = of_renders(feed.iter().map(|it| (text(it, "render_id"), text(it, "id"), text(it, "type"))));
+    let received = stage.receiver.received();
+    let posted = of_renders(received.iter().map(|it| (it.render_id(), it.id.as_str(), it.kind())));
+    assert_eq!(posted, written);
+    assert!(posted.values().all(|told| told.iter().map(|(_, kind)| kind).eq(TYPES)));
+}
+
 #[tokio::test]
 async fn every_notification_arrives_in_order_although_receiver_service_and_postgres_fail() {
     let stage = Stage::set().await;
     for (round, reaction) in REACTIONS.into_iter().enumerate() {
-        stage.receiver.react_always(reaction);
-        let mut service = Service::start(stage.command()).await;
-        let seen = stage.receiver.received().len();
-        for render in 0..4 {
-            let id = format!("render-{round}-{render}");
-            for (event_type, status) in [("video.started", "rendering"), ("video.errored", "error")] {
-                deliver(&service, &signed(&video(&id, status).event(event_type))).await;
-            }
-            if render == 2 {
-                stage.crash_postgres().await;
-            }
-        }
-        stage.make_due(false).await;
-        let name = format!("a notification while {reaction:?}");
-        until(&name, || async { (stage.receiver.received().len() > seen).then_some(()) }).await;
-        if round % 2 == 0 {
-            service.signal(Signal::KILL);
-            service.ended().await;
-            // What the server was still doing for the process ends before its leases do.
-            stage.crash_postgres().await;
-        } else {
-            stage.crash_postgres().await;
-            service.stop().await;
-        }
-        stage.make_due(true).await;
+        fail_a_round(&stage, round, reaction).await;
     }
     stage.receiver.react_always(Reaction::Status(204));
     let service = Service::start(stage.command()).await;
@@ -156,20 +178,7 @@ async fn every_notification_arrives_in_order_although_receiver_service_and_postg
         (stage.pending().await == 0).then_some(())
     })
     .await;
-
-    let feed = feed(&service).await;
-    let text = |event: &'static str| move |it: &Value| it[event].as_str().unwrap().to_owned();
-    let ids: BTreeSet<_> = feed.iter().map(text("id")).collect();
-    assert_eq!((feed.len(), ids.len()), (REACTIONS.len() * 4 * TYPES.len(), feed.len()), "each once in the feed");
-    let field = |it: &'static str| move |event: &Value| event[it].as_str().unwrap().to_owned();
-    let written: Vec<_> = feed.iter().map(|it| (field("render_id")(it), field("id")(it), field("type")(it))).collect();
-    let received = stage.receiver.received();
-    let posted = of_renders(received.iter().map(|it| (it.render_id(), it.id.as_str(), it.kind())));
-    assert_eq!(
-        posted,
-        of_renders(written.iter().map(|(render, id, kind)| (render.as_str(), id.as_str(), kind.as_str())))
-    );
-    assert!(posted.values().all(|told| told.iter().map(|(_, kind)| kind).eq(TYPES)));
+    assert_everything_was_posted(&stage, &feed(&service).await);
     service.stop().await;
     stage.pool.close().await;
     stage.cluster.stop().await.unwrap();

@@ -38,6 +38,28 @@ async fn follow(app: &App, path: &str, begin: &str, count: usize, reconnect_afte
     ids
 }
 
+/// Writes notifications about all renders at once. Returns the tasks that do.
+fn write_all(pool: &PgPool) -> JoinSet<()> {
+    let mut writers = JoinSet::new();
+    for writer in 0..WRITERS {
+        let pool = pool.clone();
+        writers.spawn(async move {
+            for number in 0..TRANSACTIONS {
+                write(&pool, &format!("clx{writer}"), 1 + number % 3).await;
+            }
+        });
+    }
+    writers
+}
+
+/// The ids of what was written, in the feed's order: of all renders, and of `clx0`.
+async fn written(pool: &PgPool) -> (Vec<String>, Vec<String>) {
+    let rows = "SELECT id, render_id FROM notifications WHERE type = 'render.incomplete' ORDER BY position";
+    let rows: Vec<(uuid::Uuid, String)> = sqlx::query_as(rows).fetch_all(pool).await.unwrap();
+    let id = |(id, _): &(uuid::Uuid, String)| format!("msg_{}", id.simple());
+    (rows.iter().map(id).collect(), rows.iter().filter(|(_, render)| render == "clx0").map(id).collect())
+}
+
 #[sqlx::test]
 async fn streams_tell_every_event_once_and_in_one_order_while_many_write_and_clients_reconnect(pool: PgPool) {
     let app = App::start(&pool).await;
@@ -45,16 +67,7 @@ async fn streams_tell_every_event_once_and_in_one_order_while_many_write_and_cli
         app.send("video.started", &video(&format!("clx{writer}"), "rendering")).await;
     }
     let begin = EventSource::open(&app, "/events", "").await.last_event_id;
-    let mut writers = JoinSet::new();
-    let writing = connections(&pool, 3);
-    for writer in 0..WRITERS {
-        let pool = writing.clone();
-        writers.spawn(async move {
-            for number in 0..TRANSACTIONS {
-                write(&pool, &format!("clx{writer}"), 1 + number % 3).await;
-            }
-        });
-    }
+    let writers = write_all(&connections(&pool, 3));
     let of_render = TRANSACTIONS * 2;
     let count = of_render * WRITERS;
     let render = format!("/renders/clx0/events?after={begin}");
@@ -66,15 +79,8 @@ async fn streams_tell_every_event_once_and_in_one_order_while_many_write_and_cli
         follow(&app, &render, &begin, of_render, 7),
     );
     writers.join_all().await;
-    let written: Vec<(uuid::Uuid, String)> =
-        sqlx::query_as("SELECT id, render_id FROM notifications WHERE type = 'render.incomplete' ORDER BY position")
-            .fetch_all(&pool)
-            .await
-            .unwrap();
-    assert_eq!(written.len(), count);
-    let id = |(id, _): &(uuid::Uuid, String)| format!("msg_{}", id.simple());
-    let expected: Vec<_> = written.iter().map(id).collect();
-    let expected_one: Vec<_> = written.iter().filter(|(_, render)| render == "clx0").map(id).collect();
+    let (expected, expected_one) = written(&pool).await;
+    assert_eq!(expected.len(), count);
     for (told, expected) in [
         (&steady, &expected),
         (&restless, &expected),

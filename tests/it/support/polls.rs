@@ -68,51 +68,69 @@ async fn times(pool: &PgPool, statement: &'static str) -> Times {
     times
 }
 
-/// Describes polls that came earlier than the rules allow. At `starts`, a process started, and polls all unfinished renders soon.
-/// Polls whose `calls` failed have their own backoff, and are ignored.
-pub(crate) async fn violations(
-    pool: &PgPool,
-    schedule: &Schedule,
-    starts: &[DateTime<Utc>],
-    calls: &[ApiCall],
-) -> Vec<String> {
+/// What the rules compare polls with.
+#[derive(Debug)]
+pub(crate) struct PollRules<'a> {
+    pub(crate) schedule: &'a Schedule,
+    /// When processes started. Each then polls all unfinished renders soon.
+    pub(crate) starts: &'a [DateTime<Utc>],
+    /// The calls that arrived. Polls whose calls failed have their own backoff, and are ignored.
+    pub(crate) calls: &'a [ApiCall],
+}
+
+/// Describes polls that came earlier than the rules allow.
+pub(crate) async fn violations(pool: &PgPool, rules: &PollRules<'_>) -> Vec<String> {
     let seen = times(pool, "SELECT render_id, received_at FROM deliveries").await;
     let news = times(pool, "SELECT render_id, at FROM transitions WHERE source = 'poll'").await;
     let ends =
         times(pool, "SELECT render_id, at FROM transitions WHERE to_status IN ('error', 'canceled', 'complete')").await;
     let mut by_render: BTreeMap<String, Vec<Poll>> = BTreeMap::new();
-    for poll in all(pool).await.into_iter().filter(|poll| !poll.failed(calls)) {
+    for poll in all(pool).await.into_iter().filter(|poll| !poll.failed(rules.calls)) {
         by_render.entry(poll.render_id.clone()).or_default().push(poll);
     }
-    let none = Vec::new();
     let mut violations = Vec::new();
     for (id, polls) in &by_render {
-        let of = |times: &'_ Times| times.get(id).unwrap_or(&none).clone();
-        let (seen, news) = (of(&seen), of(&news));
+        let of = |times: &Times| times.get(id).cloned().unwrap_or_default();
+        violations.extend(rules.early_polls(polls, &of(&seen), &of(&news)));
+        violations.extend(of(&ends).into_iter().min().and_then(|end| late_polls(polls, end)));
+    }
+    violations
+}
+
+impl PollRules<'_> {
+    /// Describes polls of one render that came too early after the one before. `seen` is when webhooks about it arrived,
+    /// `news` when polls found a change.
+    fn early_polls(&self, polls: &[Poll], seen: &[DateTime<Utc>], news: &[DateTime<Utc>]) -> Vec<String> {
+        let mut violations = Vec::new();
         let mut attempts = 0;
         for pair in polls.windows(2) {
             let [one, other] = pair else { continue };
+            let id = &one.render_id;
             let moved = news.iter().any(|at| (one.at..other.at).contains(at));
             attempts = if moved { 0 } else { attempts + 1 };
             let gap = other.at - one.at;
-            if gap < TimeDelta::from_std(schedule.min_interval()).unwrap() {
+            if gap < TimeDelta::from_std(self.schedule.min_interval()).unwrap() {
                 violations.push(format!("{id} was polled after {gap}, at {}", other.at));
             }
             let between = |at: &DateTime<Utc>| (one.at - COMMIT..other.at).contains(at);
-            if other.requested || seen.iter().chain(starts).any(between) {
+            if other.requested || seen.iter().chain(self.starts).any(between) {
                 attempts = 0;
-            } else if other.at < earliest(schedule, attempts, one.at) {
+            } else if other.at < earliest(self.schedule, attempts, one.at) {
                 violations
                     .push(format!("{id} was polled after {gap}, at {}, without news for {attempts} times", other.at));
             }
         }
-        let Some(end) = of(&ends).into_iter().min() else { continue };
-        let late: Vec<_> = polls.iter().filter(|poll| poll.at > end && !poll.requested).map(|poll| poll.at).collect();
-        if late.len() > 1 || late.iter().any(|at| *at > end + COMMIT) {
-            violations.push(format!("{id} has ended at {end} and was polled at {late:?}"));
-        }
+        violations
     }
-    violations
+}
+
+/// Describes polls of one render that came after it had ended, but for one that was on its way.
+fn late_polls(polls: &[Poll], end: DateTime<Utc>) -> Option<String> {
+    let late: Vec<_> = polls.iter().filter(|poll| poll.at > end && !poll.requested).collect();
+    let at: Vec<_> = late.iter().map(|poll| poll.at).collect();
+    let id = &late.first()?.render_id;
+    let is_wrong = late.len() > 1 || at.iter().any(|at| *at > end + COMMIT);
+    is_wrong.then(|| format!("{id} has ended at {end} and was polled at {at:?}"))
 }
 
 /// The earliest time of the next poll after one at `at`, after `attempts` polls in a row without a change, according to

@@ -4,7 +4,7 @@ use sqlx::PgPool;
 
 use super::client::{READER, start};
 use super::driver::{Colors, DrivenBrowser};
-use renderhook_dev::standin::OutputFile;
+use renderhook_dev::standin::{OutputFile, Project};
 
 use crate::support::App;
 use crate::support::app::{TOKEN, video};
@@ -23,26 +23,45 @@ async fn log_in(browser: &DrivenBrowser, token: &str) {
 #[sqlx::test]
 async fn an_operator_logs_in_looks_filters_retries_watches_and_plays(pool: PgPool) {
     let origin = Origin::start(OutputFile::image(1).bytes).await;
-    origin.always(Step::status(404));
     let app = start(&pool, &["--download-max-attempts=1"]).await;
     let Some(browser) = DrivenBrowser::start(&app.base).await else { return };
+    break_a_file(&app, &origin).await;
+
+    log_in_and_look(&browser).await;
+    retry_from_the_error(&app, &browser, &origin).await;
+    let film = watch_a_render_become_complete(&app, &browser).await;
+    play_the_video_while_the_page_changes(&app, &browser, film).await;
+    pause_and_catch_up(&app, &browser).await;
+    filter_and_search(&browser).await;
+    read_a_delivery(&browser).await;
+    log_out(&browser).await;
+
+    browser.quit().await;
+    app.stop().await.unwrap();
+}
+
+/// Creates a render whose only file cannot be downloaded.
+async fn break_a_file(app: &App, origin: &Origin) {
+    origin.always(Step::status(404));
     let mut broken = video("clx-broken", "complete");
     broken.name = Some("Broken film".to_owned());
     broken.downloads = vec![origin.url("a.png")];
     app.send("video.completed", &broken).await;
     app.archived("clx-broken", "failed").await;
+}
 
-    // Log in, and look.
+async fn log_in_and_look(browser: &DrivenBrowser) {
     browser.open("/ui").await;
     browser.check("the form to log in").await;
-    log_in(&browser, "wrong").await;
+    log_in(browser, "wrong").await;
     browser.says("This token is not one of").await;
-    log_in(&browser, TOKEN).await;
+    log_in(browser, TOKEN).await;
     browser.says("1 thing needs a look").await;
     browser.says("http_404").await;
     browser.check("the first page").await;
+}
 
-    // Retry a failed download, from its error.
+async fn retry_from_the_error(app: &App, browser: &DrivenBrowser, origin: &Origin) {
     origin.always(Step::default());
     browser.click("a", "http_404").await;
     browser.says("clx-broken").await;
@@ -54,8 +73,9 @@ async fn an_operator_logs_in_looks_filters_retries_watches_and_plays(pool: PgPoo
     app.archived("clx-broken", "stored").await;
     browser.holds("return document.querySelector('.media img')?.naturalWidth > 0").await;
     browser.check("a render with a picture").await;
+}
 
-    // Watch a render become complete.
+async fn watch_a_render_become_complete(app: &App, browser: &DrivenBrowser) -> Project {
     let mut film = video("clx-film", "rendering");
     film.name = Some("A film".to_owned());
     app.send("video.started", &film).await;
@@ -65,12 +85,14 @@ async fn an_operator_logs_in_looks_filters_retries_watches_and_plays(pool: PgPoo
     browser.evaluate("window.isSamePage = true").await;
     film.status = Some("complete".to_owned());
     let files = [OutputFile::video(1), OutputFile::image(1), OutputFile::audio(1)];
-    film.downloads = files.iter().map(|file| served(&app, "clx-film", file)).collect();
+    film.downloads = files.iter().map(|file| served(app, "clx-film", file)).collect();
     app.send("video.completed", &film).await;
     browser.holds("return document.querySelectorAll('.file .badge.good').length === 3").await;
     assert_eq!(browser.evaluate("return window.isSamePage").await, true, "without loading the page again");
+    film
+}
 
-    // Play the video, which goes on whatever changes on the page.
+async fn play_the_video_while_the_page_changes(app: &App, browser: &DrivenBrowser, mut film: Project) {
     browser
         .evaluate("const video = document.querySelector('video'); video.muted = true; video.loop = true; video.play()")
         .await;
@@ -82,8 +104,10 @@ async fn an_operator_logs_in_looks_filters_retries_watches_and_plays(pool: PgPoo
     browser.holds("return document.querySelector('video').currentTime > 1.5").await;
     assert_eq!(browser.evaluate("return window.video === document.querySelector('video')").await, true);
     browser.check("a render with all kinds of files").await;
+}
 
-    // Pause: nothing changes any more, and then everything that was missed.
+/// While paused, nothing changes; afterward, everything that was missed appears.
+async fn pause_and_catch_up(app: &App, browser: &DrivenBrowser) {
     browser.click("#live", "Live").await;
     browser.says("Paused").await;
     browser.open("/ui/renders").await;
@@ -92,8 +116,9 @@ async fn an_operator_logs_in_looks_filters_retries_watches_and_plays(pool: PgPoo
     assert!(!browser.text().await.contains("clx-late"));
     browser.click("#live", "Paused").await;
     browser.says("clx-late").await;
+}
 
-    // Filter and search.
+async fn filter_and_search(browser: &DrivenBrowser) {
     browser.check("the list of renders").await;
     browser.click("option", "rendering").await;
     browser.click("button", "Filter").await;
@@ -103,21 +128,22 @@ async fn an_operator_logs_in_looks_filters_retries_watches_and_plays(pool: PgPoo
     browser.type_into("#q", "a fi").await;
     browser.press_enter("#q").await;
     browser.says("A film").await;
+}
 
-    // Read a delivery.
+async fn read_a_delivery(browser: &DrivenBrowser) {
     browser.open("/ui/deliveries").await;
     browser.says("video.completed").await;
     browser.check("the list of deliveries").await;
     browser.click("a", "video.started").await;
     browser.says("\"payload\": {").await;
     browser.check("a delivery").await;
+}
 
+async fn log_out(browser: &DrivenBrowser) {
     browser.click("button", "Log out").await;
     browser.says("One of API_TOKENS").await;
     browser.open("/ui/renders").await;
     browser.says("One of API_TOKENS").await;
-    browser.quit().await;
-    app.stop().await.unwrap();
 }
 
 #[sqlx::test]

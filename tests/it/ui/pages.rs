@@ -1,5 +1,6 @@
 //! What the pages show.
 
+use reqwest::header::HeaderMap;
 use serde_json::json;
 use sqlx::PgPool;
 
@@ -10,6 +11,22 @@ use crate::support::listening::free_port;
 use crate::support::s3::S3;
 use crate::support::scripted::{Origin, Step};
 use crate::support::{Options, until};
+
+/// Checks the headers that keep scripts and frames of others out.
+fn assert_protected(path: &str, headers: &HeaderMap) {
+    let header = |name: &str| headers.get(name).map(|it| it.to_str().unwrap()).unwrap_or_default();
+    let policy = header("content-security-policy");
+    for part in
+        ["default-src 'none'", "frame-ancestors 'none'", "form-action 'self'", "base-uri 'none'", "img-src 'self'"]
+    {
+        assert!(policy.contains(part), "{path}: {policy}");
+    }
+    assert!(!policy.contains("unsafe") && !policy.contains('*'), "{path}: {policy}");
+    assert_eq!(header("x-content-type-options"), "nosniff", "{path}");
+    assert_eq!(header("x-frame-options"), "DENY", "{path}");
+    assert_eq!(header("referrer-policy"), "same-origin", "{path}");
+    assert!(!header("x-request-id").is_empty(), "{path}");
+}
 
 #[sqlx::test]
 async fn every_answer_has_the_headers_that_protect_it(pool: PgPool) {
@@ -35,20 +52,10 @@ async fn every_answer_has_the_headers_that_protect_it(pool: PgPool) {
     ] {
         let answer = browser.get(path).await;
         assert_eq!(answer.status, status, "{path}");
-        let header = |name: &str| answer.headers.get(name).map(|it| it.to_str().unwrap()).unwrap_or_default();
-        let policy = header("content-security-policy");
-        for part in
-            ["default-src 'none'", "frame-ancestors 'none'", "form-action 'self'", "base-uri 'none'", "img-src 'self'"]
-        {
-            assert!(policy.contains(part), "{path}: {policy}");
-        }
-        assert!(!policy.contains("unsafe") && !policy.contains('*'), "{path}: {policy}");
-        assert_eq!(header("x-content-type-options"), "nosniff", "{path}");
-        assert_eq!(header("x-frame-options"), "DENY", "{path}");
-        assert_eq!(header("referrer-policy"), "same-origin", "{path}");
+        assert_protected(path, &answer.headers);
+        let header = |name: &str| answer.headers[name].to_str().unwrap();
         let cached = if path == style { "public, max-age=31536000, immutable" } else { "no-store" };
         assert_eq!(header("cache-control"), cached, "{path}");
-        assert!(!header("x-request-id").is_empty(), "{path}");
         if status >= 400 {
             assert!(header("content-type").starts_with("text/html"), "{path}");
             assert!(answer.text.contains("<h1>"), "{path}: {}", answer.text);

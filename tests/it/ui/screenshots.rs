@@ -101,6 +101,26 @@ async fn fail(app: &App) {
     send(app, "video.upscaled", &json!({"id": "cmbq9aaa10003jz08m1n2b3v4"})).await;
 }
 
+/// The pages of a service with renders, by the name of the picture.
+const PAGES: [(&str, &str); 9] = [
+    ("trouble", "/ui"),
+    ("renders", "/ui/renders"),
+    ("render", "/ui/renders/cmbq7x2pl0004js08a1b2c3d4"),
+    ("failed-render", "/ui/renders/cmbq80tkw0002jt09k2j3h4g5"),
+    ("deliveries", "/ui/deliveries"),
+    ("delivery", "/ui/deliveries/2"),
+    ("files", "/ui/downloads?error=too_large"),
+    ("confirm", "/ui/retry?error=too_large"),
+    ("not-found", "/ui/nothing"),
+];
+/// The end of the picture's name, the width of the screen, and the colors that the system prefers.
+const LOOKS: [(&str, u32, Colors); 4] = [
+    ("", 1280, Colors::Light),
+    ("-dark", 1280, Colors::Dark),
+    ("-small", 360, Colors::Light),
+    ("-small-dark", 360, Colors::Dark),
+];
+
 #[sqlx::test]
 async fn pictures_for_the_docs_are_taken_if_wanted(pool: PgPool) {
     let Some(folder) = std::env::var_os("SCREENSHOTS").map(PathBuf::from) else { return };
@@ -120,27 +140,12 @@ async fn pictures_for_the_docs_are_taken_if_wanted(pool: PgPool) {
     complete(&app, expires_at).await;
     break_files(&app, expires_at).await;
     fail(&app).await;
-    for (name, path) in [
-        ("trouble", "/ui"),
-        ("renders", "/ui/renders"),
-        ("render", "/ui/renders/cmbq7x2pl0004js08a1b2c3d4"),
-        ("failed-render", "/ui/renders/cmbq80tkw0002jt09k2j3h4g5"),
-        ("deliveries", "/ui/deliveries"),
-        ("delivery", "/ui/deliveries/2"),
-        ("files", "/ui/downloads?error=too_large"),
-        ("confirm", "/ui/retry?error=too_large"),
-        ("not-found", "/ui/nothing"),
-    ] {
+    for (name, path) in PAGES {
         browser.open(path).await;
         if name != "not-found" {
             browser.holds("return document.querySelectorAll('video, audio, img').length === 0 || [...document.querySelectorAll('video')].every((it) => it.readyState > 0)").await;
         }
-        for (suffix, width, colors) in [
-            ("", 1280, Colors::Light),
-            ("-dark", 1280, Colors::Dark),
-            ("-small", 360, Colors::Light),
-            ("-small-dark", 360, Colors::Dark),
-        ] {
+        for (suffix, width, colors) in LOOKS {
             picture(&browser, &folder, &format!("{name}{suffix}"), width, colors, true).await;
         }
     }

@@ -10,6 +10,7 @@ use renderhook_dev::standin::{
     Fault, Lifecycle, Network, OutputFile, RenderPlan, Retries, RetrySigning, Settings, Stage, StandIn, WebhookAttempt,
     WebhookOutcome,
 };
+use reqwest::header::HeaderMap;
 use reqwest::{Client, Method};
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -168,6 +169,17 @@ async fn each_details_call_returns_new_urls_that_work_until_they_expire() {
     assert_eq!(status(&third).await, 404, "its files are deleted with it");
 }
 
+/// The render, the type, the status and the number of files of a webhook, whose signature is right.
+fn verified_event(headers: &HeaderMap, body: &[u8]) -> (String, String, String, usize) {
+    let header = |name: &str| headers[name].to_str().unwrap();
+    let signature = sign_delivery(&SecretString::from(SECRET), header("magic-hour-event-timestamp"), body);
+    assert_eq!(header("magic-hour-event-signature"), signature);
+    let event: Value = serde_json::from_slice(body).unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let files = event["payload"]["downloads"].as_array().unwrap().len();
+    (text(&event["payload"]["id"]), text(&event["type"]), text(&event["payload"]["status"]), files)
+}
+
 #[tokio::test]
 async fn a_webhook_is_sent_for_each_stage_that_has_one_with_the_project_in_that_stage() {
     let magic_hour = StandIn::start(settings(Clock::system())).await.unwrap();
@@ -190,16 +202,8 @@ async fn a_webhook_is_sent_for_each_stage_that_has_one_with_the_project_in_that_
     magic_hour.start_render(RenderPlan::new(Kind::Audio, "failed", Lifecycle::queued())).unwrap();
     assert!(magic_hour.move_render("failed", Stage::error("text_too_long")));
     magic_hour.call_log.wait_for_webhooks(4).await;
-    let mut sent = Vec::new();
-    for (headers, body) in received.lock().unwrap().iter() {
-        let header = |name: &str| headers[name].to_str().unwrap().to_owned();
-        let signature = sign_delivery(&SecretString::from(SECRET), &header("magic-hour-event-timestamp"), body);
-        assert_eq!(header("magic-hour-event-signature"), signature);
-        let event: Value = serde_json::from_slice(body).unwrap();
-        let text = |value: &Value| value.as_str().unwrap().to_owned();
-        let files = event["payload"]["downloads"].as_array().unwrap().len();
-        sent.push((text(&event["payload"]["id"]), text(&event["type"]), text(&event["payload"]["status"]), files));
-    }
+    let mut sent: Vec<_> =
+        received.lock().unwrap().iter().map(|(headers, body)| verified_event(headers, body)).collect();
     sent.sort();
     let expected = [
         ("complete", "video.completed", "complete", 1),

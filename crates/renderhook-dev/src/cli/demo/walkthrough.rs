@@ -208,13 +208,8 @@ pub(super) fn print_next_steps(environment: &DemoServices) -> anyhow::Result<()>
     let picture = magic_hour.files.put("my-image/picture.png", media::image(7), "image/png")?;
     print_line(format_args!(
         "
-The demo keeps running until Ctrl-C. To see it all in a browser, open
-
-  {base}/ui
-
-and log in with the token
-
-  {token}
+The demo keeps running until Ctrl-C. To see it all in a browser, open {base}/ui
+and log in with the token {token}
 
 In another terminal:
 
@@ -230,9 +225,6 @@ In another terminal:
 
   # send any other event
   cargo run --quiet -- send video.errored --to {base}/webhook --id my-video
-
-  # check that the service is ready
-  curl -sS {base}/readyz
 
 The stand-in for Magic Hour, for curl or an SDK:
 
