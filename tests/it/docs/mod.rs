@@ -3,8 +3,11 @@
 mod architecture;
 mod contributing;
 mod develop;
+mod downloads;
+mod events;
 mod logs;
 mod metrics;
+mod names;
 mod readme;
 mod security;
 mod tables;
@@ -13,6 +16,11 @@ mod type_names;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+
+/// The texts in backticks.
+fn code(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().flat_map(|line| line.split('`').skip(1).step_by(2))
+}
 
 /// The files with this extension below a folder.
 fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {

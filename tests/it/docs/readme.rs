@@ -7,6 +7,7 @@ use super::tables::first_column;
 
 const CONFIGURATION: &str = include_str!("../../../docs/configuration.md");
 const COMMANDS: &str = include_str!("../../../docs/commands.md");
+const CHECK: &str = include_str!("../../../src/cli/check/dependencies.rs");
 
 #[test]
 fn the_table_of_settings_is_complete() {
@@ -37,8 +38,17 @@ fn the_table_of_commands_is_complete() {
     assert_eq!(written, names);
 }
 
+#[test]
+fn the_table_of_the_lines_of_check_is_complete() {
+    let lines = CHECK.split("\".to_owned()").filter_map(|before| Some(before.rsplit_once('"')?.1));
+    let lines: BTreeSet<&str> =
+        lines.filter(|line| line.chars().all(|next| next.is_ascii_lowercase() || next == ' ')).collect();
+    assert!(lines.contains("database") && lines.contains("api key"), "{lines:?}");
+    assert_eq!(first_column(COMMANDS, "| line | fails |"), lines);
+}
+
 /// The README and every page under `docs/`.
-fn pages() -> Vec<PathBuf> {
+pub(super) fn pages() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let docs = std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
     let docs = docs.filter(|path| path.extension().is_some_and(|extension| extension == "md"));

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use super::files;
+use super::{code, files};
 
 fn function_name(line: &str) -> Option<&str> {
     line.trim_start().trim_start_matches("async ").strip_prefix("fn ")?.split('(').next()
@@ -23,7 +23,7 @@ fn every_test_that_the_docs_name_exists() {
     let mut named = 0;
     for page in files(&root.join("docs"), "md") {
         let text = fs::read_to_string(&page).expect("its text");
-        for code in text.lines().flat_map(|line| line.split('`').skip(1).step_by(2)) {
+        for code in code(&text) {
             let Some(name) = code.rsplit_once("::").map(|(_, name)| name).or(code.starts_with('…').then_some(code))
             else {
                 continue;
