@@ -18,6 +18,30 @@ use crate::http::retry_after;
 /// How much of an answer is read and kept.
 const MAX_ANSWER_BYTES: usize = 1024;
 
+/// Why a message was not accepted. As text, it is for the API and for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PostError {
+    /// The status of the answer, or why there was none. Safe to log.
+    pub reason: String,
+    /// The beginning of the answer's body, on one line. It may repeat anything, such as the signature and the name of the render, so it
+    /// is not logged.
+    pub answer: String,
+}
+
+impl PostError {
+    /// Without an answer.
+    pub fn unanswered(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), answer: String::new() }
+    }
+}
+
+impl fmt::Display for PostError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { reason, answer } = self;
+        if answer.is_empty() { f.write_str(reason) } else { write!(f, "{reason}: {answer}") }
+    }
+}
+
 /// What the receiver replied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
@@ -26,12 +50,12 @@ pub enum Reply {
     /// 410: the receiver does not want this message.
     Gone {
         /// The answer.
-        error: String,
+        error: PostError,
     },
     /// Anything else, or nothing.
     Failed {
         /// The answer, or why there was none.
-        error: String,
+        error: PostError,
         /// How long the receiver asks to be left alone.
         retry_after: Option<Duration>,
     },
@@ -98,7 +122,7 @@ impl Client {
 }
 
 fn unsent(error: String) -> Reply {
-    Reply::Failed { error, retry_after: None }
+    Reply::Failed { error: PostError::unanswered(error), retry_after: None }
 }
 
 /// Why a request failed, without the URL.
@@ -137,20 +161,15 @@ async fn reply(mut response: Response, deadline: Instant) -> Reply {
     if status.is_success() {
         return Reply::Delivered;
     }
-    let error = answer_text(status, &body);
+    let error = post_error(status, &body);
     if status == StatusCode::GONE { Reply::Gone { error } } else { Reply::Failed { error, retry_after } }
 }
 
-/// The answer as text on one line.
-fn answer_text(status: StatusCode, body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(body).replace(|c: char| c.is_control(), " ");
-    let text = text.trim();
-    let status = if status.is_redirection() {
-        format!("HTTP {}: redirects are not followed", status.as_u16())
-    } else {
-        format!("HTTP {}", status.as_u16())
-    };
-    if text.is_empty() { status } else { format!("{status}: {text}") }
+/// The answer, on one line.
+fn post_error(status: StatusCode, body: &[u8]) -> PostError {
+    let answer = String::from_utf8_lossy(body).replace(|c: char| c.is_control(), " ");
+    let explanation = if status.is_redirection() { ": redirects are not followed" } else { "" };
+    PostError { reason: format!("HTTP {}{explanation}", status.as_u16()), answer: answer.trim().to_owned() }
 }
 
 #[cfg(test)]
@@ -159,9 +178,10 @@ mod tests {
 
     #[test]
     fn an_answer_is_text_on_one_line() {
-        assert_eq!(answer_text(StatusCode::BAD_GATEWAY, b""), "HTTP 502");
-        assert_eq!(answer_text(StatusCode::BAD_REQUEST, b"no\r\nway\0\xff "), "HTTP 400: no  way \u{fffd}");
-        assert_eq!(answer_text(StatusCode::FOUND, b""), "HTTP 302: redirects are not followed");
+        let text = |status, body: &[u8]| post_error(status, body).to_string();
+        assert_eq!(text(StatusCode::BAD_GATEWAY, b""), "HTTP 502");
+        assert_eq!(text(StatusCode::BAD_REQUEST, b"no\r\nway\0\xff "), "HTTP 400: no  way \u{fffd}");
+        assert_eq!(text(StatusCode::FOUND, b""), "HTTP 302: redirects are not followed");
     }
 
     #[tokio::test]
@@ -175,7 +195,7 @@ mod tests {
             let Reply::Failed { error, .. } = client.post(&message, DateTime::UNIX_EPOCH).await else {
                 panic!("{url}")
             };
-            assert!(error.starts_with("NOTIFY_URL leads to "), "{url}: {error}");
+            assert!(error.reason.starts_with("NOTIFY_URL leads to "), "{url}: {error}");
         }
     }
 }

@@ -14,7 +14,7 @@ mod resend;
 mod schedule;
 mod signing;
 
-pub use self::client::{Client, Reply};
+pub use self::client::{Client, PostError, Reply};
 pub use self::message::NotificationMessage;
 pub use self::metrics::METRICS;
 pub use self::notifier::{CONCURRENCY, Notifier};

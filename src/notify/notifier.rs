@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{Instrument, error, error_span, info, warn};
 
-use super::client::{Client, Reply};
+use super::client::{Client, PostError, Reply};
 use super::health;
 use super::message::NotificationMessage;
 use super::metrics::count_attempt;
@@ -106,7 +106,9 @@ impl Notifier {
         let reply = match message {
             Some(message) => self.client.post(&message, self.clock.now()).await,
             // Another replica may be newer and able to read it.
-            None => Reply::Failed { error: "this version cannot read the render".to_owned(), retry_after: None },
+            None => {
+                Reply::Failed { error: PostError::unanswered("this version cannot read the render"), retry_after: None }
+            }
         };
         let (now, jitter) = (self.clock.now(), rand::random_range(JITTER));
         let outcome = decide(&reply, claimed.attempt, claimed.since, now, self.max_age, jitter);
@@ -174,6 +176,7 @@ fn message(claimed: &ClaimedNotification, render: &RenderView) -> Option<Notific
 fn log(attempt: &EndedPost) {
     let EndedPost { claimed, outcome, error, .. } = attempt;
     let id = NotificationId::new(claimed.id);
+    let reason = error.as_ref().map(|error| error.reason.as_str()).unwrap_or_default();
     match outcome {
         PostOutcome::Delivered => info!(
             event = %LogEvent::NotificationDelivered, render.id = claimed.render_id, notification.id = %id,
@@ -182,13 +185,45 @@ fn log(attempt: &EndedPost) {
         PostOutcome::Retry { at } => warn!(
             event = %LogEvent::NotificationRetried, render.id = claimed.render_id, notification.id = %id,
             notification.type = claimed.r#type, notification.attempt = claimed.attempt, next_attempt_at = %at,
-            error = error.as_deref().unwrap_or_default(), "the application did not accept a notification"
+            error = reason, "the application did not accept a notification"
         ),
         PostOutcome::Failed => error!(
             event = %LogEvent::NotificationFailed, render.id = claimed.render_id, notification.id = %id,
             notification.type = claimed.r#type, notification.attempt = claimed.attempt,
-            error = error.as_deref().unwrap_or_default(),
-            "a notification has failed: `renderhook notify` sends it again"
+            error = reason, "a notification has failed: `renderhook notify` sends it again"
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::runtime::{CapturedLog, LogFormat};
+
+    #[test]
+    fn the_log_has_the_status_of_an_answer_and_nothing_of_its_body() {
+        let claimed = ClaimedNotification {
+            position: 1,
+            id: Uuid::nil(),
+            render_id: "clx".to_owned(),
+            r#type: "render.ready".to_owned(),
+            at: DateTime::UNIX_EPOCH,
+            attempt: 1,
+            since: DateTime::UNIX_EPOCH,
+            lease: Uuid::nil(),
+        };
+        let error =
+            Some(PostError { reason: "HTTP 500".to_owned(), answer: "webhook-signature: v1,secret".to_owned() });
+        let mut attempt = EndedPost { claimed, was_posted: true, outcome: PostOutcome::Failed, error };
+        let (captured, _guard) = CapturedLog::start(LogFormat::Json, false, "info");
+        for outcome in [PostOutcome::Retry { at: DateTime::UNIX_EPOCH }, PostOutcome::Failed] {
+            attempt.outcome = outcome;
+            log(&attempt);
+            let line = captured.take();
+            assert!(line.contains(r#""error":"HTTP 500""#) && !line.contains("secret"), "{line}");
+        }
     }
 }

@@ -9,6 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
+use super::client::PostError;
 use super::schedule::{MAX_GAP, PostOutcome};
 use crate::domain::NotificationState;
 use crate::runtime::Tallies;
@@ -154,7 +155,7 @@ pub(super) struct EndedPost {
     pub(super) was_posted: bool,
     pub(super) outcome: PostOutcome,
     /// Why it failed, if it did.
-    pub(super) error: Option<String>,
+    pub(super) error: Option<PostError>,
 }
 
 impl EndedPost {
@@ -190,7 +191,7 @@ pub(super) async fn settle(pool: &PgPool, now: DateTime<Utc>, attempts: &[EndedP
         &attempts.iter().map(|it| it.state().as_str()).collect::<Vec<_>>() as _,
         &attempts.iter().map(EndedPost::due_at).collect::<Vec<_>>() as _,
         &attempts.iter().map(|it| (it.outcome == PostOutcome::Delivered).then_some(now)).collect::<Vec<_>>() as _,
-        &attempts.iter().map(|it| it.error.as_deref()).collect::<Vec<_>>() as _,
+        &attempts.iter().map(|it| it.error.as_ref().map(ToString::to_string)).collect::<Vec<_>>() as _,
     );
     let mut tallies = Tallies::default();
     for state in written.fetch_all(&mut *transaction).await? {

@@ -66,11 +66,12 @@ pub fn decide(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::notify::PostError;
 
     const DAYS: Duration = Duration::from_hours(72);
 
     fn failed(retry_after: Option<u64>) -> Reply {
-        Reply::Failed { error: "HTTP 500".to_owned(), retry_after: retry_after.map(Duration::from_secs) }
+        Reply::Failed { error: PostError::unanswered("HTTP 500"), retry_after: retry_after.map(Duration::from_secs) }
     }
 
     fn gap(reply: &Reply, attempt: i32) -> Option<i64> {
@@ -98,7 +99,7 @@ mod tests {
     fn a_delivery_and_410_end_it() {
         let now = DateTime::UNIX_EPOCH;
         assert_eq!(decide(&Reply::Delivered, 1, now, now, DAYS, 1.0), PostOutcome::Delivered);
-        let gone = Reply::Gone { error: "HTTP 410".to_owned() };
+        let gone = Reply::Gone { error: PostError::unanswered("HTTP 410") };
         assert_eq!(decide(&gone, 1, now, now, DAYS, 1.0), PostOutcome::Failed);
     }
 
