@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use renderhook::{api, app};
 
+use super::code;
 use super::tables::first_column;
 
 const DOCS: &str = include_str!("../../../docs/metrics.md");
@@ -32,6 +33,25 @@ fn the_tables_of_metrics_are_complete() {
     for (name, metric_type, _) in &metrics {
         assert!(DOCS.contains(&format!("\n| `{name}` | {metric_type} | ")), "{name} is a {metric_type}");
     }
+}
+
+/// Where the values of labels are.
+const LABELS: [&str; 5] = [
+    include_str!("../../../src/api/metrics/gauges.rs"),
+    include_str!("../../../src/archive/metrics.rs"),
+    include_str!("../../../src/intake/metrics.rs"),
+    include_str!("../../../src/notify/metrics.rs"),
+    include_str!("../../../src/upstream/metrics.rs"),
+];
+
+#[test]
+fn every_value_of_a_label_is_documented() {
+    let values = LABELS.iter().flat_map(|text| text.split("=> \"").skip(1)).filter_map(|rest| rest.split('"').next());
+    let values: BTreeSet<&str> = values.collect();
+    assert!(values.len() > 15, "{values:?}");
+    let documented: BTreeSet<&str> = code(DOCS).collect();
+    let missing: Vec<_> = values.difference(&documented).collect();
+    assert!(missing.is_empty(), "not in docs/metrics.md: {missing:?}");
 }
 
 /// The metrics that a text names.
