@@ -36,10 +36,10 @@ pub(super) struct NotifyFlags {
 pub(super) async fn run(args: NotifyFlags) -> anyhow::Result<()> {
     let mut errors = ConfigErrors::default();
     let settings = args.notify.read(&mut errors);
-    let settings = errors.into_result(settings)?;
-    if settings.client.is_none() {
-        bail!("NOTIFY_URL is not set, so nothing is posted");
+    if settings.client.is_none() && errors.is_empty() {
+        errors.add("NOTIFY_URL", "is not set, so nothing is posted");
     }
+    let settings = errors.into_result(settings)?;
     let database = database::connect(&args.database).await?;
     if let Some(id) = &args.render
         && !database.with_timeout(BACKGROUND_TIMEOUT, views::exists(database.pool(), id)).await?

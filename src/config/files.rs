@@ -24,7 +24,7 @@ pub(super) struct FileArgs {
     #[arg(long, env = PUBLIC_URL, value_name = "URL")]
     public_url: Option<String>,
     /// Whether the operator pages are served under `/ui`
-    #[arg(long, env = UI_ENABLED.name, value_name = "BOOL", default_value = UI_ENABLED.default)]
+    #[arg(long, env = UI_ENABLED.name, value_name = "BOOL", default_value = UI_ENABLED.default, num_args = 0..=1, default_missing_value = "true")]
     ui_enabled: String,
     /// How long stored files are kept; older ones are erased, with their renders (default: forever)
     #[arg(long, env = FILE_RETENTION, value_name = "TIME")]

@@ -12,8 +12,10 @@
 //! 3. If a worker had a lease in step 1, a request that it had sent may still create an object. So step 2 is repeated after
 //!    the time in which that is possible ([`SWEEP_DELAY`]).
 //! 4. One transaction removes the keys and sets `erased_at`.
-//! 5. The project is deleted at Magic Hour. Only its own account can say that it is gone.
-//! 6. The job is removed.
+//! 5. The job is removed.
+//!
+//! If that was asked for, each attempt also tries to delete the project at Magic Hour, until it is gone: neither the store
+//! nor Magic Hour delays the other. Only the project's own account can say that it is gone.
 
 mod eraser;
 mod objects;

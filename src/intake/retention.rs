@@ -4,8 +4,8 @@
 //! leaves no dead rows behind.
 //!
 //! Guaranteed:
-//! - Recording never waits for this longer than 100 ms, and works without it: rows of a day without a partition go to the
-//!   default partition.
+//! - Recording does not wait behind this while it waits for a lock longer than 100 ms, and works without it: rows of a day
+//!   without a partition go to the default partition.
 //! - A clock that jumps ahead removes nothing, because the database's clock must agree.
 //!
 //! A database role that does not own the tables cannot create or drop partitions. Then all rows are in the default partition,

@@ -3,7 +3,7 @@
 //! A failure that affects the account pauses its calls, in all processes, and those of no other account. After a failure that may affect only one render,
 //! that render is the suspect. If a call about a second render then fails before any call succeeds, all calls are paused.
 //! Each pause is twice as long as the previous one, until a call succeeds. A pause that Magic Hour requested with
-//! `Retry-After` always lasts as long as requested.
+//! `Retry-After` lasts as long as requested, up to [`MAX_PAUSE`].
 
 use std::time::Duration;
 

@@ -30,6 +30,18 @@ fn the_table_of_settings_has_every_default() {
 }
 
 #[test]
+fn every_switch_can_be_a_flag_without_a_value() {
+    let command = renderhook::cli::command();
+    let serve = command.find_subcommand("serve").unwrap();
+    let switches =
+        serve.get_arguments().filter(|flag| flag.get_default_values().first().is_some_and(|it| *it == "false"));
+    let switches: Vec<_> =
+        switches.map(|flag| (flag.get_id(), flag.get_num_args().map(|count| count.min_values()))).collect();
+    assert!(switches.len() >= 3, "{switches:?}");
+    assert!(switches.iter().all(|(_, least)| *least == Some(0)), "{switches:?}");
+}
+
+#[test]
 fn the_table_of_commands_is_complete() {
     let command = renderhook::cli::command();
     let names: BTreeSet<_> = command.get_subcommands().map(clap::Command::get_name).collect();

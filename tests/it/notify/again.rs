@@ -78,6 +78,9 @@ async fn the_command_sends_failed_notifications_again(pool: PgPool) {
     assert_eq!(run(&["--since", "1h"]).await.1.len(), 3, "both, and the summary");
     assert_eq!(run(&["--render", "nobody"]).await.0, Some(1));
     assert_eq!(run(&[]).await.0, Some(2));
+    let without_url =
+        renderhook(&["notify", "--failed"]).env("DATABASE_URL", database_url(&pool).as_str()).output().await;
+    assert_eq!(without_url.unwrap().status.code(), Some(2));
     app.stop().await.unwrap();
 }
 
