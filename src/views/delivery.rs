@@ -46,30 +46,9 @@ pub struct DeliveryView {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = DeliveryWithBody)]
 pub struct DeliveryBodyView {
-    /// Ascends in the order in which deliveries were recorded.
-    pub id: i64,
-    /// When it arrived.
-    pub received_at: DateTime<Utc>,
-    /// When it was signed, according to its timestamp.
-    #[schema(required)]
-    pub sent_at: Option<DateTime<Utc>>,
-    /// `received_at` minus `sent_at`; negative if the sender's clock is ahead.
-    #[schema(required)]
-    pub lag_ms: Option<i64>,
-    /// The event's type, if the body could be read.
-    #[schema(required)]
-    pub event_type: Option<String>,
-    /// The render's id, if the body could be read.
-    #[schema(required)]
-    pub render_id: Option<String>,
-    /// What became of it.
-    pub outcome: DeliveryOutcome,
-    /// Why it is unreadable or stale.
-    #[schema(required)]
-    pub problem: Option<String>,
-    /// The size of the body; `null` once it is erased.
-    #[schema(required)]
-    pub size_bytes: Option<i32>,
+    /// What the list shows of it.
+    #[serde(flatten)]
+    pub delivery: DeliveryView,
     /// The body as it came, without the queries of URLs: each is `?redacted`. Bytes that are not UTF-8 are U+FFFD. `null` once
     /// it is erased.
     #[schema(required)]
@@ -215,7 +194,8 @@ pub async fn delivery(pool: &PgPool, id: i64) -> sqlx::Result<Option<DeliveryBod
         id,
     );
     let Some(row) = row.fetch_optional(pool).await? else { return Ok(None) };
-    Ok(Some(DeliveryBodyView {
+    let body = row.body.map(|body| without_queries(&String::from_utf8_lossy(&body)));
+    let delivery = DeliveryView {
         id: row.id,
         received_at: row.received_at,
         sent_at: row.sent_at,
@@ -225,6 +205,6 @@ pub async fn delivery(pool: &PgPool, id: i64) -> sqlx::Result<Option<DeliveryBod
         outcome: parsed(&row.outcome)?,
         problem: row.problem,
         size_bytes: row.size_bytes,
-        body: row.body.map(|body| without_queries(&String::from_utf8_lossy(&body))),
-    }))
+    };
+    Ok(Some(DeliveryBodyView { delivery, body }))
 }

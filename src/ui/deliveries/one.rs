@@ -31,7 +31,7 @@ pub(in crate::ui) async fn get(
     Ok(UiPage::of(&operator, &title, Section::Deliveries, content(&delivery, now)).into_response())
 }
 
-fn content(delivery: &DeliveryBodyView, now: DateTime<Utc>) -> Markup {
+fn content(DeliveryBodyView { delivery, body }: &DeliveryBodyView, now: DateTime<Utc>) -> Markup {
     html! {
         p.crumbs { a href="/ui/deliveries" { "Deliveries" } }
         div.title {
@@ -49,7 +49,7 @@ fn content(delivery: &DeliveryBodyView, now: DateTime<Utc>) -> Markup {
         } }
         section.panel {
             header { h2 { "Body" } span.muted { "without the queries of URLs, which are credentials" } }
-            @match &delivery.body {
+            @match body {
                 Some(body) => pre.body tabindex="0" aria-label="Body" { (indented(body)) },
                 None => p.inside.muted { "Erased." },
             }

@@ -116,17 +116,32 @@ async fn checked_body(document: &Value, operation: &str, answer: Response) -> Va
     body
 }
 
-/// Checks a value against a schema. Supports the keywords of JSON Schema that the document uses, and fails for others.
-fn matches_schema(document: &Value, schema: &Value, value: &Value) -> Result<(), String> {
-    let mut schema = schema.as_object().ok_or("no schema")?;
+/// A schema without references, and with the parts of `allOf` merged.
+fn resolved(document: &Value, schema: &Value) -> Result<Map<String, Value>, String> {
+    let schema = schema.as_object().ok_or("no schema")?;
     if let Some(reference) = schema.get("$ref") {
         let pointer = reference.as_str().and_then(|reference| reference.strip_prefix('#')).ok_or("no pointer")?;
-        schema =
-            document.pointer(pointer).and_then(Value::as_object).ok_or_else(|| format!("{pointer} is not there"))?;
+        return resolved(document, document.pointer(pointer).ok_or_else(|| format!("{pointer} is not there"))?);
     }
-    for (keyword, rule) in schema {
+    let mut merged = schema.clone();
+    for part in merged.remove("allOf").iter().filter_map(Value::as_array).flatten() {
+        for (keyword, rule) in resolved(document, part)? {
+            match (merged.get_mut(&keyword), rule) {
+                (Some(Value::Object(all)), Value::Object(more)) => all.extend(more),
+                (Some(Value::Array(all)), Value::Array(more)) => all.extend(more),
+                (_, rule) => drop(merged.insert(keyword, rule)),
+            }
+        }
+    }
+    Ok(merged)
+}
+
+/// Checks a value against a schema. Supports the keywords of JSON Schema that the document uses, and fails for others.
+fn matches_schema(document: &Value, schema: &Value, value: &Value) -> Result<(), String> {
+    let schema = resolved(document, schema)?;
+    for (keyword, rule) in &schema {
         match keyword.as_str() {
-            "description" | "$ref" | "properties" | "required" | "example" | "examples" | "propertyNames" => {}
+            "description" | "properties" | "required" | "example" | "examples" | "propertyNames" => {}
             "type" => has_type(rule, value)?,
             "enum" => {
                 rule.as_array().ok_or("no list")?.contains(value).then_some(()).ok_or(format!("{value} of {rule}"))?;
@@ -145,7 +160,7 @@ fn matches_schema(document: &Value, schema: &Value, value: &Value) -> Result<(),
         }
     }
     match (schema.get("properties"), value) {
-        (Some(properties), Value::Object(fields)) => fields_match(document, schema, properties, fields),
+        (Some(properties), Value::Object(fields)) => fields_match(document, &schema, properties, fields),
         _ => Ok(()),
     }
 }
