@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -12,17 +12,12 @@ use utoipa_axum::routes;
 
 use crate::api::access::Need;
 use crate::api::guard::RouteGuard;
-use crate::api::parameters::{self, one_of, read};
+use crate::api::parameters::{self, PageSize, QueryParameters, one_of, read};
 use crate::api::renders::ApiState;
 use crate::domain::DeliveryOutcome;
 use crate::http::{CommonErrors, HttpError, Message};
 use crate::runtime::REQUEST_TIMEOUT;
 use crate::views::{self, DeliveryBodyView, DeliveryFilter, DeliveryView};
-
-/// The default page size.
-const DEFAULT_LIMIT: u16 = 50;
-/// The maximum page size.
-const MAX_LIMIT: u16 = 200;
 
 /// The query parameters.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -86,10 +81,9 @@ pub(super) fn routes(guard: &RouteGuard) -> OpenApiRouter<Arc<ApiState>> {
 )]
 async fn list(
     State(state): State<Arc<ApiState>>,
-    parameters: Result<Query<DeliveriesParameters>, QueryRejection>,
+    QueryParameters(parameters): QueryParameters<DeliveriesParameters>,
 ) -> Result<Json<DeliveryList>, HttpError> {
-    let Query(parameters) = parameters.map_err(|rejection| parameters::bad_query(&rejection))?;
-    let limit = parameters::limit(parameters.limit.as_ref(), DEFAULT_LIMIT, MAX_LIMIT)?;
+    let limit = PageSize::LIST.limit(parameters.limit.as_ref())?;
     let filter = parameters.filter()?;
     let page = views::deliveries(state.database.pool(), &filter, limit);
     let page = state.database.with_timeout(REQUEST_TIMEOUT, page).await?;

@@ -1,19 +1,39 @@
 //! Parsing query parameters. Every error names the parameter and what it must be.
+//!
+//! The parameters of a route are fields of one struct with `deny_unknown_fields`, so that a typing error gets 400. serde cannot
+//! combine that with `flatten`, which is why `limit` and `cursor` are fields of each list's struct.
 
 use std::error::Error as _;
 use std::str::FromStr;
 use std::time::Duration;
 
 use axum::extract::rejection::QueryRejection;
+use axum::extract::{FromRequestParts, Query};
+use axum::http::request::Parts;
 use chrono::{DateTime, Datelike, Utc};
+use serde::de::DeserializeOwned;
 
 use crate::http::HttpError;
 
 /// The maximum value of `wait`.
 const MAX_WAIT: Duration = Duration::from_mins(1);
 
+/// The parameters in the query string. If one is unknown, repeated, or of the wrong type, the answer is 400.
+pub(crate) struct QueryParameters<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for QueryParameters<T> {
+    type Rejection = HttpError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, HttpError> {
+        match Query::from_request_parts(parts, state).await {
+            Ok(Query(parameters)) => Ok(Self(parameters)),
+            Err(rejection) => Err(bad_query(&rejection)),
+        }
+    }
+}
+
 /// 400 for an invalid query string, with the parser's message but without its prefix.
-pub(super) fn bad_query(rejection: &QueryRejection) -> HttpError {
+fn bad_query(rejection: &QueryRejection) -> HttpError {
     let cause = rejection.source().map_or_else(|| rejection.body_text(), ToString::to_string);
     HttpError::bad_request(format!("the query string is invalid: {cause}"))
 }
@@ -44,11 +64,22 @@ pub(super) fn time(name: &str, text: Option<&String>) -> Result<Option<DateTime<
     time.map(Some).ok_or_else(|| must_be(name, "an RFC 3339 time, such as 2026-11-29T12:00:00Z, with %2B for +"))
 }
 
-/// The page size.
-pub(super) fn limit(text: Option<&String>, default: u16, max: u16) -> Result<u16, HttpError> {
-    let expected = || format!("a whole number from 1 to {max}");
-    let limit = read("limit", text, expected)?.unwrap_or(default);
-    if (1..=max).contains(&limit) { Ok(limit) } else { Err(must_be("limit", &expected())) }
+/// The sizes that a page may have.
+pub(super) struct PageSize {
+    pub(super) default: u16,
+    pub(super) max: u16,
+}
+
+impl PageSize {
+    /// The sizes of most lists.
+    pub(super) const LIST: Self = Self { default: 50, max: 200 };
+
+    /// The `limit` parameter.
+    pub(super) fn limit(&self, text: Option<&String>) -> Result<u16, HttpError> {
+        let expected = || format!("a whole number from 1 to {}", self.max);
+        let limit = read("limit", text, expected)?.unwrap_or(self.default);
+        if (1..=self.max).contains(&limit) { Ok(limit) } else { Err(must_be("limit", &expected())) }
+    }
 }
 
 /// How long an answer may be held; zero by default.

@@ -4,8 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
@@ -14,7 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::stream::StreamedEvent;
 use super::{EVENT_STREAM, cursor, expired, types};
-use crate::api::parameters;
+use crate::api::parameters::{self, PageSize, QueryParameters};
 use crate::api::renders::ApiState;
 use crate::domain::NotificationType;
 use crate::feed::{FeedCursor, FeedFilter};
@@ -22,10 +21,7 @@ use crate::http::{CommonErrors, HttpError, InFlightPlace, Message, preferred};
 use crate::streams::{EventPage, PageLimit, ReadError};
 use crate::views::EventView;
 
-/// The default page size.
-const DEFAULT_LIMIT: u16 = 100;
-/// The maximum page size.
-const MAX_LIMIT: u16 = 1_000;
+const PAGE_SIZE: PageSize = PageSize { default: 100, max: 1_000 };
 /// How many files and transitions of renders a page shows at most, unless its first event has more.
 const MAX_PAGE_WEIGHT: usize = 20_000;
 
@@ -105,11 +101,10 @@ pub(crate) async fn get(
     State(state): State<Arc<ApiState>>,
     Extension(in_flight): Extension<InFlightPlace>,
     headers: HeaderMap,
-    parameters: Result<Query<EventsParameters>, QueryRejection>,
+    QueryParameters(parameters): QueryParameters<EventsParameters>,
 ) -> Result<Response, HttpError> {
-    let Query(parameters) = parameters.map_err(|rejection| parameters::bad_query(&rejection))?;
     let after = cursor("after", parameters.after.as_deref())?;
-    let limit = parameters::limit(parameters.limit.as_ref(), DEFAULT_LIMIT, MAX_LIMIT)?;
+    let limit = PAGE_SIZE.limit(parameters.limit.as_ref())?;
     let wait = parameters::wait(parameters.wait.as_ref())?;
     if preferred(&headers, &["application/json", EVENT_STREAM]) == Some(EVENT_STREAM) {
         let types = types(parameters.types.as_deref(), NotificationType::ALL.to_vec())?;

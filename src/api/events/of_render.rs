@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
@@ -12,14 +11,12 @@ use utoipa::IntoParams;
 
 use super::stream::{StreamedEvent, last_event_id};
 use super::{EVENT_STREAM, cursor, types};
-use crate::api::parameters;
-use crate::api::renders::{ApiState, RenderPath, id_in_path, unknown_render};
+use crate::api::parameters::QueryParameters;
+use crate::api::renders::{ApiState, RenderInPath, RenderPath};
 use crate::domain::{NotificationType, RenderId};
 use crate::feed::{FeedCursor, FeedFilter};
 use crate::http::{CommonErrors, HttpError, InFlightPlace, Message, preferred};
-use crate::runtime::REQUEST_TIMEOUT;
 use crate::streams::{PageLimit, end_cursor};
-use crate::views;
 
 /// The query parameters.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -61,12 +58,10 @@ pub(crate) struct RenderEventsParameters {
 pub(crate) async fn get(
     State(state): State<Arc<ApiState>>,
     Extension(in_flight): Extension<InFlightPlace>,
-    id: Result<Path<RenderPath>, PathRejection>,
+    RenderInPath(id): RenderInPath,
     headers: HeaderMap,
-    parameters: Result<Query<RenderEventsParameters>, QueryRejection>,
+    QueryParameters(parameters): QueryParameters<RenderEventsParameters>,
 ) -> Result<Response, HttpError> {
-    let id = id_in_path(id)?;
-    let Query(parameters) = parameters.map_err(|rejection| parameters::bad_query(&rejection))?;
     let after = cursor("after", parameters.after.as_deref())?;
     let types = types(parameters.types.as_deref(), NotificationType::ALL.to_vec())?;
     if preferred(&headers, &[EVENT_STREAM]).is_none() {
@@ -74,10 +69,7 @@ pub(crate) async fn get(
         return Err(HttpError::new(StatusCode::NOT_ACCEPTABLE, message));
     }
     let place = state.hold(&in_flight)?;
-    let known = views::exists(state.database.pool(), &id);
-    if !state.database.with_timeout(REQUEST_TIMEOUT, known).await? {
-        return Err(unknown_render());
-    }
+    state.must_know(&id).await?;
     let filter = FeedFilter { types, render: Some(id.clone()) };
     if let Some(end) = last_event_id(&headers)?.and_then(end_cursor) {
         let end = cursor("Last-Event-ID", Some(end))?;

@@ -3,15 +3,14 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{ApiState, RenderPath, id_in_path, unknown_render};
-use crate::api::parameters::bad_query;
+use super::{ApiState, RenderInPath, RenderPath, unknown_render};
+use crate::api::parameters::QueryParameters;
 use crate::erasure::{ErasureProgress, ErasureSource, request_erasure};
 use crate::http::{CommonErrors, HttpError, Message};
 
@@ -55,11 +54,9 @@ pub(crate) struct ErasureResult {
 )]
 pub(crate) async fn erase(
     State(state): State<Arc<ApiState>>,
-    id: Result<Path<RenderPath>, PathRejection>,
-    parameters: Result<Query<EraseParameters>, QueryRejection>,
+    RenderInPath(id): RenderInPath,
+    QueryParameters(EraseParameters { upstream }): QueryParameters<EraseParameters>,
 ) -> Result<(StatusCode, Json<ErasureResult>), HttpError> {
-    let id = id_in_path(id)?;
-    let Query(EraseParameters { upstream }) = parameters.map_err(|rejection| bad_query(&rejection))?;
     if upstream && !state.has_api_key {
         return Err(HttpError::bad_request(
             "`upstream` needs MAGIC_HOUR_API_KEY: without a key, no project can be deleted",

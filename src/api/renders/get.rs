@@ -4,15 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::{Extension, Json};
 use serde::Deserialize;
 use tokio::time::Instant;
 use utoipa::IntoParams;
 
-use super::{ApiState, RenderPath, id_in_path, unknown_render};
-use crate::api::parameters;
+use super::{ApiState, RenderInPath, RenderPath, unknown_render};
+use crate::api::parameters::{self, QueryParameters};
 use crate::domain::RenderId;
 use crate::http::{CommonErrors, HttpError, InFlightPlace, Message};
 use crate::streams::{Arrival, LiveEvent, Subscription};
@@ -50,11 +49,9 @@ pub(crate) struct GetParameters {
 pub(crate) async fn get(
     State(state): State<Arc<ApiState>>,
     Extension(in_flight): Extension<InFlightPlace>,
-    id: Result<Path<RenderPath>, PathRejection>,
-    parameters: Result<Query<GetParameters>, QueryRejection>,
+    RenderInPath(id): RenderInPath,
+    QueryParameters(parameters): QueryParameters<GetParameters>,
 ) -> Result<Json<RenderView>, HttpError> {
-    let id = id_in_path(id)?;
-    let Query(parameters) = parameters.map_err(|rejection| parameters::bad_query(&rejection))?;
     let wait = parameters::wait(parameters.wait.as_ref())?;
     if wait.is_zero() {
         return state.find(&id).await.map(Json);

@@ -3,23 +3,17 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::ApiState;
-use crate::api::parameters::{self, one_of, read};
+use crate::api::parameters::{self, PageSize, QueryParameters, one_of, read};
 use crate::domain::ArchiveState;
 use crate::domain::{Kind, Status};
 use crate::http::{CommonErrors, HttpError, Message};
 use crate::runtime::REQUEST_TIMEOUT;
 use crate::views::{self, ListFilter, RenderView};
-
-/// The default page size.
-const DEFAULT_LIMIT: u16 = 50;
-/// The maximum page size.
-const MAX_LIMIT: u16 = 200;
 
 /// The query parameters.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -85,11 +79,9 @@ pub(crate) struct RenderList {
 )]
 pub(crate) async fn get(
     State(state): State<Arc<ApiState>>,
-    parameters: Result<Query<ListParameters>, QueryRejection>,
+    QueryParameters(parameters): QueryParameters<ListParameters>,
 ) -> Result<Json<RenderList>, HttpError> {
-    let Query(parameters) = parameters.map_err(|rejection| parameters::bad_query(&rejection))?;
-    let (filter, limit) =
-        (parameters.filter()?, parameters::limit(parameters.limit.as_ref(), DEFAULT_LIMIT, MAX_LIMIT)?);
+    let (filter, limit) = (parameters.filter()?, PageSize::LIST.limit(parameters.limit.as_ref())?);
     let page = views::list(state.database.pool(), &state.store, &filter, limit);
     let page = state.database.with_timeout(REQUEST_TIMEOUT, page).await?;
     Ok(Json(RenderList { renders: page.renders, next_cursor: page.next.map(|cursor| cursor.to_string()) }))

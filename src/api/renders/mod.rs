@@ -9,8 +9,8 @@ mod retry;
 
 use std::sync::Arc;
 
-use axum::extract::Path;
-use axum::extract::rejection::PathRejection;
+use axum::extract::{FromRequestParts, Path};
+use axum::http::request::Parts;
 use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
@@ -23,9 +23,9 @@ use crate::archive::Store;
 use crate::domain::RenderId;
 use crate::feed::PostedTypes;
 use crate::http::{BodyReader, HttpError};
-use crate::runtime::{Clock, Database, Shutdown};
+use crate::runtime::{Clock, Database, REQUEST_TIMEOUT, Shutdown};
 use crate::streams::{EventReader, Hub};
-use crate::views::RenderReader;
+use crate::views::{self, RenderReader};
 
 /// The state that the handlers share.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ pub struct ApiState {
     pub bodies: BodyReader,
 }
 
-/// A render in a path. Parsed by hand, so that an invalid id gets the answer of an unknown one.
+/// The path parameters of a route below `/renders/{id}`.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
 pub(super) struct RenderPath {
@@ -79,12 +79,29 @@ pub(super) fn render_id(text: &str) -> Result<RenderId, HttpError> {
     text.parse().map_err(|_| unknown_render())
 }
 
-pub(super) fn id_in_path(path: Result<Path<RenderPath>, PathRejection>) -> Result<RenderId, HttpError> {
-    let Path(path) = path.map_err(|_| unknown_render())?;
-    render_id(&path.id)
+/// The id in the path of a route below `/renders/{id}`. An invalid one gets the answer of an unknown one.
+pub(super) struct RenderInPath(pub(super) RenderId);
+
+impl<S: Send + Sync> FromRequestParts<S> for RenderInPath {
+    type Rejection = HttpError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, HttpError> {
+        let path = Path::<RenderPath>::from_request_parts(parts, state).await;
+        let Path(path) = path.map_err(|_| unknown_render())?;
+        render_id(&path.id).map(Self)
+    }
 }
 
-pub(super) fn unknown_render() -> HttpError {
+impl ApiState {
+    /// 404 if there is no such render.
+    pub(super) async fn must_know(&self, id: &RenderId) -> Result<(), HttpError> {
+        let is_known = views::exists(self.database.pool(), id);
+        let is_known = self.database.with_timeout(REQUEST_TIMEOUT, is_known).await?;
+        is_known.then_some(()).ok_or_else(unknown_render)
+    }
+}
+
+fn unknown_render() -> HttpError {
     HttpError::not_found(
         "there is no render with this id: has its webhook arrived, or does the id belong to another account?",
     )

@@ -3,19 +3,16 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{ApiState, RenderPath, id_in_path, unknown_render};
+use super::{ApiState, RenderInPath, RenderPath};
 use crate::domain::NotificationId;
 use crate::feed::PostedTypes;
 use crate::http::{CommonErrors, HttpError, Message};
 use crate::notify::{ResendFilter, resend};
-use crate::runtime::REQUEST_TIMEOUT;
-use crate::views;
 
 /// The notifications that are sent again.
 #[derive(Debug, Serialize, ToSchema)]
@@ -45,14 +42,12 @@ pub(crate) struct NotifyResult {
 )]
 pub(crate) async fn notify(
     State(state): State<Arc<ApiState>>,
-    id: Result<Path<RenderPath>, PathRejection>,
+    RenderInPath(id): RenderInPath,
 ) -> Result<Json<NotifyResult>, HttpError> {
-    let id = id_in_path(id)?;
     if state.posted == PostedTypes::default() {
         return Err(HttpError::new(StatusCode::CONFLICT, "NOTIFY_URL is not set, so nothing is posted"));
     }
-    let is_known = views::exists(state.database.pool(), &id);
-    state.database.with_timeout(REQUEST_TIMEOUT, is_known).await?.then_some(()).ok_or_else(unknown_render)?;
+    state.must_know(&id).await?;
     let filter = ResendFilter { render: Some(id), posted: state.posted, ..ResendFilter::default() };
     let mut notifications = Vec::new();
     resend(&state.database, &filter, state.clock.now(), |resent| notifications.push(resent.id)).await?;

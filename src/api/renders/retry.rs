@@ -3,17 +3,14 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{ApiState, RenderPath, id_in_path, unknown_render};
-use crate::api::parameters::bad_query;
+use super::{ApiState, RenderInPath, RenderPath};
+use crate::api::parameters::QueryParameters;
 use crate::archive::{RetryFilter, RetryState, retry_downloads};
 use crate::http::{CommonErrors, HttpError, Message};
-use crate::runtime::REQUEST_TIMEOUT;
-use crate::views;
 
 /// The query parameters.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -64,18 +61,10 @@ pub(crate) struct RetryResult {
 )]
 pub(crate) async fn retry(
     State(state): State<Arc<ApiState>>,
-    id: Result<Path<RenderPath>, PathRejection>,
-    parameters: Result<Query<RetryParameters>, QueryRejection>,
+    RenderInPath(id): RenderInPath,
+    QueryParameters(parameters): QueryParameters<RetryParameters>,
 ) -> Result<Json<RetryResult>, HttpError> {
-    let id = id_in_path(id)?;
-    let Query(parameters) = parameters.map_err(|rejection| bad_query(&rejection))?;
-    let pool = state.database.pool();
-    state
-        .database
-        .with_timeout(REQUEST_TIMEOUT, views::exists(pool, &id))
-        .await?
-        .then_some(())
-        .ok_or_else(unknown_render)?;
+    state.must_know(&id).await?;
     let filter = RetryFilter { state: parameters.state.into(), ..RetryFilter::render(id) };
     let downloads = retry_downloads(&state.database, &filter, state.clock.now()).await?;
     let message = match (parameters.state, downloads.is_empty()) {
