@@ -155,6 +155,7 @@ impl Service {
             finder,
             clock: self.clock.clone(),
             schedule: self.config.upstream.schedule,
+            posted: self.config.notify.posted,
             wakeups: self.wakeups.clone(),
         }
     }

@@ -27,6 +27,7 @@ pub use self::queue::first_due_poll;
 pub use self::schedule::Schedule;
 pub(super) use self::settlement::PollOutcome;
 use super::accounts::ProjectFinder;
+use crate::feed::PostedTypes;
 use crate::intake::Recorder;
 use crate::runtime::{BACKGROUND_TIMEOUT, Clock, Database, DatabaseError, Shutdown, Wakeups};
 
@@ -50,6 +51,8 @@ pub struct Reconciler {
     pub clock: Clock,
     /// When renders are polled.
     pub schedule: Schedule,
+    /// The types of notifications that are posted.
+    pub posted: PostedTypes,
     /// Wakes the reconciler when a poll is requested.
     pub wakeups: Arc<Wakeups>,
 }

@@ -3,7 +3,7 @@
 use tracing::{debug, info, warn};
 
 use super::Reconciler;
-use super::queue::{self, PollClaim};
+use super::queue::PollClaim;
 use super::settlement::PollOutcome;
 use crate::intake::{self, Observation};
 use crate::runtime::{BACKGROUND_TIMEOUT, LogEvent};
@@ -49,10 +49,13 @@ impl Reconciler {
             Err(NoProject::Database(_)) => return,
         };
         POLLS.add((outcome,), 1);
-        let (pool, now) = (self.database.pool(), self.clock.now());
-        let settled = queue::settle(pool, claim, outcome, &self.schedule, rand::random(), now);
-        // OK to ignore: database errors are already logged.
-        let _ = self.database.with_timeout(BACKGROUND_TIMEOUT, settled).await;
+        // OK to ignore errors: those of the database are already logged.
+        if let Ok(missing @ 1..) = self.database.with_timeout(BACKGROUND_TIMEOUT, self.settle(claim, outcome)).await {
+            warn!(
+                event = %LogEvent::RenderShort, render.id = %claim.id, render.kind = %claim.kind, files.missing = missing,
+                "a complete render has fewer files than its image_count announces, and Magic Hour does not say where they are"
+            );
+        }
     }
 
     /// Records an answer; `None` if the database failed.

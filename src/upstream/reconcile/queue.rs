@@ -6,9 +6,8 @@ use chrono::{DateTime, Utc};
 use sqlx::postgres::PgQueryResult;
 use sqlx::{PgPool, PgTransaction};
 
-use super::schedule::{NextPoll, Schedule};
-use super::settlement::{PollOutcome, PollSettlement, PolledRender};
-use crate::domain::{FileCounts, Kind, RenderId, Status};
+use super::schedule::Schedule;
+use crate::domain::{Kind, RenderId};
 use crate::upstream::accounts::{AccountId, ProjectFinder};
 use crate::upstream::throttle::{CLOCK_SKEW, paused_accounts};
 
@@ -29,7 +28,7 @@ pub(super) struct PollClaim {
     /// Whether the previous poll did not find it.
     pub(super) was_not_found: bool,
     /// When the claim expires. This also identifies the claim.
-    until: DateTime<Utc>,
+    pub(super) until: DateTime<Utc>,
 }
 
 /// Claims the next render to poll: first those with a requested poll, then the one without webhook or poll for the longest
@@ -168,124 +167,4 @@ where
 {
     while update().await?.rows_affected() > 0 {}
     Ok(())
-}
-
-/// Settles a poll: schedules the next one, and makes downloads due that waited for it. If an event or a request has changed
-/// the schedule since the claim, that change stays.
-pub(super) async fn settle(
-    pool: &PgPool,
-    claim: &PollClaim,
-    outcome: PollOutcome,
-    schedule: &Schedule,
-    jitter: f64,
-    now: DateTime<Utc>,
-) -> sqlx::Result<()> {
-    let mut transaction = pool.begin().await?;
-    // If the claim has expired, another process settles.
-    let Some(claimed) = lock(&mut transaction, claim).await? else { return Ok(()) };
-    let release_files = if claimed.is_unchanged {
-        let settlement = claimed.render.settle(outcome, schedule, now, jitter);
-        write(&mut transaction, claim, &claimed.render, &settlement, now).await?;
-        settlement.release_files
-    } else {
-        release(&mut transaction, claim).await?;
-        claim.requested && !matches!(outcome, PollOutcome::Failed { .. })
-    };
-    if release_files {
-        make_files_due(&mut transaction, claim, now).await?;
-    }
-    transaction.commit().await
-}
-
-struct ClaimedRender {
-    render: PolledRender,
-    /// Whether its schedule has not changed since the claim.
-    is_unchanged: bool,
-}
-
-async fn lock(transaction: &mut PgTransaction<'_>, claim: &PollClaim) -> sqlx::Result<Option<ClaimedRender>> {
-    let row = sqlx::query!(
-        r#"SELECT
-               kind, status, files_total, image_count, shortage_confirmed, poll_requested, failure_confirmed, poll_attempts, first_seen_at, not_found_at, stalled_at,
-               coalesce(poll_due_at = $2, false) AS "is_unchanged!",
-               EXISTS (SELECT FROM downloads WHERE render_id = $1 AND url IS NULL) AS "has_file_without_url!"
-           FROM renders
-           WHERE id = $1 AND poll_claimed_until = $2
-           FOR UPDATE"#,
-        claim.id.as_str(),
-        claim.until,
-    );
-    let Some(row) = row.fetch_optional(&mut **transaction).await? else { return Ok(None) };
-    let status = row.status.as_deref().map(str::parse::<Status>).transpose();
-    let kind = row.kind.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
-    let files = FileCounts { total: row.files_total, ..FileCounts::default() }.with_announced(kind, row.image_count);
-    let has_shortage = files.missing > 0 && !row.shortage_confirmed;
-    Ok(Some(ClaimedRender {
-        render: PolledRender {
-            status: status.map_err(|error| sqlx::Error::Decode(Box::new(error)))?,
-            requested: row.poll_requested,
-            failure_confirmed: row.failure_confirmed,
-            lacks_urls: files.total == 0 || row.has_file_without_url || has_shortage,
-            attempts: row.poll_attempts.unsigned_abs(),
-            first_seen_at: row.first_seen_at,
-            not_found_at: row.not_found_at,
-            stalled_at: row.stalled_at,
-        },
-        is_unchanged: row.is_unchanged,
-    }))
-}
-
-async fn write(
-    transaction: &mut PgTransaction<'_>,
-    claim: &PollClaim,
-    before: &PolledRender,
-    after: &PollSettlement,
-    now: DateTime<Utc>,
-) -> sqlx::Result<()> {
-    let (due_at, never) = match after.next {
-        None => (None, false),
-        Some(NextPoll::At(at)) => (Some(at), false),
-        Some(NextPoll::Never) => (None, true),
-    };
-    let is_visible_change = (before.not_found_at, before.stalled_at) != (after.not_found_at, after.stalled_at);
-    let written = sqlx::query!(
-        "UPDATE renders
-         SET poll_claimed_until = NULL,
-             poll_due_at = CASE WHEN $3 THEN 'infinity' ELSE $2::timestamptz END,
-             poll_requested = $4, poll_attempts = $5, not_found_at = $6, stalled_at = $7,
-             updated_at = greatest(updated_at, $8)
-         WHERE id = $1",
-        claim.id.as_str(),
-        due_at,
-        never,
-        after.requested,
-        i32::try_from(after.attempts).unwrap_or(i32::MAX),
-        after.not_found_at,
-        after.stalled_at,
-        is_visible_change.then_some(now),
-    );
-    let written = written.execute(&mut **transaction).await?;
-    debug_assert_eq!(written.rows_affected(), 1, "the row is locked");
-    Ok(())
-}
-
-async fn release(transaction: &mut PgTransaction<'_>, claim: &PollClaim) -> sqlx::Result<()> {
-    let released = sqlx::query!("UPDATE renders SET poll_claimed_until = NULL WHERE id = $1", claim.id.as_str());
-    let released = released.execute(&mut **transaction).await?;
-    debug_assert_eq!(released.rows_affected(), 1, "the row is locked");
-    Ok(())
-}
-
-/// Makes a render's downloads due that waited for the answer, if there are any.
-async fn make_files_due(
-    transaction: &mut PgTransaction<'_>,
-    claim: &PollClaim,
-    now: DateTime<Utc>,
-) -> sqlx::Result<()> {
-    let released = sqlx::query!(
-        "UPDATE downloads SET due_at = $2 WHERE render_id = $1 AND state = 'pending' AND due_at > $2",
-        claim.id.as_str(),
-        now,
-    );
-    released.execute(&mut **transaction).await.map(drop)
 }

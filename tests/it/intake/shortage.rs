@@ -62,6 +62,27 @@ async fn a_poll_that_lists_the_missing_image_makes_the_render_ready(pool: PgPool
 }
 
 #[sqlx::test]
+async fn a_shortage_of_a_render_that_magic_hour_does_not_know_is_reported(pool: PgPool) {
+    let magic_hour = MagicHourAccounts::start(&["key"]).await;
+    let app = App::start_with(&pool, Options { flags: magic_hour.flags("key"), ..Options::default() }).await;
+    let file = app.files.put("one.png", b"1".to_vec(), "image/png").unwrap();
+    send(&app, &image("deleted", &[&file])).await;
+    assert_eq!(events_until_end(&app, "deleted").await, ["render.moved", "render.incomplete"]);
+    let render = app.render("deleted").await;
+    assert_eq!((&render["archive"], render["not_found_at"].is_string()), (&json!("partial"), true), "{render}");
+    assert_eq!(app.get("/renders/deleted?wait=60s").await.status(), 200, "it is finished, so nobody waits");
+    assert_eq!(magic_hour.calls("deleted").len(), 1, "asked once");
+
+    // If the files come after all, they are stored, and the render is reported again.
+    let two = app.files.put("two.png", b"2".to_vec(), "image/png").unwrap();
+    send(&app, &image("deleted", &[&file, &two])).await;
+    app.archived("deleted", "stored").await;
+    let types = events_until_end(&app, "deleted").await;
+    assert_eq!(types.last().map(String::as_str), Some("render.ready"));
+    app.stop().await.unwrap();
+}
+
+#[sqlx::test]
 async fn without_an_api_key_a_shortage_is_reported_at_once(pool: PgPool) {
     let app = App::start(&pool).await;
     let file = app.files.put("one.png", b"1".to_vec(), "image/png").unwrap();

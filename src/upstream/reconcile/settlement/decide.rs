@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::schedule::{Missing, NextPoll, PollHistory, Schedule};
 use crate::domain::Status;
+use crate::upstream::reconcile::schedule::{Missing, NextPoll, PollHistory, Schedule};
 
 /// After this many consecutive failed polls, downloads no longer wait for an answer, and are attempted with the URLs that
 /// they have.
@@ -37,12 +37,21 @@ pub(super) struct PolledRender {
     pub(super) requested: bool,
     /// Whether a poll has confirmed which of `error` and `canceled` it is.
     pub(super) failure_confirmed: bool,
-    /// Whether it has no files, a file without a URL, or fewer files than announced.
-    pub(super) lacks_urls: bool,
+    /// Which files it lacks.
+    pub(super) lacks: MissingFiles,
     pub(super) attempts: u32,
     pub(super) first_seen_at: DateTime<Utc>,
     pub(super) not_found_at: Option<DateTime<Utc>>,
     pub(super) stalled_at: Option<DateTime<Utc>>,
+}
+
+/// Which files a render lacks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct MissingFiles {
+    /// Whether no file is known, or one has no URL.
+    pub(super) urls: bool,
+    /// Whether there are fewer files than announced, and Magic Hour has not said yet that there are no more.
+    pub(super) announced: bool,
 }
 
 /// The decision.
@@ -56,11 +65,33 @@ pub(super) struct PollSettlement {
     pub(super) stalled_at: Option<DateTime<Utc>>,
     /// Whether downloads that waited for the answer are due now.
     pub(super) release_files: bool,
+    /// Whether nobody waits any more for the files that are missing.
+    pub(super) confirms_shortage: bool,
 }
 
 impl PolledRender {
     /// Decides what follows from a poll's outcome at `now`. `jitter` is from 0 to 1.
     pub(super) fn settle(
+        &self,
+        outcome: PollOutcome,
+        schedule: &Schedule,
+        now: DateTime<Utc>,
+        jitter: f64,
+    ) -> PollSettlement {
+        let settlement = self.settle_outcome(outcome, schedule, now, jitter);
+        // A project that Magic Hour does not know lists no more files, and after a week no other answer is likely.
+        let is_given_up = outcome == PollOutcome::NotFound || settlement.stalled_at.is_some();
+        if self.lacks.announced && is_given_up {
+            let without = Self { lacks: MissingFiles { announced: false, ..self.lacks }, ..*self };
+            return PollSettlement {
+                confirms_shortage: true,
+                ..without.settle_outcome(outcome, schedule, now, jitter)
+            };
+        }
+        settlement
+    }
+
+    fn settle_outcome(
         &self,
         outcome: PollOutcome,
         schedule: &Schedule,
@@ -106,6 +137,7 @@ impl PolledRender {
             not_found_at,
             stalled_at: is_stalled.then(|| stalled_at.unwrap_or(now)),
             release_files: self.requested,
+            confirms_shortage: false,
         }
     }
 
@@ -135,7 +167,7 @@ impl PolledRender {
             Some(Status::Error | Status::Canceled) => {
                 (self.requested && !self.failure_confirmed).then_some(Missing::Confirmation)
             }
-            Some(Status::Complete) => self.lacks_urls.then_some(Missing::Urls),
+            Some(Status::Complete) => (self.lacks.urls || self.lacks.announced).then_some(Missing::Urls),
         }
     }
 }
@@ -159,7 +191,7 @@ mod tests {
             status,
             requested: false,
             failure_confirmed: false,
-            lacks_urls: false,
+            lacks: MissingFiles::default(),
             attempts: 1,
             first_seen_at: now(),
             not_found_at: None,
@@ -183,7 +215,7 @@ mod tests {
     fn a_render_is_polled_as_long_as_something_is_missing() {
         let requested = |render: PolledRender| PolledRender { requested: true, ..render };
         let complete = render(Some(Status::Complete));
-        let lacking = PolledRender { lacks_urls: true, ..complete };
+        let lacking = PolledRender { lacks: MissingFiles { urls: true, announced: false }, ..complete };
         let failed = render(Some(Status::Error));
         let confirmed = PolledRender { failure_confirmed: true, ..failed };
         #[rustfmt::skip]
@@ -257,5 +289,31 @@ mod tests {
         assert_eq!(settle(recovered, PollOutcome::StatusChanged).stalled_at, None);
         let abandoned = PolledRender { stalled_at: Some(now() - TimeDelta::days(31)), ..old };
         assert_eq!(settle(abandoned, PollOutcome::Unchanged).next, Some(NextPoll::Never));
+    }
+
+    #[test]
+    fn a_shortage_of_files_is_confirmed_once_magic_hour_does_not_know_the_render_or_nobody_answers_for_a_week() {
+        let lacking = |urls, announced| PolledRender {
+            lacks: MissingFiles { urls, announced },
+            requested: true,
+            ..render(Some(Status::Complete))
+        };
+        let short = lacking(false, true);
+        let old = PolledRender { first_seen_at: now() - TimeDelta::days(8), ..short };
+        for (render, outcome, confirms, delay_s) in [
+            (short, PollOutcome::Unchanged, false, Some(40)),
+            (short, PollOutcome::Rejected, false, Some(40)),
+            (short, FAILED, false, Some(20)),
+            (short, PollOutcome::NotFound, true, None),
+            (old, PollOutcome::Rejected, true, None),
+            (old, FAILED, true, Some(20)),
+            // The other files are still waited for.
+            (lacking(true, true), PollOutcome::NotFound, true, Some(40)),
+        ] {
+            let settlement = settle(render, outcome);
+            let actual = (settlement.confirms_shortage, delay(&settlement));
+            assert_eq!(actual, (confirms, delay_s), "{render:?} {outcome:?}");
+        }
+        assert!(!settle(lacking(true, false), PollOutcome::NotFound).confirms_shortage);
     }
 }
