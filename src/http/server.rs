@@ -237,6 +237,25 @@ mod tests {
         assert_eq!(tokio::join!(served, pipeline).0.unwrap(), 30);
     }
 
+    /// As when the client's machine or network is gone: its system acknowledges nothing, here because it has no room left.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn the_system_ends_a_connection_whose_client_has_vanished() {
+        let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut server, _) = listener.accept().await.unwrap();
+        set_options(&server, Duration::from_millis(100));
+        let write = async {
+            loop {
+                if let Err(error) = server.write_all(&[0; 8 << 10]).await {
+                    return error.kind();
+                }
+            }
+        };
+        let ended = tokio::time::timeout(Duration::from_mins(1), write).await;
+        assert_eq!(ended.expect("without the option, it would never end"), std::io::ErrorKind::TimedOut);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_slow_client_that_keeps_reading_gets_its_answer() {
         let (mut client, _served) = connect(Limits::default());
