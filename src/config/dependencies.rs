@@ -1,5 +1,6 @@
 //! What the service depends on, for `check`.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -25,6 +26,21 @@ pub struct Dependencies {
     pub tolerance: Option<Duration>,
     /// Where notifications are posted.
     pub notify: NotifySetting,
+    /// `LISTEN_ADDR` or `PORT`.
+    pub listen: Option<SocketAddr>,
+    /// The second address.
+    pub api_listen: ApiListenSetting,
+}
+
+/// `API_LISTEN_ADDR`, for `check`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ApiListenSetting {
+    /// The setting is invalid.
+    Invalid,
+    /// There is no second address.
+    Unset,
+    /// There is one.
+    Set(SocketAddr),
 }
 
 /// `NOTIFY_URL` and what belongs to it, for `check`.

@@ -10,6 +10,9 @@ use super::parse::{non_empty, parse};
 /// The name of the second address.
 const API_LISTEN_ADDR: &str = "API_LISTEN_ADDR";
 
+/// Conflicts with no address.
+pub(super) const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
 /// The default port.
 const DEFAULT_PORT: u16 = 8080;
 

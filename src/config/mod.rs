@@ -25,7 +25,7 @@ mod webhook_secrets;
 mod webhooks;
 
 pub use self::database::DatabaseArgs;
-pub use self::dependencies::{ApiKeySetting, Dependencies, NotifySetting};
+pub use self::dependencies::{ApiKeySetting, ApiListenSetting, Dependencies, NotifySetting};
 pub use self::errors::{ConfigError, ConfigErrors, ConfigWarning};
 pub use self::external_ids::ExternalIdArgs;
 pub use self::files::Files;

@@ -7,11 +7,11 @@ use url::Url;
 
 use super::access::AccessArgs;
 use super::database::DatabaseArgs;
-use super::dependencies::{ApiKeySetting, Dependencies, NotifySetting};
+use super::dependencies::{ApiKeySetting, ApiListenSetting, Dependencies, NotifySetting};
 use super::downloads::{DownloadArgs, Downloads};
 use super::errors::{ConfigErrors, ConfigWarning};
 use super::files::{FileArgs, Files};
-use super::listen::{ApiListenArgs, ListenArgs};
+use super::listen::{ANY_PORT, ApiListenArgs, ListenArgs};
 use super::notify::{Notify, NotifyArgs};
 use super::parse::non_empty;
 use super::storage::StorageArgs;
@@ -144,6 +144,7 @@ impl ServeArgs {
 
     /// The dependencies whose settings are valid. [`ServeArgs::read`] reports the errors.
     pub fn dependencies(&self, environment: impl IntoIterator<Item = (String, String)>) -> Dependencies {
+        let listen = if_valid(|errors| self.listen.read(errors));
         Dependencies {
             database: if_valid(|errors| self.database.read(errors)),
             store: if_valid(|errors| self.storage.read(environment, errors)).flatten(),
@@ -158,6 +159,12 @@ impl ServeArgs {
                 None => NotifySetting::Invalid,
                 Some(Notify { client: None, .. }) => NotifySetting::Unset,
                 Some(Notify { client: Some(client), .. }) => NotifySetting::Set(client),
+            },
+            listen,
+            api_listen: match if_valid(|errors| self.api_listen.read(listen.unwrap_or(ANY_PORT), errors)) {
+                None => ApiListenSetting::Invalid,
+                Some(None) => ApiListenSetting::Unset,
+                Some(Some(address)) => ApiListenSetting::Set(address),
             },
         }
     }

@@ -1,17 +1,18 @@
 //! Checks all dependencies at the same time.
 
 use super::line::CheckLine;
-use super::{database, notify, store, upstream};
+use super::{database, listen, notify, store, upstream};
 use crate::config::Dependencies;
 use crate::runtime::Clock;
 
 /// Checks every dependency. The order of the lines is fixed.
 pub(super) async fn check(dependencies: &Dependencies, clock: &Clock) -> Vec<CheckLine> {
-    let (database, store, upstream, notify) = tokio::join!(
+    let (database, store, upstream, notify, listen) = tokio::join!(
         database::check(dependencies, clock),
         store::check(dependencies.store.as_ref()),
         upstream::check(dependencies, clock),
         notify::check(dependencies, clock),
+        listen::check(dependencies),
     );
     let mut found = vec![
         ("database".to_owned(), database.database),
@@ -23,7 +24,9 @@ pub(super) async fn check(dependencies: &Dependencies, clock: &Clock) -> Vec<Che
         ("clock".to_owned(), upstream.clock),
         ("webhooks".to_owned(), database.webhooks),
         ("notifications".to_owned(), notify),
+        ("listen address".to_owned(), listen.public),
     ]);
+    found.extend(listen.api.map(|finding| ("api listen address".to_owned(), finding)));
     found.iter().map(|(name, finding)| CheckLine::new(name, finding)).collect()
 }
 

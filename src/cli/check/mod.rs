@@ -1,12 +1,13 @@
 //! `renderhook check`: one line for each setting and each dependency.
 //!
-//! Guaranteed: nothing changes, except that a test object is written and deleted, and a test message posted; no secret is shown; each dependency with
-//! valid settings is checked, with its own time limit, even if other settings are invalid; the order of the lines is
-//! fixed.
+//! Guaranteed: nothing changes, except that a test object is written and deleted, and a test message posted; no secret is
+//! shown; each dependency with valid settings is checked, with its own time limit, even if other settings are invalid; the
+//! order of the lines is fixed.
 
 mod database;
 mod dependencies;
 mod line;
+mod listen;
 mod notify;
 mod store;
 mod upstream;

@@ -55,7 +55,8 @@ fn check(database: &Url, folder: &TempDir, api: &Url) -> Command {
         .env("API_TOKENS", "token_hush")
         .env("STORAGE_URL", Url::from_file_path(folder.path()).unwrap().as_str())
         .env("MAGIC_HOUR_API_KEY", KEY)
-        .env("MAGIC_HOUR_API_URL", api.as_str());
+        .env("MAGIC_HOUR_API_URL", api.as_str())
+        .env("LISTEN_ADDR", "127.0.0.1:0");
     command
 }
 
@@ -106,7 +107,8 @@ async fn if_nothing_is_wrong_every_setting_and_dependency_has_an_ok_line(pool: P
     let serve = command.find_subcommand("serve").unwrap();
     let settings = serve.get_arguments().filter_map(|flag| flag.get_env()?.to_str());
     let settings: Vec<_> = settings.filter(|name| !name.ends_with("_FILE")).collect();
-    let dependencies = ["database", "durability", "store", "api key", "clock", "webhooks", "notifications"];
+    let dependencies =
+        ["database", "durability", "store", "api key", "clock", "webhooks", "notifications", "listen address"];
     assert_eq!(report.order, [settings.as_slice(), &dependencies].concat());
     for (name, words) in [
         ("DATABASE_URL", "set"),
@@ -195,6 +197,28 @@ async fn a_store_that_cannot_be_written_fails_with_the_reason_and_shows_no_crede
         assert_eq!(report.status_of("store", words), expected);
         assert_eq!(report.code, Some(i32::from(expected == "FAIL")));
     }
+}
+
+#[sqlx::test]
+async fn the_service_must_be_able_to_listen_on_both_addresses(pool: PgPool) {
+    let (folder, api) = (TempDir::new().unwrap(), healthy_api().await);
+    let holder = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let taken = holder.local_addr().unwrap();
+    for (address, expected, words, code) in [
+        ("127.0.0.1:0".to_owned(), "ok", "is free".to_owned(), 0),
+        (taken.to_string(), "warn", format!("{taken} is in use"), 0),
+        // No machine has this address: it is for documentation.
+        ("192.0.2.1:0".to_owned(), "FAIL", "192.0.2.1:0 cannot be listened on".to_owned(), 1),
+    ] {
+        for (setting, line) in [("LISTEN_ADDR", "listen address"), ("API_LISTEN_ADDR", "api listen address")] {
+            let mut command = check(&database_url(&pool), &folder, &api);
+            let report = CheckReport::run(command.env(setting, &address)).await;
+            assert_eq!((report.status_of(line, &words), report.code), (expected, Some(code)), "{setting}={address}");
+        }
+    }
+    let mut command = check(&database_url(&pool), &folder, &api);
+    let report = CheckReport::run(command.env("API_LISTEN_ADDR", "nowhere")).await;
+    assert_eq!(report.status_of("api listen address", "API_LISTEN_ADDR is invalid"), "skip");
 }
 
 #[sqlx::test]
