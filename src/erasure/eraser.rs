@@ -1,4 +1,4 @@
-//! Erases what was requested, step by step.
+//! Carries out requested erasures.
 
 use chrono::{DateTime, Utc};
 use futures::future::join_all;
@@ -41,7 +41,7 @@ impl Eraser {
     /// Erases until the service stops.
     pub async fn run(&self, shutdown: &Shutdown) {
         while !shutdown.is_stopping() {
-            match shutdown.forced().run_until_cancelled(Box::pin(self.steps())).await {
+            match shutdown.forced().run_until_cancelled(Box::pin(self.attempt_several())).await {
                 Some(true) => {}
                 Some(false) => shutdown.sleep(IDLE_INTERVAL).await,
                 None => return,
@@ -49,8 +49,8 @@ impl Eraser {
         }
     }
 
-    /// Makes an attempt at each of some erasures. Returns whether there was one. While idle, it asks only once.
-    async fn steps(&self) -> bool {
+    /// Attempts several erasures at once. Returns whether any was due. If none is, it asks the database only once.
+    async fn attempt_several(&self) -> bool {
         if !self.step().await {
             return false;
         }
@@ -79,11 +79,11 @@ impl Eraser {
                 self.database.with_timeout(BACKGROUND_TIMEOUT, queue::finish(pool, claim, self.clock.now())).await
             }
             (Remaining::Sweep(at), Remaining::Nothing | Remaining::Sweep(_)) => {
-                self.database.with_timeout(BACKGROUND_TIMEOUT, queue::due(pool, claim, at, false)).await
+                self.database.with_timeout(BACKGROUND_TIMEOUT, queue::postpone(pool, claim, at, false)).await
             }
             (Remaining::Sweep(_), Remaining::Retry) | (Remaining::Retry | Remaining::Nothing, _) => {
                 let at = self.clock.now() + claim.retry_delay(rand::random());
-                self.database.with_timeout(BACKGROUND_TIMEOUT, queue::due(pool, claim, at, true)).await
+                self.database.with_timeout(BACKGROUND_TIMEOUT, queue::postpone(pool, claim, at, true)).await
             }
         }
     }

@@ -25,5 +25,5 @@ mod retention;
 mod upstream;
 
 pub use self::eraser::Eraser;
-pub use self::request::{ErasureProgress, ErasureSource, SWEEP_DELAY, request_erasure};
+pub use self::request::{ERASED_DOWNLOAD, ErasureProgress, ErasureSource, SWEEP_DELAY, request_erasure};
 pub use self::retention::watch_file_retention;

@@ -125,13 +125,13 @@ pub(super) async fn finish(pool: &PgPool, claim: &ErasureClaim, now: DateTime<Ut
         claim.upstream,
     );
     if removed.execute(pool).await?.rows_affected() == 0 {
-        return due(pool, claim, now, false).await;
+        return postpone(pool, claim, now, false).await;
     }
     Ok(())
 }
 
-/// Makes the job due at `at`. Its attempts start anew unless it failed.
-pub(super) async fn due(pool: &PgPool, claim: &ErasureClaim, at: DateTime<Utc>, failed: bool) -> sqlx::Result<()> {
+/// Makes the job due at `at`. Unless it failed, its attempts are counted from zero again.
+pub(super) async fn postpone(pool: &PgPool, claim: &ErasureClaim, at: DateTime<Utc>, failed: bool) -> sqlx::Result<()> {
     let written = sqlx::query!(
         "UPDATE erasures SET due_at = $3, lease = NULL, attempts = CASE WHEN $4 THEN attempts ELSE 0 END
          WHERE render_id = $1 AND lease = $2",

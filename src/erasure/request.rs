@@ -14,11 +14,16 @@ use crate::upstream::DeletionOutcome;
 /// request and its retries last.
 pub const SWEEP_DELAY: Duration = Duration::from_mins(10);
 
+/// The error code of the downloads of a render that is being erased.
+pub const ERASED_DOWNLOAD: &str = "erased";
+
 /// What requested an erasure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErasureSource {
     /// An application, by `DELETE /renders/{id}`. The log line has the id of the request.
     Api,
+    /// An operator, on the page of the render.
+    Ui,
     /// `FILE_RETENTION`.
     Retention,
 }
@@ -29,6 +34,7 @@ impl ErasureSource {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Api => "api",
+            Self::Ui => "ui",
             Self::Retention => "retention",
         }
     }
@@ -75,7 +81,7 @@ pub async fn request_erasure(
     Ok(requested.map(|(progress, _)| progress))
 }
 
-/// Returns the progress, and whether the request is news.
+/// Returns the progress, and whether this request has changed anything.
 async fn request(
     database: &Database,
     id: &RenderId,
@@ -167,17 +173,18 @@ async fn take_leases(
     let failed = sqlx::query!(
         "UPDATE downloads
          SET state = 'failed', lease = NULL, due_at = NULL, url = NULL, host = '', expires_at = NULL,
-             error_code = 'erased', error_message = 'the render is being erased', content_type = NULL, size_bytes = NULL,
+             error_code = $3, error_message = 'the render is being erased', content_type = NULL, size_bytes = NULL,
              sha256 = NULL, stored_at = NULL, delete_after_store = false, updated_at = $2
          WHERE render_id = $1",
         id.as_str(),
         now,
+        ERASED_DOWNLOAD,
     );
     failed.execute(&mut **transaction).await?;
     Ok(leases_end.map(|end| end.max(now) + SWEEP_DELAY))
 }
 
-/// Leaves of the row what a tombstone needs: the kind, the status, the credits, and times.
+/// Reduces the row to a tombstone: the kind, the status, the credits, and times.
 async fn erase_render(transaction: &mut PgTransaction<'_>, id: &RenderId, now: DateTime<Utc>) -> sqlx::Result<()> {
     let erased = sqlx::query!(
         "UPDATE renders

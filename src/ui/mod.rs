@@ -11,6 +11,7 @@
 
 mod assets;
 mod deliveries;
+mod erase;
 mod error;
 mod forms;
 mod headers;

@@ -9,18 +9,18 @@ use axum::routing::{any, get, post};
 
 use super::error::UiError;
 use super::throttle::LoginThrottle;
-use super::{assets, deliveries, headers, live, login, renders, resend, retry, session, trouble};
+use super::{assets, deliveries, erase, headers, live, login, renders, resend, retry, session, trouble};
 use crate::api::{Access, ApiState};
 use crate::http::{HttpError, InFlight, Limits, limit_in_flight};
 
 /// The state of the pages.
 #[derive(Debug)]
 pub struct UiState {
-    /// What the API shows, the pages show.
+    /// The state of the API, which the pages share.
     pub api: Arc<ApiState>,
     /// Who may log in.
     pub access: Arc<Access>,
-    /// Slows down guessing.
+    /// Slows down guessing of tokens.
     throttle: LoginThrottle,
 }
 
@@ -50,6 +50,7 @@ pub fn pages(state: UiState, limits: &Limits) -> Router {
         .route("/ui/retry", get(retry::confirm).post(retry::retry))
         .route("/ui/renders", get(renders::list))
         .route("/ui/renders/{id}", get(renders::get))
+        .route("/ui/erase", get(erase::confirm).post(erase::erase))
         .route("/ui/notify", get(resend::confirm).post(resend::send))
         .route("/ui/deliveries", get(deliveries::list))
         .route("/ui/deliveries/{id}", get(deliveries::get))
@@ -71,5 +72,5 @@ async fn no_page() -> UiError {
 }
 
 async fn wrong_method() -> UiError {
-    HttpError::new(StatusCode::METHOD_NOT_ALLOWED, "This page cannot be asked in this way.").into()
+    HttpError::new(StatusCode::METHOD_NOT_ALLOWED, "This page does not support this method.").into()
 }

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
 use crate::domain::DownloadState;
+use crate::erasure::ERASED_DOWNLOAD;
 
 /// Up to where a group is counted.
 pub(in crate::ui) const COUNT_LIMIT: i64 = 10_000;
@@ -45,9 +46,10 @@ struct GroupRow {
     next_attempt_at: Option<DateTime<Utc>>,
 }
 
-/// The groups, failed ones before those that are tried again, the largest first.
+/// The groups, failed ones before those that are tried again, the largest first. What is being erased is in no trouble.
 pub(in crate::ui) async fn troubled_downloads(pool: &PgPool) -> sqlx::Result<Vec<TroubledDownloads>> {
-    let mut groups: Vec<_> = rows(pool).await?.into_iter().filter_map(group).collect();
+    let rows = rows(pool).await?.into_iter().filter(|row| row.error_code != ERASED_DOWNLOAD);
+    let mut groups: Vec<_> = rows.filter_map(group).collect();
     groups.sort_by_key(|group| (group.state != DownloadState::Failed, -group.count));
     Ok(groups)
 }

@@ -39,7 +39,7 @@ pub(super) fn downloads(
     }
 }
 
-/// Changes when the file has to be shown anew.
+/// A text that changes when the file must be shown again.
 fn version(download: &DownloadView) -> String {
     let done = download.progress.as_ref().map(|progress| progress.bytes_done).unwrap_or_default();
     let error = download.error.as_ref().map(|error| error.code.as_str()).unwrap_or_default();
@@ -101,7 +101,7 @@ fn stored_object(download: &DownloadView) -> Markup {
     }
 }
 
-/// The attempts, and when what happens.
+/// The number of attempts, and the times of what happens to the file.
 fn times(download: &DownloadView, expiries: &UrlExpiry, now: DateTime<Utc>) -> Markup {
     let is_open = matches!(download.state, DownloadState::Pending | DownloadState::Downloading | DownloadState::Failed);
     let expires_at = expiries.get(&download.index).filter(|_| is_open);
@@ -133,7 +133,7 @@ fn transfer(index: i32, progress: &TransferProgress) -> Markup {
 fn retry_button(render: &RenderView, download: &DownloadView, operator: &Operator) -> Markup {
     let can_be_tried = match download.state {
         DownloadState::Failed => true,
-        // One that waits and has not failed yet is due anyway.
+        // A waiting file without a failed attempt is due anyway.
         DownloadState::Pending => download.error.is_some(),
         DownloadState::Downloading | DownloadState::Stored => false,
     };

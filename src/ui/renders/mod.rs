@@ -20,7 +20,7 @@ pub(super) fn render_in_path(path: Result<Path<String>, PathRejection>) -> Resul
     path.ok().and_then(|Path(id)| id.parse().ok()).ok_or_else(unknown_render)
 }
 
-fn unknown_render() -> UiError {
+pub(super) fn unknown_render() -> UiError {
     UiError::not_found(
         "There is no render with this id. Has its webhook arrived, or does it belong to another account?",
     )

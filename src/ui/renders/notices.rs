@@ -20,6 +20,12 @@ pub(super) fn notices(render: &RenderView, now: DateTime<Utc>) -> Markup {
                 }
             }
         }
+        @if let Some(at) = render.erased_at {
+            div.alert.warning role="note" {
+                (icon(Icon::Alert))
+                p { strong { "This render was erased" } " " (when(at, now)) ". Its files, its name and its metadata are gone." }
+            }
+        }
         @if let Some(at) = render.not_found_at {
             div.alert.warning role="note" {
                 (icon(Icon::Alert))

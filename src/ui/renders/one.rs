@@ -21,7 +21,7 @@ use crate::ui::parameters::Parameters;
 use crate::ui::queries::{PollFacts, UrlExpiry, poll_facts, url_expiries};
 use crate::ui::router::UiState;
 use crate::ui::session::Operator;
-use crate::ui::{resend, retry};
+use crate::ui::{erase, resend, retry};
 use crate::views::{self, DeliveryFilter, DeliveryPage, RenderView};
 
 /// How many deliveries the page of a render shows.
@@ -50,7 +50,8 @@ pub(in crate::ui) async fn get(
         facts.render.name.clone().filter(|name| !name.trim().is_empty()).unwrap_or_else(|| facts.render.id.clone());
     let page = UiPage::of(&operator, &title, Section::Renders, content(&facts, &operator, &title));
     let live = format!("/ui/renders/{}/live", views::segment(&facts.render.id));
-    let done = retry::done(&parameters).or_else(|| resend::done(&parameters));
+    let done = retry::done(&parameters);
+    let done = done.or_else(|| resend::done(&parameters)).or_else(|| erase::done(&parameters));
     Ok(UiPage { done, live: Some(live), media_origins: facts.media.origins(), ..page }.into_response())
 }
 
@@ -89,7 +90,7 @@ fn content(facts: &RenderPageFacts, operator: &Operator, title: &str) -> Markup 
                 div data-live-part="deliveries" { (deliveries(&render.id, delivery_page, *now)) }
             }
             div.side {
-                div data-live-part="facts" { (about(render, *now)) }
+                div data-live-part="facts" { (about(render, operator, *now)) }
                 div data-live-part="credits" { (credits(render, *now)) }
                 div data-live-part="notifications" { (notifications(render, operator, *now)) }
                 @if let Some(facts) = poll_facts { div data-live-part="polls" { (polls(facts, *now)) } }
@@ -98,10 +99,10 @@ fn content(facts: &RenderPageFacts, operator: &Operator, title: &str) -> Markup 
     }
 }
 
-fn about(render: &RenderView, now: DateTime<Utc>) -> Markup {
+fn about(render: &RenderView, operator: &Operator, now: DateTime<Utc>) -> Markup {
     html! {
         section.panel {
-            header { h2 { "About" } }
+            header { h2 { "About" } (erase::button(operator, render)) }
             dl.facts {
                 dt { "Id" } dd.id { (render.id) }
                 dt { "Kind" } dd { (render.kind) }

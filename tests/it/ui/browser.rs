@@ -6,9 +6,9 @@ use super::client::{READER, start};
 use super::driver::{Colors, DrivenBrowser};
 use renderhook_dev::standin::{OutputFile, Project};
 
-use crate::support::App;
 use crate::support::app::{TOKEN, video};
 use crate::support::scripted::{Origin, Step};
+use crate::support::{App, until};
 
 /// A file of the stand-in, as a download of a render.
 fn served(app: &App, id: &str, file: &OutputFile) -> url::Url {
@@ -34,6 +34,7 @@ async fn an_operator_logs_in_looks_filters_retries_watches_and_plays(pool: PgPoo
     pause_and_catch_up(&app, &browser).await;
     filter_and_search(&browser).await;
     read_a_delivery(&browser).await;
+    erase_a_render(&browser).await;
     log_out(&browser).await;
 
     browser.quit().await;
@@ -137,6 +138,22 @@ async fn read_a_delivery(browser: &DrivenBrowser) {
     browser.click("a", "video.started").await;
     browser.says("\"payload\": {").await;
     browser.check("a delivery").await;
+}
+
+async fn erase_a_render(browser: &DrivenBrowser) {
+    browser.open("/ui/renders/clx-late").await;
+    browser.click("a", "Erase…").await;
+    browser.says("Erase clx-late?").await;
+    browser.check("the question before an erasure").await;
+    browser.click("button", "Erase").await;
+    browser.says("This render is being erased.").await;
+    // No event reports it, so the page has to be loaded again.
+    until("the render to be erased", || async {
+        browser.open("/ui/renders/clx-late").await;
+        browser.text().await.contains("This render was erased").then_some(())
+    })
+    .await;
+    browser.check("an erased render").await;
 }
 
 async fn log_out(browser: &DrivenBrowser) {

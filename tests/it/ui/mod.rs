@@ -3,6 +3,7 @@
 mod browser;
 mod client;
 mod driver;
+mod erase;
 mod forms;
 mod pages;
 mod roles;

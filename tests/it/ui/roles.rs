@@ -21,10 +21,11 @@ async fn who_may_only_read_sees_no_buttons_and_changes_nothing(pool: PgPool) {
         let (all, only) = (operator.get(path).await, reader.get(path).await);
         assert!(all.text.contains("Retry"), "{path}: {}", all.text);
         assert!(only.text.contains("http_404") && !only.text.contains("Retry"), "{path}: {}", only.text);
+        assert!(!only.text.contains("Erase"), "{path}: {}", only.text);
         assert!(only.text.contains("read only"), "{path}");
     }
     let token = reader.get("/ui").await.form_token();
-    for path in ["/ui/retry", "/ui/notify"] {
+    for path in ["/ui/retry", "/ui/notify", "/ui/erase"] {
         let answer = reader.post(path, &[("form_token", &token), ("state", "failed"), ("render", "clx")]).await;
         assert_eq!(answer.status, 403, "{path}");
         assert!(answer.text.contains("may only look"), "{}", answer.text);
@@ -49,6 +50,7 @@ async fn without_a_session_every_page_leads_to_the_login_and_every_form_gets_401
         "/ui/downloads",
         "/ui/retry",
         "/ui/notify",
+        "/ui/erase",
     ] {
         let page = Browser::new(&app).get(path).await;
         assert_eq!(page.status, 303, "{path}");
@@ -58,7 +60,7 @@ async fn without_a_session_every_page_leads_to_the_login_and_every_form_gets_401
         program.headers = vec![("authorization", format!("Bearer {READER}"))];
         assert_eq!(program.get(path).await.status, 303, "{path}");
     }
-    for path in ["/ui/retry", "/ui/notify"] {
+    for path in ["/ui/retry", "/ui/notify", "/ui/erase"] {
         let mut browser = Browser::new(&app);
         let token = browser.get("/ui/login").await.form_token();
         assert_eq!(browser.post(path, &[("form_token", &token)]).await.status, 401, "{path}");
