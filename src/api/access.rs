@@ -86,7 +86,7 @@ impl Need {
     }
 }
 
-/// What becomes of a request.
+/// Whether a request is allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum AccessDecision {
     Allowed,

@@ -38,7 +38,7 @@ pub(super) struct DeliveriesParameters {
     cursor: Option<String>,
 }
 
-/// A delivery in a path. Parsed by hand, so that an invalid id gets the answer of an unknown one.
+/// The path parameters. The id is text here, so that an invalid one is answered like an unknown one.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
 pub(super) struct DeliveryPath {

@@ -36,7 +36,7 @@ use crate::http::{ByteRange, CommonErrors, HttpError, Message, RequestedRange};
 use crate::runtime::{LogEvent, REQUEST_TIMEOUT};
 use crate::views::file_path;
 
-/// A download in a path. Parsed by hand, so that an invalid one gets the answer of an unknown one.
+/// The path parameters. The index is text here, so that an invalid one is answered like an unknown one.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
 pub(super) struct DownloadPath {
@@ -48,7 +48,7 @@ pub(super) struct DownloadPath {
     index: String,
 }
 
-/// What the bytes of a file need, if the request has no link.
+/// What a caller without a link must be allowed to do.
 const FILE_NEED: Need = Need::Read;
 
 /// The route of the bytes of a file, which also need [`admit_by_link`].
@@ -63,7 +63,7 @@ pub(super) fn link_routes(guard: &RouteGuard) -> OpenApiRouter<Arc<ApiState>> {
 
 type FilePath = Result<Path<DownloadPath>, PathRejection>;
 
-/// The body of a file, for the document: `Vec<u8>` would be described as a list of numbers.
+/// The body of a file in the OpenAPI document, where `Vec<u8>` would be a list of numbers.
 #[derive(ToSchema)]
 #[schema(value_type = String, format = Binary)]
 #[expect(dead_code, reason = "it only describes the body")]

@@ -16,7 +16,7 @@ use crate::views::RenderView;
 /// The tag of the operations.
 pub(super) const TAG: &str = "notifications";
 
-/// The body of a notification, only for its description.
+/// The body of a notification. It only describes what `notify` posts.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Notification)]
 struct PostedBody {
@@ -46,7 +46,8 @@ fn operation(notification_type: NotificationType) -> Operation {
         .content("application/json", ContentBuilder::new().schema(Some(schema)).build())
         .required(Some(Required::True));
     let accepted = ResponseBuilder::new().description("The notification is accepted. The body does not matter.");
-    let gone = ResponseBuilder::new().description("The notification is not wanted, and not posted again.");
+    let gone =
+        ResponseBuilder::new().description("The receiver does not want the notification. It is not posted again.");
     let others = ResponseBuilder::new().description("It is posted again later, with the same `webhook-id`.");
     let headers = [
         ("webhook-id", "The notification's id, the same in every attempt."),
@@ -82,10 +83,10 @@ fn header(name: &str, text: &str) -> ParameterBuilder {
 /// The summary and the description of an operation.
 fn about(notification_type: NotificationType) -> (&'static str, &'static str) {
     match notification_type {
-        NotificationType::Ready => ("The files are safe", "The render is complete, and every file is stored."),
+        NotificationType::Ready => ("All files are stored", "The render is complete, and every file is stored."),
         NotificationType::Incomplete => (
             "Files are missing",
-            "The render is complete, every file is stored or has failed, and at least one has failed.",
+            "The render is complete, every file is stored or has failed, and at least one has failed, or fewer came than announced.",
         ),
         NotificationType::Failed => ("The render failed", "The status became `error`."),
         NotificationType::Canceled => ("The render was canceled", "The status became `canceled`."),

@@ -22,7 +22,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::ConfigErrors;
 
-/// The webhook receiver for Magic Hour: verifies, records, archives and answers for every render.
+/// Receives Magic Hour's webhooks, records its renders, stores their files, and notifies your application.
 #[derive(Debug, Parser)]
 #[command(version, about, max_term_width = 110)]
 pub struct Cli {

@@ -23,7 +23,7 @@ impl Default for Output {
 }
 
 impl Output {
-    /// For a command that may take long: on a terminal, it shows how many lines it has printed. `what` they are, such as
+    /// For a command that may take long: on a terminal, it shows how many lines it has printed. `what` names them, such as
     /// `downloads`.
     pub(super) fn counting(what: &'static str) -> Self {
         let progress = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()).with_message(what);
@@ -50,7 +50,7 @@ impl Output {
         self.write_to(&mut io::stdout(), line)
     }
 
-    /// Prints a text in place of what a terminal shows; elsewhere, after what was printed before.
+    /// Replaces what a terminal shows. If the output is not a terminal, prints the text after what was printed before.
     pub(super) fn screen(&mut self, text: &str) -> io::Result<()> {
         if io::stdout().is_terminal() && !self.closed {
             // To the top left, and clear everything after it.
@@ -60,7 +60,7 @@ impl Output {
         self.line(format_args!("{text}\n"))
     }
 
-    /// Whether the reader has gone.
+    /// Whether the reader has closed the output.
     pub(super) fn is_closed(&self) -> bool {
         self.closed
     }

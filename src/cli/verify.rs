@@ -22,7 +22,7 @@ use crate::views;
 const CONCURRENCY: usize = 8;
 /// How many records are read at once.
 const PAGE: i64 = 500;
-/// After this many objects in a row that cannot be read, the store is down.
+/// After this many objects in a row that cannot be read, the command gives up.
 const MAX_UNREADABLE: usize = 10;
 
 /// Flags of `verify`.
@@ -41,7 +41,7 @@ pub(super) struct VerifyFlags {
     /// Only a random part of the files, such as 1%
     #[arg(long, value_name = "PERCENT", default_value = "100%")]
     sample: Sample,
-    /// Downloads files again whose objects are missing or different, while Magic Hour still has their projects
+    /// Downloads files again whose objects are missing or different, if Magic Hour still has their projects
     #[arg(long)]
     repair: bool,
     /// Continues after the render with this id, which an interrupted run has printed

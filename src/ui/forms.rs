@@ -15,7 +15,7 @@ use crate::ui::session::Visitor;
 
 /// The maximum size of a form.
 const MAX_FORM_BYTES: usize = 16 << 10;
-/// The field with the token that only our pages know.
+/// The field with the token that proves that one of our pages sent the form.
 const TOKEN_FIELD: &str = "form_token";
 
 /// The hidden field that every form needs.
@@ -23,7 +23,7 @@ pub(super) fn token_field(token: &str) -> Markup {
     html! { input type="hidden" name=(TOKEN_FIELD) value=(token); }
 }
 
-/// The fields of a form of ours: the browser says that it is, and it has the browser's token.
+/// The fields of a form that one of our pages sent: the browser says so, and the form has the token of the browser's session.
 #[derive(Debug)]
 pub(super) struct CheckedForm(pub(super) Parameters);
 

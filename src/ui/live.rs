@@ -92,7 +92,7 @@ async fn start(
     let frames = stream::unfold(updates, |mut updates| async { Some((updates.next().await?, updates)) });
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
-        // nginx passes on what it gets at once.
+        // Tells nginx not to buffer the stream.
         (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
     ];
     Ok((headers, Body::from_stream(frames.map(Ok::<_, std::convert::Infallible>))).into_response())

@@ -23,7 +23,7 @@ use crate::api::{Access, Role, TokenFingerprint};
 use crate::http::client_address;
 use crate::runtime::{LogEvent, REQUEST_TIMEOUT};
 
-/// Why a token does not log in.
+/// Why a login fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum LoginRefusal {
     Unknown,

@@ -3,8 +3,8 @@
 use axum::http::uri::Uri;
 use axum::http::{HeaderMap, HeaderValue, header};
 
-/// Decides from what the browser says about the sender, which scripts cannot change: `Sec-Fetch-Site`, and without it (plain
-/// HTTP) `Origin`. Every browser sends one of them with a form.
+/// Decides from headers that scripts cannot change: `Sec-Fetch-Site` or, without it (plain HTTP), `Origin`. Every browser sends
+/// one of them with a form.
 pub(super) fn is_same_origin(headers: &HeaderMap) -> bool {
     let text = |value: &HeaderValue| value.to_str().map(str::to_owned).unwrap_or_default();
     match (headers.get("sec-fetch-site"), headers.get(header::ORIGIN)) {

@@ -32,8 +32,8 @@ fn filter(state: &UiState, fields: &Parameters) -> Result<ResendFilter, UiError>
     Ok(ResendFilter { render, only_failed, posted: state.api.posted, since: None })
 }
 
-/// Where these notifications are shown.
-fn place(filter: &ResendFilter) -> String {
+/// The page that shows these notifications.
+fn page_of(filter: &ResendFilter) -> String {
     filter.render.as_ref().map_or_else(|| "/ui".to_owned(), |render| render_path(render.as_str()))
 }
 
@@ -52,7 +52,7 @@ pub(super) async fn confirm(
 }
 
 fn question(operator: &Operator, filter: &ResendFilter, number: i64) -> Markup {
-    let place = place(filter);
+    let place = page_of(filter);
     html! {
         div.question {
             @if number == 0 {

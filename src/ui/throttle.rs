@@ -24,13 +24,13 @@ const OF_ALL: Allowance = Allowance { failures: 200, refill: Duration::from_mill
 const MAX_CLIENTS: usize = 10_000;
 
 impl Allowance {
-    /// How long until all of it is there again.
+    /// How long it takes until the allowance is full again.
     fn window(self) -> Duration {
         self.refill * self.failures
     }
 }
 
-/// When an allowance will be whole again: in the past if it is.
+/// When an allowance is full again; in the past if it is full.
 #[derive(Debug, Clone, Copy)]
 struct Usage {
     whole_at: Instant,
@@ -88,7 +88,7 @@ impl LoginThrottle {
         all.take(OF_ALL, now).inspect_err(|_| of_client.give_back(OF_CLIENT))
     }
 
-    /// The attempt was no guess.
+    /// The attempt succeeded, so it does not count as a failure.
     pub(super) fn succeeded(&self, client: IpAddr) {
         let mut usages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         usages.all.give_back(OF_ALL);

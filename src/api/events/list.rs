@@ -34,14 +34,14 @@ pub(crate) struct EventsParameters {
     /// event that is kept, and a stream with the next event that happens.
     #[param(pattern = "^[A-Za-z0-9_-]{16}$")]
     after: Option<String>,
-    /// The page size. Means nothing for a stream.
+    /// The page size. Ignored for a stream.
     #[param(value_type = Option<u16>, minimum = 1, maximum = 1000, default = 100)]
     limit: Option<String>,
     /// The types of events, comma-separated. By default, a page has all types that can be posted as notifications:
     /// `download.stored` and `download.failed` must be named. A stream has all types.
     #[param(pattern = "^[a-z.]+(,[a-z.]+)*$", example = "render.ready,download.stored")]
     types: Option<String>,
-    /// How long to hold an empty answer: at most `60s`. Means nothing for a stream.
+    /// How long to hold an empty answer: at most `60s`. Ignored for a stream.
     #[param(pattern = "^([0-5]?[0-9]|60)s$", example = "30s")]
     wait: Option<String>,
 }
@@ -62,7 +62,7 @@ impl From<EventPage> for EventList {
     }
 }
 
-/// What a caller wants of the feed.
+/// A request for a page of the feed.
 pub(super) struct PageRequest {
     pub(super) filter: FeedFilter,
     pub(super) after: Option<FeedCursor>,
@@ -85,7 +85,7 @@ pub(super) struct PageRequest {
     tag = "events",
     params(
         EventsParameters,
-        ("Last-Event-ID" = Option<String>, Header, description = "For streams: the `id` of the last event that was received. It wins over `after`."),
+        ("Last-Event-ID" = Option<String>, Header, description = "For streams: the `id` of the last event that was received. It takes precedence over `after`."),
     ),
     responses(
         (status = 200, description = "A page of the feed, which may be empty, or a stream.", content(

@@ -33,7 +33,7 @@ pub(crate) struct RenderEventsParameters {
 
 /// Follow a render
 ///
-/// A stream of server-sent events: everything that has happened to the render and is kept, then what happens. `event` is
+/// A stream of server-sent events: first the events of the render that are kept, then each new one. `event` is
 /// the type, `data` the event as in the feed, and `id` its cursor. The last event is `end`: the render is finished, or the
 /// service stops. `reset` means that the cursor has expired, and that the stream begins again.
 #[utoipa::path(
@@ -44,7 +44,7 @@ pub(crate) struct RenderEventsParameters {
     params(
         RenderPath,
         RenderEventsParameters,
-        ("Last-Event-ID" = Option<String>, Header, pattern = "^([A-Za-z0-9_-]{16}(\\.end)?)?$", description = "The `id` of the last event that was received. It wins over `after`."),
+        ("Last-Event-ID" = Option<String>, Header, pattern = "^([A-Za-z0-9_-]{16}(\\.end)?)?$", description = "The `id` of the last event that was received. It takes precedence over `after`."),
     ),
     responses(
         (status = 200, description = "The stream.", body = StreamedEvent, content_type = "text/event-stream"),

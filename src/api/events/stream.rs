@@ -42,8 +42,8 @@ pub(super) fn last_event_id(headers: &HeaderMap) -> Result<Option<&str>, HttpErr
 }
 
 impl ApiState {
-    /// Makes a request one of those that wait, instead of those in progress. Before anything that takes time: when a
-    /// process has ended, thousands of clients open their streams again at once.
+    /// Counts the request among those that wait instead of those in progress. Call it before anything that takes time,
+    /// because thousands of clients reconnect at once when another process has ended.
     pub(crate) fn hold(&self, in_flight: &InFlightPlace) -> Result<HeldPlace, HttpError> {
         let place = self.hub.held.hold()?;
         in_flight.release();
@@ -74,7 +74,7 @@ impl ApiState {
         let headers = [
             (header::CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM)),
             (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
-            // nginx passes on what it gets at once.
+            // Tells nginx not to buffer the stream.
             (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
         ];
         Ok((headers, Body::from_stream(frames)).into_response())

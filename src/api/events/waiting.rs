@@ -1,6 +1,6 @@
 //! `GET /events?wait=`: an empty page is held until something happens.
 //!
-//! The caller is answered with what the hub passes on, so that however many wait, the database is read once.
+//! The answer is made of what the hub passes on, so the database is read once for all callers that wait.
 
 use axum::Json;
 use axum::http::header;
@@ -13,11 +13,11 @@ use crate::feed::FeedCursor;
 use crate::http::HttpError;
 use crate::streams::{Arrival, EventPage, LiveEvent, Subscription};
 
-/// What ends a wait, or does not.
+/// How a wait ended.
 enum Waited {
     /// The answer, from what was passed on.
     Answer(Response),
-    /// Read on in the database.
+    /// Some events were missed, and have to be read from the database.
     Missed,
     /// The time is up, or the service stops.
     Over,

@@ -1,4 +1,4 @@
-//! Values at this moment, from the database and from this process.
+//! Current values, from the database and from this process.
 
 use chrono::{DateTime, Utc};
 use metrics::Label;
@@ -112,7 +112,7 @@ impl ConnectionState {
 
 label_value!(ConnectionState, "state");
 
-/// What waits to be done.
+/// A queue of work.
 #[derive(Debug, Clone, Copy)]
 enum WorkQueue {
     Downloads,
@@ -134,7 +134,7 @@ impl WorkQueue {
 
 label_value!(WorkQueue, "queue");
 
-/// What this process knows itself.
+/// The values from this process.
 #[derive(Debug)]
 pub(super) struct ProcessValues {
     pub(super) pool: PoolUse,
@@ -152,7 +152,7 @@ impl ProcessValues {
     }
 }
 
-/// What the database says.
+/// The values from the database.
 #[derive(Debug)]
 pub(super) struct DatabaseValues {
     pub(super) now: DateTime<Utc>,

@@ -1,4 +1,4 @@
-//! `GET /metrics`: what this process has counted, and what the database says at this moment, for Prometheus.
+//! `GET /metrics`: counters of this process, and values read from the database for this answer, for Prometheus.
 
 mod gauges;
 
@@ -33,7 +33,7 @@ pub struct Metrics {
     pub clock: Clock,
     /// The streams and waiting requests of this process.
     pub hub: Arc<Hub>,
-    /// What is polled, if anything is.
+    /// The accounts whose renders are polled, if there is an API key.
     pub polling: Option<PolledAccounts>,
 }
 
@@ -48,7 +48,8 @@ pub struct PolledAccounts {
 
 /// Metrics for Prometheus
 ///
-/// What this process has counted, and what the database says at this moment. Without the database, only the former.
+/// Counters of this process, and values read from the database for this answer. If the database does not answer, only the
+/// counters.
 #[utoipa::path(
     get,
     path = "/metrics",

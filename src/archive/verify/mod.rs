@@ -1,4 +1,4 @@
-//! Proof: reads stored objects back and compares their length and SHA-256 with what was recorded.
+//! Verification: reads stored objects back and compares their length and SHA-256 with what was recorded.
 //!
 //! [`stored_files`] reads the records in the order of their renders' ids, a page at a time; [`verify_file`] reads one object, of
 //! which only a chunk is in memory; and [`repair()`] puts a file back in the queue whose object is missing or different.
@@ -17,10 +17,10 @@ use crate::domain::ObjectKey;
 /// What is wrong with an object.
 #[derive(Debug, thiserror::Error)]
 pub enum ObjectFault {
-    /// There is none.
+    /// It does not exist.
     #[error("the object is missing")]
     Missing,
-    /// It has another length.
+    /// Its length differs.
     #[error("the object has {actual} bytes instead of {expected}")]
     Length {
         /// The recorded length.
@@ -28,7 +28,7 @@ pub enum ObjectFault {
         /// What was read.
         actual: u64,
     },
-    /// It has another content.
+    /// Its content differs.
     #[error("the object has another SHA-256")]
     Content,
     /// It cannot be read now. This says nothing about the object.

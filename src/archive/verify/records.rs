@@ -20,7 +20,7 @@ pub struct StoredFileRecord {
     pub sha256: String,
 }
 
-/// A place among the stored files, which are in the order of their renders' ids and their indexes.
+/// A position among the stored files, which are ordered by render id and index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FilePosition {
     /// The render.
@@ -69,7 +69,7 @@ pub async fn stored_files(
     Ok(files.collect())
 }
 
-/// Whether a record still says the same. The file may have been erased or stored anew while its object was read.
+/// Whether the record is unchanged. The file may have been erased or stored anew while its object was read.
 pub async fn is_current(database: &Database, file: &StoredFileRecord) -> Result<bool, DatabaseError> {
     let same = sqlx::query_scalar!(
         r#"SELECT EXISTS (

@@ -12,7 +12,7 @@ use crate::runtime::{BACKGROUND_TIMEOUT, Database, DatabaseError, Tallies, Wakeu
 pub enum RepairOutcome {
     /// It is downloaded again, with a fresh URL if its own has expired. Until then, its render is not stored.
     Queued,
-    /// Its project was deleted at Magic Hour, so it cannot be had again.
+    /// Its project was deleted at Magic Hour, so it cannot be downloaded again.
     Gone,
     /// Its record has changed meanwhile: it was erased or stored anew.
     Changed,

@@ -16,7 +16,7 @@ use crate::views::Overview;
 pub(super) struct StatusFlags {
     #[command(flatten)]
     database: DatabaseArgs,
-    /// Shows it again and again, every 2 seconds or as often as you say, until Ctrl-C
+    /// Refreshes the screen every 2 seconds, or at the given interval, until Ctrl-C
     #[arg(
         long, value_name = "INTERVAL", value_parser = humantime::parse_duration, num_args = 0..=1, require_equals = true,
         default_missing_value = "2s"

@@ -9,14 +9,14 @@ use super::labels::{LabelSet, ListedLabels};
 /// The metadata that recorders get. Nothing filters by it.
 static METADATA: Metadata<'static> = Metadata::new("renderhook", Level::INFO, None);
 
-/// What a metric is.
+/// The type of a metric.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum MetricType {
     /// It only rises.
     Counter,
     /// It rises and falls.
     Gauge,
-    /// How many values were at most as large as each of these.
+    /// The distribution of values, in buckets with these upper limits.
     Histogram(&'static [f64]),
 }
 
@@ -37,7 +37,7 @@ pub trait Metric: Sync {
     /// Its name.
     fn name(&self) -> &'static str;
 
-    /// What it is.
+    /// Its type.
     fn metric_type(&self) -> MetricType;
 
     /// The names of its labels.

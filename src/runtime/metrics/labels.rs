@@ -25,8 +25,8 @@ pub trait LabelSet {
     fn labels(self) -> Vec<Label>;
 }
 
-/// Labels of which every combination is known, so that each is reported from the start: a rule on one that never happened
-/// finds 0 instead of nothing.
+/// Labels whose combinations are all known. Each is reported as 0 from the start, so that an alert on something that has never
+/// happened finds a value.
 pub trait ListedLabels: LabelSet + Sized {
     /// Every combination.
     fn all() -> Vec<Self>;

@@ -1,4 +1,4 @@
-//! JSON with line breaks, for reading. No token changes: numbers and escapes stay as they were written.
+//! Indents JSON. Numbers and escapes stay as they were written.
 
 /// The maximum depth that is indented further.
 const MAX_DEPTH: usize = 32;

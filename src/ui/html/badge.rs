@@ -1,4 +1,4 @@
-//! States as words with a color. The word alone says everything.
+//! States as colored words. The color repeats what the word says.
 
 use maud::{Markup, html};
 

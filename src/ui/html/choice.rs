@@ -1,4 +1,4 @@
-//! A list to choose from in a form of filters.
+//! A drop-down list in a filter form.
 
 use std::fmt::Display;
 

@@ -1,11 +1,11 @@
-//! Numbers as people read them.
+//! Numbers, formatted for people.
 
 /// A number of bytes, such as `1.4 MiB`.
 pub(in crate::ui) fn bytes(count: i64) -> String {
     bytesize::ByteSize(count.unsigned_abs()).display().iec().to_string()
 }
 
-/// A count with its thousands separated. `cap`: counting stopped there.
+/// A count with its thousands separated. If it is above `cap`, where counting stopped, it ends with a plus.
 pub(in crate::ui) fn count(number: i64, cap: Option<i64>) -> String {
     let capped = cap.filter(|cap| number > *cap);
     let digits = capped.unwrap_or(number).unsigned_abs().to_string();

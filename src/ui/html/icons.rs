@@ -1,4 +1,4 @@
-//! Icons, drawn with lines in the color of the text. All are decoration beside words.
+//! Icons, drawn with lines in the color of the text. All are decoration next to words.
 
 use maud::{Markup, PreEscaped, html};
 
@@ -42,7 +42,7 @@ impl Icon {
     }
 }
 
-/// An icon beside words.
+/// An icon next to words.
 pub(in crate::ui) fn icon(icon: Icon) -> Markup {
     html! {
         svg.icon viewBox="0 0 16 16" width="16" height="16" aria-hidden="true" focusable="false" {
@@ -51,7 +51,7 @@ pub(in crate::ui) fn icon(icon: Icon) -> Markup {
     }
 }
 
-/// The mark of renderhook: a hook that catches a frame.
+/// The logo of renderhook: a hook that catches a frame.
 pub(in crate::ui) fn mark() -> Markup {
     html! {
         svg.mark viewBox="0 0 24 24" width="24" height="24" aria-hidden="true" focusable="false" {

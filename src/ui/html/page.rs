@@ -1,4 +1,4 @@
-//! The frame of every page.
+//! The layout of every page.
 
 use axum::http::header::CONTENT_SECURITY_POLICY;
 use axum::response::{Html, IntoResponse, Response};
@@ -10,7 +10,7 @@ use crate::ui::forms::token_field;
 use crate::ui::headers::content_security_policy;
 use crate::ui::session::Operator;
 
-/// Where a page belongs.
+/// The section of the menu that a page belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::ui) enum Section {
     Trouble,
@@ -30,17 +30,17 @@ const MENU: [(Section, &str, &str); 3] = [
 pub(in crate::ui) struct UiPage<'a> {
     pub(in crate::ui) title: &'a str,
     pub(in crate::ui) section: Section,
-    /// Who sees it; `None` on pages for everybody, which have no menu.
+    /// Who is logged in; `None` on pages for everybody, which have no menu.
     pub(in crate::ui) operator: Option<&'a Operator>,
-    /// What has just been done.
+    /// A message about what the last form did.
     pub(in crate::ui) done: Option<String>,
-    /// Where the script learns that something on the page has changed.
+    /// The address of the stream that tells the script when the page has changed.
     pub(in crate::ui) live: Option<String>,
-    /// Where its pictures and videos come from, beside this service.
+    /// The other origins of its pictures and videos.
     pub(in crate::ui) media_origins: Vec<String>,
-    /// Whether it is only its content.
+    /// Whether it has no header and no menu.
     pub(in crate::ui) is_bare: bool,
-    /// What the browser is to ask for at once.
+    /// The address to which the browser goes at once.
     pub(in crate::ui) refresh: Option<&'a str>,
     pub(in crate::ui) content: Markup,
 }

@@ -1,16 +1,16 @@
-//! Times: how long ago, with the exact time at hand.
+//! Times, shown relative to now, with the exact time as a tooltip.
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use maud::{Markup, html};
 
-/// A time relative to now. The script keeps it true.
+/// A time relative to now. The script updates it.
 pub(in crate::ui) fn when(at: DateTime<Utc>, now: DateTime<Utc>) -> Markup {
     let exact = at.to_rfc3339_opts(SecondsFormat::Millis, true);
     let title = at.format("%a, %-d %b %Y, %H:%M:%S UTC").to_string();
     html! { time datetime=(exact) title=(title) { (relative(at - now)) } }
 }
 
-/// The time until a deadline, and a word for one that has passed.
+/// The time until a deadline, or `passed` after it.
 pub(in crate::ui) fn until(at: DateTime<Utc>, now: DateTime<Utc>, passed: &str) -> Markup {
     let tone = match at - now {
         left if left <= TimeDelta::zero() => "bad-text",

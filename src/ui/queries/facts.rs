@@ -1,4 +1,4 @@
-//! What the page of a render shows beside the render itself.
+//! What the page of a render shows besides the render itself.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use sqlx::PgPool;
 
 use crate::domain::RenderId;
 
-/// How polls of a render go.
+/// The state of polling a render.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::ui) struct PollFacts {
     /// When it was last polled.
@@ -16,7 +16,7 @@ pub(in crate::ui) struct PollFacts {
     pub(in crate::ui) attempts: i32,
     /// When the next one is due, if that is already known.
     pub(in crate::ui) due_at: Option<DateTime<Utc>>,
-    /// Whether one was asked for.
+    /// Whether a poll was requested.
     pub(in crate::ui) is_requested: bool,
     /// Whether the render has ended.
     pub(in crate::ui) is_finished: bool,

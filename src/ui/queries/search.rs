@@ -20,8 +20,8 @@ pub(in crate::ui) async fn search(pool: &PgPool, text: &str) -> sqlx::Result<Vec
     Ok(found)
 }
 
-// In the order of any collation, what begins with a text is not before it, and is before one of the two that are compared: the
-// last letter comes last in the order of a language, the last character in that of the bytes.
+// In any collation, what begins with $1 sorts at or after $1, and before one of the two upper bounds: a language sorts `z` last, and
+// byte order sorts U+10FFFF last.
 
 async fn by_id(pool: &PgPool, text: &str) -> sqlx::Result<Vec<String>> {
     let ids = sqlx::query_scalar!(

@@ -1,12 +1,12 @@
-//! What else may be wrong: deliveries that were not used, notifications that are not accepted, renders that went astray, and
-//! calls that are paused.
+//! What else may be wrong: deliveries that were not used, notifications that are not accepted, renders that are unknown to
+//! Magic Hour or stalled, and calls that are paused.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgPool;
 
 use super::troubled_downloads::COUNT_LIMIT;
 
-/// How long ago a delivery counts.
+/// Deliveries older than this do not count.
 const WINDOW: TimeDelta = TimeDelta::hours(24);
 
 /// Notifications that the application has not accepted, with one error.
@@ -55,7 +55,7 @@ pub(in crate::ui) async fn service_warnings(pool: &PgPool, now: DateTime<Utc>) -
            GROUP BY outcome ORDER BY outcome"#,
         now - WINDOW,
     );
-    let (not_found, stalled) = astray(pool).await?;
+    let (not_found, stalled) = unknown_and_stalled(pool).await?;
     Ok(ServiceWarnings {
         notifications: notifications(pool).await?,
         deliveries: deliveries.fetch_all(pool).await?,
@@ -84,7 +84,7 @@ async fn notifications(pool: &PgPool) -> sqlx::Result<Vec<NotificationTrouble>> 
 }
 
 /// Ids of renders that are not known to Magic Hour, and of those that take too long.
-async fn astray(pool: &PgPool) -> sqlx::Result<(Vec<String>, Vec<String>)> {
+async fn unknown_and_stalled(pool: &PgPool) -> sqlx::Result<(Vec<String>, Vec<String>)> {
     let rows = sqlx::query!(
         r#"SELECT id, not_found_at IS NOT NULL AS "is_not_found!" FROM renders
            WHERE NOT finished AND (not_found_at IS NOT NULL OR stalled_at IS NOT NULL)

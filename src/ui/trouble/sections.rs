@@ -18,9 +18,9 @@ pub(super) fn sections(report: &TroubleReport, operator: &Operator, now: DateTim
             (notifications(&report.warnings.notifications, operator, now))
         }
         @if !report.warnings.deliveries.is_empty() { (deliveries(&report.warnings.deliveries, now)) }
-        (astray("Unknown to Magic Hour", "A poll was told that there is no such render: was it deleted there, or does it \
+        (render_links("Unknown to Magic Hour", "A poll was told that there is no such render: was it deleted there, or does it \
                  belong to another account?", &report.warnings.not_found))
-        (astray("Unfinished for more than a week", "Magic Hour still reports these as queued or rendering.",
+        (render_links("Unfinished for more than a week", "Magic Hour still reports these as queued or rendering.",
                 &report.warnings.stalled))
     }
 }
@@ -198,10 +198,10 @@ fn deliveries(groups: &[UnusedDeliveries], now: DateTime<Utc>) -> Markup {
     }
 }
 
-/// How many renders of a kind of trouble are listed.
+/// How many renders a section lists at most.
 const SHOWN: usize = 20;
 
-fn astray(title: &str, meaning: &str, ids: &[String]) -> Markup {
+fn render_links(title: &str, meaning: &str, ids: &[String]) -> Markup {
     html! {
         @if !ids.is_empty() {
             section.panel {
