@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fingerprint_finds_its_token_again_and_is_not_its_hash() {
+    fn a_fingerprint_identifies_its_token_and_is_not_its_hash() {
         let mut tokens = BearerTokens::default();
         tokens.add(Role::Read, &"one".into()).unwrap();
         let (role, fingerprint) = tokens.recognize(b"one").unwrap();

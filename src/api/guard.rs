@@ -29,7 +29,7 @@ impl RouteGuard {
         Self { access, in_flight: InFlight::at_most(limits.api_requests) }
     }
 
-    /// For routes that are only described: nobody gets in.
+    /// For the OpenAPI document alone: no request is allowed.
     pub(super) fn closed() -> Self {
         Self { access: Arc::new(Access::Bearer(BearerTokens::default())), in_flight: InFlight::at_most(0) }
     }

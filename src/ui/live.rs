@@ -1,6 +1,7 @@
 //! Live updates: a stream that says when something has changed. The script then asks for the page again.
 //!
-//! It says so at most once a second, however much happens, and not what: a page shows more than events do.
+//! It sends at most one event a second, however much happens. The event does not say what has changed, because a page shows
+//! more than events do.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +26,7 @@ use crate::streams::Subscription;
 
 /// The minimum time between two events.
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
-/// The time between two comments, which keep the connection, and between two looks at the session.
+/// The time between two comments, which keep the connection, and between two checks of the session.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
 
 const CHANGED: Bytes = Bytes::from_static(b"event: changed\ndata: {}\n\n");

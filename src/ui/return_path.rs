@@ -1,4 +1,4 @@
-//! Where to go after a form: a page of these pages, and nowhere else.
+//! The page to show after a form: a path under `/ui`, and nothing else.
 
 /// A path under `/ui`. Never another site, whatever text it is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_page_of_these_pages_is_returned_to() {
+    fn only_a_path_under_ui_is_returned_to() {
         for path in ["/ui", "/ui/renders", "/ui?notice=1", "/ui/renders/a%2Fb?x=y&z", "/ui/renders/a..b?x=//y"] {
             assert_eq!(ReturnPath::parse(path).as_str(), path);
         }

@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn without_trouble_the_screen_says_so() {
+    fn if_nothing_is_wrong_the_screen_says_so() {
         let screen = text(&overview(), now());
         let expected = [
             concat!("renderhook ", env!("CARGO_PKG_VERSION"), " at 2027-01-15T08:00:00Z"),

@@ -1,4 +1,4 @@
-//! Renders that Magic Hour failed to make, grouped by error.
+//! Renders with the status `error`, grouped by error code.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
@@ -11,7 +11,7 @@ const LIMIT: i64 = 2_000;
 /// The failed renders with one error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::ui) struct FailedRenders {
-    /// `None`: Magic Hour named none.
+    /// `None` if Magic Hour reported no code.
     pub(in crate::ui) error_code: Option<String>,
     /// The message of one of them.
     pub(in crate::ui) message: Option<String>,

@@ -20,7 +20,7 @@ pub(in crate::ui) enum Transport {
 }
 
 impl Transport {
-    /// The proxy that ends TLS says so in `X-Forwarded-Proto`. A browser that lies gets cookies that it does not send.
+    /// The proxy that ends TLS says so in `X-Forwarded-Proto`. A browser that forges the header gets cookies that it does not send back.
     pub(super) fn of(headers: &HeaderMap) -> Self {
         let protocol = headers.get("x-forwarded-proto").and_then(|value| value.to_str().ok()).unwrap_or_default();
         let nearest = protocol.rsplit(',').next().unwrap_or_default().trim();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::runtime::{BACKGROUND_TIMEOUT, Clock, Database, Shutdown};
 use crate::ui::queries;
 
-/// How often.
+/// How often expired sessions are removed.
 const INTERVAL: Duration = Duration::from_hours(1);
 
 /// Removes expired sessions, until the service stops.

@@ -65,7 +65,7 @@ impl FromRequestParts<Arc<UiState>> for Actor {
     }
 }
 
-/// Leads to the form to log in, and from there back.
+/// Redirects to the login form, which leads back here.
 fn must_log_in(parts: &Parts) -> Response {
     if parts.method != Method::GET && parts.method != Method::HEAD {
         let message = "Your session has ended: log in, and try again.";
@@ -74,7 +74,7 @@ fn must_log_in(parts: &Parts) -> Response {
     let asked = parts.uri.path_and_query().map_or("/ui", |it| it.as_str());
     let back = ReturnPath::parse(asked);
     if comes_from_elsewhere(&parts.headers) {
-        return again(&back);
+        return reload(&back);
     }
     let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("next", back.as_str()).finish();
     Redirect::to(&format!("/ui/login?{query}")).into_response()
@@ -85,8 +85,8 @@ fn comes_from_elsewhere(headers: &HeaderMap) -> bool {
     headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site" || site == "same-site")
 }
 
-/// A page that asks for the same page again.
-fn again(path: &ReturnPath) -> Response {
+/// A page that makes the browser request the same page again.
+fn reload(path: &ReturnPath) -> Response {
     let content = html! { p { a href=(path.as_str()) { "Continue" } } };
     UiPage { refresh: Some(path.as_str()), ..UiPage::new("One moment", Section::None, content) }.into_response()
 }

@@ -10,7 +10,7 @@ use crate::ui::queries::{
 };
 use crate::upstream::{MISSING_WEBHOOKS_LIMIT, count_missing_webhooks};
 
-/// How long ago a render may have been seen first, to be shown if it failed.
+/// Failed renders that were first seen longer ago than this are not shown.
 const RENDERS_WINDOW: TimeDelta = TimeDelta::hours(24);
 
 /// Everything that the first page shows.

@@ -174,7 +174,7 @@ fn deliveries(groups: &[UnusedDeliveries], now: DateTime<Utc>) -> Markup {
         "unknown" => html! {
             "A type or status that this version does not know. After an update, " code { "renderhook replay" } " reads them again."
         },
-        "unreadable" => html! { "Signed by Magic Hour, and not an event." },
+        "unreadable" => html! { "Signed by Magic Hour, but not an event." },
         _ => html! { "Signed too long ago, or the clocks differ: the render was polled instead." },
     };
     html! {

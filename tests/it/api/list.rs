@@ -190,7 +190,7 @@ async fn filters_are_combined_with_and(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn types_errors_and_times_are_filters(pool: PgPool) {
+async fn renders_are_filtered_by_type_error_and_time(pool: PgPool) {
     let app = start(&pool).await;
     for number in 0..8 {
         let status = if number % 2 == 0 { Status::Error } else { Status::Complete };

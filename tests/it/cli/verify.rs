@@ -122,7 +122,7 @@ async fn a_render_is_not_stored_while_its_file_is_downloaded_again(pool: PgPool)
 }
 
 #[sqlx::test]
-async fn a_store_that_cannot_be_read_is_no_proof(pool: PgPool) {
+async fn an_object_that_cannot_be_read_is_neither_intact_nor_downloaded_again(pool: PgPool) {
     let app = App::start(&pool).await;
     let objects = store(&app, 1).await;
     // A folder in the place of an object cannot be read as a file.

@@ -61,7 +61,7 @@ async fn written(pool: &PgPool) -> (Vec<String>, Vec<String>) {
 }
 
 #[sqlx::test]
-async fn streams_tell_every_event_once_and_in_one_order_while_many_write_and_clients_reconnect(pool: PgPool) {
+async fn streams_send_every_event_once_and_in_one_order_while_many_write_and_clients_reconnect(pool: PgPool) {
     let app = App::start(&pool).await;
     for writer in 0..WRITERS {
         app.send("video.started", &video(&format!("clx{writer}"), "rendering")).await;

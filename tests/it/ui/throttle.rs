@@ -6,7 +6,7 @@ use super::client::{Browser, start};
 use crate::support::app::TOKEN;
 
 #[sqlx::test]
-async fn after_some_wrong_tokens_a_client_has_to_wait_and_others_have_not(pool: PgPool) {
+async fn after_some_wrong_tokens_a_client_has_to_wait_and_others_do_not(pool: PgPool) {
     let app = start(&pool, &[]).await;
     let from = |address: &str| {
         let mut browser = Browser::new(&app);
