@@ -63,6 +63,19 @@ fn modules_inside_a_room_are_private() {
     }
 }
 
+/// The picture of the parts, without what is before each line.
+fn picture(text: &str) -> Vec<&str> {
+    let lines = text.lines().map(|line| line.trim_start_matches("//!").trim());
+    lines.skip_while(|line| !line.starts_with("Magic Hour ──")).take_while(|line| *line != "```").collect()
+}
+
+#[test]
+fn the_readme_has_the_picture_of_the_code() {
+    let picture_of_code = picture(LIB);
+    assert!(picture_of_code.len() > 5, "{picture_of_code:?}");
+    assert_eq!(picture(include_str!("../../../README.md")), picture_of_code);
+}
+
 #[test]
 fn both_pictures_show_every_room() {
     let modules: BTreeSet<&str> =

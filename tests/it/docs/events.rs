@@ -1,6 +1,10 @@
-//! `docs/events.md` matches the program.
+//! The statuses, states and types in the docs are those of the program.
 
-use renderhook::domain::Status;
+use std::collections::BTreeSet;
+
+use renderhook::domain::{ArchiveState, NotificationType, Status};
+
+use super::tables::first_column;
 
 const EVENTS: &str = include_str!("../../../docs/events.md");
 
@@ -17,4 +21,21 @@ fn the_table_of_statuses_has_every_rank() {
     let documented: Vec<_> =
         statuses.zip(ranks).flat_map(|(names, rank)| names.map(move |name| (name, rank))).collect();
     assert_eq!(documented, Status::ALL.map(|status| (status.as_str(), status.rank())));
+}
+
+#[test]
+fn the_table_of_archive_states_is_complete() {
+    let page = include_str!("../../../docs/http-api.md");
+    assert_eq!(
+        first_column(page, "| `archive` | means |"),
+        BTreeSet::from(ArchiveState::ALL.map(ArchiveState::as_str))
+    );
+}
+
+#[test]
+fn the_table_of_notifications_is_complete() {
+    let page = include_str!("../../../docs/notifications.md");
+    let posted: BTreeSet<&str> =
+        NotificationType::ALL.into_iter().filter(|it| it.can_be_posted()).map(NotificationType::as_str).collect();
+    assert_eq!(first_column(page, "| `type` | when |"), posted);
 }
