@@ -34,7 +34,7 @@ pub(super) struct DeliveriesParameters {
     #[param(value_type = Option<u16>, minimum = 1, maximum = 200, default = 50)]
     limit: Option<String>,
     /// The `next_cursor` of the previous page.
-    #[param(pattern = "^[0-9]{1,19}$")]
+    #[param(pattern = "^[0-9]{1,18}$")]
     cursor: Option<String>,
 }
 
@@ -92,11 +92,11 @@ async fn list(
 
 impl DeliveriesParameters {
     fn filter(&self) -> Result<DeliveryFilter, HttpError> {
-        // As strict as the pattern in the OpenAPI document.
-        let digits = self.cursor.as_ref().is_none_or(|text| text.bytes().all(|it| it.is_ascii_digit()));
+        // As strict as the pattern in the OpenAPI document, in which every text is a number that fits.
+        let fits = |text: &String| text.len() <= 18 && text.bytes().all(|it| it.is_ascii_digit());
         let expected = || "the `next_cursor` of an earlier answer".to_owned();
         let before = read("cursor", self.cursor.as_ref(), expected)?;
-        if !digits {
+        if !self.cursor.as_ref().is_none_or(fits) {
             return Err(parameters::must_be("cursor", &expected()));
         }
         Ok(DeliveryFilter {

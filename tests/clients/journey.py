@@ -9,8 +9,10 @@ import urllib.parse
 import urllib.request
 from typing import TypeVar
 
+from renderhook_client.api.operations import get_delivery, list_deliveries
 from renderhook_client.api.renders import (
     announce_render,
+    erase_render,
     get_file,
     get_file_link,
     get_render,
@@ -22,7 +24,10 @@ from renderhook_client.client import AuthenticatedClient
 from renderhook_client.models.announcement import Announcement
 from renderhook_client.models.announcement_metadata import AnnouncementMetadata
 from renderhook_client.models.archive import Archive
+from renderhook_client.models.delivery_list import DeliveryList
+from renderhook_client.models.delivery_with_body import DeliveryWithBody
 from renderhook_client.models.download_state import DownloadState
+from renderhook_client.models.erasure_result import ErasureResult
 from renderhook_client.models.event import Event
 from renderhook_client.models.file_link import FileLink
 from renderhook_client.models.kind import Kind
@@ -95,6 +100,14 @@ def main() -> None:
 
     retried = expect(retry_render.sync(ID, client=client), RetryResult)
     assert retried.downloads == [], retried
+
+    [newest] = expect(list_deliveries.sync(client=client, render_id=ID), DeliveryList).deliveries
+    delivery = expect(get_delivery.sync(newest.id, client=client), DeliveryWithBody)
+    assert delivery.event_type == "video.completed" and delivery.body and ID in delivery.body, delivery
+
+    while expect(erase_render.sync(ID, client=client), ErasureResult).erased_at is None:
+        time.sleep(0.1)
+
     expect(get_render.sync("unknown", client=client), Message)
     print("openapi-python-client: the journey is complete")
 

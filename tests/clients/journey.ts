@@ -81,6 +81,17 @@ assert.deepEqual(await bytes(fileUrl), content);
 
 const retried = expect(await client.POST("/renders/{id}/retry", { params: { path: { id } } }));
 assert.deepEqual(retried.downloads, []);
+
+const { deliveries } = expect(await client.GET("/deliveries", { params: { query: { render_id: id } } }));
+const [newest] = deliveries;
+assert(newest, "a delivery");
+const delivery = expect(await client.GET("/deliveries/{id}", { params: { path: { id: newest.id } } }));
+assert.equal(delivery.event_type, "video.completed");
+assert(delivery.body?.includes(id));
+
+const erase = async () => expect(await client.DELETE("/renders/{id}", { params: { path: { id } } }));
+while ((await erase()).erased_at === null) await new Promise((resolve) => setTimeout(resolve, 100));
+
 const unknown = await client.GET("/renders/{id}", { params: { path: { id: "unknown" } } });
 assert.equal(unknown.response.status, 404);
 assert(unknown.error?.message);

@@ -89,7 +89,7 @@ async fn filters_can_be_combined_and_followed_in_pages(pool: PgPool) {
         ("limit=201", "limit"),
         ("cursor=-1", "cursor"),
         ("cursor=%2B1", "cursor"),
-        ("cursor=99999999999999999999", "cursor"),
+        ("cursor=9308060468740353259", "cursor"),
         ("state=stale", "state"),
     ] {
         let (status, answer) = get(&app, &format!("/deliveries?{query}")).await;
