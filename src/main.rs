@@ -2,7 +2,12 @@
 
 use std::process::ExitCode;
 
+use mimalloc::MiMalloc;
 use renderhook::cli::Cli;
+
+// Requests and rows are many small allocations. With the C library's allocator, a fifth of the CPU time goes there.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 #[tokio::main]
 async fn main() -> ExitCode {
