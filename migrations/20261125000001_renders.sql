@@ -27,9 +27,10 @@ CREATE TABLE renders (
     deleted boolean NOT NULL DEFAULT false,
     -- When the project was created at Magic Hour.
     created_at timestamptz,
-    -- The version of each field: field -> [rank of the status observed with it, time of the observation in microseconds
-    -- since the epoch]. A field that was never observed has no version.
-    field_versions jsonb NOT NULL DEFAULT '{}',
+    -- The version of each field, which says how new it is (`intake::record::field_versions`). Three numbers per version: the
+    -- rank of the status observed with it, the time of the observation in microseconds since the epoch, and the fields that
+    -- have it, as bits. A field that was never observed has no version.
+    field_versions bigint[] NOT NULL DEFAULT '{}',
 
     -- How much of it is in the store. Computed from the status and the counts below, in the transaction that changes them
     -- (`domain::ArchiveState`).

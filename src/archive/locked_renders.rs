@@ -92,17 +92,15 @@ impl LockedRenders {
         }
     }
 
-    /// Writes the changes, and adds them to the totals. Call it as late as possible, because the rows with the totals are
-    /// shared.
+    /// Writes the changes, and adds them to the `tallies`.
     pub(super) async fn write(
         &self,
         transaction: &mut PgConnection,
-        mut tallies: Tallies,
+        tallies: &mut Tallies,
         now: DateTime<Utc>,
     ) -> sqlx::Result<()> {
         self.request_polls(transaction, now).await?;
-        self.write_files(transaction, &mut tallies).await?;
-        tallies.write(transaction).await
+        self.write_files(transaction, tallies).await
     }
 
     async fn write_files(&self, transaction: &mut PgConnection, tallies: &mut Tallies) -> sqlx::Result<()> {

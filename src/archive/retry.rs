@@ -176,7 +176,9 @@ async fn retry_chunk(
     if !updated.is_empty() {
         sqlx::query!("SELECT pg_notify($1, '')", Wakeups::DOWNLOADS).execute(&mut *transaction).await?;
     }
-    renders.write(&mut transaction, Tallies::default(), now).await?;
+    let mut tallies = Tallies::default();
+    renders.write(&mut transaction, &mut tallies, now).await?;
+    tallies.write(&mut transaction).await?;
     transaction.commit().await?;
     // Some may have been claimed or settled since they were found.
     let was_updated =

@@ -17,6 +17,7 @@ pub use self::event::{
 };
 pub use self::notification::{Notification, NotificationId, NotificationState, NotificationType, Progress};
 pub use self::object_key::ObjectKey;
+pub(crate) use self::render::string_enum;
 pub use self::render::{
     ExternalId, ExternalIdOrigin, ExternalIdPattern, InvalidExternalId, InvalidExternalIdPattern, InvalidRenderId,
     Kind, RenderId, Status, UnknownVariant, rank_of,

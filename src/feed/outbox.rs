@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::posted_types::PostedTypes;
 use crate::domain::{Notification, NotificationState, Status};
-use crate::runtime::{Tallies, Tally, Wakeups};
+use crate::runtime::{Tallies, Tally, Wakeups, composite_type};
 
 /// The advisory lock under which positions are taken.
 const ADVISORY_LOCK: i64 = 0x7265_6e64_6665_6564;
@@ -38,45 +38,68 @@ impl<'a> Outbox<'a> {
         self.rows.extend(notifications.into_iter().map(|it| (render_id, it)));
     }
 
-    /// Counts those of `posted` types in the totals, which are written before the notifications.
-    pub fn add_to(&self, tallies: &mut Tallies, posted: PostedTypes) {
-        let count = self.rows.iter().filter(|(_, it)| posted.contains(it.notification_type())).count();
-        tallies.add(Tally::Notifications(NotificationState::Pending), i64::try_from(count).unwrap_or(i64::MAX));
-    }
-
-    /// Writes them; those of `posted` types are to be posted. Call it as the last statement of the transaction: its
-    /// lock is held until the commit, and whatever waits for the lock holds locks of its own.
+    /// Writes them and the `tallies`; those of `posted` types are to be posted. Call it as the last statement of the
+    /// transaction: its locks are held until the commit, and whatever waits for them holds locks of its own.
     pub async fn write(
         self,
         transaction: &mut PgConnection,
+        mut tallies: Tallies,
         posted: PostedTypes,
         now: DateTime<Utc>,
     ) -> sqlx::Result<()> {
         if self.rows.is_empty() {
-            return Ok(());
+            return tallies.write(transaction).await;
         }
-        let statuses = |it: Notification| match it {
-            Notification::Moved { from, to } => (from.map(Status::as_str), Some(to.as_str())),
-            _ => (None, None),
-        };
-        let index = |it: Notification| match it {
-            Notification::DownloadStored { index } | Notification::DownloadFailed { index } => Some(index),
-            _ => None,
-        };
-        let each = || self.rows.iter().map(|(_, it)| *it);
+        let rows: Vec<_> = self.rows.iter().map(|(id, it)| WrittenNotification::of(id, *it, posted)).collect();
+        let pending = rows.iter().filter(|row| row.is_posted).count();
+        tallies.add(Tally::Notifications(NotificationState::Pending), i64::try_from(pending).unwrap_or(i64::MAX));
+        let (names, differences) = tallies.into_rows();
         let written = sqlx::query_file!(
-            "src/feed/write_notifications.sql",
-            now,
-            &each().map(|_| Uuid::new_v4()).collect::<Vec<_>>(),
-            &self.rows.iter().map(|(render_id, _)| *render_id).collect::<Vec<_>>() as _,
-            &each().map(|it| it.notification_type().as_str()).collect::<Vec<_>>() as _,
-            &each().map(|it| statuses(it).0).collect::<Vec<_>>() as _,
-            &each().map(|it| statuses(it).1).collect::<Vec<_>>() as _,
-            &each().map(index).collect::<Vec<_>>() as _,
-            &each().map(|it| posted.contains(it.notification_type())).collect::<Vec<_>>(),
+            "src/feed/write_outbox.sql",
+            &names,
+            &differences,
+            Tallies::shard(),
             ADVISORY_LOCK,
+            now,
+            &rows as _,
             Wakeups::FEED,
         );
         written.execute(transaction).await.map(drop)
+    }
+}
+
+/// A notification as it is written.
+#[derive(sqlx::Encode)]
+struct WrittenNotification<'a> {
+    id: Uuid,
+    render_id: &'a str,
+    r#type: &'a str,
+    from_status: Option<&'a str>,
+    to_status: Option<&'a str>,
+    download_index: Option<i32>,
+    is_posted: bool,
+}
+
+composite_type!(WrittenNotification<'_>, "written_notification");
+
+impl<'a> WrittenNotification<'a> {
+    fn of(render_id: &'a str, notification: Notification, posted: PostedTypes) -> Self {
+        let (from, to) = match notification {
+            Notification::Moved { from, to } => (from, Some(to)),
+            _ => (None, None),
+        };
+        let download_index = match notification {
+            Notification::DownloadStored { index } | Notification::DownloadFailed { index } => Some(index),
+            _ => None,
+        };
+        Self {
+            id: Uuid::new_v4(),
+            render_id,
+            r#type: notification.notification_type().as_str(),
+            from_status: from.map(Status::as_str),
+            to_status: to.map(Status::as_str),
+            download_index,
+            is_posted: posted.contains(notification.notification_type()),
+        }
     }
 }

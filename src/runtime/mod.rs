@@ -4,6 +4,7 @@ mod batches;
 #[cfg(test)]
 mod captured_log;
 mod clock;
+mod composite;
 mod database;
 mod descriptors;
 mod json_line;
@@ -22,6 +23,7 @@ pub use self::batches::{BatchLimits, BatchPlace, form_batches};
 #[cfg(test)]
 pub(crate) use self::captured_log::CapturedLog;
 pub use self::clock::Clock;
+pub(crate) use self::composite::composite_type;
 pub use self::database::{
     BACKGROUND_TIMEOUT, ConnectError, Database, DatabaseError, DatabaseUrls, DirectUrl, InspectError, Inspection,
     MIGRATIONS, MigrationError, PoolUse, Pooling, REQUEST_TIMEOUT, inspect_database,

@@ -91,7 +91,7 @@ macro_rules! listed {
         let filter: &ListFilter = $filter;
         select_renders!(
             [$($source),+],
-            "NULL::json",
+            "NULL::shown_notification[]",
             "WHERE r.kind = ANY ($1) AND r.archive = ANY ($2) AND (r.status = ANY ($3) OR ($4 AND r.status IS NULL))
                  AND ($5::text IS NULL OR r.external_id = $5)
                  AND ($9::text IS NULL OR r.project_type = $9) AND ($10::text IS NULL OR r.error_code = $10)

@@ -11,6 +11,13 @@ use crate::archive::Store;
 
 /// Reads renders by id. One that is unknown or cannot be read is left out, and the latter is logged.
 pub async fn renders(pool: &PgPool, store: &Store, ids: &[&str]) -> sqlx::Result<HashMap<String, RenderView>> {
-    let rows = select_renders!(["renders"], "NULL::json", "WHERE r.id = ANY ($1)", ids as _).fetch_all(pool).await?;
+    let rows = select_renders!(
+        ["renders"],
+        "NULL::shown_notification[]",
+        "WHERE r.id = ANY ((SELECT $1::text[])::text[])",
+        ids as _
+    )
+    .fetch_all(pool)
+    .await?;
     Ok(rows.into_iter().filter_map(|row| Some((row.id.clone(), view_or_log(row, store)?))).collect())
 }

@@ -11,6 +11,7 @@ mod one;
 mod overview;
 mod reader;
 mod row;
+mod shown;
 mod view;
 
 pub use self::delivery::{DeliveryBodyView, DeliveryFilter, DeliveryPage, DeliveryView, deliveries, delivery};

@@ -89,10 +89,10 @@ fn refused(unreadable: UnreadableRow) -> DatabaseError {
 async fn rows(pool: &PgPool, ids: &[&str]) -> sqlx::Result<Vec<RenderRow>> {
     let rows = select_renders!(
         ["renders"],
-        "coalesce((SELECT json_agg(n ORDER BY n.position)
-                   FROM (SELECT position, id, type, state, attempts, due_at, delivered_at, error
-                         FROM notifications WHERE render_id = r.id AND state IS NOT NULL) AS n), '[]')",
-        "WHERE r.id = ANY ($1)",
+        "ARRAY(SELECT ROW (id, type, state, attempts, due_at, delivered_at, error)::shown_notification
+               FROM notifications WHERE render_id = r.id AND state IS NOT NULL ORDER BY position)",
+        // The sub-select hides how many are asked for, so that the plan is made once.
+        "WHERE r.id = ANY ((SELECT $1::text[])::text[])",
         ids as _,
     );
     rows.fetch_all(pool).await

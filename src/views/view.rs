@@ -1,7 +1,7 @@
 //! A render in the API's answers.
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
@@ -181,7 +181,7 @@ pub(crate) struct DownloadError {
 }
 
 /// A change of a render's status.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[schema(as = Transition)]
 pub(crate) struct TransitionView {
     #[schema(required = true)]
@@ -199,7 +199,7 @@ pub(crate) struct TransitionView {
 }
 
 /// A change of the credits charged.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[schema(as = CreditsChange)]
 pub(crate) struct CreditsView {
     pub(crate) value: i64,

@@ -9,14 +9,14 @@ use crate::archive::locked_renders::LockedRender;
 use crate::archive::queue::{Reason, StoredObject};
 use crate::domain::{DownloadState, Notification};
 use crate::feed::Outbox;
-use crate::runtime::Wakeups;
+use crate::runtime::{Wakeups, composite_type};
 
 /// The rows of a batch as they are to be.
 #[derive(Debug, Default)]
 pub(super) struct Changes<'a> {
     rows: Vec<SettledRow<'a>>,
-    /// Channels and payloads.
-    notifications: Vec<(&'static str, &'a str)>,
+    /// The channels to notify.
+    wakeups: Vec<String>,
 }
 
 /// The state of a settled download.
@@ -83,17 +83,16 @@ impl<'a> Changes<'a> {
             Settlement::GiveUp { .. } => render.files.failed += 1,
             Settlement::AwaitUrl { .. } => {
                 render.request_poll = true;
-                self.notify(Wakeups::POLLS, "");
+                self.wake(Wakeups::POLLS);
             }
-            Settlement::TryNewUrl { .. } | Settlement::Release => self.notify(Wakeups::DOWNLOADS, ""),
+            Settlement::TryNewUrl { .. } | Settlement::Release => self.wake(Wakeups::DOWNLOADS),
             Settlement::Retry { .. } | Settlement::Postpone { .. } | Settlement::GoAhead => {}
         }
     }
 
-    fn notify(&mut self, channel: &'static str, payload: &'a str) {
-        let notification = (channel, payload);
-        if !self.notifications.contains(&notification) {
-            self.notifications.push(notification);
+    fn wake(&mut self, channel: &str) {
+        if !self.wakeups.iter().any(|it| it == channel) {
+            self.wakeups.push(channel.to_owned());
         }
     }
 
@@ -102,9 +101,12 @@ impl<'a> Changes<'a> {
         if self.rows.is_empty() {
             return Ok(());
         }
-        self.update_downloads(transaction).await?;
-        self.delete_checkpoints(transaction).await?;
-        self.send_notifications(transaction).await
+        let written = sqlx::query_file!(
+            "src/archive/settlement/write_settled.sql",
+            &self.rows.iter().map(WrittenSettlement::of).collect::<Vec<_>>() as _,
+            &self.wakeups,
+        );
+        written.fetch_one(transaction).await.map(drop)
     }
 
     /// What the feed reports of these downloads.
@@ -120,69 +122,47 @@ impl<'a> Changes<'a> {
         }
         outbox
     }
+}
 
-    fn column<'s, T>(&'s self, value: impl Fn(&'s SettledRow<'a>) -> T) -> Vec<T> {
-        self.rows.iter().map(value).collect()
-    }
+/// A row of `downloads`, as the composite type of Postgres.
+#[derive(sqlx::Encode)]
+struct WrittenSettlement<'a> {
+    render_id: &'a str,
+    index: i32,
+    state: &'a str,
+    due_at: Option<DateTime<Utc>>,
+    ready: bool,
+    attempts: i32,
+    error_code: Option<&'a str>,
+    error_message: Option<&'a str>,
+    content_type: Option<&'a str>,
+    size_bytes: Option<i64>,
+    sha256: Option<&'a str>,
+    stored_at: Option<DateTime<Utc>>,
+    delete_after_store: bool,
+    updated_at: DateTime<Utc>,
+}
 
-    async fn update_downloads(&self, transaction: &mut PgConnection) -> sqlx::Result<()> {
-        let updated = sqlx::query!(
-            "UPDATE downloads AS d
-             SET state = n.state, lease = NULL, due_at = n.due_at, ready = n.ready, attempts = n.attempts,
-                 error_code = n.error_code, error_message = n.error_message, content_type = n.content_type,
-                 size_bytes = n.size_bytes, sha256 = n.sha256, stored_at = n.stored_at,
-                 delete_after_store = n.delete_after_store, updated_at = n.updated_at
-             FROM unnest(
-                 $1::text[], $2::int4[], $3::text[], $4::timestamptz[], $5::int4[], $6::text[], $7::text[], $8::text[],
-                 $9::int8[], $10::text[], $11::timestamptz[], $12::bool[], $13::timestamptz[], $14::bool[]
-             ) AS n (
-                 render_id, index, state, due_at, attempts, error_code, error_message, content_type, size_bytes, sha256,
-                 stored_at, delete_after_store, updated_at, ready
-             )
-             WHERE d.render_id = n.render_id AND d.index = n.index",
-            &self.column(|row| row.render_id) as _,
-            &self.column(|row| row.index),
-            &self.column(|row| row.state.as_str()) as _,
-            &self.column(|row| row.due_at) as _,
-            &self.column(|row| row.attempts.cast_signed()),
-            &self.column(|row| row.error.as_ref().map(|error| error.code.as_str())) as _,
-            &self.column(|row| row.error.as_ref().map(|error| error.message.as_str())) as _,
-            &self.column(|row| row.object.as_ref().map(|object| object.content_type.as_str())) as _,
-            &self.column(|row| row.object.as_ref().map(|object| object.size_bytes.cast_signed())) as _,
-            &self.column(|row| row.object.as_ref().map(|object| object.sha256.as_str())) as _,
-            &self.column(|row| row.object.as_ref().map(|_| row.at)) as _,
-            &self.column(|row| row.delete_after_store),
-            &self.column(|row| row.at),
-            &self.column(|row| row.due_at.is_some_and(|due_at| due_at <= row.at)),
-        );
-        updated.execute(transaction).await.map(drop)
-    }
+composite_type!(WrittenSettlement<'_>, "written_settlement");
 
-    /// A stored file has no partial upload any more.
-    async fn delete_checkpoints(&self, transaction: &mut PgConnection) -> sqlx::Result<()> {
-        let stored: Vec<_> = self.rows.iter().filter(|row| row.object.is_some()).collect();
-        if stored.is_empty() {
-            return Ok(());
+impl<'a> WrittenSettlement<'a> {
+    fn of(row: &'a SettledRow<'_>) -> Self {
+        let (error, object) = (row.error.as_ref(), row.object.as_ref());
+        Self {
+            render_id: row.render_id,
+            index: row.index,
+            state: row.state.as_str(),
+            due_at: row.due_at,
+            ready: row.due_at.is_some_and(|due_at| due_at <= row.at),
+            attempts: row.attempts.cast_signed(),
+            error_code: error.map(|error| error.code.as_str()),
+            error_message: error.map(|error| error.message.as_str()),
+            content_type: object.map(|object| object.content_type.as_str()),
+            size_bytes: object.map(|object| object.size_bytes.cast_signed()),
+            sha256: object.map(|object| object.sha256.as_str()),
+            stored_at: object.map(|_| row.at),
+            delete_after_store: row.delete_after_store,
+            updated_at: row.at,
         }
-        let deleted = sqlx::query!(
-            "DELETE FROM checkpoints AS c USING unnest($1::text[], $2::int4[]) AS stored (render_id, index)
-             WHERE c.render_id = stored.render_id AND c.index = stored.index",
-            &stored.iter().map(|row| row.render_id).collect::<Vec<_>>() as _,
-            &stored.iter().map(|row| row.index).collect::<Vec<_>>(),
-        );
-        deleted.execute(transaction).await.map(drop)
-    }
-
-    async fn send_notifications(&self, transaction: &mut PgConnection) -> sqlx::Result<()> {
-        if self.notifications.is_empty() {
-            return Ok(());
-        }
-        let (channels, payloads): (Vec<_>, Vec<_>) = self.notifications.iter().copied().unzip();
-        let sent = sqlx::query!(
-            "SELECT pg_notify(channel, payload) FROM unnest($1::text[], $2::text[]) AS n (channel, payload)",
-            &channels as _,
-            &payloads as _,
-        );
-        sent.execute(transaction).await.map(drop)
     }
 }

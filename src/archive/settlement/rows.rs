@@ -48,9 +48,8 @@ pub(super) async fn settle(
     let mut outbox = changes.outbox();
     renders.report(&mut outbox);
     let mut tallies = Tallies::default();
-    outbox.add_to(&mut tallies, posted);
-    renders.write(&mut transaction, tallies, now).await?;
-    outbox.write(&mut transaction, posted, now).await?;
+    renders.write(&mut transaction, &mut tallies, now).await?;
+    outbox.write(&mut transaction, tallies, posted, now).await?;
     transaction.commit().await?;
     renders.count_stored(now);
     Ok(settlements)

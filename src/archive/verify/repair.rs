@@ -54,7 +54,9 @@ async fn queue_again(pool: &PgPool, file: &StoredFileRecord, now: DateTime<Utc>)
         return Ok(RepairOutcome::Changed);
     }
     sqlx::query!("SELECT pg_notify($1, '')", Wakeups::DOWNLOADS).execute(&mut *transaction).await?;
-    renders.write(&mut transaction, Tallies::default(), now).await?;
+    let mut tallies = Tallies::default();
+    renders.write(&mut transaction, &mut tallies, now).await?;
+    tallies.write(&mut transaction).await?;
     transaction.commit().await?;
     Ok(RepairOutcome::Queued)
 }

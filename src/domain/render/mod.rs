@@ -23,13 +23,10 @@ pub struct UnknownVariant;
 macro_rules! string_enum {
     ($name:ty) => {
         impl std::str::FromStr for $name {
-            type Err = crate::domain::render::UnknownVariant;
+            type Err = crate::domain::UnknownVariant;
 
-            fn from_str(text: &str) -> Result<Self, crate::domain::render::UnknownVariant> {
-                Self::ALL
-                    .into_iter()
-                    .find(|variant| variant.as_str() == text)
-                    .ok_or(crate::domain::render::UnknownVariant)
+            fn from_str(text: &str) -> Result<Self, crate::domain::UnknownVariant> {
+                Self::ALL.into_iter().find(|variant| variant.as_str() == text).ok_or(crate::domain::UnknownVariant)
             }
         }
 
@@ -40,7 +37,7 @@ macro_rules! string_enum {
         }
     };
 }
-pub(in crate::domain) use string_enum;
+pub(crate) use string_enum;
 
 #[cfg(test)]
 mod tests {

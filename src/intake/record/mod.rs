@@ -14,12 +14,12 @@ mod observation;
 mod read;
 mod recorded;
 mod recorder;
+mod rows;
 mod rule;
 mod rules;
 mod stored_delivery;
 mod transaction;
 mod write;
-mod write_renders;
 
 pub(super) use self::deliveries::{find_unresolved, store_stale, store_unreadable};
 pub use self::log::log_recorded;

@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::stored_delivery::StoredDelivery;
-use crate::domain::{DownloadEntry, Event, EventType, Kind, Payload, PayloadFields, RenderId, Status, UnreadableEvent};
+use crate::domain::{
+    DownloadEntry, Event, EventType, Kind, Payload, PayloadFields, RenderId, Status, UnreadableEvent, string_enum,
+};
 use crate::intake::signature::Verified;
 
 /// Where an observation comes from.
@@ -32,6 +34,8 @@ impl Source {
         }
     }
 }
+
+string_enum!(Source);
 
 /// What one event or one poll says about a render.
 #[derive(Debug, Clone)]

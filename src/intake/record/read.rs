@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
-use sqlx::types::Json;
 
-use super::field_versions::FieldVersions;
+use super::field_versions::{FieldVersions, VersionedField};
 use super::observation::Observation;
 use super::rule::{
     Download, Field, Fields, FileSource, MAX_STORED_REPETITIONS, PollDue, Polling, StoredRender, Version, Versioned,
@@ -40,7 +39,7 @@ fn output(versions: &FieldVersions, columns: OutputColumns) -> OutputFields<Fiel
             OutputField::EndSeconds => end_seconds,
             OutputField::ImageCount => image_count.map(f64::from),
         };
-        nullable(versions.output(field), value.and_then(Measure::new))
+        nullable(versions.get(VersionedField::Output(field)), value.and_then(Measure::new))
     })
 }
 
@@ -64,22 +63,23 @@ pub(super) async fn lock(transaction: &mut PgConnection, ids: &[&str]) -> sqlx::
     let rows = sqlx::query_file!("src/intake/record/statements/lock_renders.sql", ids as _);
     let mut renders = HashMap::new();
     for row in rows.fetch_all(transaction).await? {
-        let versions = row.field_versions.0;
+        let versions = FieldVersions::from_column(&row.field_versions).map_err(decode)?;
+        let version = |field| versions.get(field);
+        let columns = (row.width, row.height, row.fps, row.start_seconds, row.end_seconds, row.image_count);
         let fields = Fields {
-            name: nullable(versions.name, row.name),
-            project_type: field(versions.project_type, row.project_type),
-            error: nullable(versions.error, error(row.error_code, row.error_message)),
-            credits_charged: field(versions.credits_charged, row.credits_charged),
-            deleted: field(versions.deleted, Some(row.deleted)),
-            created_at: field(versions.created_at, row.created_at),
-            output: output(
-                &versions,
-                (row.width, row.height, row.fps, row.start_seconds, row.end_seconds, row.image_count),
-            ),
+            name: nullable(version(VersionedField::Name), row.name),
+            project_type: field(version(VersionedField::ProjectType), row.project_type),
+            error: nullable(version(VersionedField::Error), error(row.error_code, row.error_message)),
+            credits_charged: field(version(VersionedField::CreditsCharged), row.credits_charged),
+            deleted: field(version(VersionedField::Deleted), Some(row.deleted)),
+            created_at: field(version(VersionedField::CreatedAt), row.created_at),
+            output: output(&versions, columns),
         };
         let kind = row.kind.parse().map_err(decode)?;
-        let files =
-            FileCounts { total: row.files_total, stored: row.files_stored, failed: row.files_failed, missing: 0 };
+        let (total, stored, failed) = (row.files_total, row.files_stored, row.files_failed);
+        let files = FileCounts { total, stored, failed, missing: 0 }.with_announced(kind, row.image_count);
+        let due = poll_due(row.never_poll, row.poll_due_at);
+        let (requested, attempts, last_seen_at) = (row.poll_requested, row.poll_attempts, row.last_seen_at);
         let render = StoredRender {
             id: row.id.parse().map_err(decode)?,
             kind,
@@ -87,17 +87,12 @@ pub(super) async fn lock(transaction: &mut PgConnection, ids: &[&str]) -> sqlx::
             failure_confirmed: row.failure_confirmed,
             seen_event_types: row.seen_event_types,
             fields,
-            files: files.with_announced(kind, row.image_count),
+            files,
             shortage_confirmed: row.shortage_confirmed,
             erased: row.erased,
             external_id: row.external_id,
             external_id_origin: row.external_id_origin.map(|origin| origin.parse()).transpose().map_err(decode)?,
-            polling: Polling {
-                requested: row.poll_requested,
-                due: poll_due(row.never_poll, row.poll_due_at),
-                attempts: row.poll_attempts,
-                last_seen_at: row.last_seen_at,
-            },
+            polling: Polling { requested, due, attempts, last_seen_at },
             first_seen_at: row.first_seen_at,
             updated_at: row.updated_at,
             not_found_at: row.not_found_at,

@@ -11,7 +11,7 @@ use sqlx::{PgConnection, PgPool};
 
 use super::observation::Observation;
 use super::rule::{self, Download, StoredRender};
-use super::{RecordRules, Recorded, read, write, write_renders};
+use super::{RecordRules, Recorded, read, write};
 use crate::domain::RenderId;
 use crate::runtime::Database;
 
@@ -62,16 +62,12 @@ async fn try_to_record(
     for (did, count) in recorded.iter_mut().zip(repetitions) {
         did.store_delivery = rule::stores_delivery(did.outcome, count);
     }
-    if !write_renders::renders(&mut transaction, &decisions).await? {
+    if !write::batch(&mut transaction, observations, &recorded, &decisions, now).await? {
         transaction.rollback().await?;
         return Ok(None);
     }
-    write::downloads(&mut transaction, &decisions).await?;
     write::replayed(&mut transaction, observations, &recorded).await?;
-    let (outbox, mut tallies) = (write::outbox(&decisions), write::tallies(&decisions));
-    outbox.add_to(&mut tallies, rules.posted);
-    write::history(&mut transaction, observations, &recorded, &decisions, tallies, now).await?;
-    outbox.write(&mut transaction, rules.posted, now).await?;
+    write::outbox(&decisions).write(&mut transaction, write::tallies(&decisions), rules.posted, now).await?;
     transaction.commit().await?;
     Ok(Some(recorded))
 }

@@ -1,9 +1,10 @@
-//! Writes decisions: downloads and history. Decides nothing.
+//! Writes what was decided. Decides nothing.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::observation::{Observation, Source};
+use super::observation::Observation;
+use super::rows::{WrittenCredits, WrittenDelivery, WrittenDownload, WrittenRender, WrittenTransition};
 use super::rule::{Decision, StoredRender};
 use super::{RecordOutcome, Recorded};
 use crate::domain::{EventType, Notification, Status};
@@ -13,84 +14,45 @@ use crate::runtime::{Tallies, Tally, Wakeups};
 /// The render before, and the decision.
 pub(super) type Decided<'a> = (Option<&'a StoredRender>, Decision);
 
-/// Writes new and changed downloads.
-pub(super) async fn downloads(transaction: &mut PgConnection, decided: &[Decided<'_>]) -> sqlx::Result<()> {
-    let all = || {
-        decided.iter().flat_map(|(_, decision)| {
-            decision.downloads.iter().map(|(index, it)| (decision.render.id.as_str(), *index, it))
-        })
-    };
-    if all().next().is_none() {
-        return Ok(());
-    }
-    let written = sqlx::query_file!(
-        "src/intake/record/statements/write_downloads.sql",
-        &all().map(|(id, ..)| id).collect::<Vec<_>>() as _,
-        &all().map(|(_, index, _)| index).collect::<Vec<_>>(),
-        &all().map(|(.., it)| it.state.as_str()).collect::<Vec<_>>() as _,
-        &all().map(|(.., it)| it.source.url.as_deref()).collect::<Vec<_>>() as _,
-        &all().map(|(.., it)| it.source.host.as_str()).collect::<Vec<_>>() as _,
-        &all().map(|(.., it)| it.source.expires_at).collect::<Vec<_>>() as _,
-        &all().map(|(.., it)| it.source.observed_at).collect::<Vec<_>>(),
-        &all().map(|(.., it)| it.key.as_str()).collect::<Vec<_>>() as _,
-        &all().map(|(.., it)| it.attempts).collect::<Vec<_>>(),
-        &all().map(|(.., it)| it.first_attempt_at).collect::<Vec<_>>() as _,
-        &all().map(|(.., it)| it.due_at).collect::<Vec<_>>() as _,
-        &all().map(|(.., it)| it.lease).collect::<Vec<_>>() as _,
-        &all().map(|(.., it)| it.error.as_ref().map(|(code, _)| code.as_str())).collect::<Vec<_>>() as _,
-        &all().map(|(.., it)| it.error.as_ref().map(|(_, message)| message.as_str())).collect::<Vec<_>>() as _,
-        &all().map(|(.., it)| it.updated_at).collect::<Vec<_>>(),
-    );
-    let written = written.execute(transaction).await?;
-    debug_assert_eq!(usize::try_from(written.rows_affected()).ok(), Some(all().count()));
-    Ok(())
-}
-
-/// Writes transitions, credits, deliveries, and totals, and notifies waiting tasks.
-pub(super) async fn history(
+/// Writes renders, downloads, transitions, credits, and deliveries, and wakes waiting tasks. Returns `false` if another
+/// transaction has created one of the new renders; then the transaction must not commit.
+pub(super) async fn batch(
     transaction: &mut PgConnection,
     observations: &[Observation],
     recorded: &[Recorded],
     decided: &[Decided<'_>],
-    tallies: Tallies,
     now: DateTime<Utc>,
-) -> sqlx::Result<()> {
-    let transitions = || {
-        decided.iter().flat_map(|(_, it)| it.transitions.iter().map(|transition| (it.render.id.as_str(), transition)))
-    };
-    let credits = || decided.iter().flat_map(|(_, it)| it.credits.iter().map(|change| (it.render.id.as_str(), change)));
-    let delivered = || {
-        let each = observations.iter().zip(recorded);
-        each.filter(|(it, did)| it.source == Source::Webhook && it.replayed_delivery.is_none() && did.store_delivery)
-    };
-    let (totals, differences) = tallies.into_rows();
-    let (channels, payloads) = notifications(decided);
+) -> sqlx::Result<bool> {
+    let (mut new, mut changed) = (Vec::new(), Vec::new());
+    for (before, Decision { render, .. }) in decided {
+        match before {
+            None => new.push(WrittenRender::of(render)),
+            Some(before) if **before != *render => changed.push(WrittenRender::of(render)),
+            Some(_) => {}
+        }
+    }
+    let each = || decided.iter().map(|(_, decision)| (decision.render.id.as_str(), decision));
+    let downloads: Vec<_> = each()
+        .flat_map(|(id, it)| it.downloads.iter().map(|(index, it)| WrittenDownload::of(id, *index, it)))
+        .collect();
+    let transitions: Vec<_> =
+        each().flat_map(|(id, it)| it.transitions.iter().map(|it| WrittenTransition::of(id, it))).collect();
+    let credits: Vec<_> = each().flat_map(|(id, it)| it.credits.iter().map(|it| WrittenCredits::of(id, it))).collect();
+    let deliveries: Vec<_> =
+        observations.iter().zip(recorded).filter_map(|(it, did)| WrittenDelivery::of(it, did)).collect();
     let written = sqlx::query_file!(
-        "src/intake/record/statements/write_history.sql",
+        "src/intake/record/statements/write_batch.sql",
+        &new as _,
+        &changed as _,
+        &downloads as _,
         now,
-        &transitions().map(|(id, _)| id).collect::<Vec<_>>() as _,
-        &transitions().map(|(_, it)| it.change.from.map(Status::as_str)).collect::<Vec<_>>() as _,
-        &transitions().map(|(_, it)| it.change.to.as_str()).collect::<Vec<_>>() as _,
-        &transitions().map(|(_, it)| it.source.as_str()).collect::<Vec<_>>() as _,
-        &transitions().map(|(_, it)| it.event_type.as_deref()).collect::<Vec<_>>() as _,
-        &transitions().map(|(_, it)| it.lag_ms).collect::<Vec<_>>() as _,
-        &credits().map(|(id, _)| id).collect::<Vec<_>>() as _,
-        &credits().map(|(_, it)| it.value).collect::<Vec<_>>(),
-        &credits().map(|(_, it)| it.status.map(Status::as_str)).collect::<Vec<_>>() as _,
-        &credits().map(|(_, it)| it.source.as_str()).collect::<Vec<_>>() as _,
-        &delivered().map(|(it, _)| it.observed_at).collect::<Vec<_>>(),
-        &delivered().map(|(it, _)| it.lag_ms).collect::<Vec<_>>() as _,
-        &delivered().map(|(it, _)| it.body.as_deref()).collect::<Vec<_>>() as _,
-        &delivered().map(|(it, _)| it.event_type.as_ref().map(EventType::as_str)).collect::<Vec<_>>() as _,
-        &delivered().map(|(it, _)| it.render_id.as_str()).collect::<Vec<_>>() as _,
-        &delivered().map(|(_, did)| did.outcome.as_str()).collect::<Vec<_>>() as _,
-        &totals,
-        &differences,
-        Tallies::shard(),
-        &channels as _,
-        &payloads as _,
+        &transitions as _,
+        &credits as _,
+        &deliveries as _,
+        &wakeups(decided) as _,
     );
-    written.execute(transaction).await.map(drop)
+    let created = written.fetch_one(transaction).await?.created;
+    Ok(usize::try_from(created).is_ok_and(|created| created == new.len()))
 }
 
 /// Writes the outcomes of stored deliveries that were recorded again.
@@ -154,14 +116,9 @@ pub(super) fn tallies(decided: &[Decided<'_>]) -> Tallies {
     tallies
 }
 
-/// The channels and payloads to notify.
-fn notifications<'a>(decided: &'a [Decided<'_>]) -> (Vec<&'static str>, Vec<&'a str>) {
-    let mut notifications = Vec::new();
-    if decided.iter().any(|(_, it)| it.wakes_workers) {
-        notifications.push((Wakeups::DOWNLOADS, ""));
-    }
-    if decided.iter().any(|(_, it)| it.wakes_reconciler) {
-        notifications.push((Wakeups::POLLS, ""));
-    }
-    notifications.into_iter().unzip()
+/// The channels to notify.
+fn wakeups(decided: &[Decided<'_>]) -> Vec<&'static str> {
+    let workers = decided.iter().any(|(_, it)| it.wakes_workers).then_some(Wakeups::DOWNLOADS);
+    let reconciler = decided.iter().any(|(_, it)| it.wakes_reconciler).then_some(Wakeups::POLLS);
+    workers.into_iter().chain(reconciler).collect()
 }

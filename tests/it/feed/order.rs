@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use renderhook::domain::{Notification, NotificationType, RenderId};
 use renderhook::feed::{FeedCursor, FeedEntry, FeedFilter, FeedPage, Outbox, PostedTypes, read};
+use renderhook::runtime::Tallies;
 use sqlx::PgPool;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -22,7 +23,7 @@ async fn write(pool: &PgPool, render_id: &str, count: usize, fails: bool) {
     let mut transaction = pool.begin().await.unwrap();
     let mut outbox = Outbox::default();
     outbox.extend(render_id, std::iter::repeat_n(Notification::Ready, count));
-    outbox.write(&mut transaction, PostedTypes::default(), now()).await.unwrap();
+    outbox.write(&mut transaction, Tallies::default(), PostedTypes::default(), now()).await.unwrap();
     tokio::task::yield_now().await;
     if fails { transaction.rollback().await.unwrap() } else { transaction.commit().await.unwrap() }
 }
@@ -98,7 +99,7 @@ async fn a_transaction_that_does_not_commit_holds_later_ones_back_and_they_are_n
     let mut open = slow.begin().await.unwrap();
     let mut outbox = Outbox::default();
     outbox.add("slow", Notification::Ready);
-    outbox.write(&mut open, PostedTypes::default(), now()).await.unwrap();
+    outbox.write(&mut open, Tallies::default(), PostedTypes::default(), now()).await.unwrap();
     let writer = {
         let pool = connections(&pool, 1);
         tokio::spawn(async move { write(&pool, "next", 1, false).await })
@@ -117,7 +118,7 @@ async fn filters_by_type_and_render_and_pages_of_rare_types_still_advance(pool: 
     let mut outbox = Outbox::default();
     outbox.add("a", Notification::Failed);
     outbox.add("b", Notification::Failed);
-    outbox.write(&mut transaction, PostedTypes::default(), now()).await.unwrap();
+    outbox.write(&mut transaction, Tallies::default(), PostedTypes::default(), now()).await.unwrap();
     transaction.commit().await.unwrap();
     let failed = FeedFilter { types: vec![NotificationType::Failed], render: None };
     let page = read(&pool, &failed, None, 1).await.unwrap();

@@ -3,6 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use renderhook::domain::{Notification, NotificationType};
 use renderhook::feed::{FeedCursor, FeedError, FeedFilter, FeedPage, Outbox, PostedTypes, read, remove_old};
+use renderhook::runtime::Tallies;
 use sqlx::PgPool;
 
 use crate::support::observations::now;
@@ -15,7 +16,7 @@ async fn write(pool: &PgPool, at: DateTime<Utc>, posted: PostedTypes, count: usi
     let mut transaction = pool.begin().await.unwrap();
     let mut outbox = Outbox::default();
     outbox.extend("a", std::iter::repeat_n(Notification::Ready, count));
-    outbox.write(&mut transaction, posted, at).await.unwrap();
+    outbox.write(&mut transaction, Tallies::default(), posted, at).await.unwrap();
     transaction.commit().await.unwrap();
 }
 

@@ -119,7 +119,7 @@ async fn a_batch_is_recorded_completely_or_not_at_all(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn a_batch_of_any_size_takes_seven_round_trips(pool: PgPool) {
+async fn a_batch_of_any_size_takes_five_round_trips(pool: PgPool) {
     let proxy = RoundTripCounter::start(&pool.connect_options());
     let counted =
         PgPoolOptions::new().max_connections(1).connect_with(proxy.options(&pool.connect_options())).await.unwrap();
@@ -131,8 +131,8 @@ async fn a_batch_of_any_size_takes_seven_round_trips(pool: PgPool) {
             .collect();
         let before = proxy.round_trips();
         record(&counted, &observations).await;
-        // BEGIN, lock and read, renders, downloads, history, feed, COMMIT.
-        assert_eq!(proxy.round_trips() - before, 7, "{count} events");
+        // BEGIN, lock and read, write, totals and feed, COMMIT.
+        assert_eq!(proxy.round_trips() - before, 5, "{count} events");
     }
     // Checks that the proxy counts: this statement is prepared, then executed.
     let before = proxy.round_trips();

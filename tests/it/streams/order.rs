@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use renderhook::domain::Notification;
 use renderhook::feed::{Outbox, PostedTypes};
+use renderhook::runtime::Tallies;
 use sqlx::PgPool;
 use tokio::task::JoinSet;
 
@@ -20,7 +21,7 @@ async fn write(pool: &PgPool, render_id: &str, count: usize) {
     let mut transaction = pool.begin().await.unwrap();
     let mut outbox = Outbox::default();
     outbox.extend(render_id, (0..count).map(|_| Notification::Incomplete));
-    outbox.write(&mut transaction, PostedTypes::default(), now()).await.unwrap();
+    outbox.write(&mut transaction, Tallies::default(), PostedTypes::default(), now()).await.unwrap();
     transaction.commit().await.unwrap();
 }
 

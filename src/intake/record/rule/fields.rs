@@ -6,20 +6,23 @@
 use std::cmp::Ordering;
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
 
 use crate::domain::{Measure, Nullable, OutputField, OutputFields, RenderError, Status, rank_of};
 use crate::intake::record::Observation;
 
 /// How new an observation is: the rank of its status, then its time in microseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(in crate::intake::record) struct Version(i16, i64);
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::intake::record) struct Version {
+    pub(in crate::intake::record) rank: i16,
+    /// Since the epoch.
+    pub(in crate::intake::record) micros: i64,
+}
 
 impl Version {
     /// The version of an observation with this status at this time.
     #[must_use]
     pub(in crate::intake::record) fn new(status: Option<Status>, observed_at: DateTime<Utc>) -> Self {
-        Self(rank_of(status), observed_at.timestamp_micros())
+        Self { rank: rank_of(status), micros: observed_at.timestamp_micros() }
     }
 }
 
@@ -112,9 +115,9 @@ impl Fields {
         }
     }
 
-    /// The number of images that Magic Hour announced.
-    pub(in crate::intake::record) fn image_count(&self) -> Option<i32> {
-        self.measure(OutputField::ImageCount).and_then(|count| format!("{count:.0}").parse().ok())
+    /// The same as a whole number.
+    pub(in crate::intake::record) fn integer(&self, field: OutputField) -> Option<i32> {
+        self.measure(field).and_then(|measure| format!("{measure:.0}").parse().ok())
     }
 
     /// The code of the error, if any.

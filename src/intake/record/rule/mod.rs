@@ -26,7 +26,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-pub(super) use self::decision::{Decision, StoredRender};
+pub(super) use self::decision::{CreditChange, Decision, StoredRender, Transition};
 pub(super) use self::fields::{Field, Fields, Version, Versioned};
 pub(super) use self::files::{Download, FileSource};
 pub(super) use self::polling::{PollDue, Polling};

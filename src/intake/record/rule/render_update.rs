@@ -9,8 +9,8 @@ use super::fields::{FieldChanges, Fields, Merged};
 use super::files::{self, Download, FileChange, FileSource};
 use super::polling::PollDue;
 use crate::domain::{
-    DownloadState, EventType, ExternalIdOrigin, FileCounts, InvalidExternalId, Nullable, ObjectKey, SignedUrl, Status,
-    rank_of,
+    DownloadState, EventType, ExternalIdOrigin, FileCounts, InvalidExternalId, Nullable, ObjectKey, OutputField,
+    SignedUrl, Status, rank_of,
 };
 use crate::intake::record::{Observation, RecordOutcome, RecordRules, Recorded, Source, StatusChange};
 
@@ -155,7 +155,7 @@ impl RenderUpdate {
     pub(super) fn apply_shortage(&mut self, observations: &[&Observation], rules: &RecordRules) {
         let render = &mut self.render;
         let was_confirmed = render.shortage_confirmed;
-        render.files = render.files.with_announced(render.kind, render.fields.image_count());
+        render.files = render.files.with_announced(render.kind, render.fields.integer(OutputField::ImageCount));
         let is_answered = |it: &&Observation| it.source == Source::Poll && it.status == Some(Status::Complete);
         let is_confirmed = was_confirmed || rules.webhooks_only || observations.iter().any(is_answered);
         let is_short = render.status == Some(Status::Complete) && render.files.missing > 0;

@@ -2,7 +2,7 @@
 SELECT
     id, kind, status, failure_confirmed, seen_event_types,
     project_type, name, error_code, error_message, credits_charged, deleted, created_at,
-    field_versions AS "field_versions: Json<FieldVersions>",
+    field_versions,
     width, height, fps, start_seconds, end_seconds, image_count,
     files_total, files_stored, files_failed, shortage_confirmed, external_id, external_id_origin,
     erasure_requested_at IS NOT NULL AS "erased!",

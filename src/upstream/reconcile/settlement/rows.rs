@@ -65,10 +65,7 @@ impl Reconciler {
         let mut outbox = Outbox::default();
         let after = Progress { shortage_confirmed: true, ..before };
         outbox.extend(claim.id.as_str(), Notification::of_files(before, after));
-        let mut tallies = Tallies::default();
-        outbox.add_to(&mut tallies, self.posted);
-        tallies.write(transaction).await?;
-        outbox.write(transaction, self.posted, now).await
+        outbox.write(transaction, Tallies::default(), self.posted, now).await
     }
 }
 
