@@ -21,8 +21,17 @@ CREATE TABLE downloads (
     first_attempt_at timestamptz,
     -- When a worker may claim it: for `pending`, the next attempt; for `downloading`, the end of the lease. Otherwise NULL.
     due_at timestamptz,
+    -- Whether `due_at` was reached when this was last checked. Every claim first marks the rows whose time has come since. Then
+    -- it reads only the rows that it takes: of each host, those whose URLs expire first.
+    ready boolean NOT NULL DEFAULT true,
     -- The token of the worker's lease, required to settle the attempt.
     lease uuid,
+    -- How many bytes of the file have passed, saved every few seconds during the transfer. This and `bytes_total` only mean
+    -- something while the download is `downloading`.
+    bytes_done bigint
+        CONSTRAINT downloads_bytes_done_not_negative CHECK (bytes_done >= 0),
+    -- The length of the file; NULL if its server does not say.
+    bytes_total bigint,
     -- The error of the last attempt: a stable code for programs and a message for people.
     error_code text,
     error_message text,
@@ -45,12 +54,23 @@ CREATE TABLE downloads (
     CONSTRAINT downloads_error_has_code_and_message CHECK ((error_code IS NULL) = (error_message IS NULL))
 ) WITH (fillfactor = 85);
 
--- For claiming due downloads.
-CREATE INDEX downloads_due ON downloads (due_at) WHERE due_at IS NOT NULL;
+-- For claiming. `due_at IS NOT NULL` means the same as these states, but is the condition of other indexes, which the planner
+-- must not choose for a claim.
+CREATE INDEX downloads_ready ON downloads (host, expires_at, due_at) WHERE ready AND state IN ('pending', 'downloading');
+-- For finding those that have fallen due: retries and expired leases.
+CREATE INDEX downloads_waiting ON downloads (due_at) WHERE NOT ready AND due_at IS NOT NULL;
+-- What /metrics asks about files that are not settled: when the first URL expires, and how many are being downloaded.
+CREATE INDEX downloads_expiring ON downloads (expires_at) WHERE due_at IS NOT NULL;
+CREATE INDEX downloads_downloading ON downloads (render_id) WHERE state = 'downloading';
 -- For retrying failed downloads.
 CREATE INDEX downloads_failed ON downloads (render_id) WHERE state = 'failed';
 -- For finding projects to delete.
 CREATE INDEX downloads_delete_after_store ON downloads (render_id) WHERE delete_after_store;
+-- For FILE_RETENTION.
+CREATE INDEX downloads_stored_at ON downloads (stored_at) WHERE state = 'stored';
+-- For the operator pages: files whose last attempt failed, by error. Costs nothing while there are none.
+CREATE INDEX downloads_in_trouble ON downloads (state, error_code, render_id, index)
+    WHERE error_code IS NOT NULL AND state IN ('pending', 'failed');
 
 -- One row per partial upload: what the store already has of a file, so that an interrupted transfer resumes, and the upload
 -- of a crashed worker is found and aborted. Written under the download's lease, and removed when the attempt is settled.

@@ -46,6 +46,11 @@ CREATE TABLE notifications (
 CREATE INDEX notifications_of_render ON notifications (render_id, position);
 -- The queue.
 CREATE INDEX notifications_due ON notifications (due_at) WHERE due_at IS NOT NULL;
+-- How long the oldest notification has waited, for /metrics and `renderhook status`.
+CREATE INDEX notifications_pending ON notifications (pending_since) WHERE state = 'pending';
+-- For the operator pages: notifications that the application has not accepted.
+CREATE INDEX notifications_in_trouble ON notifications (position)
+    WHERE error IS NOT NULL AND state IN ('pending', 'failed');
 
 -- One row: which feed this is, and where it begins. A cursor of another feed, or of a part that was removed, is refused.
 CREATE TABLE feed (
@@ -57,3 +62,16 @@ CREATE TABLE feed (
 );
 
 INSERT INTO feed DEFAULT VALUES;
+
+-- One row for all processes: whether NOTIFY_URL accepts anything.
+CREATE TABLE notify_health (
+    singleton boolean PRIMARY KEY DEFAULT true
+        CONSTRAINT notify_health_single_row CHECK (singleton),
+    -- Since when every attempt has failed; NULL if the last one succeeded.
+    failing_since timestamptz,
+    -- When the log last said so.
+    reported_at timestamptz,
+    CONSTRAINT notify_health_reported_while_failing CHECK (reported_at IS NULL OR failing_since IS NOT NULL)
+);
+
+INSERT INTO notify_health DEFAULT VALUES;

@@ -1,12 +1,3 @@
--- `DELETE /renders/{id}` and FILE_RETENTION. The row of an erased render stays as a tombstone, so that late events and polls
--- do not revive it.
-ALTER TABLE renders
-    -- Since when nothing about the render is recorded any more. Its name and the like are gone since then.
-    ADD COLUMN erasure_requested_at timestamptz,
-    -- When its objects were deleted, too.
-    ADD COLUMN erased_at timestamptz,
-    ADD CONSTRAINT renders_erased_after_request CHECK (erased_at IS NULL OR erasure_requested_at IS NOT NULL);
-
 -- One row per render that is being erased: a job that survives crashes. The rows of `downloads` and `checkpoints` stay until
 -- the objects are deleted, because nothing else remembers where they are.
 CREATE TABLE erasures (
@@ -23,6 +14,5 @@ CREATE TABLE erasures (
     lease uuid
 );
 
+-- The queue.
 CREATE INDEX erasures_due ON erasures (due_at);
--- For FILE_RETENTION.
-CREATE INDEX downloads_stored_at ON downloads (stored_at) WHERE state = 'stored';

@@ -1,5 +1,17 @@
--- One row per account of Magic Hour, which is a key of MAGIC_HOUR_API_KEY, for all processes: its pauses. The rate of calls
--- stays in `upstream_throttle`, because it is one for all accounts.
+-- A single row for all processes: the rate of calls to Magic Hour's API, and when the log last warned.
+CREATE TABLE upstream_throttle (
+    singleton boolean PRIMARY KEY DEFAULT true
+        CONSTRAINT upstream_throttle_single_row CHECK (singleton),
+    -- When the next call may be made, because of RECONCILE_RATE.
+    next_call_at timestamptz NOT NULL DEFAULT 'epoch',
+    -- When the last warning about missing webhooks was logged.
+    missing_webhooks_logged_at timestamptz NOT NULL DEFAULT 'epoch'
+);
+
+INSERT INTO upstream_throttle DEFAULT VALUES;
+
+-- One row per account of Magic Hour, which is a key of MAGIC_HOUR_API_KEY, for all processes: its pauses. The rate of calls is
+-- in `upstream_throttle`, because it is one for all accounts.
 CREATE TABLE upstream_accounts (
     -- A fingerprint of the key: 16 hex digits. It reveals nothing of the key, and does not depend on the order of the keys.
     account text PRIMARY KEY
@@ -14,13 +26,3 @@ CREATE TABLE upstream_accounts (
     -- The render whose call failed last, unless a call has succeeded since. Calls are only paused if a second render fails.
     suspect_render_id text
 );
-
-ALTER TABLE upstream_throttle
-    DROP COLUMN paused_until,
-    DROP COLUMN retry_after_until,
-    DROP COLUMN failures,
-    DROP COLUMN suspect_render_id;
-
-ALTER TABLE renders
-    -- The account that knows the render: the one whose key last read it. NULL until one has.
-    ADD COLUMN account text;
