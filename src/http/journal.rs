@@ -14,7 +14,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use tokio::time::Instant;
 use tracing::field::Empty;
-use tracing::{Instrument, Level, Span, debug, error_span, info};
+use tracing::{Instrument, Level, Span, debug, error_span, info, warn};
 
 use super::errors::ErrorCause;
 use super::metrics::{REQUEST_DURATION, RequestLabels};
@@ -81,8 +81,12 @@ impl RequestLog {
         self.ended = true;
         set_attribute(&self.span, "http.response.status_code", i64::from(status.as_u16()));
         let quiet = status.is_success() && self.journal.quiet_routes.contains(&self.route.as_str());
-        // Also after a panic: the line that needs a person's attention is `service.panicked`.
-        let level = if quiet { Level::DEBUG } else { Level::INFO };
+        let level = match status {
+            _ if quiet => Level::DEBUG,
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Level::WARN,
+            // Also after a panic: the line that needs a person's attention is `service.panicked`.
+            _ => Level::INFO,
+        };
         self.write(level, Some(status), cause.map(ErrorCause::as_str));
     }
 
@@ -129,7 +133,8 @@ impl ResponseLine<'_> {
         }
         match level {
             Level::DEBUG | Level::TRACE => write_at!(debug, "answered"),
-            Level::INFO | Level::WARN | Level::ERROR => write_at!(info, "answered"),
+            Level::INFO => write_at!(info, "answered"),
+            Level::WARN | Level::ERROR => write_at!(warn, "refused"),
         }
     }
 }
@@ -185,6 +190,7 @@ mod tests {
         Router::new()
             .route("/any/{id}", any(|| async { "done" }))
             .route("/quiet", get(|| async { "done" }))
+            .route("/refused", get(|| async { StatusCode::UNAUTHORIZED }))
             .route("/panic", get(panicking))
             .route("/never", get(std::future::pending::<()>))
             .layer(catch_panic)
@@ -205,6 +211,7 @@ mod tests {
             ("GET", "/secret", 404, "INFO", "GET", "none", Value::Null),
             ("GET", "/quiet", 200, "DEBUG", "GET", "/quiet", Value::Null),
             ("POST", "/quiet", 405, "INFO", "POST", "/quiet", Value::Null),
+            ("GET", "/refused", 401, "WARN", "GET", "/refused", Value::Null),
         ];
         for (method, path, status, level, method_logged, route, error) in table {
             let response = router().oneshot(request(method, path)).await.unwrap();
