@@ -31,6 +31,9 @@ pub struct Routers {
     pub api: Option<Router>,
 }
 
+/// How requests are logged.
+const JOURNAL: Journal = Journal { quiet_routes: &health::ROUTES, refusing_routes: &["/webhook", "/ui/login"] };
+
 /// The state of all routes.
 #[derive(Debug)]
 pub struct RouteStates {
@@ -94,7 +97,7 @@ fn wrapped(routes: OpenApiRouter, no_route: &'static str) -> Router {
         .layer(middleware::from_fn(check_reserved_connection))
         .layer(middleware::from_fn(check_request))
         .layer(CatchPanicLayer::custom(|_panic| HttpError::panicked().into_response()))
-        .layer(middleware::from_fn_with_state(Journal { quiet_routes: &health::ROUTES }, journal))
+        .layer(middleware::from_fn_with_state(JOURNAL, journal))
 }
 
 fn health_routes() -> OpenApiRouter<Arc<Health>> {

@@ -27,6 +27,8 @@ use crate::runtime::{LogEvent, are_traced, continue_trace, set_attribute};
 pub(crate) struct Journal {
     /// Routes whose successful answers are logged at `debug`, because they are requested every few seconds.
     pub(crate) quiet_routes: &'static [&'static str],
+    /// Routes that log themselves, and better, why they refuse a request.
+    pub(crate) refusing_routes: &'static [&'static str],
 }
 
 /// The outermost middleware, so that it sees every answer.
@@ -81,9 +83,10 @@ impl RequestLog {
         self.ended = true;
         set_attribute(&self.span, "http.response.status_code", i64::from(status.as_u16()));
         let quiet = status.is_success() && self.journal.quiet_routes.contains(&self.route.as_str());
+        let is_logged = self.journal.refusing_routes.contains(&self.route.as_str());
         let level = match status {
             _ if quiet => Level::DEBUG,
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Level::WARN,
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if !is_logged => Level::WARN,
             // Also after a panic: the line that needs a person's attention is `service.panicked`.
             _ => Level::INFO,
         };
@@ -191,10 +194,14 @@ mod tests {
             .route("/any/{id}", any(|| async { "done" }))
             .route("/quiet", get(|| async { "done" }))
             .route("/refused", get(|| async { StatusCode::UNAUTHORIZED }))
+            .route("/logged", get(|| async { StatusCode::UNAUTHORIZED }))
             .route("/panic", get(panicking))
             .route("/never", get(std::future::pending::<()>))
             .layer(catch_panic)
-            .layer(middleware::from_fn_with_state(Journal { quiet_routes: &["/quiet"] }, journal))
+            .layer(middleware::from_fn_with_state(
+                Journal { quiet_routes: &["/quiet"], refusing_routes: &["/logged"] },
+                journal,
+            ))
     }
 
     fn request(method: &str, path: &str) -> Request {
@@ -212,6 +219,7 @@ mod tests {
             ("GET", "/quiet", 200, "DEBUG", "GET", "/quiet", Value::Null),
             ("POST", "/quiet", 405, "INFO", "POST", "/quiet", Value::Null),
             ("GET", "/refused", 401, "WARN", "GET", "/refused", Value::Null),
+            ("GET", "/logged", 401, "INFO", "GET", "/logged", Value::Null),
         ];
         for (method, path, status, level, method_logged, route, error) in table {
             let response = router().oneshot(request(method, path)).await.unwrap();
@@ -264,7 +272,7 @@ mod tests {
                 Ok::<_, Infallible>("done")
             }))
         };
-        let layer = middleware::from_fn_with_state(Journal { quiet_routes: &[] }, journal);
+        let layer = middleware::from_fn_with_state(Journal { quiet_routes: &[], refusing_routes: &[] }, journal);
         let router = Router::new().route("/logs", get(logs)).layer(layer);
         let response = router.oneshot(request("GET", "/logs")).await.unwrap();
         axum::body::to_bytes(response.into_body(), 10).await.unwrap();
