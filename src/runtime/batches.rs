@@ -2,13 +2,10 @@
 //!
 //! An idle service processes each item at once. Under load, one round trip serves many items.
 
-use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::mpsc::Receiver;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
 
 /// How large batches get, and how many are in flight.
 #[derive(Debug, Clone, Copy)]
@@ -24,20 +21,6 @@ pub struct BatchLimits {
 /// The place of a batch in flight. The next batch forms once it is dropped.
 #[derive(Debug)]
 pub struct BatchPlace(#[expect(dead_code, reason = "its drop frees the place")] OwnedSemaphorePermit);
-
-impl BatchPlace {
-    /// Waits for `work`, and frees the place at its end, or after `patience`: work that hangs holds up nothing else.
-    pub async fn hold_during<T>(self, work: impl Future<Output = T>, patience: Duration) -> T {
-        let mut work = pin!(work);
-        match timeout(patience, &mut work).await {
-            Ok(done) => done,
-            Err(_elapsed) => {
-                drop(self);
-                work.await
-            }
-        }
-    }
-}
 
 /// Forms batches of what is `waiting`, and starts to `process` each, until there is no sender left.
 pub async fn form_batches<T, F>(
@@ -104,33 +87,5 @@ mod tests {
         assert_eq!(batches(limits, &[1, 2, 3, 4]).await, [vec![1, 2, 3], vec![4]]);
         assert_eq!(batches(limits, &[60, 50, 1]).await, [vec![60, 50], vec![1]]);
         assert_eq!(batches(limits, &[1000, 1]).await, [vec![1000], vec![1]]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_batch_that_hangs_holds_up_the_next_one_only_for_some_time() {
-        let (sender, waiting) = mpsc::channel(100);
-        let (done, mut batches) = mpsc::unbounded_channel();
-        let limits = BatchLimits { items: 1, weight: 100, in_flight: 1 };
-        let process = move |batch: Vec<&'static str>, place: BatchPlace| {
-            let done = done.clone();
-            async move {
-                let hangs = batch == ["hangs"];
-                let work = async {
-                    if hangs {
-                        std::future::pending::<()>().await;
-                    }
-                };
-                place.hold_during(work, Duration::from_millis(20)).await;
-                done.send(batch).unwrap();
-            }
-        };
-        tokio::spawn(form_batches(waiting, limits, |_| 0, process));
-        let began = tokio::time::Instant::now();
-        for item in ["hangs", "one", "other"] {
-            sender.send(item).await.unwrap();
-        }
-        assert_eq!(batches.recv().await.unwrap(), ["one"]);
-        assert_eq!(batches.recv().await.unwrap(), ["other"]);
-        assert_eq!(began.elapsed(), Duration::from_millis(20));
     }
 }

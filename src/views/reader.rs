@@ -4,7 +4,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use sqlx::PgPool;
 use tokio::sync::{mpsc, oneshot};
@@ -15,10 +14,9 @@ use crate::archive::Store;
 use crate::domain::RenderId;
 use crate::runtime::{BatchLimits, BatchPlace, Database, DatabaseError, REQUEST_TIMEOUT, form_batches};
 
-/// Questions in a statement. One statement runs at once, so that it serves all who ask meanwhile.
-const BATCHES: BatchLimits = BatchLimits { items: 64, weight: usize::MAX, in_flight: 1 };
-/// How long the next statement waits for the one that runs: one that hangs does not stop all answers.
-const PATIENCE: Duration = Duration::from_millis(20);
+/// Questions in a statement. Two statements run at once, so that one that hangs does not stop all answers, and reading never
+/// takes all connections.
+const BATCHES: BatchLimits = BatchLimits { items: 64, weight: usize::MAX, in_flight: 2 };
 /// How many questions wait at most before callers wait to ask.
 const QUEUE: usize = 256;
 
@@ -66,8 +64,12 @@ impl ReadStatement {
         // A caller that is gone needs no answer.
         let batch: Vec<_> = batch.into_iter().filter(|question| !question.answer.is_closed()).collect();
         let ids: Vec<_> = batch.iter().map(|question| question.id.as_str()).collect();
-        let reading = self.database.with_timeout(REQUEST_TIMEOUT, rows(self.database.pool(), &ids));
-        let mut renders = place.hold_during(reading, PATIENCE).await.map(|rows| self.views(rows));
+        if ids.is_empty() {
+            return;
+        }
+        let rows = self.database.with_timeout(REQUEST_TIMEOUT, rows(self.database.pool(), &ids)).await;
+        drop(place);
+        let mut renders = rows.map(|rows| self.views(rows));
         for Question { id, answer } in batch {
             let found = match &mut renders {
                 // Several may have asked for the same one.
