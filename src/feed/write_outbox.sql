@@ -1,5 +1,5 @@
--- Adds to the totals, then writes notifications. No row of these is made, and so no position is taken, before the lock is
--- held, which is the last one that the transaction takes.
+-- Adds to the totals (as `Tallies::write` does), then writes notifications. No notification is made, and so no position is
+-- taken, before the lock is held, which is the last one that the transaction takes.
 WITH counted AS (
     INSERT INTO tallies AS t (name, shard, value)
     SELECT name, $3, by::numeric FROM unnest($1::text[], $2::text[]) AS added (name, by) ORDER BY name

@@ -1,6 +1,6 @@
-//! Composite types of Postgres, for writing many rows with one parameter.
+//! Composite types of Postgres: many rows in one parameter, or in one column.
 
-/// Lets sqlx send values of a Rust type, and arrays of them, as a composite type of Postgres.
+/// Says which composite type of Postgres a Rust type is, alone and in arrays. Its fields are those of that type, in order.
 macro_rules! composite_type {
     ($type:ty, $name:literal) => {
         impl sqlx::Type<sqlx::Postgres> for $type {

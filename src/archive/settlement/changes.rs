@@ -16,7 +16,7 @@ use crate::runtime::{Wakeups, composite_type};
 pub(super) struct Changes<'a> {
     rows: Vec<SettledRow<'a>>,
     /// The channels to notify.
-    wakeups: Vec<String>,
+    wakeups: Vec<&'static str>,
 }
 
 /// The state of a settled download.
@@ -90,9 +90,9 @@ impl<'a> Changes<'a> {
         }
     }
 
-    fn wake(&mut self, channel: &str) {
-        if !self.wakeups.iter().any(|it| it == channel) {
-            self.wakeups.push(channel.to_owned());
+    fn wake(&mut self, channel: &'static str) {
+        if !self.wakeups.contains(&channel) {
+            self.wakeups.push(channel);
         }
     }
 
@@ -104,9 +104,11 @@ impl<'a> Changes<'a> {
         let written = sqlx::query_file!(
             "src/archive/settlement/write_settled.sql",
             &self.rows.iter().map(WrittenSettlement::of).collect::<Vec<_>>() as _,
-            &self.wakeups,
+            &self.wakeups as _,
         );
-        written.fetch_one(transaction).await.map(drop)
+        let settled = written.fetch_one(transaction).await?.settled;
+        debug_assert_eq!(usize::try_from(settled).ok(), Some(self.rows.len()), "the rows are locked");
+        Ok(())
     }
 
     /// What the feed reports of these downloads.

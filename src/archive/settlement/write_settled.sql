@@ -8,10 +8,12 @@ WITH settled AS (
         delete_after_store = n.delete_after_store, updated_at = n.updated_at
     FROM unnest($1::written_settlement[]) AS n
     WHERE d.render_id = n.render_id AND d.index = n.index
+    RETURNING d.index
 ),
 uploaded AS (
     DELETE FROM checkpoints AS c
     USING unnest($1::written_settlement[]) AS n
     WHERE c.render_id = n.render_id AND c.index = n.index AND n.state = 'stored'
 )
-SELECT count(pg_notify(channel, '')) FROM unnest($2::text[]) AS woken (channel)
+SELECT (SELECT count(*) FROM settled) AS "settled!",
+    (SELECT count(pg_notify(channel, '')) FROM unnest($2::text[]) AS woken (channel)) AS woken

@@ -57,23 +57,20 @@ fn decode(error: impl std::error::Error + Send + Sync + 'static) -> sqlx::Error 
 
 /// Locks and reads those of these renders that exist.
 pub(super) async fn lock(transaction: &mut PgConnection, ids: &[&str]) -> sqlx::Result<HashMap<String, StoredRender>> {
-    if ids.is_empty() {
-        return Ok(HashMap::new());
-    }
     let rows = sqlx::query_file!("src/intake/record/statements/lock_renders.sql", ids as _);
     let mut renders = HashMap::new();
     for row in rows.fetch_all(transaction).await? {
         let versions = FieldVersions::from_column(&row.field_versions).map_err(decode)?;
-        let version = |field| versions.get(field);
         let columns = (row.width, row.height, row.fps, row.start_seconds, row.end_seconds, row.image_count);
         let fields = Fields {
-            name: nullable(version(VersionedField::Name), row.name),
-            project_type: field(version(VersionedField::ProjectType), row.project_type),
-            error: nullable(version(VersionedField::Error), error(row.error_code, row.error_message)),
-            credits_charged: field(version(VersionedField::CreditsCharged), row.credits_charged),
-            deleted: field(version(VersionedField::Deleted), Some(row.deleted)),
-            created_at: field(version(VersionedField::CreatedAt), row.created_at),
+            name: nullable(versions.get(VersionedField::Name), row.name),
+            project_type: field(versions.get(VersionedField::ProjectType), row.project_type),
+            error: nullable(versions.get(VersionedField::Error), error(row.error_code, row.error_message)),
+            credits_charged: field(versions.get(VersionedField::CreditsCharged), row.credits_charged),
+            deleted: field(versions.get(VersionedField::Deleted), Some(row.deleted)),
+            created_at: field(versions.get(VersionedField::CreatedAt), row.created_at),
             output: output(&versions, columns),
+            unknown: versions.unknown,
         };
         let kind = row.kind.parse().map_err(decode)?;
         let (total, stored, failed) = (row.files_total, row.files_stored, row.files_failed);

@@ -172,7 +172,7 @@ fn first(recorded: Vec<Recorded>) -> Result<Recorded, DatabaseError> {
     recorded.into_iter().next().ok_or(DatabaseError::TimedOut)
 }
 
-/// `None` where the database refuses what one of several observations brings.
+/// `None` where one of several observations cannot be recorded, because of what it brings or of what is stored.
 fn whole(recorded: sqlx::Result<Vec<Recorded>>, count: usize) -> sqlx::Result<Option<Vec<Recorded>>> {
     match recorded {
         Ok(recorded) => Ok(Some(recorded)),
@@ -183,6 +183,8 @@ fn whole(recorded: sqlx::Result<Vec<Recorded>>, count: usize) -> sqlx::Result<Op
         {
             Ok(None)
         }
+        // A row that this version cannot read.
+        Err(sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. }) if count > 1 => Ok(None),
         Err(error) => Err(error),
     }
 }

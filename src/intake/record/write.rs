@@ -51,8 +51,9 @@ pub(super) async fn batch(
         &deliveries as _,
         &wakeups(decided) as _,
     );
-    let created = written.fetch_one(transaction).await?.created;
-    Ok(usize::try_from(created).is_ok_and(|created| created == new.len()))
+    let written = written.fetch_one(transaction).await?;
+    let are_all = |count: i64, rows: &[WrittenRender<'_>]| usize::try_from(count).is_ok_and(|it| it == rows.len());
+    Ok(are_all(written.created, &new) && are_all(written.changed, &changed))
 }
 
 /// Writes the outcomes of stored deliveries that were recorded again.

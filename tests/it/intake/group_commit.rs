@@ -52,6 +52,17 @@ async fn an_event_that_the_database_refuses_fails_alone(pool: PgPool) {
 }
 
 #[sqlx::test]
+async fn an_event_of_a_render_that_this_version_cannot_read_fails_alone(pool: PgPool) {
+    let recorder = recorder(&connections(&pool, 4));
+    let report = |n: i32, status| recorder.record(status_report(&format!("r{n}"), Some(status), at(1)));
+    report(7, Rendering).await.unwrap();
+    sqlx::query("UPDATE renders SET field_versions = '{1}'").execute(&pool).await.unwrap();
+    for (n, recorded) in join_all((0..40).map(|n| report(n, Complete))).await.into_iter().enumerate() {
+        assert_eq!(recorded.is_ok(), n != 7, "r{n}: {recorded:?}");
+    }
+}
+
+#[sqlx::test]
 async fn an_event_that_arrives_while_the_partition_of_its_day_is_attached_is_recorded(pool: PgPool) {
     const ATTACH: &str = "CREATE TABLE its_day (LIKE deliveries INCLUDING ALL);
         ALTER TABLE deliveries ATTACH PARTITION its_day FOR VALUES FROM ('2000-01-01') TO ('2100-01-01')";

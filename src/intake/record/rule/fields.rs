@@ -36,6 +36,9 @@ pub(in crate::intake::record) struct Versioned<T> {
 /// A field. `None` until it is observed.
 pub(in crate::intake::record) type Field<T> = Option<Versioned<T>>;
 
+/// Versions, and the bits of the fields that have them.
+pub(in crate::intake::record) type UnknownVersions = Vec<(Version, i64)>;
+
 /// The result of merging a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Merged {
@@ -57,6 +60,8 @@ pub(in crate::intake::record) struct Fields {
     pub(in crate::intake::record) deleted: Field<bool>,
     pub(in crate::intake::record) created_at: Field<DateTime<Utc>>,
     pub(in crate::intake::record) output: OutputFields<Field<Nullable<Measure>>>,
+    /// The versions of fields that only a newer renderhook knows, which are written back as they were read.
+    pub(in crate::intake::record) unknown: UnknownVersions,
 }
 
 /// The result of merging an observation's fields.
@@ -87,6 +92,7 @@ impl Fields {
             output: OutputFields::from_fn(|field| {
                 payload_fields.output.get(field).clone().map(|value| Versioned { version, value })
             }),
+            unknown: UnknownVersions::default(),
         }
     }
 

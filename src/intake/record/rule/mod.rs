@@ -27,7 +27,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 pub(super) use self::decision::{CreditChange, Decision, StoredRender, Transition};
-pub(super) use self::fields::{Field, Fields, Version, Versioned};
+pub(super) use self::fields::{Field, Fields, UnknownVersions, Version, Versioned};
 pub(super) use self::files::{Download, FileSource};
 pub(super) use self::polling::{PollDue, Polling};
 use self::render_update::RenderUpdate;

@@ -30,6 +30,7 @@ changed AS (
     )
     FROM unnest($2::written_render[]) AS n
     WHERE r.id = n.id AND EXISTS (TABLE all_created)
+    RETURNING r.id
 ),
 file AS (
     INSERT INTO downloads (
@@ -59,5 +60,5 @@ delivered AS (
     SELECT *, $4 FROM unnest($7::written_delivery[]) WHERE EXISTS (TABLE all_created)
 )
 -- Postgres wakes the waiting tasks at the commit.
-SELECT count(*) AS "created!", (SELECT count(pg_notify(channel, '')) FROM unnest($8::text[]) AS woken (channel)) AS woken
-FROM created
+SELECT (SELECT count(*) FROM created) AS "created!", (SELECT count(*) FROM changed) AS "changed!",
+    (SELECT count(pg_notify(channel, '')) FROM unnest($8::text[]) AS woken (channel)) AS woken
