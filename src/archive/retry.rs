@@ -6,7 +6,7 @@ use sqlx::{PgConnection, PgPool};
 use crate::archive::locked_renders::LockedRenders;
 use crate::archive::queue::Reason;
 use crate::domain::RenderId;
-use crate::runtime::{BACKGROUND_TIMEOUT, Database, DatabaseError, Tallies, Wakeups};
+use crate::runtime::{BACKGROUND_TIMEOUT, Database, DatabaseError, Tallies, Wakeups, begin};
 
 /// How many downloads one transaction puts back.
 const CHUNK: i64 = 500;
@@ -163,7 +163,7 @@ async fn retry_chunk(
     found: &[RetriedDownload],
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<RetriedDownload>> {
-    let mut transaction = pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
+    let mut transaction = begin(pool, "BEGIN ISOLATION LEVEL READ COMMITTED").await?;
     let ids: Vec<_> = found.iter().map(|download| download.render_id.as_str()).collect();
     let indexes: Vec<_> = found.iter().map(|download| download.index).collect();
     let mut renders = LockedRenders::lock(&mut transaction, &ids).await?;

@@ -7,6 +7,7 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::domain::{Kind, ObjectKey, RenderId};
+use crate::runtime::begin;
 use crate::upstream::{AccountId, DeletionOutcome};
 
 /// How long an attempt may take before another process repeats it.
@@ -92,7 +93,7 @@ pub(super) async fn files(pool: &PgPool, id: &RenderId) -> sqlx::Result<Vec<Eras
 
 /// Forgets the objects, which are gone, and sets `erased_at`. Returns `false` if the lease was lost.
 pub(super) async fn finish_local(pool: &PgPool, claim: &ErasureClaim, now: DateTime<Utc>) -> sqlx::Result<bool> {
-    let mut transaction = pool.begin().await?;
+    let mut transaction = begin(pool, "BEGIN").await?;
     // Renders are locked first, as everywhere.
     let erased = sqlx::query!(
         "UPDATE renders SET erased_at = $3, updated_at = greatest(updated_at, $3)

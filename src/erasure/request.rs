@@ -7,7 +7,7 @@ use sqlx::PgTransaction;
 use tracing::info;
 
 use crate::domain::{DownloadState, FileCounts, RenderId};
-use crate::runtime::{Database, DatabaseError, LogEvent, REQUEST_TIMEOUT, Tallies};
+use crate::runtime::{Database, DatabaseError, LogEvent, REQUEST_TIMEOUT, Tallies, begin};
 use crate::upstream::DeletionOutcome;
 
 /// How long after the end of its lease a worker's last request to the store may still create an object: longer than any
@@ -88,7 +88,7 @@ async fn request(
     upstream: bool,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<(ErasureProgress, bool)>> {
-    let mut transaction = database.pool().begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
+    let mut transaction = begin(database.pool(), "BEGIN ISOLATION LEVEL READ COMMITTED").await?;
     let Some(render) = lock(&mut transaction, id).await? else { return Ok(None) };
     let upstream = upstream && !render.is_project_settled;
     let job = sqlx::query_scalar!("SELECT upstream FROM erasures WHERE render_id = $1 FOR UPDATE", id.as_str());

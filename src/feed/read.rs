@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::cursor::{FeedCursor, FeedId};
 use crate::domain::{Notification, NotificationType, RenderId};
-use crate::runtime::{Tallies, Tally};
+use crate::runtime::{Tallies, Tally, begin};
 
 /// How many rows one statement reads at most. The first reads one more than is wanted, to know whether that is all; a page
 /// of rare types takes several.
@@ -108,7 +108,7 @@ pub async fn read(
     limit: usize,
 ) -> Result<FeedPage, FeedError> {
     // One snapshot: rows that are removed meanwhile are not skipped unnoticed.
-    let mut snapshot = pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+    let mut snapshot = begin(pool, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
     let bounds = Bounds::read(&mut snapshot).await?;
     let mut position = bounds.start(after)?;
     let (mut entries, mut is_end) = (Vec::new(), false);
@@ -215,7 +215,7 @@ const MAX_PENDING: TimeDelta = TimeDelta::days(30);
 /// Removes up to `limit` notifications that were written before `before`, oldest first, and returns how many. One that
 /// is still to be posted stays, and so does what came after it.
 pub async fn remove_old(pool: &PgPool, before: DateTime<Utc>, limit: i64) -> sqlx::Result<u64> {
-    let mut transaction = pool.begin().await?;
+    let mut transaction = begin(pool, "BEGIN").await?;
     // Locked first, so that two processes do not remove at once.
     sqlx::query!("SELECT FROM feed FOR UPDATE").execute(&mut *transaction).await?;
     let removed = sqlx::query!(

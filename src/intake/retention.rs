@@ -17,7 +17,7 @@ use chrono::{DateTime, Days, NaiveDate, Utc};
 use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 
 use crate::feed;
-use crate::runtime::{BACKGROUND_TIMEOUT, Clock, Database, Shutdown};
+use crate::runtime::{BACKGROUND_TIMEOUT, Clock, Database, Shutdown, begin};
 
 /// How often to create and drop partitions.
 const INTERVAL: Duration = Duration::from_hours(1);
@@ -144,7 +144,7 @@ async fn earlier_time(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<DateTim
 
 /// Runs statements that change partitions, in one transaction.
 async fn change_partitions(pool: &PgPool, statements: &str) -> sqlx::Result<PartitionChange> {
-    let mut transaction = pool.begin().await?;
+    let mut transaction = begin(pool, "BEGIN").await?;
     let changed = change_in_transaction(&mut transaction, statements).await;
     if matches!(changed, Ok(PartitionChange::Done)) {
         return transaction.commit().await.map(|()| PartitionChange::Done);

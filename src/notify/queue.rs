@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::client::PostError;
 use super::schedule::{MAX_GAP, PostOutcome};
 use crate::domain::NotificationState;
-use crate::runtime::Tallies;
+use crate::runtime::{Tallies, begin};
 
 /// How long a notification waits behind one that is being posted, if settling that one does not wake it.
 const BEHIND_LEASED: TimeDelta = TimeDelta::seconds(1);
@@ -69,7 +69,7 @@ pub(super) async fn claim(
     timeout: Duration,
     limit: i64,
 ) -> sqlx::Result<ClaimedBatch> {
-    let mut transaction = pool.begin().await?;
+    let mut transaction = begin(pool, "BEGIN").await?;
     let due = due(&mut transaction, now, limit).await?;
     if due.is_empty() {
         return Ok(ClaimedBatch::default());
@@ -178,7 +178,7 @@ impl EndedPost {
 
 /// Settles attempts, in one transaction. Those whose lease was lost change nothing.
 pub(super) async fn settle(pool: &PgPool, now: DateTime<Utc>, attempts: &[EndedPost]) -> sqlx::Result<()> {
-    let mut transaction = pool.begin().await?;
+    let mut transaction = begin(pool, "BEGIN").await?;
     let written = sqlx::query_scalar!(
         "UPDATE notifications AS n
          SET state = ended.state, due_at = ended.due_at, delivered_at = ended.delivered_at, error = ended.error, lease = NULL

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::domain::{NotificationId, NotificationState, NotificationType, RenderId};
 use crate::feed::PostedTypes;
-use crate::runtime::{BACKGROUND_TIMEOUT, Database, DatabaseError, Tallies, Wakeups};
+use crate::runtime::{BACKGROUND_TIMEOUT, Database, DatabaseError, Tallies, Wakeups, begin};
 
 /// How many notifications one statement reads or writes.
 const CHUNK: i64 = 1_000;
@@ -103,7 +103,7 @@ async fn find(pool: &PgPool, filter: &ResendFilter, after: i64) -> sqlx::Result<
 }
 
 async fn queue(pool: &PgPool, positions: &[i64], now: DateTime<Utc>) -> sqlx::Result<()> {
-    let mut transaction = pool.begin().await?;
+    let mut transaction = begin(pool, "BEGIN").await?;
     let before = sqlx::query_scalar!(
         "SELECT state FROM notifications WHERE position = ANY ($1) ORDER BY position FOR UPDATE",
         positions,

@@ -26,7 +26,7 @@ pub use self::clock::Clock;
 pub(crate) use self::composite::composite_type;
 pub use self::database::{
     BACKGROUND_TIMEOUT, ConnectError, Database, DatabaseError, DatabaseUrls, DirectUrl, InspectError, Inspection,
-    MIGRATIONS, MigrationError, PoolUse, Pooling, REQUEST_TIMEOUT, inspect_database,
+    MIGRATIONS, MigrationError, PoolUse, Pooling, REQUEST_TIMEOUT, begin, inspect_database,
 };
 pub use self::descriptors::raise_descriptor_limit;
 pub use self::log::LogEvent;

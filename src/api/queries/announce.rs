@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use sqlx::{PgConnection, PgPool};
 
 use crate::domain::{ExternalId, ExternalIdOrigin, Kind, RenderId, Status};
-use crate::runtime::{Tallies, Tally};
+use crate::runtime::{Tallies, Tally, begin};
 
 /// An application's announcement of a render.
 #[derive(Debug, Clone)]
@@ -83,7 +83,7 @@ pub async fn announce(
     announcement: &Announcement,
     now: DateTime<Utc>,
 ) -> sqlx::Result<AnnounceOutcome> {
-    let mut transaction = pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
+    let mut transaction = begin(pool, "BEGIN ISOLATION LEVEL READ COMMITTED").await?;
     let announced = if insert(&mut transaction, id, announcement, now).await? {
         wake_reconciler(&mut transaction).await?;
         let mut tallies = Tallies::default();

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::{Capacity, ClaimedDownload, Lease};
 use crate::archive::backoff::LONGEST_WAIT;
 use crate::domain::{DownloadState, ObjectKey, SignedUrl};
-use crate::runtime::{BACKGROUND_TIMEOUT, Database, DatabaseError};
+use crate::runtime::{BACKGROUND_TIMEOUT, Database, DatabaseError, begin};
 
 /// A process that dies between two statements holds its locks no longer than this. Rows are found by their keys, whatever
 /// the statistics say: a plan made while the table was empty would read all of it until the next ANALYZE.
@@ -32,7 +32,7 @@ pub async fn claim_downloads(
     capacity: &Capacity,
 ) -> Result<Vec<ClaimedDownload>, DatabaseError> {
     let claiming = async {
-        let mut transaction = database.pool().begin_with(BEGIN).await?;
+        let mut transaction = begin(database.pool(), BEGIN).await?;
         // No clock that is right schedules anything later than this.
         let too_late = now + lease.max(LONGEST_WAIT);
         mark_ready(&mut transaction, now, too_late).await?;

@@ -14,7 +14,7 @@ use crate::archive::locked_renders::LockedRenders;
 use crate::archive::queue::Reason;
 use crate::domain::SignedUrl;
 use crate::feed::PostedTypes;
-use crate::runtime::Tallies;
+use crate::runtime::{Tallies, begin};
 
 /// Settles a batch. Returns `None` for entries that lost their lease.
 pub(super) async fn settle(
@@ -22,7 +22,7 @@ pub(super) async fn settle(
     entries: &[LeasedAttempt],
     posted: PostedTypes,
 ) -> sqlx::Result<Vec<Option<Settlement>>> {
-    let mut transaction = pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
+    let mut transaction = begin(pool, "BEGIN ISOLATION LEVEL READ COMMITTED").await?;
     let ids: Vec<_> = entries.iter().map(|entry| entry.render_id.as_str()).collect();
     let mut renders = LockedRenders::lock(&mut transaction, &ids).await?;
     let mut downloads = lock_downloads(&mut transaction, entries).await?;

@@ -5,7 +5,7 @@ use sqlx::PgPool;
 
 use super::StoredFileRecord;
 use crate::archive::locked_renders::LockedRenders;
-use crate::runtime::{BACKGROUND_TIMEOUT, Database, DatabaseError, Tallies, Wakeups};
+use crate::runtime::{BACKGROUND_TIMEOUT, Database, DatabaseError, Tallies, Wakeups, begin};
 
 /// What became of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub async fn repair(
 }
 
 async fn queue_again(pool: &PgPool, file: &StoredFileRecord, now: DateTime<Utc>) -> sqlx::Result<RepairOutcome> {
-    let mut transaction = pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
+    let mut transaction = begin(pool, "BEGIN ISOLATION LEVEL READ COMMITTED").await?;
     let mut renders = LockedRenders::lock(&mut transaction, &[file.render_id.as_str()]).await?;
     let is_deleted = sqlx::query_scalar!(
         r#"SELECT (deleted OR deletion IS NOT DISTINCT FROM 'deleted') AS "deleted!" FROM renders WHERE id = $1"#,

@@ -11,7 +11,7 @@ use super::rule::MAX_STORED_REPETITIONS;
 use super::stored_delivery::StoredDelivery;
 use crate::domain::{Event, Kind, RenderId, UnreadableEvent};
 use crate::intake::signature::{Stale, Verified};
-use crate::runtime::{Tallies, Tally};
+use crate::runtime::{Tallies, Tally, begin};
 
 /// Stores an authentic delivery that is not a valid event.
 pub(in crate::intake) async fn store_unreadable(
@@ -44,7 +44,7 @@ pub(in crate::intake) async fn store_stale(pool: &PgPool, stale: &Stale, event: 
     if stored_repetitions(pool, &[delivery.sent_at], &[&delivery.body]).await? == [MAX_STORED_REPETITIONS] {
         return Ok(());
     }
-    let mut transaction = pool.begin().await?;
+    let mut transaction = begin(pool, "BEGIN").await?;
     if let Some(event) = event
         && is_erased(&mut transaction, &event.payload.id).await?
     {

@@ -13,7 +13,7 @@ use super::observation::Observation;
 use super::rule::{self, Download, StoredRender};
 use super::{RecordRules, Recorded, read, write};
 use crate::domain::RenderId;
-use crate::runtime::Database;
+use crate::runtime::{Database, begin};
 
 /// What each transaction depends on, in one round trip. What a dead process holds is let go after these times. Rows are
 /// found by their keys, whatever the statistics say: a plan made while a table was empty would read the whole table until
@@ -53,7 +53,7 @@ async fn try_to_record(
     observations: &[Observation],
     rules: &RecordRules,
 ) -> sqlx::Result<Option<Vec<Recorded>>> {
-    let mut transaction = pool.begin_with(BEGIN).await?;
+    let mut transaction = begin(pool, BEGIN).await?;
     let ids: BTreeSet<_> = observations.iter().map(|it| it.render_id.as_str()).collect();
     let stored = read::lock(&mut transaction, &ids.into_iter().collect::<Vec<_>>()).await?;
     let downloads = read_downloads(&mut transaction, &stored, observations).await?;

@@ -6,6 +6,7 @@
 //!
 //! Whatever the server's defaults are, sessions use READ COMMITTED and UTF-8, and every statement has a time limit.
 
+mod begin;
 mod connect;
 mod connect_error;
 mod error;
@@ -24,6 +25,7 @@ use sqlx::postgres::PgListener;
 use tokio::time::Instant;
 use tracing::warn;
 
+pub use self::begin::begin;
 use self::connect::DatabaseConnector;
 pub use self::connect::{DatabaseUrls, DirectUrl};
 pub use self::connect_error::ConnectError;

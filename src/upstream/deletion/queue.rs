@@ -7,6 +7,7 @@ use sqlx::{PgConnection, PgPool};
 
 use super::files::FileRecord;
 use crate::domain::{DownloadState, Kind, ObjectKey, RenderId};
+use crate::runtime::begin;
 use crate::upstream::accounts::{AccountId, ProjectFinder};
 use crate::upstream::throttle::{CLOCK_SKEW, paused_accounts};
 
@@ -65,7 +66,7 @@ pub(super) async fn claim(
     finder: &ProjectFinder,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<DeletionClaim>> {
-    let mut transaction = pool.begin().await?;
+    let mut transaction = begin(pool, "BEGIN").await?;
     let paused = paused_accounts(&mut *transaction, now).await?;
     if finder.accounts.iter().all(|account| paused.iter().any(|it| it == account.id.as_str())) {
         return Ok(None);
@@ -136,7 +137,7 @@ pub(super) async fn renew(pool: &PgPool, claim: &mut DeletionClaim, now: DateTim
 /// Whether the claim is still valid and the files are unchanged. Checked under the render's lock, which is also taken when
 /// a file is added.
 pub(super) async fn is_still_valid(pool: &PgPool, claim: &DeletionClaim) -> sqlx::Result<bool> {
-    let mut transaction = pool.begin().await?;
+    let mut transaction = begin(pool, "BEGIN").await?;
     let held = sqlx::query_scalar!(
         r#"SELECT (deletion IS NULL AND deletion_due_at = $2) AS "held!" FROM renders WHERE id = $1 FOR UPDATE"#,
         claim.id.as_str(),
@@ -176,7 +177,7 @@ fn retry_delay(attempts: u32, jitter: f64) -> Duration {
 
 /// Records the outcome, and removes the render from the queue.
 pub(super) async fn settle(pool: &PgPool, id: &RenderId, outcome: DeletionOutcome) -> sqlx::Result<()> {
-    let mut transaction = pool.begin().await?;
+    let mut transaction = begin(pool, "BEGIN").await?;
     let settled = sqlx::query!(
         "UPDATE renders SET deletion = $2, deletion_due_at = NULL WHERE id = $1",
         id.as_str(),

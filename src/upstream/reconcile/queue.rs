@@ -8,6 +8,7 @@ use sqlx::{PgPool, PgTransaction};
 
 use super::schedule::Schedule;
 use crate::domain::{Kind, RenderId};
+use crate::runtime::begin;
 use crate::upstream::accounts::{AccountId, ProjectFinder};
 use crate::upstream::throttle::{CLOCK_SKEW, paused_accounts};
 
@@ -39,7 +40,7 @@ pub(super) async fn claim(
     schedule: &Schedule,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<PollClaim>> {
-    let mut transaction = pool.begin().await?;
+    let mut transaction = begin(pool, "BEGIN").await?;
     let claim = if finder.throttle.take_turn(&mut transaction, now).await? {
         let paused = paused_accounts(&mut *transaction, now).await?;
         let all_paused = finder.accounts.iter().all(|account| paused.iter().any(|it| it == account.id.as_str()));

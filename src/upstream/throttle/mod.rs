@@ -17,7 +17,7 @@ pub(super) use self::state::{CLOCK_SKEW, FailureEffect, MAX_PAUSE, Turn};
 use super::accounts::{Account, Accounts};
 use super::error::{FailureScope, UpstreamError};
 use crate::domain::RenderId;
-use crate::runtime::{BACKGROUND_TIMEOUT, Clock, Database, DatabaseError, LogEvent};
+use crate::runtime::{BACKGROUND_TIMEOUT, Clock, Database, DatabaseError, LogEvent, begin};
 
 /// The throttle that all processes share. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -67,7 +67,7 @@ impl Throttle {
         loop {
             let now = self.clock.now();
             let turn = self.database.with_timeout(BACKGROUND_TIMEOUT, async {
-                let mut transaction = self.database.pool().begin().await?;
+                let mut transaction = begin(self.database.pool(), "BEGIN").await?;
                 if read(&mut *transaction, account).await?.is_paused(now) {
                     return Ok(Turn::Paused);
                 }
@@ -158,7 +158,7 @@ async fn change<T>(
     account: &Account,
     decide: impl FnOnce(AccountState) -> (T, Option<AccountState>),
 ) -> sqlx::Result<T> {
-    let mut transaction = pool.begin().await?;
+    let mut transaction = begin(pool, "BEGIN").await?;
     let id = account.id.as_str();
     let created =
         sqlx::query!("INSERT INTO upstream_accounts (account) VALUES ($1) ON CONFLICT (account) DO NOTHING", id);

@@ -9,3 +9,4 @@ mod process;
 mod schema;
 mod start;
 mod traces;
+mod transactions;

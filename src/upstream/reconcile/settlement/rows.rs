@@ -6,7 +6,7 @@ use sqlx::PgTransaction;
 use super::decide::{MissingFiles, PollOutcome, PollSettlement, PolledRender};
 use crate::domain::{FileCounts, Notification, Progress, Status};
 use crate::feed::Outbox;
-use crate::runtime::Tallies;
+use crate::runtime::{Tallies, begin};
 use crate::upstream::reconcile::Reconciler;
 use crate::upstream::reconcile::queue::PollClaim;
 use crate::upstream::reconcile::schedule::NextPoll;
@@ -21,7 +21,7 @@ impl Reconciler {
         outcome: PollOutcome,
     ) -> sqlx::Result<i32> {
         let now = self.clock.now();
-        let mut transaction = self.database.pool().begin().await?;
+        let mut transaction = begin(self.database.pool(), "BEGIN").await?;
         // If the claim has expired, another process settles.
         let Some(claimed) = lock(&mut transaction, claim).await? else { return Ok(0) };
         if !claimed.is_unchanged {
