@@ -130,7 +130,7 @@ pub struct FileLink {
 
 /// A link to a stored file that needs no token for an hour
 ///
-/// For browsers and media players, which cannot send a token. Anyone who has the link can read this one file.
+/// For browsers and media players, because they cannot send a token. Anyone with the link can read this file, and nothing else.
 #[utoipa::path(
     get,
     path = "/renders/{id}/downloads/{index}/link",

@@ -71,7 +71,7 @@ impl LinkKey {
     }
 }
 
-/// The parameters of a link. It has no `Debug`, because anyone who has them can read the file.
+/// The query of a link. It has no `Debug`, so that it cannot reach a log: anyone with the link can read the file.
 pub(super) struct SignedQuery {
     expires: String,
     signature: String,

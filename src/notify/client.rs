@@ -23,8 +23,8 @@ const MAX_ANSWER_BYTES: usize = 1024;
 pub struct PostError {
     /// The status of the answer, or why there was none. Safe to log.
     pub reason: String,
-    /// The beginning of the answer's body, on one line. It may repeat anything, such as the signature and the name of the render, so it
-    /// is not logged.
+    /// The beginning of the answer's body, on one line. It may repeat anything, such as the signature and the name of the
+    /// render, so it is not logged.
     pub answer: String,
 }
 

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
 
 use super::error::UiError;
-use super::forms::{CheckedForm, token_field};
+use super::forms::{CheckedForm, answer_form};
 use super::html::{Query, Section, UiPage, render_path};
 use super::parameters::Parameters;
 use super::renders::unknown_render;
@@ -51,7 +51,12 @@ pub(super) async fn confirm(
 }
 
 fn question(operator: &Operator, render: &RenderView, has_api_key: bool) -> Markup {
-    let place = render_path(&render.id);
+    let fields = html! {
+        input type="hidden" name="render" value=(render.id);
+        @if has_api_key {
+            p { label { input type="checkbox" name=(UPSTREAM) value="true"; " Also delete the project at Magic Hour" } }
+        }
+    };
     html! {
         div.question {
             h1 { "Erase " (render.id) "?" }
@@ -59,17 +64,7 @@ fn question(operator: &Operator, render: &RenderView, has_api_key: bool) -> Mark
                 "Its stored files, its name and metadata, and the bodies of its deliveries are removed for good. "
                 "Its id, status, credits, and times stay."
             }
-            form method="post" action=(PATH) {
-                (token_field(&operator.form_token))
-                input type="hidden" name="render" value=(render.id);
-                @if has_api_key {
-                    p { label { input type="checkbox" name=(UPSTREAM) value="true"; " Also delete the project at Magic Hour" } }
-                }
-                p.buttons {
-                    button.primary type="submit" { "Erase" }
-                    a.button href=(place) { "Cancel" }
-                }
-            }
+            (answer_form(operator, PATH, &fields, &html! { "Erase" }, &render_path(&render.id)))
         }
     }
 }

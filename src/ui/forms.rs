@@ -11,7 +11,7 @@ use crate::ui::error::UiError;
 use crate::ui::origin::is_same_origin;
 use crate::ui::parameters::Parameters;
 use crate::ui::router::UiState;
-use crate::ui::session::Visitor;
+use crate::ui::session::{Operator, Visitor};
 
 /// The maximum size of a form.
 const MAX_FORM_BYTES: usize = 16 << 10;
@@ -21,6 +21,20 @@ const TOKEN_FIELD: &str = "form_token";
 /// The hidden field that every form needs.
 pub(super) fn token_field(token: &str) -> Markup {
     html! { input type="hidden" name=(TOKEN_FIELD) value=(token); }
+}
+
+/// The form that answers a question: `submit` is the label of its button, and `cancel` is where the other button leads.
+pub(super) fn answer_form(operator: &Operator, action: &str, fields: &Markup, submit: &Markup, cancel: &str) -> Markup {
+    html! {
+        form method="post" action=(action) {
+            (token_field(&operator.form_token))
+            (fields)
+            p.buttons {
+                button.primary type="submit" { (submit) }
+                a.button href=(cancel) { "Cancel" }
+            }
+        }
+    }
 }
 
 /// The fields of a form that one of our pages sent: the browser says so, and the form has the token of the browser's session.

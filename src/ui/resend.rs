@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
 
 use super::error::UiError;
-use super::forms::{CheckedForm, token_field};
+use super::forms::{CheckedForm, answer_form};
 use super::html::{Icon, Section, UiPage, icon, plural, render_path};
 use super::parameters::Parameters;
 use super::return_path::ReturnPath;
@@ -53,13 +53,19 @@ pub(super) async fn confirm(
 
 fn question(operator: &Operator, filter: &ResendFilter, number: i64) -> Markup {
     let place = page_of(filter);
+    let number_of = plural(number, "notification", "notifications");
+    let fields = html! {
+        @if let Some(render) = &filter.render { input type="hidden" name="render" value=(render); }
+        input type="hidden" name="back" value=(place);
+    };
+    let submit = html! { (icon(Icon::Retry)) "Send " (number_of) };
     html! {
         div.question {
             @if number == 0 {
                 h1 { "There is nothing to send again" }
                 p.buttons { a.button href=(place) { "Back" } }
             } @else {
-                h1 { "Send " (plural(number, "notification", "notifications")) " again?" }
+                h1 { "Send " (number_of) " again?" }
                 p {
                     "Your application gets "
                     @match &filter.render {
@@ -68,15 +74,7 @@ fn question(operator: &Operator, filter: &ResendFilter, number: i64) -> Markup {
                     }
                     " once more, with the same ids. This cannot be taken back."
                 }
-                form method="post" action="/ui/notify" {
-                    (token_field(&operator.form_token))
-                    @if let Some(render) = &filter.render { input type="hidden" name="render" value=(render); }
-                    input type="hidden" name="back" value=(place);
-                    p.buttons {
-                        button.primary type="submit" { (icon(Icon::Retry)) "Send " (plural(number, "notification", "notifications")) }
-                        a.button href=(place) { "Cancel" }
-                    }
-                }
+                (answer_form(operator, "/ui/notify", &fields, &submit, &place))
             }
         }
     }

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
 
 use super::error::UiError;
-use super::forms::{CheckedForm, token_field};
+use super::forms::{CheckedForm, answer_form, token_field};
 use super::html::{Icon, Section, UiPage, icon, plural};
 use super::parameters::Parameters;
 use super::return_path::ReturnPath;
@@ -82,6 +82,8 @@ pub(super) async fn confirm(
     let found = preview_retry(&state.api.database, &filter, state.api.clock.now()).await?;
     let number = i64::try_from(found.len()).unwrap_or(i64::MAX);
     let which = if filter.state == RetryState::Failed { "failed" } else { "waiting" };
+    let its_fields = html! { (fields(&filter)) input type="hidden" name="back" value="/ui"; };
+    let submit = html! { (icon(Icon::Retry)) "Retry " (plural(number, "download", "downloads")) };
     let content = html! {
         div.question {
             @if number == 0 {
@@ -98,15 +100,7 @@ pub(super) async fn confirm(
                     @if filter.state == RetryState::Failed { "They start over with all their attempts, and this cannot be taken back." }
                     @else { "They keep the attempts that they have left, and each attempt that fails counts." }
                 }
-                form method="post" action="/ui/retry" {
-                    (token_field(&operator.form_token))
-                    (fields(&filter))
-                    input type="hidden" name="back" value="/ui";
-                    p.buttons {
-                        button.primary type="submit" { (icon(Icon::Retry)) "Retry " (plural(number, "download", "downloads")) }
-                        a.button href="/ui" { "Cancel" }
-                    }
-                }
+                (answer_form(&operator, "/ui/retry", &its_fields, &submit, "/ui"))
             }
         }
     };

@@ -9,8 +9,8 @@ use super::view::{LinksView, RenderView};
 use crate::archive::Store;
 use crate::domain::{ArchiveState, FileCounts, Kind, Measure, RenderError};
 
-/// Reads [`RenderRow`]s: `select_renders!([source…], notifications, rest, parameters…)`. The parts of `source` are used instead of the table `renders`, and
-/// `rest` follows the `FROM` clause. `notifications` is the column of that name.
+/// Reads [`RenderRow`]s: `select_renders!([source…], notifications, rest, parameters…)`. The parts of `source` are used
+/// instead of the table `renders`, and `rest` follows the `FROM` clause. `notifications` is the column of that name.
 macro_rules! select_renders {
     ([$($source:literal),+], $notifications:literal, $rest:literal, $($parameter:expr),+ $(,)?) => {
         sqlx::query_as!(

@@ -15,7 +15,7 @@ use crate::runtime::{Tallies, Tally, Wakeups};
 pub(super) type Decided<'a> = (Option<&'a StoredRender>, Decision);
 
 /// Writes renders, downloads, transitions, credits, and deliveries, and wakes waiting tasks. Returns `false` if another
-/// transaction has created one of the new renders; then the transaction must not commit.
+/// transaction has created one of the new renders, or a locked one is gone; then the transaction must not commit.
 pub(super) async fn batch(
     transaction: &mut PgConnection,
     observations: &[Observation],
@@ -68,7 +68,8 @@ pub(super) async fn replayed(
     }
     let written = sqlx::query!(
         "UPDATE deliveries AS d
-         SET outcome = row.outcome, body = CASE WHEN row.erased THEN NULL ELSE d.body END, problem = NULL, event_type = row.event_type, render_id = row.render_id
+         SET outcome = row.outcome, body = CASE WHEN row.erased THEN NULL ELSE d.body END, problem = NULL,
+             event_type = row.event_type, render_id = row.render_id
          FROM unnest($1::int8[], $2::text[], $3::text[], $4::text[], $5::bool[])
              AS row (id, event_type, render_id, outcome, erased)
          WHERE d.id = row.id",

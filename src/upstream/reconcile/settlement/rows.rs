@@ -79,7 +79,8 @@ struct ClaimedRender {
 async fn lock(transaction: &mut PgTransaction<'_>, claim: &PollClaim) -> sqlx::Result<Option<ClaimedRender>> {
     let row = sqlx::query!(
         r#"SELECT
-               kind, status, files_total, files_stored, files_failed, image_count, shortage_confirmed, poll_requested, failure_confirmed, poll_attempts, first_seen_at, not_found_at, stalled_at,
+               kind, status, files_total, files_stored, files_failed, image_count, shortage_confirmed, poll_requested,
+               failure_confirmed, poll_attempts, first_seen_at, not_found_at, stalled_at,
                coalesce(poll_due_at = $2, false) AS "is_unchanged!",
                EXISTS (SELECT FROM downloads WHERE render_id = $1 AND url IS NULL) AS "has_file_without_url!"
            FROM renders
